@@ -1,0 +1,59 @@
+"""Why did the classifier get this image wrong? Parameter attribution for PyTorch, as a Captum plugin.
+
+The names below are the promise of this package; where they live may change. They load on first use, so that
+importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captum_paramsal.attr.parameter_saliency import ParameterSaliency
+    from captum_paramsal.errors import (
+        InputError,
+        LayerError,
+        ParamsalError,
+        ReferenceFileError,
+        ReferenceMismatchError,
+        SourceError,
+        TargetError,
+    )
+    from captum_paramsal.filters import Filter, FilterIndex
+    from captum_paramsal.reference import Reference
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Filter",
+    "FilterIndex",
+    "InputError",
+    "LayerError",
+    "ParameterSaliency",
+    "ParamsalError",
+    "Reference",
+    "ReferenceFileError",
+    "ReferenceMismatchError",
+    "SourceError",
+    "TargetError",
+    "__version__",
+]
+
+_ROOMS = {
+    "Filter": "filters",
+    "FilterIndex": "filters",
+    "ParameterSaliency": "attr.parameter_saliency",
+    "Reference": "reference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

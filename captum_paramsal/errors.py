@@ -1,0 +1,45 @@
+"""Errors that a caller can cause, each a ``ValueError`` that says what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "InputError",
+    "LayerError",
+    "ParamsalError",
+    "ReferenceFileError",
+    "ReferenceMismatchError",
+    "SourceError",
+    "TargetError",
+]
+
+
+class ParamsalError(ValueError):
+    """Anything that ``captum_paramsal`` refuses to do with what it was given."""
+
+
+class TargetError(ParamsalError, AssertionError):
+    """``target`` does not name one class per example.
+
+    Also an ``AssertionError``, the type that Captum's own methods raise for a bad target, so code written for
+    Captum catches it unchanged.
+    """
+
+
+class InputError(ParamsalError):
+    """Inputs that cannot be scored: an empty batch, a shape the model cannot take, values that are not finite."""
+
+
+class LayerError(ParamsalError):
+    """A layer that does not exist, holds no filters, or is never reached in the forward pass."""
+
+
+class ReferenceMismatchError(ParamsalError):
+    """A reference that was taken on other weights, other layers or another loss."""
+
+
+class ReferenceFileError(ParamsalError):
+    """A reference file that is damaged, truncated or not a reference file."""
+
+
+class SourceError(ParamsalError):
+    """A model, weights, label file, image folder or output folder that cannot be used."""

@@ -1,0 +1,19 @@
+"""Every equation once: tensors in, tensors out; no modules, no hooks, no files."""
+
+from captum_paramsal.functional.losses import Loss, cross_entropy
+from captum_paramsal.functional.products import fused_products, mean_abs_product
+from captum_paramsal.functional.profile import mean_abs, profile_curve, standardize
+from captum_paramsal.functional.targets import Target, labels_of, scores_at
+
+__all__ = [
+    "Loss",
+    "Target",
+    "cross_entropy",
+    "fused_products",
+    "labels_of",
+    "mean_abs",
+    "mean_abs_product",
+    "profile_curve",
+    "scores_at",
+    "standardize",
+]

@@ -1,0 +1,101 @@
+"""Weight gradients of single examples of a convolution, of any dimension, and of its transpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
+
+__all__ = ["ConvolutionGeometry", "convolution_columns", "convolution_weight_gradient", "transposed_filters"]
+
+_WEIGHT_GRADIENTS = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
+
+
+@dataclass(frozen=True)
+class ConvolutionGeometry:
+    """How a convolution moves over its input; the weight is ``(O, C / groups, *kernel)``.
+
+    Attributes:
+        weight_shape: Shape of the weight.
+        stride: One number per spatial dimension, like ``padding`` and ``dilation``.
+        padding: Zeros on both sides.
+        dilation: Distance between the taps of the kernel.
+        groups: Groups of channels that do not mix.
+    """
+
+    weight_shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps in each spatial dimension."""
+        return self.weight_shape[2:]
+
+
+def convolution_weight_gradient(inputs: Tensor, output_gradients: Tensor, geometry: ConvolutionGeometry) -> Tensor:
+    """Gradient of a convolution's weight, summed over the examples given.
+
+    Args:
+        inputs: ``(N, C, *size)``.
+        output_gradients: Gradient of the loss with respect to the output, ``(N, O, *output size)``.
+        geometry: How the convolution moves.
+
+    Returns:
+        ``(O, C / groups, *kernel)``.
+    """
+    gradient = _WEIGHT_GRADIENTS[len(geometry.kernel)]
+    return gradient(  # type: ignore[no-any-return]
+        inputs,
+        geometry.weight_shape,
+        output_gradients,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.groups,
+    )
+
+
+def convolution_columns(inputs: Tensor, sizes: tuple[int, ...], geometry: ConvolutionGeometry) -> Tensor:
+    """What the kernel sees at each place of the output.
+
+    Args:
+        inputs: ``(N, C, *size)``.
+        sizes: Size of the output.
+        geometry: How the convolution moves.
+
+    Returns:
+        ``(N, groups, C / groups · taps, places)``: the weight gradient of example n and group g is the product of
+        its output gradients ``(O / groups, places)`` with the transpose of this.
+    """
+    if any(geometry.padding):
+        inputs = torch.nn.functional.pad(inputs, [p for p in reversed(geometry.padding) for _ in range(2)])
+    windows = inputs.as_strided(
+        (*inputs.shape[:2], *geometry.kernel, *sizes),
+        (
+            *inputs.stride()[:2],
+            *(step * d for step, d in zip(inputs.stride()[2:], geometry.dilation, strict=True)),
+            *(step * s for step, s in zip(inputs.stride()[2:], geometry.stride, strict=True)),
+        ),
+    )
+    columns = inputs.shape[1] // geometry.groups * prod(geometry.kernel)
+    return windows.reshape(len(inputs), geometry.groups, columns, prod(sizes))
+
+
+def transposed_filters(weights: Tensor, groups: int) -> Tensor:
+    """The output slices of a transposed convolution's weight.
+
+    Args:
+        weights: Weights or their gradients, ``(N, C, O / groups, *kernel)``.
+        groups: Groups of channels that do not mix.
+
+    Returns:
+        ``(N, O, C / groups · taps)``.
+    """
+    by_group = weights.unflatten(1, (groups, -1)).transpose(2, 3)
+    return by_group.flatten(3).flatten(1, 2)

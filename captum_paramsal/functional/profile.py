@@ -1,0 +1,87 @@
+"""Saliency profiles: from weight gradients to one score per filter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.filters import FilterIndex
+
+__all__ = ["accumulation_type", "mean_abs", "profile_curve", "standardize"]
+
+
+def accumulation_type(dtype: torch.dtype) -> torch.dtype:
+    """Type in which absolute gradients are summed: float32 for half precision, the type itself otherwise."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def mean_abs(gradients: Tensor) -> Tensor:
+    """Saliency profile of filters whose weight gradients are given.
+
+    ``s[j] = mean over the weights of filter j of |gradient|``: the absolute value first, then the mean.
+
+    Args:
+        gradients: ``(..., F, M)``, M weights per filter.
+
+    Returns:
+        ``(..., F)``; float32 for half precision.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, section 3; Wang and Sato, arXiv 2310.17951, eq. 1.
+
+    >>> mean_abs(torch.tensor([[1.0, -3.0]]))
+    tensor([2.])
+    """
+    return gradients.abs().mean(dim=-1, dtype=accumulation_type(gradients.dtype))
+
+
+def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """How far a profile lies from a reference set, in its standard deviations.
+
+    ``z[n, j] = (s[n, j] - mean[j]) / std[j]``. A dead filter, one with ``std[j] = 0``, has no such distance: it gets
+    the lowest z-score of the image's other filters, so that no ranking puts it first (0 if every filter is dead).
+
+    Args:
+        profile: ``(N, F)``.
+        mean: Mean of each filter over the reference set, ``(F,)``.
+        std: Standard deviation of each filter over the reference set, ``(F,)``.
+
+    Returns:
+        ``(N, F)``, in the type of ``profile``.
+
+    References:
+        Levin et al., arXiv 2108.01335, section 3.1 (there, a tiny deviation is replaced by 1).
+
+    >>> standardize(torch.tensor([[3.0, 5.0, 0.0]]), torch.tensor([1.0, 6.0, 0.0]), torch.tensor([1.0, 2.0, 0.0]))
+    tensor([[ 2.0000, -0.5000, -0.5000]])
+    """
+    dead = std <= 0
+    scores = (profile - mean) / torch.where(dead, 1.0, std)
+    if dead.any():
+        lowest = scores.masked_fill(dead, torch.inf).amin(dim=1, keepdim=True)
+        scores = torch.where(dead, lowest.masked_fill(lowest.isinf(), 0.0), scores)
+    return scores.to(profile.dtype)
+
+
+def profile_curve(scores: Tensor, filters: FilterIndex) -> tuple[Tensor, Tensor]:
+    """The papers' way to draw a profile: each layer sorted, layers shallow to deep, equal width for each.
+
+    Args:
+        scores: ``(F,)`` or ``(N, F)``.
+        filters: What the scores belong to.
+
+    Returns:
+        Places on the horizontal axis, ``(F,)``, layer l filling the interval [l, l + 1), and the scores in that order,
+        shaped like ``scores``.
+
+    References:
+        Levin et al., arXiv 2108.01335, figure 1.
+
+    >>> x, y = profile_curve(torch.tensor([1.0, 2.0, 7.0]), FilterIndex({"conv1": 2, "conv2": 1}))
+    >>> x.tolist(), y.tolist()
+    ([0.25, 0.75, 1.5], [2.0, 1.0, 7.0])
+    """
+    parts = filters.split(scores)
+    places = [place + (torch.arange(count) + 0.5) / count for place, count in enumerate(filters.counts.values())]
+    heights = [part.sort(dim=-1, descending=True).values for part in parts.values()]
+    return torch.cat(places), torch.cat(heights, dim=-1)

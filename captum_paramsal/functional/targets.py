@@ -1,0 +1,126 @@
+"""Captum's many kinds of target, as one label per example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import TargetError
+
+__all__ = ["Target", "labels_of", "scores_at"]
+
+Target: TypeAlias = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...]] | None
+"""What Captum accepts as ``target``: see :func:`labels_of`."""
+
+
+def labels_of(target: Target, count: int) -> Tensor | None:
+    """Write a target as one row of indices per example.
+
+    Args:
+        target: None, an int, a 0-d or one-element tensor (the same class for every example), a list or 1-D tensor with
+            one class per example, a tuple (class, \\*place) for every example, or a list of N such tuples.
+        count: Examples in the batch, N.
+
+    Returns:
+        ``(N, D)`` int64: class, then place; None where the target is None.
+
+    Raises:
+        TargetError: The target does not name one class per example.
+
+    >>> labels_of([1, 0], 2).tolist()
+    [[1], [0]]
+    """
+    if target is None:
+        return None
+    if isinstance(target, Tensor):
+        return _labels_of_tensor(target, count)
+    if _is_int(target):
+        return torch.tensor([[target]] * count)
+    if isinstance(target, tuple) and target and all(map(_is_int, target)):
+        return torch.tensor([target] * count)
+    if isinstance(target, list) and len(target) == count:
+        rows = [(row,) if _is_int(row) else row for row in target]
+        if all(isinstance(row, tuple) and all(map(_is_int, row)) for row in rows) and len({*map(len, rows)}) == 1:
+            return torch.tensor(rows)
+    message = (
+        f"Expected `target` with one class per example ({count}): an int, a tensor or list of {count} classes, a tuple "
+        f"(class, *place) or a list of {count} such tuples; got {_shown(target)}."
+    )
+    raise TargetError(message)
+
+
+def scores_at(output: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Class scores and label of each example.
+
+    Args:
+        output: What the model returned: ``(N, C)``, or ``(N, C, ...)`` with one set of class scores per place.
+        rows: Labels from :func:`labels_of`; None takes the class with the highest score.
+
+    Returns:
+        ``(N, C)`` scores and ``(N,)`` labels.
+
+    Raises:
+        TargetError: A class or a place is out of range, or the output has no class dimension.
+    """
+    if output.ndim < 2:
+        message = f"Expected class scores of shape (N, C) from the model, got {tuple(output.shape)}."
+        raise TargetError(message)
+    if rows is None:
+        if output.ndim > 2:
+            message = (
+                f"Expected `target` (class, *place) for a model with outputs of shape {tuple(output.shape)}, got None: "
+                "there is no single prediction."
+            )
+            raise TargetError(message)
+        return output, output.detach().argmax(dim=1)
+    rows = rows.to(output.device)
+    _require_in_range(output, rows)
+    examples = torch.arange(len(output), device=output.device)
+    places = tuple(rows[:, 1:].unbind(dim=1))
+    return output.movedim(1, -1)[(examples, *places)], rows[:, 0]
+
+
+def _labels_of_tensor(target: Tensor, count: int) -> Tensor:
+    whole = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+    if whole and target.numel() == 1 and target.ndim <= 1:
+        return target.detach().reshape(1, 1).expand(count, 1).long()
+    if whole and target.shape == (count,):
+        return target.detach().unsqueeze(1).long()
+    message = (
+        f"Expected `target` with one class per example, integers of shape ({count},), "
+        f"got {target.dtype} of shape {tuple(target.shape)}."
+    )
+    raise TargetError(message)
+
+
+def _require_in_range(output: Tensor, rows: Tensor) -> None:
+    if rows.shape[1] != output.ndim - 1:
+        message = (
+            f"Expected `target` with {output.ndim - 1} indices per example for outputs of shape "
+            f"{tuple(output.shape)}, got {rows.shape[1]}."
+        )
+        raise TargetError(message)
+    sizes = torch.tensor(output.shape[1:], device=rows.device)
+    bad = ((rows < 0) | (rows >= sizes)).nonzero()
+    if len(bad):
+        example, dimension = bad[0].tolist()
+        what = "a class" if dimension == 0 else f"a place in dimension {dimension + 1}"
+        message = (
+            f"Expected `target` to name {what} from 0 to {int(sizes[dimension]) - 1}, "
+            f"got {int(rows[example, dimension])} for example {example}."
+        )
+        raise TargetError(message)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(target: object) -> str:
+    if isinstance(target, (list, tuple)):
+        shown = repr(target)
+        return f"{type(target).__name__} of {len(target)}: " + (shown if len(shown) <= 80 else shown[:77] + "...")
+    return f"{target!r} ({type(target).__name__})"

@@ -1,0 +1,5 @@
+"""What the traced network (``torch.fx``) tells of a model's structure."""
+
+from captum_paramsal.graph.class_scores import class_score_layers
+
+__all__ = ["class_score_layers"]

@@ -1,0 +1,218 @@
+"""Weight gradients of every example of a batch, in forms that need not be written out.
+
+Only the mean absolute value of each filter is wanted. Each form knows the cheapest way there; all of them can give the
+gradient of one example at a time, which is what sums over several calls of a layer are built on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.functional.convolution import (
+    ConvolutionGeometry,
+    convolution_columns,
+    convolution_weight_gradient,
+    transposed_filters,
+)
+from captum_paramsal.functional.products import fusion_pays, mean_abs_product
+from captum_paramsal.functional.profile import mean_abs
+
+__all__ = [
+    "ConvolutionGradients",
+    "DenseGradients",
+    "HeadGradients",
+    "ProductGradients",
+    "SampleGradients",
+    "SummedGradients",
+    "TransposedConvolutionGradients",
+]
+
+
+class SampleGradients(ABC):
+    """Weight gradients of N examples for the F filters of a layer, M weights each."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Examples in the batch."""
+
+    @abstractmethod
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``."""
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``; one example's gradient is in memory at a time."""
+        return torch.stack([mean_abs(self.sample(n)) for n in range(len(self))])
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        """Gradients of a layer that was called twice: its weight is one, so they add up before the absolute value."""
+        return SummedGradients((self, other))
+
+
+@dataclass(frozen=True)
+class DenseGradients(SampleGradients):
+    """Gradients written out.
+
+    Attributes:
+        values: ``(N, F, ...)``.
+    """
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``."""
+        return self.values[n].reshape(self.values.shape[1], -1)
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``."""
+        return mean_abs(self.values.reshape(*self.values.shape[:2], -1))
+
+
+@dataclass(frozen=True)
+class SummedGradients(SampleGradients):
+    """Sum over several calls of one layer.
+
+    Attributes:
+        parts: One for each call.
+    """
+
+    parts: Sequence[SampleGradients]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``."""
+        first, *others = (part.sample(n) for part in self.parts)
+        return sum(others, start=first)
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        return SummedGradients((*self.parts, other))
+
+
+@dataclass(frozen=True)
+class ProductGradients(SampleGradients):
+    """Gradients of a linear map: ``outputs[n] @ columns[n].T``, summed over P positions.
+
+    Attributes:
+        outputs: Gradient with respect to the map's output, ``(N, F, P)``.
+        columns: The map's input, ``(N, M, P)``.
+    """
+
+    outputs: Tensor
+    columns: Tensor
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``."""
+        return self.outputs[n] @ self.columns[n].T
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``."""
+        return mean_abs_product(self.outputs, self.columns)
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        if not isinstance(other, ProductGradients):
+            return super().__add__(other)
+        return ProductGradients(
+            torch.cat([self.outputs, other.outputs], dim=2), torch.cat([self.columns, other.columns], dim=2)
+        )
+
+
+@dataclass(frozen=True)
+class HeadGradients(SampleGradients):
+    """Gradients of several linear maps whose output rows are taken together, head by head.
+
+    Attributes:
+        maps: One for each of query, key and value, ``(N, E, M)``.
+        heads: Heads that each map's E rows are cut into.
+    """
+
+    maps: tuple[SampleGradients, ...]
+    heads: int
+
+    def __len__(self) -> int:
+        return len(self.maps[0])
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``, where all maps have inputs of the same width."""
+        return torch.cat([one.sample(n).reshape(self.heads, -1) for one in self.maps])
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``."""
+        rows = torch.stack([one.mean_abs() for one in self.maps], dim=1)
+        return rows.unflatten(2, (self.heads, -1)).mean(dim=3).flatten(1)
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        if not isinstance(other, HeadGradients):
+            return super().__add__(other)
+        return HeadGradients(tuple(a + b for a, b in zip(self.maps, other.maps, strict=True)), self.heads)
+
+
+@dataclass(frozen=True)
+class ConvolutionGradients(SampleGradients):
+    """Gradients of a convolution.
+
+    Attributes:
+        inputs: ``(N, C, *size)``, padded where the padding is not zeros on both sides.
+        output_gradients: ``(N, O, *output size)``.
+        geometry: How the convolution moves.
+    """
+
+    inputs: Tensor
+    output_gradients: Tensor
+    geometry: ConvolutionGeometry
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(O, M)``."""
+        one = slice(n, n + 1)
+        return convolution_weight_gradient(self.inputs[one], self.output_gradients[one], self.geometry).flatten(1)
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, O)``.
+
+        As a product of matrices where that never has to be written out: at one position, and fused at a few. At many
+        positions the convolution library's own weight gradient is faster than cutting the input into columns.
+        """
+        positions = prod(self.output_gradients.shape[2:])
+        if positions == 1 or fusion_pays(positions):
+            return self._product().mean_abs().unflatten(0, (len(self), -1)).flatten(1)
+        return super().mean_abs()
+
+    def _product(self) -> ProductGradients:
+        outputs = self.output_gradients.flatten(2).unflatten(1, (self.geometry.groups, -1))
+        columns = convolution_columns(self.inputs, self.output_gradients.shape[2:], self.geometry)
+        return ProductGradients(outputs.flatten(0, 1), columns.flatten(0, 1))
+
+
+@dataclass(frozen=True)
+class TransposedConvolutionGradients(SampleGradients):
+    """Gradients of a transposed convolution, whose weight is ``(C, O / groups, *kernel)``.
+
+    Attributes:
+        forward: The convolution it transposes: from its output gradients to its inputs.
+    """
+
+    forward: ConvolutionGradients
+
+    def __len__(self) -> int:
+        return len(self.forward)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(O, M)``: the weight's second dimension holds the output channels."""
+        geometry = self.forward.geometry
+        gradient = self.forward.sample(n).view(1, *geometry.weight_shape)
+        return transposed_filters(gradient, geometry.groups)[0]

@@ -1,0 +1,180 @@
+"""The rules that come with the package: convolutions, their transposes, Linear, attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from captum_paramsal.functional.convolution import ConvolutionGeometry, transposed_filters
+from captum_paramsal.hooks.calls import LayerCall
+from captum_paramsal.hooks.gradients import (
+    ConvolutionGradients,
+    DenseGradients,
+    HeadGradients,
+    ProductGradients,
+    SampleGradients,
+    TransposedConvolutionGradients,
+)
+from captum_paramsal.hooks.rules import FilterRule, register_rule
+
+__all__ = ["CONVOLUTIONS"]
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Layer types that are scored by default."""
+
+
+def convolution_gradients(layer: _ConvNd, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
+    """Weight gradients of a convolution with any stride, dilation, groups and padding."""
+    # Under autocast the layer worked on inputs of another type than it was given.
+    inputs = call.inputs.to(output_gradients.dtype)
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        inputs = functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)  # noqa: SLF001
+        padding: tuple[int, ...] = (0,) * len(layer.kernel_size)
+    else:
+        padding = tuple(layer.padding)
+    return ConvolutionGradients(inputs, output_gradients, _geometry(layer, padding))
+
+
+def transposed_convolution_gradients(
+    layer: _ConvTransposeNd, call: LayerCall, output_gradients: Tensor
+) -> SampleGradients:
+    """Weight gradients of a transposed convolution: those of the convolution that leads back."""
+    inputs = call.inputs.to(output_gradients.dtype)
+    geometry = _geometry(layer, tuple(int(p) for p in layer.padding))
+    reach = [
+        (size - 1) * stride - 2 * padding + dilation * (taps - 1) + 1
+        for size, stride, padding, dilation, taps in zip(
+            inputs.shape[2:], geometry.stride, geometry.padding, geometry.dilation, geometry.kernel, strict=True
+        )
+    ]
+    # Places that only `output_padding` made hold no product of weight and input.
+    reached = output_gradients[(..., *(slice(extent) for extent in reach))]
+    return TransposedConvolutionGradients(ConvolutionGradients(reached, inputs, geometry))
+
+
+def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor) -> SampleGradients:  # noqa: ARG001
+    """Weight gradients of a Linear over all dimensions between the first and the last."""
+    return _positions(output_gradients, call.inputs)
+
+
+def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
+    """Weight gradients of the query, key and value projections, head by head.
+
+    The projections happen inside the layer where no hook sees them: they are made here, and the rest of the layer runs
+    again on them (with the identity for a projection) to get the gradients of their results.
+    """
+    query, key, value = _arguments(call, ("query", "key", "value"))
+    weights = projection_weights(layer)
+    biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
+    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (query, key, value)]
+    with torch.enable_grad():
+        projected = [
+            functional.linear(x, w.detach(), b).requires_grad_()
+            for x, w, b in zip(inputs, weights, biases, strict=True)
+        ]
+        output = _attend(layer, projected, call)
+        upstream = output_gradients.transpose(0, 1) if layer.batch_first else output_gradients
+        gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype))
+    maps = tuple(
+        _positions(gradient.transpose(0, 1), x.transpose(0, 1)) for gradient, x in zip(gradients, inputs, strict=True)
+    )
+    return HeadGradients(maps, layer.num_heads)
+
+
+def projection_weights(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
+    """Weights of the query, key and value projections, each ``(E, width of its input)``."""
+    if layer.in_proj_weight is not None:
+        return layer.in_proj_weight.chunk(3)
+    return layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight
+
+
+def _attend(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall) -> Tensor:
+    identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
+    output, _ = functional.multi_head_attention_forward(
+        *projected,
+        embed_dim_to_check=layer.embed_dim,
+        num_heads=layer.num_heads,
+        in_proj_weight=None,
+        in_proj_bias=None,
+        bias_k=layer.bias_k,
+        bias_v=layer.bias_v,
+        add_zero_attn=layer.add_zero_attn,
+        dropout_p=0.0,
+        out_proj_weight=layer.out_proj.weight,
+        out_proj_bias=layer.out_proj.bias,
+        training=False,
+        need_weights=False,
+        use_separate_proj_weight=True,
+        q_proj_weight=identity,
+        k_proj_weight=identity,
+        v_proj_weight=identity,
+        **_attention_options(call),
+    )
+    return output
+
+
+def _attention_options(call: LayerCall) -> dict[str, Any]:
+    names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
+    given = dict(zip(names, call.args, strict=False)) | call.kwargs
+    return {
+        "key_padding_mask": given.get("key_padding_mask"),
+        "attn_mask": given.get("attn_mask"),
+        "is_causal": given.get("is_causal", False),
+    }
+
+
+def _arguments(call: LayerCall, names: tuple[str, ...]) -> list[Tensor]:
+    return [call.args[place] if place < len(call.args) else call.kwargs[name] for place, name in enumerate(names)]
+
+
+def _positions(output_gradients: Tensor, inputs: Tensor) -> ProductGradients:
+    outputs = output_gradients.flatten(1, -2) if output_gradients.ndim > 2 else output_gradients.unsqueeze(1)
+    columns = inputs.to(outputs.dtype).reshape(*outputs.shape[:2], -1)
+    return ProductGradients(outputs.transpose(1, 2), columns.transpose(1, 2))
+
+
+def _geometry(layer: _ConvNd, padding: tuple[int, ...]) -> ConvolutionGeometry:
+    return ConvolutionGeometry(
+        tuple(layer.weight.shape), tuple(layer.stride), padding, tuple(layer.dilation), layer.groups
+    )
+
+
+def _head_slices(layer: nn.MultiheadAttention, gradients: tuple[Tensor, ...]) -> SampleGradients:
+    maps = gradients if len(gradients) == 3 else gradients[0].chunk(3, dim=1)
+    return HeadGradients(tuple(DenseGradients(one) for one in maps), layer.num_heads)
+
+
+def _head_names(layer: nn.MultiheadAttention) -> tuple[str, ...]:
+    return tuple(f"{part} head {head}" for part in ("query", "key", "value") for head in range(layer.num_heads))
+
+
+register_rule(FilterRule(convolution_gradients), nn.Conv1d, nn.Conv2d, nn.Conv3d)
+register_rule(
+    FilterRule(
+        transposed_convolution_gradients,
+        count=lambda layer: layer.out_channels,
+        slices=lambda layer, gradients: DenseGradients(transposed_filters(gradients[0], layer.groups)),
+    ),
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+register_rule(FilterRule(linear_gradients), nn.Linear)
+register_rule(
+    FilterRule(
+        attention_gradients,
+        count=lambda layer: 3 * layer.num_heads,
+        parts=_head_names,
+        weights=lambda layer: (
+            (layer.in_proj_weight,) if layer.in_proj_weight is not None else projection_weights(layer)
+        ),
+        slices=_head_slices,
+        batch_dimension=lambda layer: 0 if layer.batch_first else 1,
+    ),
+    nn.MultiheadAttention,
+)

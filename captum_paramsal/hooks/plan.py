@@ -1,0 +1,233 @@
+"""Where the gradients of each layer's weight can be taken, found out by running the model on one and two examples.
+
+Most layers are called and work on the examples one by one: a hook on the layer sees all it needs. Some weights are used
+by a parent (attention's output projection, windowed attention), by two kinds of layer, or on examples folded together;
+their gradients are taken on the ``torch.func`` path, from the nearest module around all uses that keeps the examples
+apart. Weights that nothing uses, like auxiliary heads in evaluation mode, have gradient zero.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from captum_paramsal.errors import LayerError
+from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.hooks.rules import FilterRule, rule_of
+
+__all__ = ["FilterLayer", "Plan", "plan_recording"]
+
+
+@dataclass(frozen=True)
+class FilterLayer:
+    """A layer whose filters are scored.
+
+    Attributes:
+        name: Its name in ``model.named_modules()``.
+        module: The layer.
+        rule: What its filters are.
+        explicit: Whether the caller asked for this very layer, so that it must be reached.
+    """
+
+    name: str
+    module: nn.Module
+    rule: FilterRule
+    explicit: bool = False
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The parameters that hold its filters."""
+        return self.rule.weights(self.module)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How each layer is scored.
+
+    Attributes:
+        hooked: Modules whose own calls give the gradients of a layer, by that layer's name; a weight that several
+            layers share has several.
+        through: Module whose calls give them on the ``torch.func`` path, by the layer's name.
+        unused: Layers whose weight takes no part in the forward pass.
+        batched_arguments: For modules of ``through``, which arguments hold one row per example.
+    """
+
+    hooked: Mapping[str, tuple[nn.Module, ...]]
+    through: Mapping[str, nn.Module]
+    unused: frozenset[str]
+    batched_arguments: Mapping[nn.Module, frozenset[int | str]]
+
+
+@dataclass(frozen=True)
+class _CallShapes:
+    """Shapes of what one call of a module took and gave."""
+
+    arguments: Mapping[int | str, torch.Size]
+    inputs: tuple[torch.Size, ...]
+    outputs: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> _CallShapes:
+        named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        arguments = {key: value.shape for key, value in named if isinstance(value, Tensor)}
+        inputs = tuple(tensor.shape for tensor in tensors_in((args, kwargs)))
+        return cls(arguments, inputs, tuple(tensor.shape for tensor in tensors_in(output)))
+
+    def has_rows(self, dimension: int, count: int) -> bool:
+        """Whether the first input and the first output hold so many examples in a dimension of their own."""
+        shapes = [*self.inputs[:1], *self.outputs[:1]]
+        return len(shapes) == 2 and all(len(shape) > dimension and shape[dimension] == count for shape in shapes)
+
+
+@dataclass
+class _Uses:
+    """What forward passes showed: modules that each weight was used in, calls of each module by the examples run."""
+
+    users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    calls: dict[int, dict[str, list[_CallShapes]]] = field(default_factory=dict)
+
+    def keeps_examples(self, name: str, dimension: int) -> bool:
+        """Whether a module was called, each time with the examples in this dimension."""
+        return all(
+            calls[name] and all(call.has_rows(dimension, count) for call in calls[name])
+            for count, calls in self.calls.items()
+        )
+
+    def batched_arguments(self, name: str) -> frozenset[int | str]:
+        """Places and names of a module's arguments that hold one row per example."""
+        shapes = [(count, calls[name][0].arguments) for count, calls in self.calls.items()]
+        keys = shapes[0][1].keys()
+        return frozenset(key for key in keys if all(found[key][:1] == (count,) for count, found in shapes))
+
+
+class _WeightWatch(TorchFunctionMode):
+    """Notes which module each use of a watched weight happens in."""
+
+    def __init__(self, watched: frozenset[int], uses: _Uses, stack: Sequence[str]) -> None:
+        super().__init__()
+        self.watched, self.uses, self.stack = watched, uses, stack
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
+        if self.stack and tensors_in(result):
+            for tensor in tensors_in((args, kwargs or {})):
+                if id(tensor) in self.watched:
+                    self.uses.users[id(tensor)].add(self.stack[-1])
+        return result
+
+
+@contextmanager
+def _watching(model: nn.Module, weights: frozenset[int], uses: _Uses, count: int) -> Iterator[None]:
+    stack = list[str]()
+    calls = uses.calls[count] = defaultdict(list)
+
+    def enter(name: str) -> Callable[..., None]:
+        return lambda *_: stack.append(name)
+
+    def leave(name: str) -> Callable[..., None]:
+        def on_leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            stack.pop()
+            calls[name].append(_CallShapes.of(args, kwargs, output))
+
+        return on_leave
+
+    with ExitStack() as handles:
+        for name, module in model.named_modules():
+            before = module.register_forward_pre_hook(enter(name))
+            handles.callback(before.remove)
+            after = module.register_forward_hook(leave(name), with_kwargs=True)
+            handles.callback(after.remove)
+        handles.enter_context(_WeightWatch(weights, uses, stack))
+        yield
+
+
+def plan_recording(model: nn.Module, layers: Sequence[FilterLayer], forward: Callable[[int], Any]) -> Plan:
+    """Run the model on one and on two examples and decide how each layer is scored.
+
+    Args:
+        model: The model, in evaluation mode.
+        layers: Layers to score.
+        forward: Runs the model on so many examples.
+
+    Raises:
+        LayerError: A layer that the caller named is never reached.
+    """
+    watched = frozenset(id(w) for layer in layers for w in layer.weights if isinstance(w, nn.Parameter))
+    uses = _Uses()
+    for count in (1, 2):
+        with _watching(model, watched, uses, count):
+            forward(count)
+    names = {module: name for name, module in model.named_modules()}
+    hooked: dict[str, tuple[nn.Module, ...]] = {}
+    through: dict[str, nn.Module] = {}
+    unused = set()
+    for layer in layers:
+        users = _users(layer, uses)
+        if not users:
+            if layer.explicit:
+                raise LayerError(_never_reached(layer.name))
+            unused.add(layer.name)
+        elif (modules := _hookable(model, layer, users, uses)) is not None:
+            hooked[layer.name] = modules
+        else:
+            through[layer.name] = model.get_submodule(_owner(users, uses))
+    batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
+    return Plan(hooked, through, frozenset(unused), batched)
+
+
+def _users(layer: FilterLayer, uses: _Uses) -> set[str]:
+    """Names of the modules that a layer's weights are used in."""
+    if all(isinstance(weight, nn.Parameter) for weight in layer.weights):
+        return set().union(*(uses.users.get(id(weight), set()) for weight in layer.weights))
+    # A weight that is computed anew for each call (weight norm, parametrizations) belongs to its layer alone.
+    return {layer.name} if uses.calls[1][layer.name] else set()
+
+
+def _hookable(
+    model: nn.Module, layer: FilterLayer, users: set[str], uses: _Uses
+) -> tuple[nn.Module, ...] | None:
+    """The modules to hook, if each use of the weight is a call of a layer like this one, examples apart."""
+    if layer.rule.gradients is None:
+        return None
+    modules = tuple(model.get_submodule(name) for name in sorted(users))
+    for name, module in zip(sorted(users), modules, strict=True):
+        like = module is layer.module or (
+            type(module) is type(layer.module)
+            and rule_of(module) == layer.rule
+            and all(a is b for a, b in zip(layer.rule.weights(module), layer.weights, strict=True))
+        )
+        dimension = layer.rule.batch_dimension(module)
+        if not like or not uses.keeps_examples(name, dimension):
+            return None
+    return modules
+
+
+def _owner(users: set[str], uses: _Uses) -> str:
+    """Name of the innermost module around all uses that keeps the examples in dimension 0."""
+    paths = [name.split(".") if name else [] for name in users]
+    shared = 0
+    while all(len(path) > shared for path in paths) and len({path[shared] for path in paths}) == 1:
+        shared += 1
+    for depth in range(shared, -1, -1):
+        name = ".".join(paths[0][:depth])
+        if uses.keeps_examples(name, 0):
+            return name
+    message = "Expected a model that returns one row per example, got outputs that do not."
+    raise LayerError(message)
+
+
+def _never_reached(name: str) -> str:
+    return (
+        f"Expected every layer named in `layers` to take part in the forward pass, but {name!r} is never reached in "
+        "evaluation mode. Leave it out, or name the layer that does its work."
+    )

@@ -1,0 +1,70 @@
+"""The state of a model while it is scored, and the way back to how it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["scoring_state", "unwrap"]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module that a compiled or data-parallel model wraps; layers have the names they have there."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+@contextmanager
+def scoring_state(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, frozen weights and gradients on; everything is as before when the context ends.
+
+    Put back, also after an exception: ``training`` of every submodule, ``requires_grad`` of every parameter, every
+    buffer, the random state of the processor and of the model's CUDA devices, and the grad and inference modes.
+    """
+    training = [(module, module.training) for module in model.modules()]
+    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    buffers = _buffers(model)
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    fast_attention = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        try:
+            # The fast path of attention calls no layer, so no hook would see them.
+            torch.backends.mha.set_fastpath_enabled(False)
+            model.eval()
+            for parameter, _ in frozen:
+                parameter.requires_grad_(False)  # noqa: FBT003
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
+            for module, flag in training:
+                module.training = flag
+            for parameter, flag in frozen:
+                parameter.requires_grad_(flag)
+            _put_back(buffers)
+
+
+def _buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor, int]]:
+    return [
+        (module, name, buffer, buffer.detach().clone(), buffer._version)  # noqa: SLF001 -- documented, has no public name
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+
+
+def _put_back(buffers: list[tuple[nn.Module, str, Tensor, Tensor, int]]) -> None:
+    with torch.no_grad():
+        for module, name, buffer, content, version in buffers:
+            if buffer._version != version:  # noqa: SLF001
+                buffer.copy_(content)
+            module._buffers[name] = buffer  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
