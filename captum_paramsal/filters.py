@@ -113,7 +113,7 @@ class FilterIndex(Sequence[Filter]):
     def __repr__(self) -> str:
         return f"FilterIndex({len(self)} filters in {len(self._counts)} layers)"
 
-    def index(self, item: Filter, start: int = 0, stop: int | None = None) -> int:  # type: ignore[override]
+    def index(self, item: Filter, start: int = 0, stop: int | None = None) -> int:  # noqa: ARG002 -- Sequence's own
         """Column of the scores that belongs to a filter.
 
         Raises:

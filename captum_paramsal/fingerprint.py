@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ class Fingerprint:
         """
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         counted = {name: value for name, value in tensors.items() if not name.endswith(_COUNTERS)}
-        return cls(MappingProxyType({name: _digest(value) for name, value in counted.items()}))
+        return cls({name: _digest(value) for name, value in counted.items()})
 
     @property
     def short(self) -> str:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from captum_paramsal.errors import LayerError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.graph import class_score_layers
-from captum_paramsal.hooks import CONVOLUTIONS, FilterLayer, has_rule, rule_of
+from captum_paramsal.hooks import CONVOLUTIONS, FilterLayer, has_rule
 
 __all__ = ["LayerSelection", "filter_index", "select_layers"]
 
@@ -36,7 +36,7 @@ def select_layers(model: nn.Module, layers: LayerSelection | None = None) -> tup
     """
     named = dict(model.named_modules())
     if layers is None:
-        chosen = {name: False for name in _default_names(model, named)}
+        chosen = dict.fromkeys(_default_names(model, named), False)
     else:
         choices = [layers] if isinstance(layers, (str, nn.Module, type)) else list(layers)
         chosen = {name: explicit for choice in choices for name, explicit in _chosen(choice, named)}
@@ -65,9 +65,8 @@ def _default_names(model: nn.Module, named: dict[str, nn.Module]) -> list[str]:
             if convolutions
             else "it has no convolution"
         )
-        message = (
-            f"Expected a model with filter layers, but {reason}. Name layers in `layers`"
-            + (f"; it has layers of type {', '.join(others)}." if others else ".")
+        message = f"Expected a model with filter layers, but {reason}. Name layers in `layers`" + (
+            f"; it has layers of type {', '.join(others)}." if others else "."
         )
         raise LayerError(message)
     return names
@@ -89,9 +88,7 @@ def _chosen(choice: LayerChoice, named: dict[str, nn.Module]) -> list[tuple[str,
         found = [(name, False) for name, module in named.items() if has_rule(module) and fnmatchcase(name, choice)]
         return found or _nothing(f"the pattern {choice!r} matches no layer with filters")
     near = get_close_matches(choice, [name for name, module in named.items() if has_rule(module)], n=4, cutoff=0.3)
-    return _nothing(
-        f"the model has no layer {choice!r}" + (f"; nearest: {', '.join(map(repr, near))}" if near else "")
-    )
+    return _nothing(f"the model has no layer {choice!r}" + (f"; nearest: {', '.join(map(repr, near))}" if near else ""))
 
 
 def _nothing(reason: str) -> list[tuple[str, bool]]:
@@ -103,7 +100,7 @@ def _filter_layer(name: str, module: nn.Module, explicit: bool) -> FilterLayer: 
     if any(map(is_lazy, module.parameters(recurse=False))):
         message = f"Expected layers with weights, but {name!r} is lazy and has none yet: run the model once first."
         raise LayerError(message)
-    layer = FilterLayer(name, module, rule_of(module), explicit)
+    layer = FilterLayer(name, module, explicit)
     try:
         weights = layer.weights
     except LayerError as error:

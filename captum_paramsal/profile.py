@@ -17,6 +17,9 @@ __all__ = ["FilterProfile", "Inputs"]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
+REUSED_BYTES = 32 * 2**20
+"""Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
+
 
 class FilterProfile:
     """Mean absolute weight gradient of every filter, for every example of a batch.
@@ -53,7 +56,8 @@ class FilterProfile:
             inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them.
             target: Class that each example's loss is taken at, see :func:`captum_paramsal.functional.labels_of`.
             additional_forward_args: More arguments for the model; tensors with N rows go with their examples.
-            internal_batch_size: Examples in one forward and backward pass; bounds memory, not the result.
+            internal_batch_size: Examples in one forward and backward pass; bounds memory, not the result. None takes
+                all at once, or on a processor as many as are fastest.
             show_progress: Show a progress bar over these passes.
 
         Returns:
@@ -68,11 +72,13 @@ class FilterProfile:
         extra = _as_tuple(additional_forward_args)
         count = len(tensors[0])
         rows = labels_of(target, count)
-        size = _checked_size(internal_batch_size, count)
-        starts = tqdm(range(0, count, size), desc="saliency profiles", disable=not show_progress)
+        _require_size(internal_batch_size)
         with scoring_state(self.model):
+            if self._plan is None:
+                self._plan = self._planned(tensors, extra)
+            size = internal_batch_size or _fast_size(count, self._plan, tensors[0].device)
             parts = []
-            for start in starts:
+            for start in tqdm(range(0, count, size), desc="saliency profiles", disable=not show_progress):
                 here = slice(start, start + size)
                 batch = tuple(_usable(tensor[here]) for tensor in tensors)
                 more = tuple(_rows_of(value, here, count) for value in extra)
@@ -80,10 +86,9 @@ class FilterProfile:
             return torch.cat(parts)
 
     def _profile(self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], rows: Tensor | None, start: int) -> Tensor:
-        if self._plan is None:
-            self._plan = self._planned(inputs, extra)
+        plan = self._plan or self._planned(inputs, extra)
         try:
-            return self._recorded(self._plan, inputs, extra, rows, start)
+            return self._recorded(plan, inputs, extra, rows, start)
         except StalePlanError:
             self._plan = self._planned(inputs, extra)
             return self._recorded(self._plan, inputs, extra, rows, start)
@@ -93,7 +98,8 @@ class FilterProfile:
             first = [0] * count
             rows = len(inputs[0])
             return self._forward(
-                tuple(tensor[first] for tensor in inputs), tuple(_rows_of(value, first, rows) for value in extra)
+                tuple(tensor[first] for tensor in inputs),
+                tuple(_rows_of(value, first, rows) for value in extra),
             )
 
         return plan_recording(self.model, self.layers, forward)
@@ -163,13 +169,18 @@ def _checked_inputs(inputs: Inputs) -> tuple[Tensor, ...]:
     return tensors
 
 
-def _checked_size(internal_batch_size: int | None, count: int) -> int:
-    if internal_batch_size is None:
-        return count
-    if internal_batch_size < 1:
+def _require_size(internal_batch_size: int | None) -> None:
+    if internal_batch_size is not None and internal_batch_size < 1:
         message = f"Expected `internal_batch_size` to be at least 1, got {internal_batch_size}."
         raise InputError(message)
-    return internal_batch_size
+
+
+def _fast_size(count: int, plan: Plan, device: torch.device) -> int:
+    """Examples in one pass: all of them, or equal parts whose largest feature map the allocator can use again."""
+    if device.type != "cpu":
+        return count
+    fitting = max(1, REUSED_BYTES // max(plan.largest_output, 1))
+    return -(-count // -(-count // fitting))
 
 
 def _usable(tensor: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -269,7 +269,7 @@ def _unpacked(batch: Any) -> tuple[Inputs, Target, Any]:
 def _total(batches: Iterable[Any]) -> int | None:
     """Images in a DataLoader or a list of batches; None for a stream."""
     if isinstance(batches, torch.utils.data.DataLoader):
-        return len(batches.dataset) if batches.sampler is not None else None
+        return len(batches.sampler) if isinstance(batches.sampler, Sized) else None
     if isinstance(batches, Sequence):
         inputs = [_unpacked(batch)[0] for batch in batches]
         return sum(len(item[0] if isinstance(item, tuple) else item) for item in inputs)
@@ -278,4 +278,6 @@ def _total(batches: Iterable[Any]) -> int | None:
 
 def _described(filters: FilterIndex) -> str:
     shown = ", ".join(f"{name} ({count})" for name, count in list(filters.counts.items())[:3])
-    return f"{len(filters)} filters in {len(filters.layers)} layers [{shown}{', ...' if len(filters.layers) > 3 else ''}]"
+    return (
+        f"{len(filters)} filters in {len(filters.layers)} layers [{shown}{', ...' if len(filters.layers) > 3 else ''}]"
+    )

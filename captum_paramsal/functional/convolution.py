@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -11,7 +12,7 @@ from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 __all__ = ["ConvolutionGeometry", "convolution_columns", "convolution_weight_gradient", "transposed_filters"]
 
-_WEIGHT_GRADIENTS = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
+_WEIGHT_GRADIENTS: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def convolution_weight_gradient(inputs: Tensor, output_gradients: Tensor, geomet
         ``(O, C / groups, *kernel)``.
     """
     gradient = _WEIGHT_GRADIENTS[len(geometry.kernel)]
-    return gradient(  # type: ignore[no-any-return]
+    return gradient(
         inputs,
         geometry.weight_shape,
         output_gradients,
@@ -97,5 +98,6 @@ def transposed_filters(weights: Tensor, groups: int) -> Tensor:
     Returns:
         ``(N, O, C / groups · taps)``.
     """
-    by_group = weights.unflatten(1, (groups, -1)).transpose(2, 3)
-    return by_group.flatten(3).flatten(1, 2)
+    examples, channels, outputs = weights.shape[:3]
+    by_group = weights.reshape(examples, groups, channels // groups, outputs, -1).transpose(2, 3)
+    return by_group.reshape(examples, groups * outputs, -1)

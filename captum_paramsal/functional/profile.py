@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_paramsal.filters import FilterIndex
 
-__all__ = ["accumulation_type", "mean_abs", "profile_curve", "standardize"]
+__all__ = ["accumulation_type", "mean_abs", "mean_abs_", "profile_curve", "standardize"]
 
 
 def accumulation_type(dtype: torch.dtype) -> torch.dtype:
@@ -33,6 +33,11 @@ def mean_abs(gradients: Tensor) -> Tensor:
     tensor([2.])
     """
     return gradients.abs().mean(dim=-1, dtype=accumulation_type(gradients.dtype))
+
+
+def mean_abs_(gradients: Tensor) -> Tensor:
+    """:func:`mean_abs` that writes the absolute values over ``gradients``, which saves the memory for them."""
+    return gradients.abs_().mean(dim=-1, dtype=accumulation_type(gradients.dtype))
 
 
 def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ Target: TypeAlias = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tu
 
 
 def labels_of(target: Target, count: int) -> Tensor | None:
-    """Write a target as one row of indices per example.
+    r"""Write a target as one row of indices per example.
 
     Args:
         target: None, an int, a 0-d or one-element tensor (the same class for every example), a list or 1-D tensor with
@@ -79,8 +79,8 @@ def scores_at(output: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
     rows = rows.to(output.device)
     _require_in_range(output, rows)
     examples = torch.arange(len(output), device=output.device)
-    places = tuple(rows[:, 1:].unbind(dim=1))
-    return output.movedim(1, -1)[(examples, *places)], rows[:, 0]
+    here = (examples, *rows[:, 1:].unbind(dim=1))
+    return output.movedim(1, -1)[here], rows[:, 0]
 
 
 def _labels_of_tensor(target: Tensor, count: int) -> Tensor:

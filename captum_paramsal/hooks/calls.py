@@ -52,7 +52,8 @@ class LayerCall:
 
     def named(self) -> dict[int | str, Any]:
         """Arguments by place and by name."""
-        return {**dict(enumerate(self.args)), **self.kwargs}
+        arguments: list[tuple[int | str, Any]] = [*enumerate(self.args), *self.kwargs.items()]
+        return dict(arguments)
 
     def require_unwritten(self, name: str) -> None:
         """Refuse to work with arguments that were overwritten after the call.

@@ -21,7 +21,7 @@ from captum_paramsal.functional.convolution import (
     transposed_filters,
 )
 from captum_paramsal.functional.products import fusion_pays, mean_abs_product
-from captum_paramsal.functional.profile import mean_abs
+from captum_paramsal.functional.profile import mean_abs, mean_abs_
 
 __all__ = [
     "ConvolutionGradients",
@@ -43,11 +43,11 @@ class SampleGradients(ABC):
 
     @abstractmethod
     def sample(self, n: int) -> Tensor:
-        """Gradient of example n, ``(F, M)``."""
+        """Gradient of example n, ``(F, M)``, to be read and, but by :class:`DenseGradients`, given away."""
 
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, F)``; one example's gradient is in memory at a time."""
-        return torch.stack([mean_abs(self.sample(n)) for n in range(len(self))])
+        return torch.stack([mean_abs_(self.sample(n)) for n in range(len(self))])
 
     def __add__(self, other: SampleGradients) -> SampleGradients:
         """Gradients of a layer that was called twice: its weight is one, so they add up before the absolute value."""
@@ -151,7 +151,7 @@ class HeadGradients(SampleGradients):
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, F)``."""
         rows = torch.stack([one.mean_abs() for one in self.maps], dim=1)
-        return rows.unflatten(2, (self.heads, -1)).mean(dim=3).flatten(1)
+        return rows.reshape(len(self), 3 * self.heads, -1).mean(dim=2)
 
     def __add__(self, other: SampleGradients) -> SampleGradients:
         if not isinstance(other, HeadGradients):
@@ -189,11 +189,11 @@ class ConvolutionGradients(SampleGradients):
         """
         positions = prod(self.output_gradients.shape[2:])
         if positions == 1 or fusion_pays(positions):
-            return self._product().mean_abs().unflatten(0, (len(self), -1)).flatten(1)
+            return self._product(positions).mean_abs().reshape(len(self), -1)
         return super().mean_abs()
 
-    def _product(self) -> ProductGradients:
-        outputs = self.output_gradients.flatten(2).unflatten(1, (self.geometry.groups, -1))
+    def _product(self, positions: int) -> ProductGradients:
+        outputs = self.output_gradients.reshape(len(self), self.geometry.groups, -1, positions)
         columns = convolution_columns(self.inputs, self.output_gradients.shape[2:], self.geometry)
         return ProductGradients(outputs.flatten(0, 1), columns.flatten(0, 1))
 

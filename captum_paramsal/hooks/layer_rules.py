@@ -26,6 +26,17 @@ __all__ = ["CONVOLUTIONS"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 """Layer types that are scored by default."""
 
+_ATTENTION_ARGUMENTS = (
+    "query",
+    "key",
+    "value",
+    "key_padding_mask",
+    "need_weights",
+    "attn_mask",
+    "average_attn_weights",
+    "is_causal",
+)
+
 
 def convolution_gradients(layer: _ConvNd, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
     """Weight gradients of a convolution with any stride, dilation, groups and padding."""
@@ -49,12 +60,18 @@ def transposed_convolution_gradients(
     reach = [
         (size - 1) * stride - 2 * padding + dilation * (taps - 1) + 1
         for size, stride, padding, dilation, taps in zip(
-            inputs.shape[2:], geometry.stride, geometry.padding, geometry.dilation, geometry.kernel, strict=True
+            inputs.shape[2:],
+            geometry.stride,
+            geometry.padding,
+            geometry.dilation,
+            geometry.kernel,
+            strict=True,
         )
     ]
     # Places that only `output_padding` made hold no product of weight and input.
-    reached = output_gradients[(..., *(slice(extent) for extent in reach))]
-    return TransposedConvolutionGradients(ConvolutionGradients(reached, inputs, geometry))
+    for dimension, extent in enumerate(reach, start=2):
+        output_gradients = output_gradients.narrow(dimension, 0, extent)
+    return TransposedConvolutionGradients(ConvolutionGradients(output_gradients, inputs, geometry))
 
 
 def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor) -> SampleGradients:  # noqa: ARG001
@@ -68,10 +85,10 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
     The projections happen inside the layer where no hook sees them: they are made here, and the rest of the layer runs
     again on them (with the identity for a projection) to get the gradients of their results.
     """
-    query, key, value = _arguments(call, ("query", "key", "value"))
+    given = _arguments(call)
     weights = projection_weights(layer)
     biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
-    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (query, key, value)]
+    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (given["query"], given["key"], given["value"])]
     with torch.enable_grad():
         projected = [
             functional.linear(x, w.detach(), b).requires_grad_()
@@ -95,8 +112,12 @@ def projection_weights(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
 
 def _attend(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall) -> Tensor:
     identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
+    query, key, value = projected
+    given = _arguments(call)
     output, _ = functional.multi_head_attention_forward(
-        *projected,
+        query,
+        key,
+        value,
         embed_dim_to_check=layer.embed_dim,
         num_heads=layer.num_heads,
         in_proj_weight=None,
@@ -113,23 +134,16 @@ def _attend(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCa
         q_proj_weight=identity,
         k_proj_weight=identity,
         v_proj_weight=identity,
-        **_attention_options(call),
+        key_padding_mask=given.get("key_padding_mask"),
+        attn_mask=given.get("attn_mask"),
+        is_causal=given.get("is_causal", False),
     )
     return output
 
 
-def _attention_options(call: LayerCall) -> dict[str, Any]:
-    names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
-    given = dict(zip(names, call.args, strict=False)) | call.kwargs
-    return {
-        "key_padding_mask": given.get("key_padding_mask"),
-        "attn_mask": given.get("attn_mask"),
-        "is_causal": given.get("is_causal", False),
-    }
-
-
-def _arguments(call: LayerCall, names: tuple[str, ...]) -> list[Tensor]:
-    return [call.args[place] if place < len(call.args) else call.kwargs[name] for place, name in enumerate(names)]
+def _arguments(call: LayerCall) -> dict[str, Any]:
+    """The arguments of an attention layer's call by name, in the order of its forward pass."""
+    return dict(zip(_ATTENTION_ARGUMENTS, call.args, strict=False)) | dict(call.kwargs)
 
 
 def _positions(output_gradients: Tensor, inputs: Tensor) -> ProductGradients:

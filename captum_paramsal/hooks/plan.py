@@ -32,14 +32,17 @@ class FilterLayer:
     Attributes:
         name: Its name in ``model.named_modules()``.
         module: The layer.
-        rule: What its filters are.
         explicit: Whether the caller asked for this very layer, so that it must be reached.
     """
 
     name: str
     module: nn.Module
-    rule: FilterRule
     explicit: bool = False
+
+    @property
+    def rule(self) -> FilterRule:
+        """What its filters are."""
+        return rule_of(self.module)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -57,28 +60,33 @@ class Plan:
         through: Module whose calls give them on the ``torch.func`` path, by the layer's name.
         unused: Layers whose weight takes no part in the forward pass.
         batched_arguments: For modules of ``through``, which arguments hold one row per example.
+        largest_output: Bytes of the largest tensor that any module returns for one example.
     """
 
     hooked: Mapping[str, tuple[nn.Module, ...]]
     through: Mapping[str, nn.Module]
     unused: frozenset[str]
     batched_arguments: Mapping[nn.Module, frozenset[int | str]]
+    largest_output: int
 
 
 @dataclass(frozen=True)
 class _CallShapes:
-    """Shapes of what one call of a module took and gave."""
+    """Shapes of what one call of a module took and gave, and the bytes of its largest output."""
 
     arguments: Mapping[int | str, torch.Size]
     inputs: tuple[torch.Size, ...]
     outputs: tuple[torch.Size, ...]
+    bytes: int
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> _CallShapes:
         named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
         arguments = {key: value.shape for key, value in named if isinstance(value, Tensor)}
         inputs = tuple(tensor.shape for tensor in tensors_in((args, kwargs)))
-        return cls(arguments, inputs, tuple(tensor.shape for tensor in tensors_in(output)))
+        outputs = tensors_in(output)
+        size = max((tensor.nbytes for tensor in outputs), default=0)
+        return cls(arguments, inputs, tuple(tensor.shape for tensor in outputs), size)
 
     def has_rows(self, dimension: int, count: int) -> bool:
         """Whether the first input and the first output hold so many examples in a dimension of their own."""
@@ -115,7 +123,11 @@ class _WeightWatch(TorchFunctionMode):
         self.watched, self.uses, self.stack = watched, uses, stack
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
@@ -182,7 +194,8 @@ def plan_recording(model: nn.Module, layers: Sequence[FilterLayer], forward: Cal
         else:
             through[layer.name] = model.get_submodule(_owner(users, uses))
     batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
-    return Plan(hooked, through, frozenset(unused), batched)
+    largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
+    return Plan(hooked, through, frozenset(unused), batched, largest)
 
 
 def _users(layer: FilterLayer, uses: _Uses) -> set[str]:
@@ -193,9 +206,7 @@ def _users(layer: FilterLayer, uses: _Uses) -> set[str]:
     return {layer.name} if uses.calls[1][layer.name] else set()
 
 
-def _hookable(
-    model: nn.Module, layer: FilterLayer, users: set[str], uses: _Uses
-) -> tuple[nn.Module, ...] | None:
+def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: _Uses) -> tuple[nn.Module, ...] | None:
     """The modules to hook, if each use of the weight is a call of a layer like this one, examples apart."""
     if layer.rule.gradients is None:
         return None

@@ -137,14 +137,21 @@ class Recording:
         return on_enter, on_forward
 
     def _through(
-        self, module: nn.Module, layers: Sequence[FilterLayer], call: LayerCall, gradients: Sequence[Tensor | None]
+        self,
+        module: nn.Module,
+        layers: Sequence[FilterLayer],
+        call: LayerCall,
+        gradients: Sequence[Tensor | None],
     ) -> Iterator[tuple[FilterLayer, SampleGradients]]:
         weights = _weights_inside(module, layers)
         with torch.enable_grad():
             samples = sample_weight_gradients(module, weights, call, self._plan.batched_arguments[module], gradients)
         by_weight = {id(weight): samples[name].detach() for name, weight in weights.items()}
         for layer in layers:
-            yield layer, layer.rule.slices(layer.module, tuple(by_weight[id(weight)] for weight in layer.weights))
+            yield (
+                layer,
+                layer.rule.slices(layer.module, tuple(by_weight[id(weight)] for weight in layer.weights)),
+            )
 
     def _records(self) -> bool:
         # Checkpointed models run forward again during the backward pass; what runs without gradients has none.

@@ -43,8 +43,9 @@ def sample_weight_gradients(
 
     def objective(weights: dict[str, Tensor], rows: Rows, gradients: list[Tensor]) -> Tensor:
         given = call.named() | {key: value.unsqueeze(0) for key, value in rows.items()}
-        args = tuple(given.pop(place) for place in range(len(call.args)))
-        outputs = tensors_in(functional_call(module, weights, args, given))
+        args = tuple(value for key, value in given.items() if isinstance(key, int))
+        kwargs = {key: value for key, value in given.items() if isinstance(key, str)}
+        outputs = tensors_in(functional_call(module, weights, args, kwargs))
         products = [outputs[p] * g.unsqueeze(0) for p, g in zip(used, gradients, strict=True)]
         return torch.stack([product.sum() for product in products]).sum()
 

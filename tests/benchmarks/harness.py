@@ -1,0 +1,71 @@
+"""Times and memory of rivals measured in one run, in turn, so that only their ratios matter."""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def median_seconds(
+    rivals: dict[str, Callable[[], object]], rounds: int = 5, device: torch.device | None = None
+) -> dict[str, float]:
+    """Median time of each rival over rounds in which every rival runs once; a first round warms up."""
+    device = device or torch.device("cpu")
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for number in range(rounds + 1):
+        for name, run in rivals.items():
+            wait_for(device)
+            start = time.perf_counter()
+            run()
+            wait_for(device)
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def peak_mebibytes(run: Callable[[], object], device: torch.device | None = None) -> float:
+    """Peak memory that a run adds to what the process held before; on the CPU call it in a process of its own."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    # Forget the peak of what went before: loading libraries and building the model.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    run()
+    return _status("VmHWM") - before
+
+
+def in_fresh_process(script: str, *arguments: str) -> dict[str, float]:
+    """Run a benchmark script again by itself; what it prints last is JSON."""
+    done = subprocess.run(  # noqa: S603 -- our own script
+        [sys.executable, script, *arguments], check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine(device: torch.device) -> str:
+    """The machine in one line."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _status(field: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**10

@@ -1,0 +1,126 @@
+"""Saliency profiles against an ordinary training step, the batch-of-one loop and ``vmap(grad)``.
+
+python tests/benchmarks/parameter_saliency.py [--device cuda] [--rounds 5] [CASE ...]
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+from torchvision import models
+
+from captum_paramsal import ParameterSaliency
+from captum_paramsal.functional import fused_products
+from captum_paramsal.stats import Moments
+
+CASES = {
+    "resnet50": ("resnet50", 8, 224),
+    "vgg16": ("vgg16", 4, 224),
+    "mobilenet_v2": ("mobilenet_v2", 8, 224),
+    "resnet18_small": ("resnet18", 32, 64),
+}
+LIMITS = {"resnet50": 1.15, "vgg16": 1.2, "mobilenet_v2": 1.1, "resnet18_small": 2.5}
+
+
+def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """Forward and backward of the mean loss, every parameter with a gradient, as a training loop does it."""
+
+    def run() -> None:
+        model.train()
+        model.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        model.zero_grad()
+        model.eval()
+
+    return run
+
+
+def batch_of_one(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Tensor]:
+    """The published way: one image at a time, gradients of all convolution weights, mean absolute value per filter."""
+    weights = [layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+
+    def one(image: Tensor, label: Tensor) -> Tensor:
+        loss = functional.cross_entropy(model(image[None]), label[None])
+        return torch.cat([g.abs().mean(dim=(1, 2, 3)) for g in torch.autograd.grad(loss, weights)])
+
+    return lambda: torch.stack([one(image, label) for image, label in zip(images, labels, strict=True)])
+
+
+def vmap_of_grad(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Tensor]:
+    """Per-sample gradients by ``torch.func``."""
+    names = [f"{name}.weight" for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
+    weights = {name: model.get_parameter(name).detach() for name in names}
+
+    def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        return functional.cross_entropy(functional_call(model, weights, image[None]), label[None])
+
+    def run() -> Tensor:
+        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, images, labels)
+        return torch.cat([g.abs().mean(dim=(2, 3, 4)) for g in gradients.values()], dim=1)
+
+    return run
+
+
+def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    name, count, size = CASES[case]
+    model = models.get_model(name, weights=None).to(device).eval()
+    images = torch.randn(count, 3, size, size, device=device)
+    labels = torch.arange(count, device=device)
+    saliency = ParameterSaliency(model)
+    seen: list[Moments] = []
+
+    def streamed() -> None:
+        rows = Moments.of(saliency.attribute(images, labels))
+        seen[:] = [seen[0].merge(rows) if seen else rows]
+
+    def fused() -> Tensor:
+        with fused_products():
+            return saliency.attribute(images, labels)
+
+    return {
+        "training step": training_step(model, images, labels),
+        "saliency": lambda: saliency.attribute(images, labels),
+        "saliency, fused": fused,
+        "saliency with statistics": streamed,
+        "batch of one": batch_of_one(model, images, labels),
+        "vmap(grad)": vmap_of_grad(model, images, labels),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without", default="", help="rivals to leave out, comma-separated")
+    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if arguments.memory_of:
+        run = rivals(arguments.cases[0], device)[arguments.memory_of]
+        print(json.dumps({"MiB": peak_mebibytes(run, device)}))
+        return
+    print(machine(device))
+    print("| case | rival | seconds | of a training step | peak MiB | of its peak |\n|---|---|---|---|---|---|")
+    for case in arguments.cases:
+        ran = {k: v for k, v in rivals(case, device).items() if k not in arguments.without.split(",")}
+        seconds = median_seconds(ran, arguments.rounds, device)
+        memory = {
+            name: in_fresh_process(__file__, case, "--device", arguments.device, "--memory-of", name)["MiB"]
+            for name in seconds
+        }
+        for name, median in seconds.items():
+            ratio, share = median / seconds["training step"], memory[name] / memory["training step"]
+            limit = f" (limit {LIMITS[case]})" if name == "saliency" else ""
+            row = f"{median:.3f} | {ratio:.2f}{limit} | {memory[name]:.0f} | {share:.2f}"
+            print(f"| {case} | {name} | {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
