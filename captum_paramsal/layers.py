@@ -18,8 +18,8 @@ from captum_paramsal.hooks import CONVOLUTIONS, FilterLayer, has_rule
 __all__ = ["LayerSelection", "filter_index", "select_layers"]
 
 LayerChoice: TypeAlias = str | nn.Module | type[nn.Module]
-LayerSelection: TypeAlias = LayerChoice | Sequence[LayerChoice]
-"""Names, glob patterns over names, modules, or layer types, one or several."""
+LayerSelection: TypeAlias = LayerChoice | Sequence[LayerChoice] | FilterIndex
+"""Names, glob patterns over names, modules, or layer types, one or several; or the layers of other filters."""
 
 
 def select_layers(model: nn.Module, layers: LayerSelection | None = None) -> tuple[FilterLayer, ...]:
@@ -29,7 +29,8 @@ def select_layers(model: nn.Module, layers: LayerSelection | None = None) -> tup
         model: The model; not one that wraps another.
         layers: None for every convolution except one whose channels are the class scores. A name
             (``"layer4.0.conv1"``), a module or a layer type takes any layer with a weight; a glob pattern
-            (``"layer4.*"``, ``"*"``) takes the registered layer types among the names it matches.
+            (``"layer4.*"``, ``"*"``) takes the registered layer types among the names it matches. A
+            :class:`FilterIndex` takes the layers of its filters, reached or not.
 
     Raises:
         LayerError: A name, module, pattern or type that selects nothing, or no layer at all.
@@ -37,6 +38,8 @@ def select_layers(model: nn.Module, layers: LayerSelection | None = None) -> tup
     named = dict(model.named_modules())
     if layers is None:
         chosen = dict.fromkeys(_default_names(model, named), False)
+    elif isinstance(layers, FilterIndex):
+        chosen = {name: False for choice in layers.layers for name, _ in _chosen(choice, named)}
     else:
         choices = [layers] if isinstance(layers, (str, nn.Module, type)) else list(layers)
         chosen = {name: explicit for choice in choices for name, explicit in _chosen(choice, named)}

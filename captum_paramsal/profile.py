@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from captum_paramsal.batch import Batch, Inputs
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Loss, Target, cross_entropy, labels_of, scores_at
+from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import Plan, StalePlanError, plan_recording, record_profiles, scoring_state, unwrap
 from captum_paramsal.layers import LayerSelection, filter_index, select_layers
 
-__all__ = ["FilterProfile", "Inputs"]
-
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+__all__ = ["FilterProfile"]
 
 REUSED_BYTES = 32 * 2**20
 """Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
@@ -40,6 +39,8 @@ class FilterProfile:
             self.layers = select_layers(self.model, layers)
         self.filters = filter_index(self.layers)
         self._plan: Plan | None = None
+        self._folded: frozenset[str] = frozenset()
+        self._one_by_one = False
 
     def __call__(
         self,
@@ -68,54 +69,45 @@ class FilterProfile:
             TargetError: The target does not name one class per example.
             LayerError: A layer that was asked for is never reached, or its input was overwritten.
         """
-        tensors = _checked_inputs(inputs)
-        extra = _as_tuple(additional_forward_args)
-        count = len(tensors[0])
-        rows = labels_of(target, count)
+        batch = Batch.of(inputs, target, additional_forward_args)
         _require_size(internal_batch_size)
         with scoring_state(self.model):
-            if self._plan is None:
-                self._plan = self._planned(tensors, extra)
-            size = internal_batch_size or _fast_size(count, self._plan, tensors[0].device)
-            parts = []
-            for start in tqdm(range(0, count, size), desc="saliency profiles", disable=not show_progress):
-                here = slice(start, start + size)
-                batch = tuple(_usable(tensor[here]) for tensor in tensors)
-                more = tuple(_rows_of(value, here, count) for value in extra)
-                parts.append(self._profile(batch, more, None if rows is None else rows[here], start))
-            return torch.cat(parts)
+            if self._plan is None or self._plan.examples < min(len(batch), 1 if self._one_by_one else 2):
+                self._plan = self._planned(batch)
+            size = internal_batch_size or _fast_size(len(batch), self._plan.largest_output, batch.inputs[0].device)
+            size = 1 if self._one_by_one else size
+            starts = tqdm(range(0, len(batch), size), desc="saliency profiles", disable=not show_progress)
+            return torch.cat([self._profile(batch.part(start, size)) for start in starts])
 
-    def _profile(self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], rows: Tensor | None, start: int) -> Tensor:
-        plan = self._plan or self._planned(inputs, extra)
-        try:
-            return self._recorded(plan, inputs, extra, rows, start)
-        except StalePlanError:
-            self._plan = self._planned(inputs, extra)
-            return self._recorded(self._plan, inputs, extra, rows, start)
+    def _profile(self, batch: Batch) -> Tensor:
+        while True:
+            plan = self._plan or self._planned(batch)
+            try:
+                return self._recorded(plan, batch)
+            except StalePlanError as stale:
+                # Ends: each time round, more layers are scored through the model as a whole.
+                self._folded |= set(stale.layers)
+                self._plan = self._planned(batch)
 
-    def _planned(self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...]) -> Plan:
+    def _planned(self, batch: Batch) -> Plan:
         def forward(count: int) -> Tensor:
-            first = [0] * count
-            rows = len(inputs[0])
-            return self._forward(
-                tuple(tensor[first] for tensor in inputs),
-                tuple(_rows_of(value, first, rows) for value in extra),
-            )
+            return self._forward(batch.part(0, count))
 
-        return plan_recording(self.model, self.layers, forward)
+        examples = 1 if self._one_by_one else min(len(batch), 2)
+        plan = plan_recording(self.model, self.layers, forward, examples, self._folded)
+        if examples == 1 or not plan.mixes_examples:
+            return plan
+        self._one_by_one = True
+        return self._planned(batch)
 
-    def _recorded(
-        self, plan: Plan, inputs: tuple[Tensor, ...], extra: tuple[Any, ...], rows: Tensor | None, start: int
-    ) -> Tensor:
-        count = len(inputs[0])
-        with record_profiles(self.layers, plan, count) as recording:
-            output = self._forward(inputs, extra)
-            logits, labels = scores_at(output, rows)
+    def _recorded(self, plan: Plan, batch: Batch) -> Tensor:
+        with record_profiles(self.layers, plan, len(batch)) as recording:
+            logits, labels = scores_at(self._forward(batch), batch.rows)
             losses = self.loss(logits, labels)
-            _require_losses(losses, count, start)
+            _require_losses(losses, logits, batch)
             recording.backward(losses)
             profile = recording.profile(like=logits)
-        self._require_finite(profile, start)
+        self._require_finite(profile, batch.start)
         return profile
 
     def _require_finite(self, profile: Tensor, start: int) -> None:
@@ -128,19 +120,18 @@ class FilterProfile:
             )
             raise InputError(message)
 
-    def _forward(self, inputs: tuple[Tensor, ...], extra: tuple[Any, ...]) -> Tensor:
+    def _forward(self, batch: Batch) -> Tensor:
         try:
-            output = self.model(*inputs, *extra)
+            output = self.model(*batch.inputs, *batch.extra)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
-            message = f"Expected inputs that the model can take; its forward pass failed on shape {shapes}: {error}"
+            message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
             raise ForwardError(message) from error
-        if not isinstance(output, Tensor) or len(output) != len(inputs[0]):
+        if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             message = (
-                f"Expected a model that returns class scores with one row per example ({len(inputs[0])}), got {got}. "
+                f"Expected a model that returns class scores with one row per example ({len(batch)}), got {got}. "
                 "Wrap the model so that it returns the scores alone."
             )
             raise InputError(message)
@@ -151,61 +142,32 @@ class ForwardError(InputError, RuntimeError):
     """The model's own forward pass failed on the inputs; the cause is chained."""
 
 
-def _checked_inputs(inputs: Inputs) -> tuple[Tensor, ...]:
-    tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-    if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
-        got = ", ".join(type(tensor).__name__ for tensor in tensors)
-        message = f"Expected `inputs` to be a tensor with one row per example, or a tuple of them, got ({got})."
-        raise InputError(message)
-    if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        message = f"Expected `inputs` with the same number of examples in dimension 0, at least one, got {shapes}."
-        raise InputError(message)
-    for tensor in tensors:
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            example = int((~torch.isfinite(tensor)).flatten(1).any(dim=1).nonzero()[0]) if tensor.ndim > 1 else 0
-            message = f"Expected finite `inputs`, got NaN or infinity in example {example}."
-            raise InputError(message)
-    return tensors
-
-
 def _require_size(internal_batch_size: int | None) -> None:
-    if internal_batch_size is not None and internal_batch_size < 1:
-        message = f"Expected `internal_batch_size` to be at least 1, got {internal_batch_size}."
+    if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
+        message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
         raise InputError(message)
 
 
-def _fast_size(count: int, plan: Plan, device: torch.device) -> int:
+def _fast_size(count: int, largest_output: int, device: torch.device) -> int:
     """Examples in one pass: all of them, or equal parts whose largest feature map the allocator can use again."""
     if device.type != "cpu":
         return count
-    fitting = max(1, REUSED_BYTES // max(plan.largest_output, 1))
+    fitting = max(1, REUSED_BYTES // max(largest_output, 1))
     return -(-count // -(-count // fitting))
 
 
-def _usable(tensor: Tensor) -> Tensor:
-    """The tensor apart from the caller's graph; one made in inference mode is copied, autograd refuses it."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
-
-
-def _as_tuple(additional_forward_args: Any) -> tuple[Any, ...]:
-    if additional_forward_args is None:
-        return ()
-    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
-
-
-def _rows_of(value: Any, here: slice | list[int], count: int) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    return _usable(value[here] if value.ndim and len(value) == count else value)
-
-
-def _require_losses(losses: Tensor, count: int, start: int) -> None:
-    if losses.shape != (count,):
-        message = f"Expected `loss` to return one loss per example, ({count},), got {tuple(losses.shape)}."
+def _require_losses(losses: Any, logits: Tensor, batch: Batch) -> None:
+    if not isinstance(losses, Tensor) or losses.shape != (len(batch),):
+        got = tuple(losses.shape) if isinstance(losses, Tensor) else f"{losses!r} ({type(losses).__name__})"
+        message = f"Expected `loss` to return one loss per example, a tensor of shape ({len(batch)},), got {got}."
+        raise InputError(message)
+    if logits.requires_grad and not losses.requires_grad:
+        message = (
+            "Expected `loss` to be differentiable, got losses that need no gradient: nothing depends on the scores."
+        )
         raise InputError(message)
     bad = (~torch.isfinite(losses)).nonzero()
     if len(bad):
         example = int(bad[0])
-        message = f"Expected a finite loss, got {losses[example].item()} for example {start + example}."
+        message = f"Expected a finite loss, got {losses[example].item()} for example {batch.start + example}."
         raise InputError(message)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError, ParamsalError, ReferenceFileError, ReferenceMismatchError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.fingerprint import Fingerprint
 from captum_paramsal.functional import Loss, Target, cross_entropy, fused_products
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.layers import LayerSelection
-from captum_paramsal.profile import FilterProfile, Inputs
+from captum_paramsal.profile import FilterProfile
 from captum_paramsal.stats import Moments
 
 __all__ = ["Reference", "loss_name"]
@@ -144,9 +146,11 @@ class Reference:
         Raises:
             ReferenceMismatchError: The model does not have the same layers.
         """
-        profile = FilterProfile(model, self.filters.layers)
+        profile = FilterProfile(model, self.filters)
         if profile.filters != self.filters:
-            message = f"Expected a model with {_described(self.filters)}, got {_described(profile.filters)}."
+            message = (
+                f"Expected a model with the filters of this reference, but {self.filters.difference(profile.filters)}."
+            )
             raise ReferenceMismatchError(message)
         return replace(self, fingerprint=Fingerprint.of(profile.model))
 
@@ -205,13 +209,14 @@ class Reference:
             "digests": dict(self.fingerprint.digests),
             "loss": self.loss_name,
         }
-        return {"reference": json.dumps(content), "checksum": self._checksum()}
+        text = json.dumps(content)
+        return {"reference": text, "checksum": self._checksum(text)}
 
-    def _checksum(self) -> str:
-        named = nn.Module()
-        named.register_buffer("mean", self.moments.mean)
-        named.register_buffer("deviations", self.moments.deviations)
-        return Fingerprint.of(named).short
+    def _checksum(self, text: str) -> str:
+        digest = blake2b(text.encode(), digest_size=16)
+        for values in (self.moments.mean, self.moments.deviations):
+            digest.update(values.contiguous().numpy().data)
+        return digest.hexdigest()
 
     @classmethod
     def _of(cls, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Reference:
@@ -222,14 +227,14 @@ class Reference:
         filters = FilterIndex(content["layers"], content["parts"])
         moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
         reference = cls(filters, moments, Fingerprint(content["digests"]), content["loss"])
-        if moments.mean.shape != (len(filters),) or metadata["checksum"] != reference._checksum():
+        if moments.mean.shape != (len(filters),) or metadata["checksum"] != reference._checksum(metadata["reference"]):
             message = "statistics that do not match their checksum: the file is damaged"
             raise ParamsalError(message)
         return reference
 
     def _require_same(self, filters: FilterIndex, fingerprint: Fingerprint, loss: str, what: str) -> None:
         if filters != self.filters:
-            message = f"Expected {what} to have {_described(self.filters)}, got {_described(filters)}."
+            message = f"Expected {what} to have the filters of this reference, but {self.filters.difference(filters)}."
             raise ReferenceMismatchError(message)
         if loss != self.loss_name:
             message = f"Expected {what} to use the loss {self.loss_name!r} of this reference, got {loss!r}."
@@ -274,10 +279,3 @@ def _total(batches: Iterable[Any]) -> int | None:
         inputs = [_unpacked(batch)[0] for batch in batches]
         return sum(len(item[0] if isinstance(item, tuple) else item) for item in inputs)
     return None
-
-
-def _described(filters: FilterIndex) -> str:
-    shown = ", ".join(f"{name} ({count})" for name, count in list(filters.counts.items())[:3])
-    return (
-        f"{len(filters)} filters in {len(filters.layers)} layers [{shown}{', ...' if len(filters.layers) > 3 else ''}]"
-    )

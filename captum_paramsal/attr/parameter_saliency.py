@@ -8,11 +8,12 @@ from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
 
+from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import ReferenceMismatchError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, standardize
 from captum_paramsal.layers import LayerSelection
-from captum_paramsal.profile import FilterProfile, Inputs
+from captum_paramsal.profile import FilterProfile
 from captum_paramsal.reference import Reference, loss_name
 
 __all__ = ["ParameterSaliency"]
@@ -62,7 +63,7 @@ class ParameterSaliency(Attribution):  # type: ignore[misc] # Captum is not type
         loss: Loss = cross_entropy,
     ) -> None:
         super().__init__(model)
-        chosen = reference.filters.layers if layers is None and reference is not None else layers
+        chosen = reference.filters if layers is None and reference is not None else layers
         self.profile = FilterProfile(model, chosen, loss)
         self.reference = reference
         if reference is not None:
@@ -125,7 +126,7 @@ class ParameterSaliency(Attribution):  # type: ignore[misc] # Captum is not type
 def _require_match(reference: Reference, profile: FilterProfile) -> None:
     if reference.filters != profile.filters:
         message = (
-            f"Expected `layers` with the filters of the reference, {reference.filters!r}, got {profile.filters!r}."
+            f"Expected `layers` with the filters of the reference, but {reference.filters.difference(profile.filters)}."
         )
         raise ReferenceMismatchError(message)
     if reference.loss_name != loss_name(profile.loss):

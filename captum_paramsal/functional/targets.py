@@ -98,9 +98,10 @@ def _labels_of_tensor(target: Tensor, count: int) -> Tensor:
 
 def _require_in_range(output: Tensor, rows: Tensor) -> None:
     if rows.shape[1] != output.ndim - 1:
+        got = tuple(rows[0].tolist()) if rows.shape[1] > 1 else int(rows[0])
         message = (
-            f"Expected `target` with {output.ndim - 1} indices per example for outputs of shape "
-            f"{tuple(output.shape)}, got {rows.shape[1]}."
+            f"Expected `target` (class, *place) with {output.ndim - 1} indices per example for outputs of shape "
+            f"{tuple(output.shape)}, got {got} for example 0."
         )
         raise TargetError(message)
     sizes = torch.tensor(output.shape[1:], device=rows.device)

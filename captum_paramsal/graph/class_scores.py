@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from captum_paramsal.graph.capture import capture
+
 __all__ = ["class_score_layers"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -25,11 +27,17 @@ _KEEPS_CHANNELS_APART = {
 }
 """Modules of ``torch.nn.modules`` whose layers never mix channels."""
 
+_REDUCTIONS = {"amax", "log_softmax", "logsumexp", "mean", "softmax", "sum"}
+"""Functions that keep channels apart where they go over places alone."""
+
+_PLACES = {2, 3, 4, -1, -2}
+"""Dimensions that hold places, whatever the number of dimensions."""
+
 _FUNCTIONS = {
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "add", "amax",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "add",
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "clone", "contiguous", "div", "dropout", "flatten", "float",
-    "hardtanh", "leaky_relu", "log_softmax", "max_pool2d", "mean", "mul", "relu", "relu_", "reshape", "sigmoid",
-    "softmax", "squeeze", "sum", "tanh", "truediv", "view",
+    "hardtanh", "leaky_relu", "max_pool2d", "mul", "relu", "relu_", "reshape", "sigmoid",
+    "squeeze", "tanh", "truediv", "view",
 }  # fmt: skip
 
 
@@ -37,7 +45,7 @@ def class_score_layers(model: nn.Module) -> frozenset[str]:
     """Names of the convolutions whose channels are the class scores, directly or through a pool over all places.
 
     The network is traced backwards from its output through operations that keep channels apart. A model that
-    ``torch.fx`` cannot trace is judged by its last registered layer with weights.
+    ``torch.fx`` cannot trace is taken to end in its last registered convolution if it has no other kind of layer.
 
     Args:
         model: A classifier in evaluation mode.
@@ -46,9 +54,8 @@ def class_score_layers(model: nn.Module) -> frozenset[str]:
     >>> sorted(class_score_layers(nin))
     ['2']
     """
-    try:
-        graph = fx.Tracer().trace(model)
-    except Exception:  # noqa: BLE001 -- tracing runs the model's own code on stand-ins, which may raise anything
+    graph = capture(model)
+    if graph is None:
         return _last_registered(model)
     modules = dict(model.named_modules())
     output = next(node for node in graph.nodes if node.op == "output")
@@ -75,7 +82,17 @@ def _keeps_channels_apart(node: fx.Node, module: nn.Module | None) -> bool:
         return (room in _KEEPS_CHANNELS_APART or isinstance(module, nn.Identity)) and not isinstance(
             module, nn.MultiheadAttention
         )
-    return node.op in ("call_function", "call_method") and _name(node.target) in _FUNCTIONS
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = _name(node.target)
+    return name in _FUNCTIONS or (name in _REDUCTIONS and _goes_over_places(node))
+
+
+def _goes_over_places(node: fx.Node) -> bool:
+    """Whether a reduction's dimensions are given and hold places; the softmax of flat scores is one over classes."""
+    given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    dimensions = set(given) if isinstance(given, (tuple, list)) else {given}
+    return dimensions <= _PLACES or (_name(node.target).endswith("softmax") and dimensions == {1})
 
 
 def _name(target: Any) -> str:
@@ -83,10 +100,12 @@ def _name(target: Any) -> str:
 
 
 def _last_registered(model: nn.Module) -> frozenset[str]:
+    """The last convolution of a model that has no other layer to make class scores with."""
     weighted = [
         (name, module)
         for name, module in model.named_modules()
         if any(True for _ in module.parameters(recurse=False)) and not isinstance(module, _NORMALIZATIONS)
     ]
-    name, module = weighted[-1] if weighted else ("", model)
-    return frozenset([name] if isinstance(module, _CONVOLUTIONS) else [])
+    if not weighted or not all(isinstance(module, _CONVOLUTIONS) for _, module in weighted):
+        return frozenset()
+    return frozenset([weighted[-1][0]])

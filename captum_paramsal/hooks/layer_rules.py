@@ -56,22 +56,17 @@ def transposed_convolution_gradients(
 ) -> SampleGradients:
     """Weight gradients of a transposed convolution: those of the convolution that leads back."""
     inputs = call.inputs.to(output_gradients.dtype)
-    geometry = _geometry(layer, tuple(int(p) for p in layer.padding))
-    reach = [
-        (size - 1) * stride - 2 * padding + dilation * (taps - 1) + 1
-        for size, stride, padding, dilation, taps in zip(
-            inputs.shape[2:],
-            geometry.stride,
-            geometry.padding,
-            geometry.dilation,
-            geometry.kernel,
-            strict=True,
+    geometry = _geometry(layer, (0,) * len(layer.kernel_size))
+    # Cut to the places that a product of weight and input reaches, zeros where padding cut those off.
+    margins: list[int] = []
+    for dimension, size in enumerate(inputs.shape[2:]):
+        reach = (
+            (size - 1) * layer.stride[dimension] + layer.dilation[dimension] * (layer.kernel_size[dimension] - 1) + 1
         )
-    ]
-    # Places that only `output_padding` made hold no product of weight and input.
-    for dimension, extent in enumerate(reach, start=2):
-        output_gradients = output_gradients.narrow(dimension, 0, extent)
-    return TransposedConvolutionGradients(ConvolutionGradients(output_gradients, inputs, geometry))
+        before = int(layer.padding[dimension])
+        margins = [before, reach - before - output_gradients.shape[2 + dimension], *margins]
+    reached = functional.pad(output_gradients, margins)
+    return TransposedConvolutionGradients(ConvolutionGradients(reached, inputs, geometry))
 
 
 def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor) -> SampleGradients:  # noqa: ARG001

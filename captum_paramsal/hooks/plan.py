@@ -1,9 +1,12 @@
 """Where the gradients of each layer's weight can be taken, found out by running the model on one and two examples.
 
 Most layers are called and work on the examples one by one: a hook on the layer sees all it needs. Some weights are used
-by a parent (attention's output projection, windowed attention), by two kinds of layer, or on examples folded together;
-their gradients are taken on the ``torch.func`` path, from the nearest module around all uses that keeps the examples
-apart. Weights that nothing uses, like auxiliary heads in evaluation mode, have gradient zero.
+by a parent (attention's output projection, windowed attention), by two kinds of layer, or on examples folded together
+or in another order; their gradients are taken on the ``torch.func`` path, from the nearest module around all uses that
+keeps the examples apart. Weights that nothing uses, like auxiliary heads in evaluation mode, have gradient zero.
+
+A layer keeps the examples apart if its inputs and outputs have one row per example in both runs, and the row of the
+first example is the same whether or not a second one stands beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ from captum_paramsal.hooks.calls import tensors_in
 from captum_paramsal.hooks.rules import FilterRule, rule_of
 
 __all__ = ["FilterLayer", "Plan", "plan_recording"]
+
+MOST_ROUNDING = 0.02
+"""Largest relative difference between two runs of one example that half precision may cause."""
+
+_SELECTIONS = {"argwhere", "masked_select", "nonzero", "unique"}
+"""Functions whose result has a size that depends on values."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,9 @@ class Plan:
         unused: Layers whose weight takes no part in the forward pass.
         batched_arguments: For modules of ``through``, which arguments hold one row per example.
         largest_output: Bytes of the largest tensor that any module returns for one example.
+        examples: Examples that it was found out with.
+        mixes_examples: Whether an example's scores depend on the example beside it, or its way through the model on
+            its values: such a model is run on one example at a time.
     """
 
     hooked: Mapping[str, tuple[nn.Module, ...]]
@@ -68,51 +80,105 @@ class Plan:
     unused: frozenset[str]
     batched_arguments: Mapping[nn.Module, frozenset[int | str]]
     largest_output: int
+    examples: int
+    mixes_examples: bool
 
 
 @dataclass(frozen=True)
-class _CallShapes:
-    """Shapes of what one call of a module took and gave, and the bytes of its largest output."""
+class _Call:
+    """What one call of a module took and gave.
+
+    Attributes:
+        arguments: Shapes of its tensor arguments by place and name.
+        ends: First tensor it took and first it gave.
+        bytes: Size of its largest output.
+    """
 
     arguments: Mapping[int | str, torch.Size]
-    inputs: tuple[torch.Size, ...]
-    outputs: tuple[torch.Size, ...]
+    ends: tuple[_FirstRows, ...]
     bytes: int
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> _CallShapes:
+    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, count: int) -> _Call:
         named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
         arguments = {key: value.shape for key, value in named if isinstance(value, Tensor)}
-        inputs = tuple(tensor.shape for tensor in tensors_in((args, kwargs)))
-        outputs = tensors_in(output)
-        size = max((tensor.nbytes for tensor in outputs), default=0)
-        return cls(arguments, inputs, tuple(tensor.shape for tensor in outputs), size)
+        inputs, outputs = tensors_in((args, kwargs)), tensors_in(output)
+        ends = tuple(_FirstRows.of(tensor, count) for tensor in (*inputs[:1], *outputs[:1]))
+        return cls(arguments, ends, max((tensor.nbytes for tensor in outputs), default=0))
 
-    def has_rows(self, dimension: int, count: int) -> bool:
-        """Whether the first input and the first output hold so many examples in a dimension of their own."""
-        shapes = [*self.inputs[:1], *self.outputs[:1]]
-        return len(shapes) == 2 and all(len(shape) > dimension and shape[dimension] == count for shape in shapes)
+    def keeps_examples(self, dimension: int) -> bool:
+        """Whether both ends have one row per example in a dimension."""
+        return len(self.ends) == 2 and all(dimension in end.sums for end in self.ends)
+
+    def agrees(self, other: _Call, dimension: int) -> bool:
+        """Whether the first example is the same as in another call."""
+        return all(a.agrees(b, dimension) for a, b in zip(self.ends, other.ends, strict=True))
+
+
+@dataclass(frozen=True)
+class _FirstRows:
+    """Sum and sum of absolute values of a tensor's first row, for the dimensions that may hold the examples."""
+
+    sums: Mapping[int, tuple[float, float]]
+    tolerance: float
+
+    @classmethod
+    def of(cls, tensor: Tensor, count: int) -> _FirstRows:
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        rows = {
+            dimension: tensor.detach().select(dimension, 0).to(wide)
+            for dimension in range(min(tensor.ndim, 2))
+            if tensor.shape[dimension] == count
+        }
+        precise = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+        return cls({key: (row.sum().item(), row.abs().sum().item()) for key, row in rows.items()}, 1000 * precise)
+
+    def agrees(self, other: _FirstRows, dimension: int) -> bool:
+        (a, size), (b, _) = self.sums[dimension], other.sums[dimension]
+        return abs(a - b) <= min(self.tolerance, MOST_ROUNDING) * size
 
 
 @dataclass
 class _Uses:
-    """What forward passes showed: modules that each weight was used in, calls of each module by the examples run."""
+    """What forward passes showed.
+
+    Attributes:
+        users: Modules that each weight was used in.
+        calls: Calls of each module, by the number of examples run.
+        selects: Whether the model picks rows by their values, so that two examples do not show where others go.
+    """
 
     users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    calls: dict[int, dict[str, list[_CallShapes]]] = field(default_factory=dict)
+    calls: dict[int, dict[str, list[_Call]]] = field(default_factory=dict)
+    selects: bool = False
+
+    @property
+    def mixes_examples(self) -> bool:
+        """Whether the runs show, or cannot rule out, that an example's scores depend on the example beside it."""
+        return self.selects or not self.keeps_examples("", 0)
 
     def keeps_examples(self, name: str, dimension: int) -> bool:
-        """Whether a module was called, each time with the examples in this dimension."""
+        """Whether a module was called, each time with the examples apart in this dimension."""
+        runs = [self.calls[count][name] for count in sorted(self.calls)]
         return all(
-            calls[name] and all(call.has_rows(dimension, count) for call in calls[name])
-            for count, calls in self.calls.items()
+            calls
+            and len(calls) == len(runs[0])
+            and all(
+                call.keeps_examples(dimension) and call.agrees(first, dimension)
+                for call, first in zip(calls, runs[0], strict=True)
+            )
+            for calls in runs
         )
 
     def batched_arguments(self, name: str) -> frozenset[int | str]:
-        """Places and names of a module's arguments that hold one row per example."""
-        shapes = [(count, calls[name][0].arguments) for count, calls in self.calls.items()]
-        keys = shapes[0][1].keys()
-        return frozenset(key for key in keys if all(found[key][:1] == (count,) for count, found in shapes))
+        """Places and names of a module's arguments that hold one row per example in every call."""
+        shapes = [
+            (key, shape[:1] == (count,))
+            for count, calls in self.calls.items()
+            for call in calls[name]
+            for key, shape in call.arguments.items()
+        ]
+        return frozenset(key for key, _ in shapes) - {key for key, batched in shapes if not batched}
 
 
 class _WeightWatch(TorchFunctionMode):
@@ -130,6 +196,9 @@ class _WeightWatch(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in _SELECTIONS or (name == "__getitem__" and any(t.dtype == torch.bool for t in tensors_in(args[1:]))):
+            self.uses.selects = True
         # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
         if self.stack and tensors_in(result):
             for tensor in tensors_in((args, kwargs or {})):
@@ -149,7 +218,7 @@ def _watching(model: nn.Module, weights: frozenset[int], uses: _Uses, count: int
     def leave(name: str) -> Callable[..., None]:
         def on_leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             stack.pop()
-            calls[name].append(_CallShapes.of(args, kwargs, output))
+            calls[name].append(_Call.of(args, kwargs, output, count))
 
         return on_leave
 
@@ -163,20 +232,28 @@ def _watching(model: nn.Module, weights: frozenset[int], uses: _Uses, count: int
         yield
 
 
-def plan_recording(model: nn.Module, layers: Sequence[FilterLayer], forward: Callable[[int], Any]) -> Plan:
+def plan_recording(
+    model: nn.Module,
+    layers: Sequence[FilterLayer],
+    forward: Callable[[int], Any],
+    examples: int = 2,
+    folded: frozenset[str] = frozenset(),
+) -> Plan:
     """Run the model on one and on two examples and decide how each layer is scored.
 
     Args:
         model: The model, in evaluation mode.
         layers: Layers to score.
-        forward: Runs the model on so many examples.
+        forward: Runs the model on so many examples, the first ones of the batch.
+        examples: 2, or 1 for a plan that will serve batches of one only.
+        folded: Layers that were seen with other than one row per example.
 
     Raises:
         LayerError: A layer that the caller named is never reached.
     """
     watched = frozenset(id(w) for layer in layers for w in layer.weights if isinstance(w, nn.Parameter))
     uses = _Uses()
-    for count in (1, 2):
+    for count in range(1, examples + 1):
         with _watching(model, watched, uses, count):
             forward(count)
     names = {module: name for name, module in model.named_modules()}
@@ -189,13 +266,15 @@ def plan_recording(model: nn.Module, layers: Sequence[FilterLayer], forward: Cal
             if layer.explicit:
                 raise LayerError(_never_reached(layer.name))
             unused.add(layer.name)
+        elif layer.name in folded:
+            through[layer.name] = model
         elif (modules := _hookable(model, layer, users, uses)) is not None:
             hooked[layer.name] = modules
         else:
             through[layer.name] = model.get_submodule(_owner(users, uses))
     batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
     largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
-    return Plan(hooked, through, frozenset(unused), batched, largest)
+    return Plan(hooked, through, frozenset(unused), batched, largest, examples, uses.mixes_examples)
 
 
 def _users(layer: FilterLayer, uses: _Uses) -> set[str]:
@@ -229,12 +308,8 @@ def _owner(users: set[str], uses: _Uses) -> str:
     shared = 0
     while all(len(path) > shared for path in paths) and len({path[shared] for path in paths}) == 1:
         shared += 1
-    for depth in range(shared, -1, -1):
-        name = ".".join(paths[0][:depth])
-        if uses.keeps_examples(name, 0):
-            return name
-    message = "Expected a model that returns one row per example, got outputs that do not."
-    raise LayerError(message)
+    names = [".".join(paths[0][:depth]) for depth in range(shared, 0, -1)]
+    return next((name for name in names if uses.keeps_examples(name, 0)), "")
 
 
 def _never_reached(name: str) -> str:

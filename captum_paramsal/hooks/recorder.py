@@ -30,7 +30,15 @@ ForwardHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], A
 
 
 class StalePlanError(Exception):
-    """The model now folds examples together where the run that was planned with did not."""
+    """Layers were called with other than one row per example, unlike in the run that was planned with.
+
+    Attributes:
+        layers: Their names.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        super().__init__(f"{', '.join(layers)}: other than one row per example")
+        self.layers = tuple(layers)
 
 
 class _StartGraph(Function):
@@ -94,7 +102,7 @@ class Recording:
             if not self._records():
                 return output
             call = LayerCall.of(args, kwargs)
-            self._require_examples(call.inputs, layer.rule.batch_dimension(module))
+            self._require_examples(call.inputs, layer.rule.batch_dimension(module), [name])
             output = self._start_graph(output)
             self._open_calls[name] += 1
 
@@ -122,7 +130,7 @@ class Recording:
             call = calls.pop()
             if not self._records():
                 return output
-            self._require_examples(tensors_in(output)[0], 0)
+            self._require_examples(tensors_in(output)[0], 0, names)
             output = self._start_graph(output)
             for name in names:
                 self._open_calls[name] += 1
@@ -180,9 +188,9 @@ class Recording:
         else:
             self._profiles[name] = gradients.mean_abs()
 
-    def _require_examples(self, tensor: Tensor, dimension: int) -> None:
+    def _require_examples(self, tensor: Tensor, dimension: int, names: Sequence[str]) -> None:
         if tensor.ndim <= dimension or tensor.shape[dimension] != self._count:
-            raise StalePlanError
+            raise StalePlanError(names)
 
 
 @contextmanager

@@ -1,0 +1,89 @@
+"""A batch of examples with everything that belongs to them, checked once and cut into parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.functional import Target, labels_of
+
+__all__ = ["Batch", "Inputs"]
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples, further arguments of the model and labels.
+
+    Attributes:
+        inputs: What the model takes, N rows each.
+        extra: Further arguments; tensors with N rows go with their examples.
+        rows: Labels, ``(N, D)``; None for the model's prediction.
+        start: Place of the first example in the batch that the caller gave.
+        shapes: Shapes of that batch, for messages.
+    """
+
+    inputs: tuple[Tensor, ...]
+    extra: tuple[Any, ...]
+    rows: Tensor | None
+    start: int
+    shapes: str
+
+    @classmethod
+    def of(cls, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> Batch:
+        """Check what a caller gave.
+
+        Raises:
+            InputError: No examples, inputs with different numbers of them, or values that are not finite.
+            TargetError: The target does not name one class per example.
+        """
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
+            got = ", ".join(type(tensor).__name__ for tensor in tensors)
+            message = f"Expected `inputs` to be a tensor with one row per example, or a tuple of them, got ({got})."
+            raise InputError(message)
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
+            message = f"Expected `inputs` with the same number of examples in dimension 0, at least one, got {shapes}."
+            raise InputError(message)
+        for tensor in tensors:
+            _require_finite(tensor)
+        return cls(tensors, _as_tuple(additional_forward_args), labels_of(target, len(tensors[0])), 0, shapes)
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def part(self, start: int, size: int) -> Batch:
+        """Some of the examples, one after the other."""
+        here = slice(start, start + size)
+        inputs = tuple(_usable(tensor[here]) for tensor in self.inputs)
+        extra = tuple(self._rows_of(value, here) for value in self.extra)
+        return Batch(inputs, extra, None if self.rows is None else self.rows[here], self.start + start, self.shapes)
+
+    def _rows_of(self, value: Any, here: slice) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return _usable(value[here] if value.ndim and len(value) == len(self) else value)
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """The tensor apart from the caller's graph; one made in inference mode is copied, autograd refuses it."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+
+def _as_tuple(additional_forward_args: Any) -> tuple[Any, ...]:
+    if additional_forward_args is None:
+        return ()
+    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
+
+
+def _require_finite(tensor: Tensor) -> None:
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        example = int((~torch.isfinite(tensor)).flatten(1).any(dim=1).nonzero()[0]) if tensor.ndim > 1 else 0
+        message = f"Expected finite `inputs`, got NaN or infinity in example {example}."
+        raise InputError(message)

@@ -1,0 +1,145 @@
+"""Captum's own table of generated tests, run against our classes.
+
+``captum.testing.attr.helpers.test_config.config`` lists models with arguments for ``attribute``. Captum tests with it
+that hooks are removed (after success, after a bad target, after a layer that raises) and that results for a list of
+targets are those for the targets one by one. Of its rows,
+
+* rows whose arguments ``attribute`` has apply directly (inputs, target, additional_forward_args, internal_batch_size);
+* rows that wrap the method in ``NoiseTunnel`` apply through ``NoiseTunnel``;
+* rows for layer methods (``layer``) apply to our classes of kind "layer" only;
+* rows for neurons, baselines, reference distributions, sliding windows or perturbations per evaluation
+  (``neuron_selector``, ``baselines``, ``n_samples``, ...) belong to methods that have these ideas; ours have none.
+
+Nearly all of these models have Linear layers only, so filters mean rows of Linear here.
+"""
+
+import copy
+import inspect
+from contextlib import contextmanager
+
+import pytest
+import torch
+from captum.attr import NoiseTunnel
+from captum.testing.attr.helpers.test_config import config
+from contract.closeness import assert_same, joined
+from contract.registry import ENTRIES
+from contract.samples import Sample
+from contract.snapshot import nothing_left_behind
+from torch import nn
+
+OWN_IDEAS = {"neuron_selector", "baselines", "n_samples", "perturbations_per_eval", "sliding_window_shapes"}
+TUNNEL = {"nt_samples", "nt_samples_batch_size", "stdevs", "nt_type"}
+
+
+def applies(entry, row):
+    accepted = set(inspect.signature(entry.cls.attribute).parameters)
+    asked = set(row["attribute_args"]) - (TUNNEL if row.get("noise_tunnel") else set())
+    return asked <= accepted and bool("layer" in row) == (entry.kind == "layer")
+
+
+CASES = [
+    pytest.param(entry, row, id=f"{entry}-{row['name']}") for entry in ENTRIES for row in config if applies(entry, row)
+]
+
+
+def build(entry, row, model):
+    arguments = row["attribute_args"]
+    extra = arguments.get("additional_forward_args")
+    sample = Sample(row["name"], model, arguments["inputs"], every_target(row), extra, nn.Linear, row.get("layer", ""))
+    attribution = entry.build(sample)
+    return NoiseTunnel(attribution) if row.get("noise_tunnel") else attribution
+
+
+def every_target(row):
+    target = row["attribute_args"].get("target")
+    return target.expand(4) if isinstance(target, torch.Tensor) and target.numel() == 1 else target
+
+
+def test_every_row_is_accounted_for():
+    for entry in ENTRIES:
+        rows = {row["name"] for row in config if applies(entry, row)}
+        if entry.kind == "layer":
+            continue
+        others = [row for row in config if row["name"] not in rows and "layer" not in row]
+        strangers = [row["name"] for row in others if not OWN_IDEAS & set(row["attribute_args"])]
+        assert not strangers, f"{entry}: neither run nor explained: {strangers}"
+        assert len(rows) >= 14, rows
+
+
+@pytest.mark.parametrize(("entry", "row"), CASES)
+def test_hooks_are_removed(entry, row):
+    model = copy.deepcopy(row["model"])
+    attribution = build(entry, row, model)
+    with nothing_left_behind_but_the_random_state(model, row):
+        attribution.attribute(**row["attribute_args"])
+
+
+@pytest.mark.parametrize(("entry", "row"), CASES)
+def test_hooks_are_removed_after_a_bad_target(entry, row):
+    model = copy.deepcopy(row["model"])
+    attribution = build(entry, row, model)
+    with nothing_left_behind_but_the_random_state(model, row), pytest.raises(AssertionError):
+        attribution.attribute(**{**row["attribute_args"], "target": (9999,) * 20})
+
+
+class ErrorModule(nn.Module):
+    def forward(self, *_args):
+        message = "on purpose"
+        raise AssertionError(message)
+
+
+@pytest.mark.parametrize(("entry", "row"), CASES)
+def test_hooks_are_removed_after_a_layer_that_raises(entry, row):
+    model = copy.deepcopy(row["model"])
+    attribution = build(entry, row, model)
+    inner = getattr(model, "model", model)
+    inner.relu = ErrorModule()
+    with nothing_left_behind_but_the_random_state(model, row), pytest.raises((AssertionError, ValueError)) as caught:
+        attribution.attribute(**row["attribute_args"])
+    assert "on purpose" in str(caught.getrepr(chain=True))
+
+
+@contextmanager
+def nothing_left_behind_but_the_random_state(model, row):
+    arguments = row["attribute_args"]
+    with nothing_left_behind(model, arguments["inputs"], arguments.get("additional_forward_args")):
+        state = torch.random.get_rng_state()
+        try:
+            yield
+        finally:
+            if row.get("noise_tunnel"):  # NoiseTunnel itself draws, also noise of standard deviation 0
+                torch.random.set_rng_state(state)
+
+
+@pytest.mark.parametrize(("entry", "row"), CASES)
+def test_many_targets_are_their_targets_one_by_one(entry, row):
+    arguments = dict(row["attribute_args"])
+    target = arguments.get("target")
+    many = len(target) if isinstance(target, list) else target.numel() if isinstance(target, torch.Tensor) else 1
+    if many == 1:
+        pytest.skip("one target")
+    attribution = build(entry, row, copy.deepcopy(row["model"]))
+    batch = joined(attribution.attribute(**arguments))
+    for n in range(many):
+        one = rows_of(arguments, n)
+        one["target"] = target[n].item() if isinstance(target, torch.Tensor) else target[n]
+        assert_same(batch[n : n + 1], joined(attribution.attribute(**one)), f"{row['name']}, example {n}")
+
+
+def rows_of(arguments, n):
+    """Example ``n`` alone."""
+
+    def take(value):
+        if isinstance(value, tuple):
+            return tuple(take(v) for v in value)
+        return value[n : n + 1] if isinstance(value, torch.Tensor) else value
+
+    return {key: take(value) if key != "target" else value for key, value in arguments.items()}
+
+
+@pytest.mark.parametrize(("entry", "row"), CASES)
+def test_data_parallel_gives_the_same(entry, row):
+    model = copy.deepcopy(row["model"])
+    plain = joined(build(entry, row, model).attribute(**row["attribute_args"]))
+    parallel = joined(build(entry, row, nn.DataParallel(model)).attribute(**row["attribute_args"]))
+    assert_same(parallel, plain, row["name"])

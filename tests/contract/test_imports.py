@@ -1,0 +1,70 @@
+"""Light to import: each check in a fresh process."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def loaded_by(code, *roots):
+    """Which of ``roots`` are loaded after running ``code``, and by name what it printed."""
+    script = f"{code}\nimport sys\nprint(sorted(set({roots!r}) & {{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+HEAVY = ("torch", "captum", "matplotlib", "torchvision", "pandas", "scipy", "numpy", "PIL", "jinja2", "safetensors")
+
+
+def test_the_root_loads_nothing_heavy():
+    assert loaded_by("import captum_paramsal; dir(captum_paramsal); captum_paramsal.__all__", *HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("name", ["filters", "errors"])
+def test_filters_and_errors_load_nothing_heavy(name):
+    assert loaded_by(f"import captum_paramsal.{name}", *HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("module", ["functional", "hooks", "stats", "reference", "profile", "layers", "filters"])
+def test_below_the_classes_nothing_draws_or_knows_torchvision(module):
+    code = f"import importlib.util as u\nif u.find_spec('captum_paramsal.{module}'): import captum_paramsal.{module}"
+    assert loaded_by(code, "matplotlib", "torchvision", "pandas") == "[]"
+
+
+def test_the_classes_load_no_torchvision_and_no_plotting_of_their_own():
+    # captum.attr itself loads matplotlib; from then on, here, an import of it fails.
+    code = (
+        "import captum.attr, sys\n"
+        "for name in [n for n in sys.modules if n.split('.')[0] == 'matplotlib']: sys.modules[name] = None\n"
+        "for name in ('matplotlib', 'matplotlib.pyplot', 'torchvision', 'pandas'): sys.modules[name] = None\n"
+        "import captum_paramsal, captum_paramsal.attr\n"
+        "captum_paramsal.ParameterSaliency, captum_paramsal.Reference\n"
+        "sys.modules.pop('torchvision'); sys.modules.pop('pandas')"
+    )
+    assert loaded_by(code, "torchvision", "pandas") == "[]"
+
+
+def test_every_promised_name_exists():
+    code = "import captum_paramsal as c\nfor name in c.__all__: getattr(c, name)\nassert set(c.__all__) <= set(dir(c))"
+    loaded_by(code)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    code = (
+        "import captum_paramsal\n"
+        "try: captum_paramsal.Nonsense\n"
+        "except AttributeError as error: assert 'Nonsense' in str(error)\n"
+        "else: raise SystemExit(1)"
+    )
+    loaded_by(code)
+
+
+def test_importing_is_quiet_and_draws_no_random_numbers():
+    code = (
+        "import torch\n"
+        "state = torch.random.get_rng_state()\n"
+        "import captum_paramsal.attr\n"
+        "assert torch.equal(state, torch.random.get_rng_state())"
+    )
+    assert loaded_by(code) == "[]"

@@ -1,0 +1,35 @@
+"""No class of ``attr/`` escapes the contract."""
+
+import inspect
+
+import pytest
+from captum.attr import Attribution
+from contract.registry import ENTRIES
+from contract.samples import SAMPLES
+
+import captum_paramsal
+from captum_paramsal import attr
+
+
+def exported_classes():
+    found = {getattr(attr, name) for name in attr.__all__}
+    found |= {member for _, member in inspect.getmembers(attr, inspect.isclass) if not member.__name__.startswith("_")}
+    found |= {getattr(captum_paramsal, name) for name in captum_paramsal.__all__}
+    ours = {member for member in found if inspect.isclass(member) and member.__module__.startswith("captum_paramsal")}
+    return {member for member in ours if issubclass(member, Attribution)}
+
+
+def test_every_exported_class_has_an_entry():
+    missing = exported_classes() - {entry.cls for entry in ENTRIES}
+    assert not missing, f"add to tests/contract/registry.py: {sorted(c.__name__ for c in missing)}"
+
+
+def test_every_entry_is_exported_and_named_once():
+    assert {entry.cls for entry in ENTRIES} <= exported_classes()
+    names = [entry.name for entry in ENTRIES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+def test_entries_build_what_they_say(entry):
+    assert type(entry.build(SAMPLES["small"]())) is entry.cls

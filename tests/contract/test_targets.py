@@ -1,0 +1,114 @@
+"""``target``: every kind that Captum takes, and what is refused."""
+
+import pytest
+import torch
+from contract.closeness import assert_same
+from contract.samples import SAMPLES
+from contract.snapshot import nothing_left_behind
+
+from captum_paramsal.errors import TargetError
+
+
+@pytest.mark.parametrize(
+    "target",
+    [2, torch.tensor(2), torch.tensor([2]), torch.tensor([2] * 6), [2] * 6, (2,), [(2,)] * 6],
+    ids=["int", "0-d tensor", "one-element tensor", "tensor", "list", "tuple", "list of tuples"],
+)
+def test_one_class_for_all_in_every_kind(sample, attribute, target):
+    expected = attribute(sample, target=torch.full((6,), 2))
+    assert_same(attribute(sample, target=target), expected, f"target={target!r}")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [lambda t: t.tolist(), lambda t: [(c,) for c in t.tolist()], lambda t: t.int()],
+    ids=["list", "tuples", "int32"],
+)
+def test_a_class_for_each_in_every_kind(sample, attribute, kind):
+    target = kind(sample.target)
+    assert_same(attribute(sample, target=target), attribute(sample), f"target={target!r}")
+    assert_same(attribute(sample, target=target, internal_batch_size=4), attribute(sample), f"target={target!r}, split")
+
+
+def test_none_is_the_models_prediction(sample, attribute):
+    with torch.no_grad():
+        predicted = sample.model.eval()(sample.inputs).argmax(1)
+    assert len(predicted.unique()) > 1
+    expected = attribute(sample, target=predicted)
+    for mode in (True, False):
+        sample.model.train(mode)
+        assert_same(attribute(sample, target=None), expected, f"target=None, training={mode}")
+        assert_same(attribute(sample, target=None, internal_batch_size=4), expected, "target=None, split")
+
+
+def test_the_target_matters(sample, attribute):
+    assert not torch.allclose(attribute(sample, target=0), attribute(sample, target=1))
+
+
+def test_one_place_of_a_map_for_all(entry, attribute):
+    if "dense" in entry.excluded:
+        pytest.skip(f"{entry}: {entry.excluded['dense']}")
+    dense = SAMPLES["dense"]()
+    expected = attribute(dense, target=[(3, 1, 2)] * 6)
+    assert_same(attribute(dense, target=(3, 1, 2)), expected, "target=(3, 1, 2)")
+    assert not torch.allclose(attribute(dense, target=(3, 2, 1)), expected)
+
+
+BAD = {
+    "class too large": (5, ["5"]),
+    "Captum's own bad target": ((9999,) * 20, ["9999"]),
+    "very large": (9999, ["9999", "4"]),
+    "negative": (-1, ["-1"]),
+    "ignored label": (torch.tensor([0, 1, -100, 3, 4, 0]), ["-100"]),
+    "one of the tensor too large": (torch.tensor([0, 1, 2, 3, 4, 7]), ["7", "4"]),
+    "one of the list too large": ([0, 1, 2, 3, 4, 7], ["7", "4"]),
+    "too few": ([0, 1, 2], ["3", "6"]),
+    "too many": (torch.arange(5).repeat(2), ["10", "6"]),
+    "empty list": ([], ["6"]),
+    "column": (torch.zeros(6, 1, dtype=torch.long), ["(6, 1)"]),
+    "matrix": (torch.zeros(6, 5, dtype=torch.long), ["(6, 5)"]),
+    "fractions": (torch.tensor([0.5] * 6), ["float"]),
+    "a fraction": (1.5, ["1.5"]),
+    "probabilities": (torch.full((6, 5), 0.2), ["(6, 5)"]),
+    "a name": ("cat", ["cat"]),
+    "names": (["cat"] * 6, ["cat"]),
+    "place in an output without places": ((1, 0), ["(1, 0)"]),
+    "places in an output without places": ([(1, 0, 0)] * 6, ["(1, 0, 0)"]),
+    "list of tuples, one too large": ([(0,)] * 5 + [(8,)], ["8"]),
+    "empty tuple": ((), ["()"]),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_targets(entry, sample, bad):
+    target, words = BAD[bad]
+    attribution = entry.build(sample)
+    with nothing_left_behind(sample.model, sample.inputs), pytest.raises(TargetError) as caught:
+        attribution.attribute(sample.inputs, target=target)
+    assert isinstance(caught.value, AssertionError), "code written for Captum catches this"
+    assert isinstance(caught.value, ValueError)
+    for word in words:
+        assert word in str(caught.value), f"{word!r} is missing in: {caught.value}"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [(2, ["2"]), ((2, 1), ["(2, 1)"]), ((2, 1, 6), ["6"]), ((2, 1, 2, 0), ["(2, 1, 2, 0)"]), ((5, 0, 0), ["5"])],
+    ids=["class alone", "too short", "outside of the map", "too long", "class too large"],
+)
+def test_bad_places(entry, target, words):
+    if "dense" in entry.excluded:
+        pytest.skip(f"{entry}: {entry.excluded['dense']}")
+    dense = SAMPLES["dense"]()
+    attribution = entry.build(dense)
+    with nothing_left_behind(dense.model, dense.inputs), pytest.raises(TargetError) as caught:
+        attribution.attribute(dense.inputs, target=target)
+    for word in words:
+        assert word in str(caught.value), f"{word!r} is missing in: {caught.value}"
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_bad_target_behind_good_ones_is_found_before_anything_is_returned(entry, sample, size):
+    attribution = entry.build(sample)
+    with nothing_left_behind(sample.model, sample.inputs), pytest.raises(TargetError):
+        attribution.attribute(sample.inputs, target=[0, 0, 0, 0, 0, 5], internal_batch_size=size)

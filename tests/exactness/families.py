@@ -1,0 +1,137 @@
+"""Every classification family of torchvision, at the smallest image it can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from oracles.weights import seeded
+from torch import Tensor, nn
+from torchvision import models
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Family:
+    """One network of a family.
+
+    Attributes:
+        name: Its name in ``torchvision.models``.
+        size: Side of the images in pixels.
+        arguments: For its constructor.
+        layers: What ``ParameterSaliency`` is asked for; ``None`` is its default.
+        classifier: Convolution whose channels are the class scores, where there is one.
+        slow: Left out of an ordinary run, for another member of the family stands for it.
+        images: How many images are scored.
+    """
+
+    name: str
+    size: int
+    arguments: dict[str, Any] = field(default_factory=dict)
+    layers: str | None = None
+    classifier: str | None = None
+    slow: bool = False
+    images: int = 2
+
+    def __str__(self) -> str:
+        flags = "".join(f"-{key}" for key, value in self.arguments.items() if value is True)
+        return f"{self.name}{flags}{'-' + self.layers if self.layers else ''}"
+
+    def constructor(self) -> Callable[..., nn.Module]:
+        return SMALL.get(self.name) or partial(models.get_model, self.name)
+
+    def build(self) -> tuple[nn.Module, Tensor, Tensor]:
+        """The network with seeded weights in evaluation mode, float32, with images and labels."""
+        generator = torch.Generator().manual_seed(7)
+        calibration = torch.randn(32, 3, self.size, self.size, generator=generator)
+        model = seeded(self.constructor()(num_classes=CLASSES, **self.arguments), calibration)
+        images = torch.randn(self.images, 3, self.size, self.size, generator=generator)
+        return model, images, torch.randint(CLASSES, (self.images,), generator=generator)
+
+
+def small_maxvit(num_classes: int) -> nn.Module:
+    """MaxViT's own constructor: ``maxvit_t`` takes nothing below 224 pixels."""
+    return models.maxvit.MaxVit(
+        input_size=(32, 32),
+        stem_channels=8,
+        partition_size=2,
+        block_channels=[8, 16],
+        block_layers=[1, 1],
+        head_dim=4,
+        stochastic_depth_prob=0.1,
+        num_classes=num_classes,
+    )
+
+
+def small_vit(num_classes: int) -> nn.Module:
+    return models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=3, num_heads=4, hidden_dim=32, mlp_dim=48, num_classes=num_classes
+    )
+
+
+def narrow_classifier(name: str, num_classes: int) -> nn.Module:
+    """AlexNet or VGG without the 60 to 120 million weights of its Linear layers; the convolutions are as they were."""
+    with torch.device("meta"):
+        model = models.get_model(name)
+        first = next(layer for layer in model.classifier if isinstance(layer, nn.Linear))
+        model.classifier = nn.Sequential(
+            nn.Linear(first.in_features, 32), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(32, num_classes)
+        )
+    return model.to_empty(device="cpu")
+
+
+SMALL: dict[str, Callable[..., nn.Module]] = {
+    "maxvit_small": small_maxvit,
+    "vit_small": small_vit,
+    "alexnet": partial(narrow_classifier, "alexnet"),
+    "vgg11": partial(narrow_classifier, "vgg11"),
+}
+
+FAMILIES = [
+    Family("alexnet", 63),
+    Family("vgg11", 32),
+    Family("vgg13_bn", 32, slow=True),
+    Family("vgg16", 32, slow=True),
+    Family("vgg19", 32, slow=True),
+    Family("resnet18", 32, images=3),
+    Family("resnet50", 32, slow=True),
+    Family("resnet101", 32, slow=True),
+    Family("resnext50_32x4d", 32),
+    Family("resnext101_64x4d", 32, slow=True),
+    Family("wide_resnet50_2", 32),
+    Family("densenet121", 32),
+    Family("densenet121", 32, {"memory_efficient": True}),
+    Family("densenet161", 32, slow=True),
+    Family("googlenet", 32, {"aux_logits": True, "init_weights": False}),
+    Family("googlenet", 32, {"aux_logits": False, "init_weights": False}),
+    Family("inception_v3", 75, {"aux_logits": True, "init_weights": False}),
+    Family("squeezenet1_0", 32, classifier="classifier.1", images=3),
+    Family("squeezenet1_1", 32, classifier="classifier.1"),
+    Family("mobilenet_v2", 32),
+    Family("mobilenet_v3_small", 32),
+    Family("mobilenet_v3_large", 32, slow=True),
+    Family("shufflenet_v2_x0_5", 32, images=3),
+    Family("shufflenet_v2_x2_0", 32, slow=True),
+    Family("mnasnet0_5", 32),
+    Family("mnasnet1_3", 32, slow=True),
+    Family("efficientnet_b0", 32),
+    Family("efficientnet_b2", 32, slow=True),
+    Family("efficientnet_v2_s", 32),
+    Family("regnet_x_400mf", 32),
+    Family("regnet_y_400mf", 32),
+    Family("regnet_y_3_2gf", 32, slow=True),
+    Family("convnext_tiny", 32),
+    Family("convnext_small", 32, slow=True),
+    Family("vit_small", 32, layers="*", images=3),
+    Family("vit_b_16", 32, {"image_size": 32}, layers="*", slow=True),
+    Family("vit_b_32", 64, {"image_size": 64}, layers="*", slow=True),
+    Family("swin_t", 32, layers="*"),
+    Family("swin_v2_t", 32, layers="*"),
+    Family("swin_v2_s", 64, layers="*", slow=True),
+    Family("maxvit_small", 32, layers="*"),
+    Family("maxvit_t", 224, layers="*", slow=True),
+]
