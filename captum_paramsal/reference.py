@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -172,7 +172,7 @@ class Reference:
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
         tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
         try:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial, self._metadata())
+            partial.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, self._metadata()))
             partial.replace(target)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)

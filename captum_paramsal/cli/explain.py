@@ -1,0 +1,167 @@
+"""``captum-paramsal explain``: every mistake and its filters, as a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captum_paramsal.cli.options import (
+    Commands,
+    add_command,
+    add_compute_options,
+    add_source_options,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from captum_paramsal.report import Explanation
+
+__all__ = ["add_to", "run"]
+
+_DESCRIPTION = """\
+Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard.
+Writes report.html (one file, opens anywhere), explanation.json and filters.csv.
+
+Without --model and IMAGES_DIR, the built-in demo is explained: a small network, and generated scenes whose
+background leads it astray.
+"""
+
+_EPILOG = """\
+examples:
+  captum-paramsal explain
+  captum-paramsal explain --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
+      --reference squeezenet.reference.safetensors --labels val/labels.csv --out report val/images
+  captum-paramsal explain --model mypackage.models:build --weights best.pt --image-size 128 photos/
+"""
+
+
+_OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+
+
+def add_to(commands: Commands) -> None:
+    """Add the subcommand to a parser."""
+    summary = "explain every mistake of a model on labelled images"
+    parser = add_command(commands, "explain", summary, description=_DESCRIPTION, epilog=_EPILOG)
+    add_source_options(parser, optional_images=True)
+    report = parser.add_argument_group("report")
+    report.add_argument(
+        "--reference",
+        metavar="FILE",
+        type=Path,
+        help="from `captum-paramsal reference`; by default it is taken on the very images given",
+    )
+    report.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("paramsal-report"),
+        help="folder to write (default ./paramsal-report)",
+    )
+    report.add_argument("--top-k", metavar="K", type=positive, default=10, help="filters per mistake (default 10)")
+    report.add_argument(
+        "--cards",
+        metavar="N",
+        type=positive,
+        default=300,
+        help="mistakes with a picture in the report, the surest first; the data has all (default 300)",
+    )
+    add_compute_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, explain, write, say where."""
+    own = (args.model, args.images)
+    if any(own) and not all(own):
+        args.parser.error("--model and IMAGES_DIR go together; leave out both to explain the demo")
+    strange = [f"--{name.replace('_', '-')}" for name in _OF_PHOTOS if getattr(args, name) is not None]
+    if strange and not any(own):
+        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+
+    from captum_paramsal.report import open_folder  # noqa: PLC0415
+
+    folder = open_folder(args.out)
+    explanation = _explain_photos(args) if all(own) else _explain_demo(args)
+    _announce(explanation, explanation.write(folder))
+    return 0
+
+
+def _explain_photos(args: argparse.Namespace) -> Explanation:
+    from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
+    from captum_paramsal.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.report import About, explain  # noqa: PLC0415
+
+    reference = None if args.reference is None else Reference.load(args.reference)
+    job = load_job(args)
+    about = About(
+        model=args.model,
+        weights="" if args.weights is None else str(args.weights),
+        images=str(args.images),
+        preprocessing=job.photos.preprocessing.describe(),
+        reference="" if args.reference is None else str(args.reference),
+    )
+    return explain(
+        job.model,
+        job.photos,
+        reference,
+        top_k=args.top_k,
+        batch_size=args.batch_size,
+        device=choose_device(args.device),
+        layers=args.layers,
+        classes=job.classes,
+        about=about,
+        cards=args.cards,
+        show_progress=shows_progress(args),
+    )
+
+
+def _explain_demo(args: argparse.Namespace) -> Explanation:
+    from captum_paramsal import demo  # noqa: PLC0415
+    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.report import About, explain, fit_reference  # noqa: PLC0415
+    from captum_paramsal.sources import LabelledTensors  # noqa: PLC0415
+
+    model = demo.load_model()
+    usual, scenes = demo.load_scenes("validation"), demo.load_scenes("test")
+    options = {
+        "layers": args.layers,
+        "batch_size": args.batch_size,
+        "device": choose_device(args.device),
+        "show_progress": shows_progress(args),
+    }
+    reference = fit_reference(model, LabelledTensors(usual.images, usual.labels, demo.normalize), **options)
+    images = LabelledTensors(
+        scenes.images,
+        scenes.labels,
+        demo.normalize,
+        names=[f"scene {number}" for number in range(len(scenes))],
+        notes=[_cue(cue) for cue in scenes.cue_labels.tolist()],
+    )
+    about = About(
+        model="the demo model",
+        weights="built in",
+        images="generated scenes, split test",
+        preprocessing="64 x 64 px, normalised",
+        reference="generated scenes, split validation",
+    )
+    names = dict(enumerate(demo.CLASSES))
+    return explain(model, images, reference, top_k=args.top_k, classes=names, about=about, cards=args.cards, **options)
+
+
+def _cue(label: int) -> str:
+    from captum_paramsal.demo import CLASSES  # noqa: PLC0415
+
+    return f"The background speaks for {CLASSES[label]}." if label >= 0 else "The background speaks for no class."
+
+
+def _announce(explanation: Explanation, report: Path) -> None:
+    mistakes = len(explanation.mistakes)
+    skipped = f", {len(explanation.skipped)} files skipped" if explanation.skipped else ""
+    print(f"{explanation.images} images, {mistakes} mistakes (accuracy {explanation.accuracy:.1%}){skipped}")
+    print(f"{len(explanation.filters)} filters in {len(explanation.filters.layers)} layers scored")
+    often = sorted(explanation.incorrect.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
+    for column, count in often[:1]:
+        name = explanation.filters[column]
+        print(f"most often guilty: {name}, among the top {len(explanation.mistakes[0].filters)} of {count} mistakes")
+    print(report.resolve())

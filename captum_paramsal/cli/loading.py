@@ -1,0 +1,68 @@
+"""From parsed options to a model and images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.sources import (
+    ClassNames,
+    LabelledPhotos,
+    class_names_of,
+    load_model,
+    preprocessing_of,
+)
+
+__all__ = ["Job", "choose_device", "load_job", "shows_progress"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a subcommand works on."""
+
+    model: nn.Module
+    photos: LabelledPhotos
+
+    @property
+    def classes(self) -> ClassNames:
+        """Names of the classes, as far as known."""
+        return self.photos.classes
+
+
+def load_job(args: argparse.Namespace) -> Job:
+    """Load what ``add_source_options`` asked for; images, the quickest to be wrong, come first.
+
+    Raises:
+        SourceError: A model, weights, labels or images that cannot be used.
+    """
+    preprocessing = preprocessing_of(args.model, args.weights).override(
+        image_size=args.image_size,
+        resize=args.resize,
+        mean=None if args.mean is None else tuple(args.mean),
+        std=None if args.std is None else tuple(args.std),
+    )
+    if args.weights is None and ":" not in args.model:
+        message = (
+            f"Expected `--weights` for torchvision's {args.model!r}, which is untrained without, got none. "
+            "Give a file, or a name such as DEFAULT."
+        )
+        raise SourceError(message)
+    given = None if args.classes is None else ClassNames.from_json(args.classes)
+    model = load_model(args.model, args.weights)
+    classes = given or class_names_of(args.model, model)
+    return Job(model, LabelledPhotos.open(args.images, preprocessing, labels=args.labels, classes=classes))
+
+
+def choose_device(name: str | None) -> str:
+    """The device that was named, or the first that is there of cuda and cpu."""
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def shows_progress(args: argparse.Namespace) -> bool:
+    """Whether to draw progress bars: as asked, or where somebody is watching."""
+    return sys.stderr.isatty() if args.progress is None else bool(args.progress)

@@ -1,0 +1,93 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, TypeAlias
+
+__all__ = ["Commands", "add_command", "add_compute_options", "add_source_options", "positive"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no other name
+
+
+def add_command(commands: Commands, name: str, summary: str, **text: Any) -> argparse.ArgumentParser:
+    """A subcommand whose help keeps the line breaks of its examples."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return commands.add_parser(name, help=summary, formatter_class=formatter, allow_abbrev=False, **text)
+
+
+def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool) -> None:
+    """Model, weights, images, labels, and how photos are prepared."""
+    source = parser.add_argument_group("model and images")
+    source.add_argument(
+        "images",
+        metavar="IMAGES_DIR",
+        type=Path,
+        nargs="?" if optional_images else None,
+        help="folder of images; with one folder per class in it, unless --labels names a table",
+    )
+    source.add_argument(
+        "--model",
+        metavar="M",
+        required=not optional_images,
+        help="a torchvision classifier (resnet50) or package.module:callable; the working directory is importable",
+    )
+    source.add_argument(
+        "--weights",
+        metavar="W",
+        help="a safetensors or state-dict file, or a torchvision weights name such as DEFAULT; "
+        "not needed if the callable loads its own",
+    )
+    source.add_argument(
+        "--labels",
+        metavar="CSV",
+        type=Path,
+        help="table with the columns file and label (number or name of the class); more columns are welcome: "
+        "name (of the class), note (shown beside the picture)",
+    )
+    source.add_argument(
+        "--classes",
+        metavar="JSON",
+        type=Path,
+        help="names of the model's classes in order, as a JSON list; torchvision's own by default",
+    )
+    photos = parser.add_argument_group("preparation of the photos (by default the one that belongs to the model)")
+    photos.add_argument("--image-size", metavar="PX", type=positive, help="side of the square that the model gets")
+    photos.add_argument(
+        "--resize", choices=("crop", "squash"), help="cut out the centre, or squash the whole photo into the square"
+    )
+    for name in ("mean", "std"):
+        photos.add_argument(
+            f"--{name}", metavar="V", type=float, nargs="+", help=f"{name} per channel, for pixels in [0, 1]"
+        )
+
+
+def add_compute_options(parser: argparse.ArgumentParser) -> None:
+    """Layers, device, batch size, progress."""
+    compute = parser.add_argument_group("computation")
+    compute.add_argument(
+        "--layers",
+        metavar="NAME",
+        nargs="+",
+        help='layers to score, names or patterns such as "layer4.*"; by default every convolution but one that '
+        "holds the class scores",
+    )
+    compute.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ...; cuda if there is one, else cpu")
+    compute.add_argument(
+        "--batch-size", metavar="B", type=positive, default=32, help="images per pass; bounds memory only (default 32)"
+    )
+    compute.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="progress bars on standard error; by default if it is a terminal",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        message = f"expected a whole number of at least 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number

@@ -1,0 +1,191 @@
+"""What an explanation found, as a value that can be saved, loaded and shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.report.output import open_folder, write_atomically
+from captum_paramsal.report.page import render
+from captum_paramsal.report.records import Group, Mistake
+from captum_paramsal.sources import Picture, Skipped
+
+__all__ = ["Explanation"]
+
+_SCHEMA = "captum_paramsal.explanation"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every mistake of a model on a set of images, and the filters behind it.
+
+    Attributes:
+        images: Images that were classified.
+        mistakes: Those that were classified wrongly, in the order of the images.
+        skipped: Files that were left out.
+        filters: The filters that were scored, F of them.
+        correct: Correctly classified images that were scored for comparison.
+        incorrect: The mistakes, together.
+        classes: Names of the classes that occur, as far as known.
+        places: Where on the horizontal axis of a profile the points of each mistake's ``curve`` lie.
+        context: Model, reference, parameters and versions, as JSON has them.
+        dead: Columns of filters that never varied over the reference: they have no score of their own.
+        pictures: Picture of each mistake that has one, by position; not saved as data.
+    """
+
+    images: int
+    mistakes: tuple[Mistake, ...]
+    skipped: tuple[Skipped, ...]
+    filters: FilterIndex
+    correct: Group
+    incorrect: Group
+    classes: Mapping[int, str]
+    places: tuple[float, ...]
+    context: Mapping[str, Any]
+    dead: tuple[int, ...] = ()
+    pictures: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that were classified correctly."""
+        return 1 - len(self.mistakes) / self.images
+
+    def class_name(self, number: int) -> str:
+        """Name of a class, or "class 17" where it has none."""
+        return self.classes.get(number) or f"class {number}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pictures, as JSON takes it."""
+        return {
+            "schema": _SCHEMA,
+            "schema_version": _VERSION,
+            **self.context,
+            "summary": {
+                "images": self.images,
+                "mistakes": len(self.mistakes),
+                "accuracy": self.accuracy,
+                "skipped": len(self.skipped),
+            },
+            "classes": {str(number): name for number, name in sorted(self.classes.items())},
+            "layers": [
+                {"name": name, "filters": count, "parts": list(self.filters.parts.get(name, ()))}
+                for name, count in self.filters.counts.items()
+            ],
+            "groups": {"correct": self.correct.to_dict(), "incorrect": self.incorrect.to_dict()},
+            "dead": list(self.dead),
+            "places": list(self.places),
+            "mistakes": [mistake.to_dict(self.classes) for mistake in self.mistakes],
+            "skipped": [{"file": skip.name, "reason": skip.reason} for skip in self.skipped],
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Explanation:
+        """Back from ``to_dict``, without pictures.
+
+        Raises:
+            KeyError, TypeError: Something is missing, or of another kind.
+        """
+        layers = content["layers"]
+        return cls(
+            images=content["summary"]["images"],
+            mistakes=tuple(Mistake.from_dict(mistake) for mistake in content["mistakes"]),
+            skipped=tuple(Skipped(skip["file"], skip["reason"]) for skip in content["skipped"]),
+            filters=FilterIndex(
+                {layer["name"]: layer["filters"] for layer in layers},
+                {layer["name"]: layer["parts"] for layer in layers if layer["parts"]},
+            ),
+            correct=Group.from_dict(content["groups"]["correct"]),
+            incorrect=Group.from_dict(content["groups"]["incorrect"]),
+            classes={int(number): name for number, name in content["classes"].items()},
+            places=tuple(content["places"]),
+            dead=tuple(content["dead"]),
+            context={key: content[key] for key in ("versions", "model", "images", "reference", "parameters")},
+        )
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row per mistake and filter, as ``filters.csv`` has them."""
+        rows = []
+        for mistake in self.mistakes:
+            content = mistake.to_dict(self.classes)
+            about = {key: content[key] for key in _ABOUT_MISTAKE}
+            rows += [{"schema_version": _VERSION, **about, **ranked} for ranked in content["filters"]]
+        return rows
+
+    def write(self, out_dir: str | Path) -> Path:
+        """Write ``explanation.json``, ``filters.csv`` and ``report.html``; each is whole or not there.
+
+        Returns:
+            Path of the report.
+
+        Raises:
+            SourceError: The folder cannot be written to.
+        """
+        folder = open_folder(out_dir)
+        contents = {
+            "explanation.json": _dumped(self.to_dict()),
+            "filters.csv": _as_csv(self.to_table()),
+            "report.html": render(self),
+        }
+        write_atomically(folder, contents)
+        return folder / "report.html"
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what ``write`` wrote; pictures are in the HTML report alone.
+
+        Args:
+            path: The folder, or its ``explanation.json``.
+
+        Raises:
+            SourceError: No such file, or not an explanation of a version that is known.
+        """
+        file = Path(path) / "explanation.json" if Path(path).is_dir() else Path(path)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            found = content["schema"], content["schema_version"]
+            if found == (_SCHEMA, _VERSION):
+                return cls.from_dict(content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            message = f"Expected an explanation at '{file}', got {type(error).__name__}: {error}."
+            raise SourceError(message) from error
+        message = f"Expected {_SCHEMA} of version {_VERSION} at '{file}', got {found[0]} of version {found[1]}."
+        raise SourceError(message)
+
+
+_ABOUT_MISTAKE = (
+    "file",
+    "label",
+    "label_name",
+    "label_confidence",
+    "prediction",
+    "prediction_name",
+    "prediction_confidence",
+)
+_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score")
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _dumped(content: Mapping[str, Any]) -> str:
+    """JSON with one line per entry of its lists of records: readable, and small."""
+    entries = []
+    for key, value in content.items():
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in value) + "\n]"
+        entries.append(f"{json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"

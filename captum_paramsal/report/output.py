@@ -1,0 +1,71 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from captum_paramsal.errors import SourceError
+
+__all__ = ["open_folder", "write_atomically"]
+
+
+def open_folder(path: str | Path) -> Path:
+    """Make a folder if need be, and make sure that it can be written to.
+
+    Meant to be called before long work, whose result would otherwise have nowhere to go.
+
+    Raises:
+        SourceError: It cannot be made or written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        message = f"Expected a folder that can be written to at '{folder}', got {type(error).__name__}: {error}."
+        raise SourceError(message) from error
+    return folder
+
+
+def write_atomically(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write text files so that a reader, or a kill, finds each of them old or new, never half.
+
+    All are written under hidden names first and then renamed, in the order given.
+
+    Args:
+        folder: Where.
+        contents: Text of each file, by file name.
+
+    Raises:
+        SourceError: The folder cannot be written to.
+    """
+    pending: dict[str, Path] = {}
+    try:
+        for name, text in contents.items():
+            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+            pending[name] = Path(temporary)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in contents:
+            # mkstemp makes files that only their owner may read; reports are for sharing.
+            pending[name].chmod(0o666 & ~_umask())
+            pending[name].replace(folder / name)
+            del pending[name]
+    except OSError as error:
+        message = f"Expected to write into '{folder}', got {type(error).__name__}: {error}."
+        raise SourceError(message) from error
+    finally:
+        for temporary_file in pending.values():
+            temporary_file.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,125 @@
+"""What is said about one mistake, and about a group of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from captum_paramsal.filters import Filter
+
+__all__ = ["UNUSUAL", "About", "Group", "Mistake", "RankedFilter"]
+
+UNUSUAL = 3.0
+"""Standard deviations above the reference from which on a filter is called unusual."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the ingredients of an explanation are called, for people; all of it optional.
+
+    Attributes:
+        model: Name of the model.
+        weights: Where its weights come from.
+        images: Where the images come from.
+        preprocessing: How they were prepared.
+        reference: Where the reference comes from.
+    """
+
+    model: str = ""
+    weights: str = ""
+    images: str = ""
+    preprocessing: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class RankedFilter:
+    """A filter and its score, in standard deviations of the reference."""
+
+    filter: Filter
+    score: float
+
+    def to_dict(self, rank: int) -> dict[str, Any]:
+        """As JSON has it."""
+        one = self.filter
+        return {"rank": rank, "layer": one.layer, "index": one.index, "part": one.part, "score": self.score}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RankedFilter:
+        """Back from JSON."""
+        return cls(Filter(content["layer"], content["index"], content["part"]), content["score"])
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image that the model got wrong.
+
+    Attributes:
+        position: Place among the source's images.
+        file: Name of the image.
+        label: Number of its true class.
+        prediction: Number of the class that the model took it for.
+        label_confidence: Softmax probability of the true class.
+        prediction_confidence: Softmax probability of the predicted class.
+        filters: The highest-scoring filters, highest first.
+        unusual: How many of all filters score above ``UNUSUAL``.
+        note: A remark from the source.
+        curve: Its saliency profile at the explanation's ``places``; empty where no card is drawn.
+    """
+
+    position: int
+    file: str
+    label: int
+    prediction: int
+    label_confidence: float
+    prediction_confidence: float
+    filters: tuple[RankedFilter, ...]
+    unusual: int
+    note: str = ""
+    curve: tuple[float, ...] = ()
+
+    def to_dict(self, classes: Mapping[int, str]) -> dict[str, Any]:
+        """As JSON has it, with the names of the classes."""
+        content = asdict(self)
+        content["label_name"] = classes.get(self.label, "")
+        content["prediction_name"] = classes.get(self.prediction, "")
+        content["filters"] = [ranked.to_dict(rank) for rank, ranked in enumerate(self.filters, 1)]
+        content["curve"] = list(self.curve)
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Mistake:
+        """Back from JSON."""
+        own = {name: content[name] for name in cls.__dataclass_fields__}
+        own["filters"] = tuple(RankedFilter.from_dict(ranked) for ranked in content["filters"])
+        own["curve"] = tuple(content["curve"])
+        return cls(**own)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scored images taken together: the mistakes, or correctly classified images for comparison.
+
+    Attributes:
+        images: How many.
+        mean: Mean score of each filter over them, F of them; empty for no image.
+        unusual: Mean number of filters above ``UNUSUAL`` per image.
+        appearances: By column of the scores, on how many images the filter is among the top k.
+    """
+
+    images: int = 0
+    mean: tuple[float, ...] = ()
+    unusual: float = 0.0
+    appearances: Mapping[int, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        appearances = {str(column): count for column, count in sorted(self.appearances.items())}
+        return {**asdict(self), "mean": list(self.mean), "appearances": appearances}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Group:
+        """Back from JSON."""
+        appearances = {int(column): count for column, count in content["appearances"].items()}
+        return cls(content["images"], tuple(content["mean"]), content["unusual"], appearances)

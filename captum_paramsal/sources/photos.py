@@ -1,0 +1,170 @@
+"""Labelled photos in a folder, decoded when they are needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.sources.classes import ClassNames
+from captum_paramsal.sources.folders import labels_from_folders
+from captum_paramsal.sources.labels import Labels
+from captum_paramsal.sources.pictures import Picture, encode
+from captum_paramsal.sources.preprocessing import Preprocessing
+from captum_paramsal.sources.source import Batch, Item, Skipped
+from captum_paramsal.sources.tables import labels_from_csv
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["LabelledPhotos"]
+
+
+class LabelledPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos of a folder with their labels: a map-style data set, and an ``ImageSource`` for reports.
+
+    Nothing is decoded before it is asked for. As a data set it raises for a file that cannot be read;
+    ``batches`` leaves such files out and names them in ``skipped``.
+
+    Args:
+        folder: Where the files lie.
+        labels: As ``labels_from_csv`` or ``labels_from_folders`` return them.
+        preprocessing: What the model takes.
+    """
+
+    def __init__(self, folder: Path, labels: Labels, preprocessing: Preprocessing) -> None:
+        self._folder = folder
+        self._labels = labels
+        self._unreadable: dict[int, Skipped] = {}
+        self._lock = threading.Lock()
+        self.preprocessing = preprocessing
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        preprocessing: Preprocessing,
+        *,
+        labels: str | Path | None = None,
+        classes: ClassNames | None = None,
+    ) -> LabelledPhotos:
+        """Photos labelled by a table, or by the folders they lie in.
+
+        Args:
+            folder: Where the files lie.
+            preprocessing: What the model takes.
+            labels: The table (see ``labels_from_csv``); None for one folder per class.
+            classes: Names of the model's classes.
+
+        Raises:
+            SourceError: See ``labels_from_csv`` and ``labels_from_folders``; or no labelled file is there.
+        """
+        root = Path(folder)
+        found = labels_from_folders(root, classes) if labels is None else labels_from_csv(Path(labels), root, classes)
+        photos = cls(root, found, preprocessing)
+        if not found.items:
+            raise _nothing_left(root, found.skipped)
+        return photos
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """Every labelled file that is there, in the order of the table or of the folders."""
+        return self._labels.items
+
+    @property
+    def classes(self) -> ClassNames:
+        """Names of the classes, as far as known."""
+        return self._labels.classes
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """Files left out so far; those that cannot be read come to light when they are."""
+        return (*self._labels.skipped, *(self._unreadable[i] for i in sorted(self._unreadable)))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """The prepared photo ``(C, H, W)`` and its label.
+
+        Raises:
+            SourceError: The file is damaged or no image.
+        """
+        return self.preprocessing.tensor(self._see(position)), self.items[position].label
+
+    def picture(self, position: int) -> Picture | None:
+        """What the model sees of a photo, small."""
+        return encode(self._see(position))
+
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+        """The photos in batches; the next one is decoded while the model works on this one.
+
+        Args:
+            batch_size: Photos per batch; unreadable ones make a batch smaller.
+            positions: Which, by default all.
+
+        Raises:
+            SourceError: None of them can be read.
+        """
+        wanted = iter(range(len(self)) if positions is None else positions)
+        # Decoding and resizing release the interpreter lock; more threads than cores gain nothing.
+        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="photos")
+        delivered = False
+        try:
+            coming = self._submit(pool, wanted, batch_size)
+            while coming:
+                current, coming = coming, self._submit(pool, wanted, batch_size)
+                read = [(position, tensor) for position, future in current if (tensor := future.result()) is not None]
+                if read:
+                    delivered = True
+                    yield self._batch(read)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if not delivered:
+            raise _nothing_left(self._folder, self.skipped)
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, positions: Iterator[int], count: int
+    ) -> list[tuple[int, Future[Tensor | None]]]:
+        return [(position, pool.submit(self._read, position)) for position in islice(positions, count)]
+
+    def _read(self, position: int) -> Tensor | None:
+        try:
+            return self[position][0]
+        except SourceError as error:
+            with self._lock:
+                self._unreadable[position] = Skipped(self.items[position].name, str(error.__cause__))
+            return None
+
+    def _batch(self, read: Sequence[tuple[int, Tensor]]) -> Batch:
+        positions = tuple(position for position, _ in read)
+        labels = torch.tensor([self.items[position].label for position in positions])
+        return Batch(positions, torch.stack([tensor for _, tensor in read]), labels)
+
+    def _see(self, position: int) -> Image.Image:
+        from PIL import Image  # noqa: PLC0415
+
+        path = self._folder / self.items[position].name
+        try:
+            with Image.open(path) as photo:
+                return self.preprocessing.picture(photo)
+        except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
+            message = f"Expected a readable image at '{path}', got {type(error).__name__}: {error}."
+            raise SourceError(message) from error
+
+
+def _nothing_left(folder: Path, skipped: Sequence[Skipped]) -> SourceError:
+    reasons = "; ".join(f"'{skip.name}': {skip.reason}" for skip in skipped[:3])
+    return SourceError(
+        f"Expected labelled images in '{folder}', got none that can be used; {len(skipped)} were skipped"
+        f"{f' ({reasons}, ...)' if len(skipped) > 3 else f' ({reasons})' if skipped else ''}."
+    )

@@ -1,0 +1,75 @@
+"""What an explanation needs of a set of images, wherever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from captum_paramsal.sources.pictures import Picture
+
+__all__ = ["Batch", "ImageSource", "Item", "Skipped"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled image.
+
+    Attributes:
+        name: Path relative to its folder, or any other name.
+        label: Number of its class.
+        note: A remark for people, shown beside the picture.
+        extra: Whatever else the label file says about it.
+    """
+
+    name: str
+    label: int
+    note: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One file that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images, ready for the model.
+
+    Attributes:
+        positions: Their places among the source's items, N of them.
+        inputs: ``(N, C, H, W)``, on the CPU.
+        labels: ``(N,)``, int64.
+    """
+
+    positions: tuple[int, ...]
+    inputs: Tensor
+    labels: Tensor
+
+
+class ImageSource(Protocol):
+    """Labelled images that can be read again and again, in batches."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """All images, in order."""
+        ...
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """What has been left out so far; complete after one pass over all batches."""
+        ...
+
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+        """The images at ``positions`` (all of them by default), without those that cannot be read."""
+        ...
+
+    def picture(self, position: int) -> Picture | None:
+        """The picture that the model sees, for people; None where there is none."""
+        ...

@@ -1,0 +1,70 @@
+"""Labelled images that are already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.sources.pictures import Picture, encode_tensor
+from captum_paramsal.sources.source import Batch, Item, Skipped
+
+__all__ = ["LabelledTensors"]
+
+
+class LabelledTensors:
+    """Images in one tensor, as an ``ImageSource`` for reports.
+
+    Args:
+        images: ``(N, C, H, W)``; with one or three channels and values in [0, 1] they are shown as they are.
+        labels: ``(N,)`` class numbers.
+        prepare: Makes of images what the model takes, such as a normalisation; by default nothing.
+        names: One per image; "image 0", "image 1", ... by default.
+        notes: A remark on each image, shown beside it.
+
+    Raises:
+        SourceError: Another number of labels, names or notes than images, or no image at all.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        notes: Sequence[str] | None = None,
+    ) -> None:
+        count = len(images)
+        names = [f"image {i}" for i in range(count)] if names is None else names
+        notes = [""] * count if notes is None else notes
+        if count == 0 or {len(labels), len(names), len(notes)} != {count}:
+            message = (
+                "Expected at least one image, and as many labels, names and notes as images, "
+                f"got {count} images, {len(labels)} labels, {len(names)} names, {len(notes)} notes."
+            )
+            raise SourceError(message)
+        self._images = images
+        self._prepare = prepare
+        described = zip(names, labels.tolist(), notes, strict=True)
+        self.items: Sequence[Item] = [Item(name, label, note) for name, label, note in described]
+        self.skipped: Sequence[Skipped] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+        """The images in batches, prepared for the model."""
+        wanted = range(len(self)) if positions is None else positions
+        for start in range(0, len(wanted), batch_size):
+            chosen = tuple(wanted[start : start + batch_size])
+            inputs = self._images[list(chosen)]
+            labels = torch.tensor([self.items[position].label for position in chosen])
+            yield Batch(chosen, self._prepare(inputs) if self._prepare else inputs, labels)
+
+    def picture(self, position: int) -> Picture | None:
+        """The image before its preparation, where people can look at it."""
+        pixels = self._images[position]
+        return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None

@@ -1,0 +1,121 @@
+"""Weights from files: read without running anything, and loaded only if every key fits."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.errors import SourceError
+
+__all__ = ["head_size", "load_strictly", "read_state_dict"]
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_NAMED = 3
+
+
+def read_state_dict(path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a safetensors or ``torch.save`` file, named as the model names its own.
+
+    A checkpoint that holds its state dict under a usual key (``state_dict``, ``model``, ...) is unwrapped,
+    and the prefixes that data-parallel, compiled and Lightning modules put before every name are taken off,
+    unless the model's own names have them.
+
+    Raises:
+        SourceError: The file is not there, is damaged, or holds something else than named tensors.
+    """
+    if not path.is_file():
+        message = f"Expected a weights file at '{path}', got {'a folder' if path.is_dir() else 'nothing'}."
+        raise SourceError(message)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        message = (
+            f"Expected named tensors in '{path}', got {_describe(content)}. "
+            "Save them with `torch.save(model.state_dict(), path)`."
+        )
+        raise SourceError(message)
+    return _without_prefix({str(name): value for name, value in content.items()}, model.state_dict().keys())
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state dict that must fit the model name by name and shape by shape.
+
+    Only ``num_batches_tracked`` may be missing: evaluation never reads it and older files lack it.
+
+    Raises:
+        SourceError: Which names are missing, too many or of another shape, and how many.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    extra = [name for name in state if name not in own]
+    reshaped = [
+        f"{name} {tuple(state[name].shape)} where the model has {tuple(own[name].shape)}"
+        for name in own
+        if name in state and own[name].shape != state[name].shape
+    ]
+    complaints = [
+        f"{len(names)} {what} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
+        for what, names in (("missing", missing), ("not in the model", extra), ("of another shape", reshaped))
+        if names
+    ]
+    if complaints:
+        message = (
+            f"Expected weights for the {len(own)} tensors of {type(model).__name__}, got from {origin}: "
+            f"{'; '.join(complaints)}. Check that `--model` names the architecture that was trained."
+        )
+        raise SourceError(message)
+    model.load_state_dict(dict(state), strict=False)
+
+
+def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
+    """How many classes the weights have, where that alone keeps them from fitting the model; else None."""
+    own = model.state_dict()
+    differing = [(own[n].shape, state[n].shape) for n in own if n in state and own[n].shape != state[n].shape]
+    sizes = {theirs[0] for ours, theirs in differing if ours[1:] == theirs[1:]}
+    alike = all(ours[1:] == theirs[1:] for ours, theirs in differing)
+    return sizes.pop() if alike and len(sizes) == 1 else None
+
+
+def _read_safetensors(path: Path) -> object:
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        message = f"Expected a safetensors file at '{path}', got a damaged or foreign one: {error}."
+        raise SourceError(message) from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        message = (
+            f"Expected a file of tensors alone at '{path}', got one that is damaged or holds code, which is "
+            "never run. Save the weights with `torch.save(model.state_dict(), path)`."
+        )
+        raise SourceError(message) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        message = f"Expected a state-dict file at '{path}', got {type(error).__name__}: {error}."
+        raise SourceError(message) from error
+
+
+def _without_prefix(state: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) and name not in own for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a mapping with the keys {', '.join(map(repr, list(content)[:_NAMED])) or '(none)'}"
+    return f"a {type(content).__name__}"

@@ -1,0 +1,155 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from captum_paramsal.cli import loading, main
+from captum_paramsal.reference import Reference
+from captum_paramsal.sources import LabelledPhotos
+
+
+def test_reference_then_explain(workplace, arguments, capsys):
+    assert main(["reference", *arguments, "--out", "made/here.safetensors"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "12 images, 14 filters in 2 layers"
+    assert printed[-1] == str(workplace / "made" / "here.safetensors")
+    assert any(line.startswith("skipped broken.jpg: image file is truncated") for line in printed)
+    assert Reference.load("made/here.safetensors").count == 12
+
+    command = ["explain", *arguments, "--reference", "made/here.safetensors", "--out", "out", "--top-k", "3"]
+    assert main(command) == 0
+    content = json.loads((workplace / "out" / "explanation.json").read_text())
+    assert content["reference"]["origin"] == "made/here.safetensors"
+    assert content["images"]["preprocessing"].startswith("shorter side to 18 px, centre 16 x 16 px")
+    assert {skip["file"] for skip in content["skipped"]} == {"broken.jpg", "gone.png"}
+    assert all(len(mistake["filters"]) == 3 for mistake in content["mistakes"])
+    assert all(mistake["label_name"] in ("cat", "dog", "eel") for mistake in content["mistakes"])
+
+
+def test_explain_says_where_and_what(workplace, arguments, capsys):
+    assert main(["explain", *arguments, "--out", "out"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("12 images, ")
+    assert lines[0].endswith("2 files skipped")
+    assert lines[1] == "14 filters in 2 layers scored"
+    assert lines[2].startswith("most often guilty: ")
+    assert lines[3] == str(workplace / "out" / "report.html")
+    assert captured.err == ""
+    content = json.loads((workplace / "out" / "explanation.json").read_text())
+    assert content["reference"]["fitted_on_these_images"]
+    assert "on these same 12 images" in (workplace / "out" / "report.html").read_text()
+
+
+def test_progress_bars_when_asked_for(arguments, capsys):
+    assert main(["explain", *arguments, "--out", "out", "--progress"]) == 0
+    drawn = capsys.readouterr().err
+    assert "predictions" in drawn
+    assert "reference" in drawn
+    assert "mistakes" in drawn
+
+
+def test_folder_per_class_and_class_names(workplace, capsys):
+    for i in range(12):
+        target = workplace / "sorted" / ["cat", "dog", "eel"][i % 3] / f"{i}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(workplace / "photos" / f"{i}.png", target)
+    (workplace / "classes.json").write_text('["eel", "dog", "cat"]')
+    model = (workplace / "model").read_text()
+    command = ["explain", "--model", model, "--classes", "classes.json", "--out", "out", "sorted"]
+    assert main([*command, "--image-size", "16", "--resize", "squash", "--mean", "0.5", "0.5", "0.5",
+                 "--std", "0.2", "0.2", "0.2"]) == 0  # fmt: skip
+    content = json.loads((workplace / "out" / "explanation.json").read_text())
+    assert (
+        content["images"]["preprocessing"]
+        == "squashed to 16 x 16 px (bilinear), RGB, mean 0.5, 0.5, 0.5, std 0.2, 0.2, 0.2"
+    )
+    labels = {mistake["file"].split("/")[0]: mistake["label"] for mistake in content["mistakes"]}
+    assert all({"eel": 0, "dog": 1, "cat": 2}[name] == label for name, label in labels.items())
+    capsys.readouterr()
+
+
+def _replaced(arguments, **changes):
+    changed = list(arguments)
+    for name, value in changes.items():
+        changed[changed.index(f"--{name}") + 1] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "resnet5O"}, "got 'resnet5O'. Nearest: resnet50"),
+        ({"weights": "gone.pt"}, r"Expected a weights file at 'gone.pt', got nothing"),
+        ({"labels": "gone.csv"}, "Expected a label file at 'gone.csv', got FileNotFoundError"),
+        ({"labels": "outside.csv"}, "from 0 to 2, the classes of the model, got 3 for '0.png'"),
+        ({"labels": "columns.csv"}, "columns 'file' and 'label' in 'columns.csv', got 'path', 'class'"),
+    ],
+)
+def test_errors_are_one_message(workplace, arguments, capsys, change, message):
+    (workplace / "outside.csv").write_text("file,label\n0.png,3\n1.png,0\n")
+    (workplace / "columns.csv").write_text("path,class\n0.png,3\n")
+    assert main(["explain", *_replaced(arguments, **change), "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("captum-paramsal: Expected")
+    assert message in error
+    assert "Traceback" not in error
+    assert list((workplace / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--device", "abacus"], "got 'abacus'"),
+        (["--layers", "nowhere"], "'nowhere'"),
+        (["--top-k", "15"], "at most 14, the number of filters, got 15"),
+        (["--reference", "weights.pt"], "'weights.pt' cannot be read"),
+        (["--mean", "0.5"], "got 1 and 3"),
+        (["--classes", "labels.csv"], "class names at 'labels.csv', got JSONDecodeError"),
+    ],
+)
+def test_options_that_do_not_fit(arguments, capsys, more, message):
+    assert main(["explain", *more, "--out", "out", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("workplace")
+def test_torchvision_model_without_weights(capsys):
+    assert main(["explain", "--model", "resnet18", "photos"]) == 2
+    assert "`--weights` for torchvision's 'resnet18', which is untrained without, got none" in capsys.readouterr().err
+
+
+def test_reference_of_other_weights(arguments, capsys):
+    assert main(["reference", *arguments, "--out", "r.safetensors"]) == 0
+    state = torch.load("weights.pt", weights_only=True)
+    torch.save({name: value + 1 for name, value in state.items()}, "other.pt")
+    command = ["explain", *_replaced(arguments, weights="other.pt"), "--reference", "r.safetensors", "--out", "out"]
+    assert main(command) == 2
+    assert "6 of 6 tensors differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["explain", "--out", "labels.csv/out"], ["reference", "--out", "labels.csv/r"]])
+def test_output_that_cannot_be_written_is_found_first(arguments, capsys, monkeypatch, command):
+    monkeypatch.setattr(loading, "load_job", None)
+    assert main([*command, *arguments]) == 2
+    assert "written to at 'labels.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["explain", "reference"])
+def test_interrupted(workplace, arguments, capsys, monkeypatch, command):
+    original = LabelledPhotos.batches
+
+    def stop_at_the_second(self, *args):
+        yield next(original(self, *args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LabelledPhotos, "batches", stop_at_the_second)
+    before = {path.name for path in workplace.iterdir()}
+    assert main([command, *arguments, "--out", "out/file" if command == "reference" else "out"]) == 130
+    captured = capsys.readouterr()
+    assert "interrupted; no result was written" in captured.err
+    assert captured.out == ""
+    assert {path.name for path in workplace.iterdir()} - before == {"out"}
+    assert list((workplace / "out").iterdir()) == []

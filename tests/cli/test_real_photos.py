@@ -1,0 +1,39 @@
+import csv
+import json
+
+import pytest
+
+from captum_paramsal.cli import main
+
+pytestmark = pytest.mark.data
+
+
+def test_squeezenet_on_a_handful_of_imagenet(paramsal_data, tmp_path, capsys):
+    photos = paramsal_data / "imagenet_val900"
+    with (photos / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:24]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    images = tmp_path / "images"
+    images.mkdir()
+    for row in rows:
+        (images / row["file"]).symlink_to(photos / "images" / row["file"])
+    source = ["--model", "squeezenet1_1", "--weights", str(paramsal_data / "models" / "squeezenet1_1.safetensors")]
+    source += ["--labels", str(tmp_path / "labels.csv"), "--image-size", "227", "--resize", "squash", str(images)]
+    reference = str(tmp_path / "reference.safetensors")
+
+    assert main(["reference", *source, "--out", reference]) == 0
+    assert main(["explain", *source, "--reference", reference, "--out", str(tmp_path / "report")]) == 0
+
+    assert "24 images, 2944 filters in 25 layers" in capsys.readouterr().out
+    content = json.loads((tmp_path / "report" / "explanation.json").read_text())
+    assert content["summary"]["images"] == 24
+    assert 0.5 < content["summary"]["accuracy"] < 1
+    names = {row["label"]: row["name"] for row in rows}
+    for mistake in content["mistakes"]:
+        assert names[str(mistake["label"])].split(",")[0] == mistake["label_name"]
+        assert mistake["prediction_name"]
+        # With n images no score lies further than (n - 1) / sqrt(n) deviations from their mean.
+        assert 0 < mistake["filters"][0]["score"] <= 23 / 24**0.5 + 1e-3

@@ -1,0 +1,44 @@
+"""The code of the README and of the docs runs as it stands, page by page."""
+
+import shlex
+
+import pytest
+from docs.pages import PAGES, blocks_of, name_of
+
+from captum_paramsal.cli import main
+from captum_paramsal.hooks import rules
+
+MARKED = "python -m pip"  # the README's set-up commands, which a fresh machine runs
+
+
+def runnable(page):
+    return [
+        block
+        for block in blocks_of(page)
+        if block.language == "python" or (block.language == "bash" and not block.code.startswith(MARKED))
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
+def test_code_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Rules that a page registers end with it.
+    monkeypatch.setattr(rules, "_rules", dict(rules._rules))
+    names = {"__name__": "__main__"}
+    for block in runnable(page):
+        if block.language == "bash":
+            run_commands(block.code)
+        else:
+            # Empty lines in front keep the line numbers of the page in a traceback.
+            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)  # noqa: S102
+
+
+def run_commands(code):
+    for line in code.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "captum-paramsal", f"only its own command is run from a page, not {program}"
+        assert main(arguments) == 0
+
+
+def test_pages_have_code():
+    assert sum(len(runnable(page)) for page in PAGES) >= 20

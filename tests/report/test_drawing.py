@@ -1,0 +1,85 @@
+import re
+
+import pytest
+import torch
+
+from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.report.curves import CurveSampler
+from captum_paramsal.report.drawing import draw_profile, layer_bands
+from captum_paramsal.report.records import Mistake, RankedFilter
+
+FILTERS = FilterIndex({"conv1": 2, "conv2": 4})
+
+
+def _mistake(scores):
+    top = FILTERS.top(scores[None], 2)[0]
+    ranked = tuple(RankedFilter(one, float(scores[FILTERS.index(one)])) for one in top)
+    return Mistake(0, "a.png", 0, 1, 0.1, 0.9, ranked, 0, curve=CurveSampler(FILTERS)(scores[None])[0])
+
+
+def _points(path):
+    return [(float(x), float(y)) for x, y in re.findall(r"([\d.-]+) ([\d.-]+)", path)]
+
+
+def test_curve_and_marks_lie_where_the_scores_say():
+    scores = torch.tensor([6.0, -2.0, 1.0, 9.0, 0.0, 3.0])
+    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS)
+    points = _points(drawing.line)
+    assert [x for x, _ in points] == [125.0, 375.0, 562.5, 687.5, 812.5, 937.5]
+    unit = (drawing.zero - drawing.unusual) / 3
+    heights = [(drawing.zero - y) / unit for _, y in points]
+    assert heights == pytest.approx([6, -2, 9, 3, 1, 0], abs=0.02)
+    marks = _points(drawing.marks)
+    assert [(drawing.zero - y) / unit for _, y in marks] == pytest.approx([9, 6], abs=0.02)
+    assert [x for x, _ in marks] == [562.5, 125.0]
+    assert [tick.label for tick in drawing.ticks] == ["0", "5"]
+
+
+@pytest.mark.parametrize("scores", [torch.zeros(6), -torch.ones(6), torch.full((6,), 1e5)])
+def test_flat_profiles_can_be_drawn(scores):
+    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS)
+    assert all(0 <= y <= 200 for _, y in _points(drawing.line))
+    assert 2 <= len(drawing.ticks) <= 9
+
+
+@pytest.mark.parametrize(
+    ("layers", "common", "names"),
+    [
+        (["conv1", "layer1.0.conv1", "layer1.1.conv1", "layer2.0.conv1"], "", ["conv1", "layer1", "layer2"]),
+        (["features.0", "features.3.squeeze", "features.3.expand", "features.4.squeeze"], "features.", ["0", "3", "4"]),
+        (["stem.0", "block.conv1", "block.conv2"], "", ["stem.0", "block.conv1", "block.conv2"]),
+        (["only"], "", ["only"]),
+        (["net.only"], "net.", ["only"]),
+        ([f"features.{i}" for i in range(40)], "features.", [str(i) for i in range(40)]),
+    ],
+)
+def test_layers_are_grouped_by_name(layers, common, names):
+    found, bands = layer_bands(FilterIndex(dict.fromkeys(layers, 2)))
+    assert found == common
+    assert [band.name for band in bands] == names
+    assert sum(band.share for band in bands) == pytest.approx(100, abs=0.1)
+    assert bands[-1].start + bands[-1].width == pytest.approx(1000, abs=0.1)
+
+
+def test_sampled_curves_keep_both_ends_of_every_layer():
+    filters = FilterIndex({"a": 512, "b": 3, "c": 2048})
+    torch.manual_seed(0)
+    scores = torch.randn(2, len(filters))
+    sampler = CurveSampler(filters, points=30)
+    for row, curve in zip(scores, sampler(scores), strict=True):
+        for name, part in filters.split(row).items():
+            layer = filters.layers.index(name)
+            here = [y for x, y in zip(sampler.places, curve, strict=True) if layer <= x < layer + 1]
+            assert here[0] == pytest.approx(float(part.max()), abs=0.006)
+            assert here[-1] == pytest.approx(float(part.min()), abs=0.006)
+            assert here == sorted(here, reverse=True)
+            assert len(here) <= 10
+
+
+def test_marks_of_two_filters_in_one_layer():
+    mistake = Mistake(
+        0, "a", 0, 1, 0.1, 0.9, (RankedFilter(Filter("conv2", 1), 9.0), RankedFilter(Filter("conv2", 3), 8.0)), 0,
+        curve=(0.0,) * 6,
+    )  # fmt: skip
+    drawing = draw_profile(mistake, CurveSampler(FILTERS).places, FILTERS)
+    assert [x for x, _ in _points(drawing.marks)] == [562.5, 687.5]

@@ -1,0 +1,181 @@
+import builtins
+import sys
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.sources import class_names_of, load_model
+
+
+def _tiny() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A module of the user's in the working directory."""
+    (tmp_path / "own_networks.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))\n"
+        "ready = build()\n"
+        "def broken():\n"
+        "    raise KeyError('no such config')\n"
+        "def number():\n"
+        "    return 7\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    yield "own_networks"
+    sys.modules.pop("own_networks", None)
+
+
+def _same(model, state):
+    return all(torch.equal(value, state[name]) for name, value in model.state_dict().items() if name in state)
+
+
+def test_torchvision_name_gives_a_model_in_evaluation_mode():
+    model = load_model("squeezenet1_1")
+    assert type(model).__name__ == "SqueezeNet"
+    assert not model.training
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_models_with_extra_heads_are_built_quietly(name):
+    assert not load_model(name).training
+
+
+def test_callable_of_a_module_in_the_working_directory(own_module):
+    before = list(sys.path)
+    assert isinstance(load_model(f"{own_module}:build"), nn.Sequential)
+    assert load_model(f"{own_module}:ready") is sys.modules[own_module].ready
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model."])
+def test_state_dict_files(own_module, tmp_path, wrap, prefix):
+    state = _tiny().state_dict()
+    torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
+    assert _same(load_model(f"{own_module}:build", tmp_path / "w.pt"), state)
+
+
+def test_safetensors_file_without_batch_counters(own_module, tmp_path):
+    state = {name: value for name, value in _tiny().state_dict().items() if "num_batches" not in name}
+    save_file(state, tmp_path / "w.safetensors")
+    assert _same(load_model(f"{own_module}:build", tmp_path / "w.safetensors"), state)
+
+
+def test_head_takes_the_size_that_the_weights_have(tmp_path):
+    torch.save(torchvision.models.squeezenet1_1(num_classes=7).state_dict(), tmp_path / "seven.pt")
+    model = load_model("squeezenet1_1", tmp_path / "seven.pt")
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+    assert class_names_of("squeezenet1_1", model) is None
+
+
+def test_names_of_imagenet_classes():
+    classes = class_names_of("squeezenet1_1", load_model("squeezenet1_1"))
+    assert (len(classes), classes[0], classes[1]) == (1000, "tench", "goldfish")
+    assert class_names_of("some.module:build", nn.Linear(2, 2)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet5O", "got 'resnet5O'. Nearest: resnet50"),
+        ("zzzz", "got 'zzzz'. Nearest: none comes near"),
+        ("no_such_module:build", "import 'no_such_module'.*ModuleNotFoundError"),
+        ("own_networks:nothing", "'own_networks' to have 'nothing'"),
+        ("own_networks:broken", "KeyError: 'no such config'"),
+        ("own_networks:number", "torch.nn.Module, got a int"),
+    ],
+)
+@pytest.mark.usefixtures("own_module")
+def test_unknown_models(name, message):
+    with pytest.raises(SourceError, match=message):
+        load_model(name)
+
+
+def test_unknown_weights_name():
+    with pytest.raises(SourceError, match=r"one of DEFAULT, IMAGENET1K_V1.*got 'IMAGENET22K'"):
+        load_model("squeezenet1_1", "IMAGENET22K")
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch):
+    def refuse(*_args, **_options):
+        message = "no route to host"
+        raise OSError(message)
+
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", refuse)
+    with pytest.raises(SourceError, match=r"no route to host.*--weights FILE"):
+        load_model("squeezenet1_1", "DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("0.weight"), r"1 missing \(0.weight\)"),
+        (lambda s: s.update(extra=torch.ones(1)), r"1 not in the model \(extra\)"),
+        (
+            lambda s: s.update({"3.weight": torch.ones(2, 9)}),
+            r"1 of another shape \(3.weight \(2, 9\) where the model has \(2, 16\)\)",
+        ),
+        (lambda s: [s.pop(name) for name in list(s)[:5]], r"5 missing \(0.weight, 0.bias, 1.weight, ...\)"),
+    ],
+)
+def test_weights_that_do_not_fit(own_module, tmp_path, change, message):
+    state = _tiny().state_dict()
+    change(state)
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match=message):
+        load_model(f"{own_module}:build", tmp_path / "w.pt")
+
+
+def test_weights_of_another_architecture(tmp_path):
+    torch.save(_tiny().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(SourceError, match=r"SqueezeNet.*52 missing"):
+        load_model("squeezenet1_1", tmp_path / "w.pt")
+
+
+class _Code:
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("w.pt", lambda p: p.write_bytes(b"nonsense"), "damaged or holds code"),
+        ("w.pt", lambda p: p.write_bytes(b""), r"state-dict file at '.*w.pt', got EOFError"),
+        ("w.pt", lambda p: torch.save([_Code()], p), "damaged or holds code"),
+        ("w.pt", lambda p: torch.save({"epoch": 3}, p), "a mapping with the keys 'epoch'"),
+        ("w.pt", lambda p: torch.save([1, 2], p), "got a list"),
+        ("w.safetensors", lambda p: p.write_bytes(b"nonsense"), "damaged or foreign"),
+        ("w.safetensors", lambda p: p.mkdir(), "got a folder"),
+        ("w.pt", lambda _: None, "got nothing"),
+    ],
+)
+@pytest.mark.usefixtures("own_module")
+def test_files_without_weights(tmp_path, capsys, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(SourceError, match=message):
+        load_model("own_networks:build", tmp_path / name)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_a_torchvision_made_for_another_torch(monkeypatch):
+    original = builtins.__import__
+
+    def fail(name, *args, **options):
+        if name.startswith("torchvision"):
+            message = "operator torchvision::nms does not exist"
+            raise RuntimeError(message)
+        return original(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", fail)
+    with pytest.raises(SourceError, match="fits the installed torch, got RuntimeError: operator torchvision::nms"):
+        load_model("resnet18")
