@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_paramsal.batch import Batch, Inputs
 from captum_paramsal.errors import InputError

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError, ParamsalError, ReferenceFileError, ReferenceMismatchError

@@ -81,7 +81,7 @@ class ParameterSaliency(Attribution):  # type: ignore[misc] # Captum is not type
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """False: scores belong to filters, not to inputs."""
+        """Always False, since scores belong to filters and not to inputs."""
         return False
 
     @log_usage()  # type: ignore[untyped-decorator]
@@ -98,7 +98,8 @@ class ParameterSaliency(Attribution):  # type: ignore[misc] # Captum is not type
         Args:
             inputs: Images, ``(N, C, H, W)``, or a tuple of what the model takes, N examples each.
             target: Class whose loss is explained, the true one for a mistake: an int, a tensor or list of N classes, a
-                tuple (class, *place) or a list of N tuples for outputs ``(N, C, ...)``; the model's prediction if None.
+                tuple ``(class, *place)`` or a list of N tuples for outputs ``(N, C, ...)``; None takes the model's
+                prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             internal_batch_size: Images per forward and backward pass; bounds memory, not the result.
             show_progress: Show a progress bar over these passes.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.hooks import scoring_state

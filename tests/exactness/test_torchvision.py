@@ -60,7 +60,9 @@ def test_float32(scored):
     # On the very forward passes of the loop, so that no maximum or ReLU at a tie falls the other way.
     case = scored.model, scored.images, scored.labels
     loop = profile_loop(*case, scored.layers)
-    assert_rounding(str(scored.family), scores_of(*case, scored.family.layers, internal_batch_size=1), [loop], scored.exact)
+    assert_rounding(
+        str(scored.family), scores_of(*case, scored.family.layers, internal_batch_size=1), [loop], scored.exact
+    )
 
 
 def test_float32_in_one_batch(scored):
