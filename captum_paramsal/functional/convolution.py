@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
-__all__ = ["ConvolutionGeometry", "convolution_columns", "convolution_weight_gradient", "transposed_filters"]
+from captum_paramsal.functional.products import mean_abs_product
+
+__all__ = [
+    "ConvolutionGeometry",
+    "convolution_columns",
+    "convolution_mean_abs",
+    "convolution_weight_gradient",
+    "transposed_filters",
+]
 
 _WEIGHT_GRADIENTS: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
 
@@ -86,6 +94,23 @@ def convolution_columns(inputs: Tensor, sizes: tuple[int, ...], geometry: Convol
     )
     columns = inputs.shape[1] // geometry.groups * prod(geometry.kernel)
     return windows.reshape(len(inputs), geometry.groups, columns, prod(sizes))
+
+
+def convolution_mean_abs(inputs: Tensor, output_gradients: Tensor, geometry: ConvolutionGeometry) -> Tensor:
+    """Mean absolute weight gradient of every filter and example, as products of matrices.
+
+    Args:
+        inputs: ``(N, C, *size)``.
+        output_gradients: Gradient of the loss with respect to the output, ``(N, O, *output size)``.
+        geometry: How the convolution moves.
+
+    Returns:
+        ``(N, O)``.
+    """
+    sizes = output_gradients.shape[2:]
+    outputs = output_gradients.reshape(len(inputs) * geometry.groups, -1, prod(sizes))
+    columns = convolution_columns(inputs, sizes, geometry).flatten(0, 1)
+    return mean_abs_product(outputs, columns).reshape(len(inputs), -1)
 
 
 def transposed_filters(weights: Tensor, groups: int) -> Tensor:

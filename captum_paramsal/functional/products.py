@@ -17,12 +17,15 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor
 
-from captum_paramsal.functional.profile import accumulation_type, mean_abs
+from captum_paramsal.functional.profile import accumulation_type, mean_abs, mean_abs_
 
 __all__ = ["fused_products", "fusion_pays", "mean_abs_product"]
 
 CACHED_NUMBERS = 1 << 16
 """Size of the piece of a product that is formed at once: 256 KiB in float32, which stays in a core's cache."""
+
+BLOCK_NUMBERS = 1 << 27
+"""Size of the products that an accelerator forms at once: 512 MiB in float32."""
 
 FUSED_POSITIONS = 16
 """Up to this many positions a sum of outer products, unrolled, beats a matrix product and a pass over its result."""
@@ -71,13 +74,17 @@ def mean_abs_product(outputs: Tensor, columns: Tensor) -> Tensor:
     """
     if outputs.shape[2] == 1:
         return mean_abs(outputs) * mean_abs(columns.transpose(1, 2))
-    if fusion_pays(outputs.shape[2]) and outputs.dtype == torch.float32 and outputs.device.type == "cpu":
-        kernel = _fused_kernel()
-        if kernel is not None:
-            return kernel(outputs, columns.transpose(1, 2).contiguous())
-    if outputs.device.type == "cpu":
-        return _in_pieces(outputs, columns)
-    return mean_abs(outputs @ columns.transpose(1, 2))
+    if outputs.device.type != "cpu":
+        return _in_blocks(outputs, columns)
+    means = _fused_mean(outputs, columns) if fusion_pays(outputs.shape[2]) else None
+    return _in_pieces(outputs, columns) if means is None else means
+
+
+def _in_blocks(outputs: Tensor, columns: Tensor) -> Tensor:
+    """Many whole products at a time, for devices that one small product would leave idle."""
+    step = max(1, BLOCK_NUMBERS // max(outputs.shape[1] * columns.shape[1], 1))
+    pairs = zip(outputs.split(step), columns.transpose(1, 2).split(step), strict=True)
+    return torch.cat([mean_abs_(output @ column) for output, column in pairs])
 
 
 def _in_pieces(outputs: Tensor, columns: Tensor) -> Tensor:
@@ -101,14 +108,18 @@ def _sum_of_outer_products(outputs: Tensor, rows: Tensor) -> Tensor:
 
 
 @cache
-def _fused_kernel() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """The compiled kernel, or None where it cannot be built."""
-    kernel = torch.compile(_sum_of_outer_products, fullgraph=True, dynamic=True)
+def _fused_kernel() -> Callable[[Tensor, Tensor], Tensor]:
+    return torch.compile(_sum_of_outer_products, fullgraph=True, dynamic=True)
+
+
+def _fused_mean(outputs: Tensor, columns: Tensor) -> Tensor | None:
+    """The mean by the compiled kernel, or None where it cannot be built."""
+    if outputs.dtype != torch.float32:
+        return None
     try:
         # The compiler warns of what it finds missing on the machine, which is no concern of the caller.
         with catch_warnings():
             simplefilter("ignore")
-            kernel(torch.ones(1, 2, 2), torch.ones(1, 2, 2))
+            return _fused_kernel()(outputs.contiguous(), columns.transpose(1, 2).contiguous())
     except Exception:  # noqa: BLE001 -- whatever the compiler lacks, the plain path gives the same numbers
         return None
-    return kernel

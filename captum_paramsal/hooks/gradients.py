@@ -16,11 +16,11 @@ from torch import Tensor
 
 from captum_paramsal.functional.convolution import (
     ConvolutionGeometry,
-    convolution_columns,
+    convolution_mean_abs,
     convolution_weight_gradient,
     transposed_filters,
 )
-from captum_paramsal.functional.products import fusion_pays, mean_abs_product
+from captum_paramsal.functional.products import BLOCK_NUMBERS, fusion_pays, mean_abs_product
 from captum_paramsal.functional.profile import mean_abs, mean_abs_
 
 __all__ = [
@@ -189,13 +189,16 @@ class ConvolutionGradients(SampleGradients):
         """
         positions = prod(self.output_gradients.shape[2:])
         if positions == 1 or fusion_pays(positions):
-            return self._product(positions).mean_abs().reshape(len(self), -1)
+            return convolution_mean_abs(self.inputs, self.output_gradients, self.geometry)
+        if self.inputs.device.type != "cpu":
+            return self._in_blocks(self.inputs.shape[1] * prod(self.geometry.kernel) * positions)
         return super().mean_abs()
 
-    def _product(self, positions: int) -> ProductGradients:
-        outputs = self.output_gradients.reshape(len(self), self.geometry.groups, -1, positions)
-        columns = convolution_columns(self.inputs, self.output_gradients.shape[2:], self.geometry)
-        return ProductGradients(outputs.flatten(0, 1), columns.flatten(0, 1))
+    def _in_blocks(self, columns_of_one: int) -> Tensor:
+        """As products over several examples at once, for devices that one example would leave idle."""
+        size = max(1, BLOCK_NUMBERS // columns_of_one)
+        pairs = zip(self.inputs.split(size), self.output_gradients.split(size), strict=True)
+        return torch.cat([convolution_mean_abs(*pair, self.geometry) for pair in pairs])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captum_paramsal.functional import fused_products, mean_abs_product, products
+
+
+def literal(outputs, columns):
+    return torch.einsum("bop,bmp->bom", outputs.double(), columns.double()).abs().mean(dim=2)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@settings(deadline=None, max_examples=60)
+@given(*(st.integers(1, 7) for _ in range(4)))
+def test_equals_the_literal_mean(batch, rows, width, positions):
+    outputs, columns = drawn(batch, rows, positions), drawn(batch, width, positions, seed=1)
+    torch.testing.assert_close(mean_abs_product(outputs, columns), literal(outputs, columns))
+
+
+@pytest.mark.parametrize("numbers", [1, 5, 12, 1000])
+def test_pieces_of_any_size_give_the_same(monkeypatch, numbers):
+    monkeypatch.setattr(products, "CACHED_NUMBERS", numbers)
+    outputs, columns = drawn(2, 7, 3), drawn(2, 5, 3, seed=1)
+    torch.testing.assert_close(products._in_pieces(outputs, columns), literal(outputs, columns))
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 1000])
+def test_blocks_for_accelerators_give_the_same(monkeypatch, numbers):
+    monkeypatch.setattr(products, "BLOCK_NUMBERS", numbers)
+    outputs, columns = drawn(5, 7, 3), drawn(5, 5, 3, seed=1)
+    torch.testing.assert_close(products._in_blocks(outputs, columns), literal(outputs, columns))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("positions", [1, 9])
+def test_half_precision_is_summed_in_float32(dtype, positions):
+    outputs, columns = drawn(2, 4, positions).to(dtype), drawn(2, 3000, positions, seed=1).to(dtype)
+    means = mean_abs_product(outputs, columns)
+    assert means.dtype == torch.float32
+    torch.testing.assert_close(means.double(), literal(outputs, columns), rtol=4 * torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.skipif(not products.compiler_found(), reason="no C++ compiler on this machine")
+def test_fused_equals_plain_for_many_sizes():
+    sizes = [(2, 5, 7, 4), (3, 8, 6, 4), (1, 5, 7, 4), (2, 5, 7, 9)]
+    with fused_products():
+        assert products.fusion_pays(4)
+        for batch, rows, width, positions in sizes:
+            outputs = drawn(batch, rows, positions).float()
+            columns = drawn(batch, width, positions, seed=1).float()
+            fused = products._fused_mean(outputs, columns)
+            assert fused is not None, "the kernel was not built, so the plain path would have been compared with itself"
+            torch.testing.assert_close(fused.double(), literal(outputs, columns), rtol=1e-5, atol=0)
+
+
+def test_a_compiler_that_fails_leaves_the_plain_path(monkeypatch):
+    def broken(*_):
+        message = "no such compiler"
+        raise OSError(message)
+
+    monkeypatch.setattr(products, "_fused_kernel", lambda: broken)
+    monkeypatch.setattr(products, "compiler_found", lambda: True)
+    outputs, columns = drawn(2, 5, 4).float(), drawn(2, 7, 4, seed=1).float()
+    with fused_products():
+        assert products.fusion_pays(4)
+        means = mean_abs_product(outputs, columns)
+    torch.testing.assert_close(means.double(), literal(outputs, columns), rtol=1e-5, atol=0)
+
+
+def test_fusion_ends_with_its_context(monkeypatch):
+    monkeypatch.setattr(products, "compiler_found", lambda: True)
+    assert not products.fusion_pays(4)
+    with fused_products():
+        assert products.fusion_pays(4)
+        assert not products.fusion_pays(1)
+        assert not products.fusion_pays(products.FUSED_POSITIONS + 1)
+        with fused_products(enabled=False):
+            assert not products.fusion_pays(4)
+    assert not products.fusion_pays(4)

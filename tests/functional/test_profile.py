@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from captum_paramsal import FilterIndex, InputError
+from captum_paramsal.functional import mean_abs, profile_curve, standardize
+
+
+def test_absolute_value_comes_before_the_mean():
+    assert mean_abs(torch.tensor([[1.0, -1.0], [2.0, 0.0]])).tolist() == [1.0, 1.0]
+
+
+def test_a_dead_filter_is_never_first_even_where_all_others_are_low():
+    mean, std = torch.tensor([5.0, 5.0, 0.0]), torch.tensor([1.0, 2.0, 0.0])
+    scores = standardize(torch.tensor([[1.0, 1.0, 0.0], [9.0, 9.0, 7.0]]), mean, std)
+    assert scores.tolist() == [[-4.0, -2.0, -4.0], [4.0, 2.0, 2.0]]
+    assert (scores.argmax(dim=1) != 2).all()
+
+
+def test_dead_filters_alone_score_zero():
+    assert standardize(torch.tensor([[3.0, 0.0]]), torch.zeros(2), torch.zeros(2)).tolist() == [[0.0, 0.0]]
+
+
+def test_standardizing_changes_none_of_its_arguments():
+    profile, mean, std = torch.rand(2, 3), torch.rand(3), torch.tensor([0.0, 1e-20, 1.0])
+    before = [tensor.clone() for tensor in (profile, mean, std)]
+    standardize(profile, mean, std)
+    for tensor, kept in zip((profile, mean, std), before, strict=True):
+        assert torch.equal(tensor, kept)
+
+
+def test_curve_sorts_within_layers_and_gives_each_the_same_width():
+    filters = FilterIndex({"a": 1, "b": 4})
+    x, y = profile_curve(torch.tensor([[0.0, 3.0, 1.0, 4.0, 1.0], [5.0, 0.0, 0.0, 0.0, 9.0]]), filters)
+    assert x.tolist() == [0.5, 1.125, 1.375, 1.625, 1.875]
+    assert y.tolist() == [[0.0, 4.0, 3.0, 1.0, 1.0], [5.0, 9.0, 0.0, 0.0, 0.0]]
+
+
+def test_curve_of_other_filters_is_refused():
+    with pytest.raises(InputError, match=r"\(\.\.\., 5\), got \(3,\)"):
+        profile_curve(torch.zeros(3), FilterIndex({"a": 1, "b": 4}))
