@@ -85,7 +85,9 @@ class FilterProfile:
             try:
                 return self._recorded(plan, batch)
             except StalePlanError as stale:
-                # Ends: each time round, more layers are scored through the model as a whole.
+                if self._folded.issuperset(stale.layers):
+                    message = f"Expected a model that returns one row per example, but {stale}."
+                    raise InputError(message) from stale
                 self._folded |= set(stale.layers)
                 self._plan = self._planned(batch)
 

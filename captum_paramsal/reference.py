@@ -30,7 +30,7 @@ __all__ = ["Reference", "loss_name"]
 
 _FORMAT = "captum_paramsal.reference"
 _VERSION = 1
-_LONG_PASS = 1024
+_LONG_PASS = 4096
 """Images from which on the seconds of compiling the fused kernels are won back."""
 
 

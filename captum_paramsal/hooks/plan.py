@@ -27,8 +27,11 @@ from captum_paramsal.hooks.rules import FilterRule, rule_of
 
 __all__ = ["FilterLayer", "Plan", "plan_recording"]
 
-MOST_ROUNDING = 0.02
-"""Largest relative difference between two runs of one example that half precision may cause."""
+VALUES = 256
+"""Most values of a row that two runs are compared by."""
+
+ROUNDING, DOUBLE_ROUNDING = 0.02, 1e-9
+"""Differences, relative to a row's largest value, that may be rounding; half precision and TF32 need the first."""
 
 _SELECTIONS = {"argwhere", "masked_select", "nonzero", "unique"}
 """Functions whose result has a size that depends on values."""
@@ -108,7 +111,7 @@ class _Call:
 
     def keeps_examples(self, dimension: int) -> bool:
         """Whether both ends have one row per example in a dimension."""
-        return len(self.ends) == 2 and all(dimension in end.sums for end in self.ends)
+        return len(self.ends) == 2 and all(dimension in end.values for end in self.ends)
 
     def agrees(self, other: _Call, dimension: int) -> bool:
         """Whether the first example is the same as in another call."""
@@ -117,25 +120,27 @@ class _Call:
 
 @dataclass(frozen=True)
 class _FirstRows:
-    """Sum and sum of absolute values of a tensor's first row, for the dimensions that may hold the examples."""
+    """Some values of a tensor's first row, for the dimensions that may hold the examples."""
 
-    sums: Mapping[int, tuple[float, float]]
+    values: Mapping[int, Tensor]
     tolerance: float
 
     @classmethod
     def of(cls, tensor: Tensor, count: int) -> _FirstRows:
-        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         rows = {
-            dimension: tensor.detach().select(dimension, 0).to(wide)
+            dimension: tensor.detach().select(dimension, 0).flatten()
             for dimension in range(min(tensor.ndim, 2))
             if tensor.shape[dimension] == count
         }
-        precise = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
-        return cls({key: (row.sum().item(), row.abs().sum().item()) for key, row in rows.items()}, 1000 * precise)
+        spread = {key: row[:: len(row) // VALUES + 1].double().cpu() for key, row in rows.items()}
+        return cls(spread, DOUBLE_ROUNDING if tensor.dtype == torch.float64 else ROUNDING)
 
     def agrees(self, other: _FirstRows, dimension: int) -> bool:
-        (a, size), (b, _) = self.sums[dimension], other.sums[dimension]
-        return abs(a - b) <= min(self.tolerance, MOST_ROUNDING) * size
+        ours, theirs = self.values[dimension], other.values[dimension]
+        if ours.shape != theirs.shape:
+            return False
+        largest = ours.abs().nan_to_num().max().item() if len(ours) else 0.0
+        return torch.allclose(ours, theirs, rtol=0.0, atol=self.tolerance * largest, equal_nan=True)
 
 
 @dataclass
