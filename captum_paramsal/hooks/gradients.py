@@ -20,7 +20,7 @@ from captum_paramsal.functional.convolution import (
     convolution_weight_gradient,
     transposed_filters,
 )
-from captum_paramsal.functional.products import BLOCK_NUMBERS, fusion_pays, mean_abs_product
+from captum_paramsal.functional.products import BLOCK_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import mean_abs, mean_abs_
 
 __all__ = [
@@ -32,6 +32,12 @@ __all__ = [
     "SummedGradients",
     "TransposedConvolutionGradients",
 ]
+
+COLUMN_POSITIONS = 32
+"""Up to this many positions, a convolution's input is cut into columns on a processor (measured on AVX2)."""
+
+COLUMN_NUMBERS = 1 << 22
+"""Size of the columns that are cut at once: 16 MiB in float32."""
 
 
 class SampleGradients(ABC):
@@ -184,19 +190,20 @@ class ConvolutionGradients(SampleGradients):
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, O)``.
 
-        As a product of matrices where that never has to be written out: at one position, and fused at a few. At many
-        positions the convolution library's own weight gradient is faster than cutting the input into columns.
+        At few positions, and where the kernel covers one place, as products of matrices that are never written out. At
+        many positions the convolution library's own weight gradient is faster than cutting the input into columns, and
+        in groups faster than many small products.
         """
-        positions = prod(self.output_gradients.shape[2:])
-        if positions == 1 or fusion_pays(positions):
-            return convolution_mean_abs(self.inputs, self.output_gradients, self.geometry)
-        if self.inputs.device.type != "cpu":
-            return self._in_blocks(self.inputs.shape[1] * prod(self.geometry.kernel) * positions)
-        return super().mean_abs()
+        positions, taps = prod(self.output_gradients.shape[2:]), prod(self.geometry.kernel)
+        on_processor = self.inputs.device.type == "cpu"
+        by_columns = taps == 1 or positions <= COLUMN_POSITIONS
+        if on_processor and positions > 1 and (self.geometry.groups > 1 or not by_columns):
+            return super().mean_abs()
+        columns_of_one = self.inputs.shape[1] * taps * positions
+        return self._by_products(max(1, (COLUMN_NUMBERS if on_processor else BLOCK_NUMBERS) // columns_of_one))
 
-    def _in_blocks(self, columns_of_one: int) -> Tensor:
-        """As products over several examples at once, for devices that one example would leave idle."""
-        size = max(1, BLOCK_NUMBERS // columns_of_one)
+    def _by_products(self, size: int) -> Tensor:
+        """From the columns of so many examples at once."""
         pairs = zip(self.inputs.split(size), self.output_gradients.split(size), strict=True)
         return torch.cat([convolution_mean_abs(*pair, self.geometry) for pair in pairs])
 

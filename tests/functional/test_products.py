@@ -29,10 +29,9 @@ def test_pieces_of_any_size_give_the_same(monkeypatch, numbers):
 
 
 @pytest.mark.parametrize("numbers", [1, 40, 1000])
-def test_blocks_for_accelerators_give_the_same(monkeypatch, numbers):
-    monkeypatch.setattr(products, "BLOCK_NUMBERS", numbers)
+def test_blocks_of_any_size_give_the_same(numbers):
     outputs, columns = drawn(5, 7, 3), drawn(5, 5, 3, seed=1)
-    torch.testing.assert_close(products._in_blocks(outputs, columns), literal(outputs, columns))
+    torch.testing.assert_close(products._in_blocks(outputs, columns, numbers), literal(outputs, columns))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

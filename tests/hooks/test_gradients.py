@@ -42,8 +42,9 @@ def test_convolution_by_each_of_its_ways(groups, monkeypatch):
     torch.testing.assert_close(
         convolution_mean_abs(gradients.inputs, gradients.output_gradients, gradients.geometry), profile
     )
-    monkeypatch.setattr("captum_paramsal.hooks.gradients.BLOCK_NUMBERS", 500)
-    torch.testing.assert_close(gradients._in_blocks(200), profile)
+    torch.testing.assert_close(gradients._by_products(2), profile)
+    monkeypatch.setattr("captum_paramsal.hooks.gradients.COLUMN_POSITIONS", 1)
+    torch.testing.assert_close(gradients.mean_abs(), profile)
 
 
 @pytest.mark.skipif(not products.compiler_found(), reason="no C++ compiler on this machine")
