@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from captum_paramsal.attr.parameter_saliency import ParameterSaliency
+    from captum_paramsal.attr.pot_saliency import POTSaliency
     from captum_paramsal.errors import (
+        CheckpointError,
+        GroupError,
+        IncompleteTailWarning,
         InputError,
         LayerError,
         ParamsalError,
@@ -26,10 +30,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
     "Filter",
     "FilterIndex",
+    "GroupError",
+    "IncompleteTailWarning",
     "InputError",
     "LayerError",
+    "POTSaliency",
     "ParameterSaliency",
     "ParamsalError",
     "Reference",
@@ -43,6 +51,7 @@ __all__ = [
 _ROOMS = {
     "Filter": "filters",
     "FilterIndex": "filters",
+    "POTSaliency": "attr.pot_saliency",
     "ParameterSaliency": "attr.parameter_saliency",
     "Reference": "reference",
 }

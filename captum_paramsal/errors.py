@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
+    "GroupError",
+    "IncompleteTailWarning",
     "InputError",
     "LayerError",
     "ParamsalError",
@@ -43,3 +46,15 @@ class ReferenceFileError(ParamsalError):
 
 class SourceError(ParamsalError):
     """A model, weights, label file, image folder or output folder that cannot be used."""
+
+
+class CheckpointError(ParamsalError):
+    """A checkpoint that is damaged, or belongs to another run."""
+
+
+class GroupError(ParamsalError):
+    """Processes of a group that do not work on the same thing, or one that is gone."""
+
+
+class IncompleteTailWarning(UserWarning):
+    """Thresholds lie higher than asked for, since a part of the reference kept too few of its largest values."""

@@ -72,12 +72,26 @@ class FilterProfile:
         batch = Batch.of(inputs, target, additional_forward_args)
         _require_size(internal_batch_size)
         with scoring_state(self.model):
-            if self._plan is None or self._plan.examples < min(len(batch), 1 if self._one_by_one else 2):
-                self._plan = self._planned(batch)
-            size = internal_batch_size or _fast_size(len(batch), self._plan.largest_output, batch.inputs[0].device)
+            plan = self._plan_for(batch)
+            size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
             size = 1 if self._one_by_one else size
             starts = tqdm(range(0, len(batch), size), desc="saliency profiles", disable=not show_progress)
             return torch.cat([self._profile(batch.part(start, size)) for start in starts])
+
+    def prepare(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> None:
+        """Find out how the layers are scored, as a call with the same arguments would, and score nothing.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = Batch.of(inputs, target, additional_forward_args)
+        with scoring_state(self.model):
+            self._plan_for(batch)
+
+    def _plan_for(self, batch: Batch) -> Plan:
+        if self._plan is None or self._plan.examples < min(len(batch), 1 if self._one_by_one else 2):
+            self._plan = self._planned(batch)
+        return self._plan
 
     def _profile(self, batch: Batch) -> Tensor:
         while True:

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from captum_paramsal.batch import Inputs
-from captum_paramsal.errors import InputError, ParamsalError, ReferenceFileError, ReferenceMismatchError
+from captum_paramsal.errors import ParamsalError, ReferenceFileError, ReferenceMismatchError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.fingerprint import Fingerprint
-from captum_paramsal.functional import Loss, Target, cross_entropy, fused_products
+from captum_paramsal.functional import Loss, cross_entropy
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.layers import LayerSelection
+from captum_paramsal.passes import ReferencePass
 from captum_paramsal.profile import FilterProfile
-from captum_paramsal.stats import Moments
+from captum_paramsal.stats import Moments, UpperTail
 
 __all__ = ["Reference", "loss_name"]
 
 _FORMAT = "captum_paramsal.reference"
-_VERSION = 1
-_LONG_PASS = 4096
-"""Images from which on the seconds of compiling the fused kernels are won back."""
+_VERSION = 2
+_KNOWN_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -45,12 +42,14 @@ class Reference:
         moments: Count, mean and squared deviations of each filter's mean absolute gradient.
         fingerprint: Digests of the weights it was taken on.
         loss_name: The loss whose gradient was taken.
+        tail: The largest values of each filter; None where only moments were taken.
     """
 
     filters: FilterIndex
     moments: Moments
     fingerprint: Fingerprint
     loss_name: str
+    tail: UpperTail | None = None
 
     @classmethod
     def fit(
@@ -60,11 +59,17 @@ class Reference:
         *,
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
+        tail: float | None = 0.10,
         internal_batch_size: int | None = None,
         total: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         show_progress: bool = True,
     ) -> Reference:
         """Take the statistics of a reference set in one pass.
+
+        In an initialised ``torch.distributed`` group every process calls this with the same model and the same
+        batches. Each takes every ``size``-th batch, none is repeated, and all get the reference of the whole. Of a
+        ``DataLoader`` over a map-style data set, or a sequence, a process reads only its own share.
 
         Args:
             model: A classifier, left as it was.
@@ -72,31 +77,33 @@ class Reference:
                 is then the model's prediction; a ``DataLoader``, for instance.
             layers: Layers to score, see :func:`captum_paramsal.layers.select_layers`.
             loss: Loss per example.
+            tail: Share of the images whose largest values are kept of every filter, in (0, 0.5]; takes
+                ``tail · images · filters`` numbers of memory. None keeps mean and standard deviation alone.
             internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
-            total: Images in all, where the batches do not tell; for the progress bar and the choice of kernels.
+            total: Images in all, where the batches do not tell. For a part of a larger set that will be merged, images
+                of the whole: the part then keeps enough of its largest values.
+            checkpoint: File that the pass is written to now and then, and goes on from if it is there: killed at any
+                moment and started again with the same batches, it ends with the same bits. It stays when the pass is
+                complete; delete it once the reference is saved. Processes of a group write one each.
             show_progress: Show a progress bar.
 
         Raises:
-            InputError: Fewer than two images, or images that cannot be scored (the message names the batch).
+            InputError: Fewer than two images, images that cannot be scored (the message names the batch), a tail
+                outside (0, 0.5], or no ``total`` for a stream.
             TargetError: A batch's target does not name one class per image.
             LayerError: See :func:`captum_paramsal.layers.select_layers`.
+            CheckpointError: A checkpoint that is damaged, cannot be written, or belongs to another run.
+            GroupError: Processes that do not work on the same thing, or another process that failed or is gone.
+
+        Warns:
+            IncompleteTailWarning: More images than ``total``, so that too few of the largest values were kept.
         """
         profile = FilterProfile(model, layers, loss)
         fingerprint = Fingerprint.of(profile.model)
-        expected = _total(batches) if total is None else total
-        moments: Moments | None = None
-        with (
-            fused_products(enabled=(expected or 0) >= _LONG_PASS),
-            tqdm(total=expected, desc="reference", unit="img", disable=not show_progress) as bar,
-        ):
-            for number, batch in enumerate(batches):
-                rows = Moments.of(_scored(profile, batch, internal_batch_size, number))
-                moments = rows if moments is None else moments.merge(rows)
-                bar.update(rows.count)
-        if moments is None or moments.count < 2:
-            message = f"Expected a reference set of at least two images, got {0 if moments is None else moments.count}."
-            raise InputError(message)
-        return cls(profile.filters, moments, fingerprint, loss_name(loss))
+        run = {"weights": fingerprint.short, "filters": dict(profile.filters.counts), "loss": loss_name(loss)}
+        one_pass = ReferencePass(profile, run, tail, total, internal_batch_size, checkpoint, show_progress)
+        moments, upper = one_pass.over(batches)
+        return cls(profile.filters, moments, fingerprint, loss_name(loss), upper)
 
     @property
     def count(self) -> int:
@@ -121,13 +128,23 @@ class Reference:
     def merge(self, *others: Reference) -> Reference:
         """The reference of several disjoint sets together; the order does not matter.
 
+        Upper tails are exact where the parts were fitted with the ``total`` of the whole.
+
         Raises:
-            ReferenceMismatchError: Another reference was taken on other weights, layers or another loss.
+            ReferenceMismatchError: Another reference was taken on other weights, layers, another loss or another tail.
+
+        Warns:
+            IncompleteTailWarning: Parts kept too few of their largest values, and thresholds had to be raised.
         """
         merged = self
         for other in others:
             merged._require_same(other.filters, other.fingerprint, other.loss_name, "the other reference")
-            merged = replace(merged, moments=merged.moments.merge(other.moments))
+            ours, theirs = (None if one.tail is None else one.tail.fraction for one in (merged, other))
+            if ours != theirs:
+                message = f"Expected the other reference to keep the same upper tail ({ours}), got one with {theirs}."
+                raise ReferenceMismatchError(message)
+            tail = None if merged.tail is None or other.tail is None else merged.tail.merge(other.tail)
+            merged = replace(merged, moments=merged.moments.merge(other.moments), tail=tail)
         return merged
 
     def check(self, model: nn.Module) -> None:
@@ -137,6 +154,22 @@ class Reference:
             ReferenceMismatchError: It was not; the message says what differs.
         """
         self._require_same(self.filters, Fingerprint.of(unwrap(model)), self.loss_name, "the model")
+
+    def check_profile(self, profile: FilterProfile) -> None:
+        """Make sure that a profile has the filters, the loss and the weights of this reference.
+
+        Raises:
+            ReferenceMismatchError: It has not; the message says what differs.
+        """
+        if self.filters != profile.filters:
+            message = (
+                f"Expected `layers` with the filters of the reference, but {self.filters.difference(profile.filters)}."
+            )
+            raise ReferenceMismatchError(message)
+        if self.loss_name != loss_name(profile.loss):
+            message = f"Expected the loss of the reference, {self.loss_name!r}, got {loss_name(profile.loss)!r}."
+            raise ReferenceMismatchError(message)
+        self.check(profile.model)
 
     def transfer(self, model: nn.Module) -> Reference:
         """This reference for a model with the same layers and other weights, on purpose.
@@ -155,12 +188,17 @@ class Reference:
         return replace(self, fingerprint=Fingerprint.of(profile.model))
 
     def to_table(self) -> list[dict[str, Any]]:
-        """One row per filter: layer, index, mean, std, dead."""
-        columns = zip(self.filters, self.mean.tolist(), self.std.tolist(), self.dead.tolist(), strict=True)
-        return [
-            {"layer": one.layer, "index": one.index, "mean": mean, "std": std, "dead": dead}
-            for one, mean, std, dead in columns
-        ]
+        """One row per filter: layer, index, mean, std, dead, and with a tail threshold and exceedances."""
+        columns: dict[str, list[Any]] = {
+            "layer": [one.layer for one in self.filters],
+            "index": [one.index for one in self.filters],
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "dead": self.dead.tolist(),
+        }
+        if self.tail is not None:
+            columns |= {"threshold": self.tail.threshold.tolist(), "exceedances": self.tail.exceedances.tolist()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file; an existing one is replaced only when the new one is complete.
@@ -170,9 +208,9 @@ class Reference:
         """
         target = Path(path)
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
+        tensors = {name: value.contiguous() for name, value in self._tensors().items()}
         try:
-            partial.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, self._metadata()))
+            save_file(tensors, partial, self._metadata())
             partial.replace(target)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
@@ -196,8 +234,12 @@ class Reference:
         try:
             return cls._of(metadata, tensors)
         except (KeyError, TypeError, ValueError) as error:
-            message = f"Expected a {_FORMAT} file of version {_VERSION}, got {str(path)!r} with {error}."
+            message = f"Expected a {_FORMAT} file of version {_VERSION} or before, got {str(path)!r} with {error}."
             raise ReferenceFileError(message) from error
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
+        return tensors if self.tail is None else tensors | {"tail": self.tail.values, "tail_floor": self.tail.floor}
 
     def _metadata(self) -> dict[str, str]:
         content = {
@@ -208,25 +250,30 @@ class Reference:
             "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
             "digests": dict(self.fingerprint.digests),
             "loss": self.loss_name,
+            "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
         }
         text = json.dumps(content)
         return {"reference": text, "checksum": self._checksum(text)}
 
     def _checksum(self, text: str) -> str:
         digest = blake2b(text.encode(), digest_size=16)
-        for values in (self.moments.mean, self.moments.deviations):
+        for values in self._tensors().values():
             digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()
 
     @classmethod
     def _of(cls, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Reference:
         content = json.loads(metadata["reference"])
-        if (content["format"], content["version"]) != (_FORMAT, _VERSION):
+        if content["format"] != _FORMAT or content["version"] not in _KNOWN_VERSIONS:
             message = f"format {content['format']!r} version {content['version']!r}"
             raise ParamsalError(message)
         filters = FilterIndex(content["layers"], content["parts"])
         moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
-        reference = cls(filters, moments, Fingerprint(content["digests"]), content["loss"])
+        kept = content.get("tail")
+        tail = None
+        if kept is not None:
+            tail = UpperTail(kept["fraction"], moments.count, kept["total"], tensors["tail"], tensors["tail_floor"])
+        reference = cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail)
         if moments.mean.shape != (len(filters),) or metadata["checksum"] != reference._checksum(metadata["reference"]):
             message = "statistics that do not match their checksum: the file is damaged"
             raise ParamsalError(message)
@@ -250,32 +297,3 @@ class Reference:
 def loss_name(loss: Loss) -> str:
     """Name that a loss is recognised by."""
     return str(getattr(loss, "__qualname__", type(loss).__qualname__))
-
-
-def _scored(profile: FilterProfile, batch: Any, internal_batch_size: int | None, number: int) -> Tensor:
-    inputs, target, extra = _unpacked(batch)
-    try:
-        return profile(inputs, target, extra, internal_batch_size)
-    except ParamsalError as error:
-        error.args = (f"Batch {number} of the reference set: {error}",)
-        raise
-
-
-def _unpacked(batch: Any) -> tuple[Inputs, Target, Any]:
-    if not isinstance(batch, (tuple, list)):
-        return batch, None, None
-    if not 1 <= len(batch) <= 3:
-        message = f"Expected batches (inputs, target, additional_forward_args), got {len(batch)} items."
-        raise InputError(message)
-    inputs, target, extra = (*batch, None, None)[:3]
-    return tuple(inputs) if isinstance(inputs, list) else inputs, target, extra
-
-
-def _total(batches: Iterable[Any]) -> int | None:
-    """Images in a DataLoader or a list of batches; None for a stream."""
-    if isinstance(batches, torch.utils.data.DataLoader):
-        return len(batches.sampler) if isinstance(batches.sampler, Sized) else None
-    if isinstance(batches, Sequence):
-        inputs = [_unpacked(batch)[0] for batch in batches]
-        return sum(len(item[0] if isinstance(item, tuple) else item) for item in inputs)
-    return None

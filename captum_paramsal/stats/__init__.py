@@ -1,5 +1,19 @@
-"""Statistics that are taken in one pass and merged exactly."""
+"""Statistics that are taken in one pass and merged exactly, and the tails that are fitted to them."""
 
 from captum_paramsal.stats.moments import Moments
+from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
+from captum_paramsal.stats.tails import FilterTails, ThresholdStability, threshold_stability
+from captum_paramsal.stats.upper_tail import TailStream, UpperTail, require_fraction
 
-__all__ = ["Moments"]
+__all__ = [
+    "MINIMUM_EXCESSES",
+    "FilterTails",
+    "GeneralizedPareto",
+    "Moments",
+    "TailMethod",
+    "TailStream",
+    "ThresholdStability",
+    "UpperTail",
+    "require_fraction",
+    "threshold_stability",
+]

@@ -102,7 +102,7 @@ def test_merging_any_parts_in_any_order(cuts, seed):
             parts.append(waiting)
             waiting = []
     parts[-1].extend(waiting)
-    references = [Reference.fit(model, part, show_progress=False) for part in parts]
+    references = [Reference.fit(model, part, total=COUNT, show_progress=False) for part in parts]
     seed.shuffle(references)
     while len(references) > 1:  # a tree of random shape
         right = references.pop(seed.randrange(len(references)))
