@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from captum_paramsal.attr.input_space_saliency import InputSpaceSaliency
     from captum_paramsal.attr.parameter_saliency import ParameterSaliency
     from captum_paramsal.attr.pot_saliency import POTSaliency
     from captum_paramsal.errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "GroupError",
     "IncompleteTailWarning",
     "InputError",
+    "InputSpaceSaliency",
     "LayerError",
     "POTSaliency",
     "ParameterSaliency",
@@ -51,6 +53,7 @@ __all__ = [
 _ROOMS = {
     "Filter": "filters",
     "FilterIndex": "filters",
+    "InputSpaceSaliency": "attr.input_space_saliency",
     "POTSaliency": "attr.pot_saliency",
     "ParameterSaliency": "attr.parameter_saliency",
     "Reference": "reference",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Target, labels_of
+from captum_paramsal.functional import Target, labels_of, usable
 
 __all__ = ["Batch", "Inputs"]
 
@@ -61,19 +61,14 @@ class Batch:
     def part(self, start: int, size: int) -> Batch:
         """Some of the examples, one after the other."""
         here = slice(start, start + size)
-        inputs = tuple(_usable(tensor[here]) for tensor in self.inputs)
+        inputs = tuple(usable(tensor[here]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, here) for value in self.extra)
         return Batch(inputs, extra, None if self.rows is None else self.rows[here], self.start + start, self.shapes)
 
     def _rows_of(self, value: Any, here: slice) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return _usable(value[here] if value.ndim and len(value) == len(self) else value)
-
-
-def _usable(tensor: Tensor) -> Tensor:
-    """The tensor apart from the caller's graph; one made in inference mode is copied, autograd refuses it."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
+        return usable(value[here] if value.ndim and len(value) == len(self) else value)
 
 
 def _as_tuple(additional_forward_args: Any) -> tuple[Any, ...]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from captum_paramsal.batch import Batch, Inputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
-from captum_paramsal.hooks import Plan, StalePlanError, plan_recording, record_profiles, scoring_state, unwrap
+from captum_paramsal.hooks import (
+    DifferentiableRecording,
+    Plan,
+    Recording,
+    StalePlanError,
+    plan_recording,
+    scoring_state,
+    unwrap,
+    watching_layers,
+)
 from captum_paramsal.layers import LayerSelection, filter_index, select_layers
 
-__all__ = ["FilterProfile"]
+__all__ = ["FilterProfile", "Objective"]
+
+Objective: TypeAlias = Callable[[Tensor], Tensor]
+"""From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
+
+Result = TypeVar("Result")
 
 REUSED_BYTES = 32 * 2**20
 """Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
@@ -70,13 +87,60 @@ class FilterProfile:
             LayerError: A layer that was asked for is never reached, or its input was overwritten.
         """
         batch = Batch.of(inputs, target, additional_forward_args)
-        _require_size(internal_batch_size)
         with scoring_state(self.model):
-            plan = self._plan_for(batch)
-            size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
-            size = 1 if self._one_by_one else size
-            starts = tqdm(range(0, len(batch), size), desc="saliency profiles", disable=not show_progress)
-            return torch.cat([self._profile(batch.part(start, size)) for start in starts])
+            parts = self._parts(batch, internal_batch_size)
+            shown = tqdm(parts, desc="saliency profiles", disable=not show_progress)
+            return torch.cat([self._replanned(part, self._recorded) for part in shown])
+
+    def input_gradients(
+        self,
+        objective: Objective,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Gradient of a function of the profile with respect to the inputs, by a double backward pass.
+
+        Args:
+            objective: From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row.
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class that each example's loss is taken at.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass.
+            show_progress: Show a progress bar over these passes.
+
+        Returns:
+            One tensor for each input, in its shape.
+
+        Raises:
+            InputError: Inputs that are not floating point, or see :meth:`__call__`.
+            TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = Batch.of(inputs, target, additional_forward_args)
+        for tensor in batch.inputs:
+            if not tensor.is_floating_point():
+                message = f"Expected floating-point `inputs`, which have gradients, got {tensor.dtype}."
+                raise InputError(message)
+        with scoring_state(self.model):
+            parts = self._parts(batch, internal_batch_size)
+            shown = tqdm(parts, desc="pixels", disable=not show_progress)
+
+            def differentiated(plan: Plan, part: Batch) -> tuple[Tensor, ...]:
+                return self._differentiated(plan, part, objective)
+
+            gradients = [self._replanned(part, differentiated) for part in shown]
+        return tuple(torch.cat(pieces) for pieces in zip(*gradients, strict=True))
+
+    def _parts(self, batch: Batch, internal_batch_size: int | None) -> list[Batch]:
+        """The batch cut into what one pass takes."""
+        _require_size(internal_batch_size)
+        plan = self._plan_for(batch)
+        size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
+        size = 1 if self._one_by_one else size
+        return [batch.part(start, size) for start in range(0, len(batch), size)]
 
     def prepare(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> None:
         """Find out how the layers are scored, as a call with the same arguments would, and score nothing.
@@ -93,11 +157,12 @@ class FilterProfile:
             self._plan = self._planned(batch)
         return self._plan
 
-    def _profile(self, batch: Batch) -> Tensor:
+    def _replanned(self, batch: Batch, score: Callable[[Plan, Batch], Result]) -> Result:
+        """Score a batch, with a new plan where the one there turns out not to fit it."""
         while True:
             plan = self._plan or self._planned(batch)
             try:
-                return self._recorded(plan, batch)
+                return score(plan, batch)
             except StalePlanError as stale:
                 if self._folded.issuperset(stale.layers):
                     message = f"Expected a model that returns one row per example, but {stale}."
@@ -117,14 +182,38 @@ class FilterProfile:
         return self._planned(batch)
 
     def _recorded(self, plan: Plan, batch: Batch) -> Tensor:
-        with record_profiles(self.layers, plan, len(batch)) as recording:
-            logits, labels = scores_at(self._forward(batch), batch.rows)
-            losses = self.loss(logits, labels)
-            _require_losses(losses, logits, batch)
+        recording = Recording(self.layers, plan, len(batch))
+        with watching_layers(recording, plan):
+            losses, logits = self._losses(batch)
             recording.backward(losses)
             profile = recording.profile(like=logits)
         self._require_finite(profile, batch.start)
         return profile
+
+    def _differentiated(self, plan: Plan, batch: Batch, objective: Objective) -> tuple[Tensor, ...]:
+        recording = DifferentiableRecording(self.layers, plan, len(batch))
+        leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
+        # Fused attention has no second derivative.
+        with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
+            # Clones, since a model may write over what it is given and a leaf must not be written over.
+            losses, logits = self._losses(replace(batch, inputs=tuple(leaf.clone() for leaf in leaves)))
+            profile = recording.profile(losses, like=logits)
+            self._require_finite(profile.detach(), batch.start)
+            total = objective(profile).sum()
+            found = (
+                torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else (None,) * len(leaves)
+            )
+        gradients = [torch.zeros_like(leaf) if one is None else one for one, leaf in zip(found, leaves, strict=True)]
+        for gradient in gradients:
+            _require_finite_gradient(gradient, batch.start)
+        return tuple(gradients)
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of each example, and the class scores."""
+        logits, labels = scores_at(self._forward(batch), batch.rows)
+        losses = self.loss(logits, labels)
+        _require_losses(losses, logits, batch)
+        return losses, logits
 
     def _require_finite(self, profile: Tensor, start: int) -> None:
         bad = (~torch.isfinite(profile)).nonzero()
@@ -161,6 +250,15 @@ class ForwardError(InputError, RuntimeError):
 def _require_size(internal_batch_size: int | None) -> None:
     if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
         message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
+        raise InputError(message)
+
+
+def _require_finite_gradient(gradient: Tensor, start: int) -> None:
+    if not torch.isfinite(gradient).all():
+        example = int((~torch.isfinite(gradient)).flatten(1).any(dim=1).nonzero()[0])
+        message = (
+            f"Expected finite gradients with respect to the inputs, got NaN or infinity for example {start + example}."
+        )
         raise InputError(message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from captum_paramsal.functional import standardize
+from captum_paramsal.functional import standardize, usable
 from captum_paramsal.scoring import FilterAttribution
 
 __all__ = ["ParameterSaliency"]
@@ -52,4 +52,5 @@ class ParameterSaliency(FilterAttribution):
         """Standard deviations from the reference's mean ``(N, F)``, or the profile itself without a reference."""
         if self.reference is None:
             return profile
-        return standardize(profile, self.reference.mean.to(profile.device), self.reference.std.to(profile.device))
+        mean, std = (usable(value).to(profile.device) for value in (self.reference.mean, self.reference.std))
+        return standardize(profile, mean, std)

@@ -1,8 +1,9 @@
 """Every equation once: tensors in, tensors out; no modules, no hooks, no files."""
 
+from captum_paramsal.functional.graph import usable
 from captum_paramsal.functional.losses import Loss, cross_entropy
 from captum_paramsal.functional.products import fused_products, mean_abs_product
-from captum_paramsal.functional.profile import mean_abs, profile_curve, standardize
+from captum_paramsal.functional.profile import boosted_similarity, mean_abs, profile_curve, standardize
 from captum_paramsal.functional.tails import (
     anderson_darling,
     p_values_of,
@@ -16,6 +17,7 @@ __all__ = [
     "Loss",
     "Target",
     "anderson_darling",
+    "boosted_similarity",
     "cross_entropy",
     "fused_products",
     "labels_of",
@@ -28,4 +30,5 @@ __all__ = [
     "scores_at",
     "standardize",
     "tail_scores",
+    "usable",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_paramsal.filters import FilterIndex
 
-__all__ = ["accumulation_type", "mean_abs", "mean_abs_", "profile_curve", "standardize"]
+__all__ = ["accumulation_type", "boosted_similarity", "mean_abs", "mean_abs_", "profile_curve", "standardize"]
 
 
 def accumulation_type(dtype: torch.dtype) -> torch.dtype:
@@ -36,7 +36,9 @@ def mean_abs(gradients: Tensor) -> Tensor:
 
 
 def mean_abs_(gradients: Tensor) -> Tensor:
-    """:func:`mean_abs` that writes the absolute values over ``gradients``, which saves the memory for them."""
+    """:func:`mean_abs` that writes the absolute values over ``gradients``, unless those are part of a graph."""
+    if gradients.requires_grad:
+        return mean_abs(gradients)
     return gradients.abs_().mean(dim=-1, dtype=accumulation_type(gradients.dtype))
 
 
@@ -66,6 +68,31 @@ def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         lowest = scores.masked_fill(dead, torch.inf).amin(dim=1, keepdim=True)
         scores = torch.where(dead, lowest.masked_fill(lowest.isinf(), 0.0), scores)
     return scores.to(profile.dtype)
+
+
+def boosted_similarity(scores: Tensor, top_k: int, boost: float) -> Tensor:
+    """Cosine similarity of scores with a fixed copy of them in which the highest are boosted.
+
+    Its gradient says what would make those filters stand out more.
+
+    Args:
+        scores: ``(N, F)``.
+        top_k: Highest scores, in their signed order, that are boosted.
+        boost: What those are multiplied by.
+
+    Returns:
+        ``(N,)``, differentiable in ``scores``.
+
+    References:
+        Levin et al., arXiv 2108.01335, section 3.3.
+
+    >>> boosted_similarity(torch.tensor([[3.0, 4.0]]), top_k=1, boost=100.0)
+    tensor([0.8045])
+    """
+    fixed = scores.detach()
+    top = fixed.topk(top_k, dim=1).indices
+    boosted = fixed.scatter(1, top, fixed.gather(1, top) * boost)
+    return torch.nn.functional.cosine_similarity(scores, boosted, dim=1)
 
 
 def profile_curve(scores: Tensor, filters: FilterIndex) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The only place that registers hooks or flips flags."""
 
 from captum_paramsal.hooks.calls import LayerCall
+from captum_paramsal.hooks.differentiable import DifferentiableRecording
 from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
@@ -8,8 +9,8 @@ from captum_paramsal.hooks.gradients import (
     SampleGradients,
 )
 from captum_paramsal.hooks.layer_rules import CONVOLUTIONS
-from captum_paramsal.hooks.plan import FilterLayer, Plan, plan_recording
-from captum_paramsal.hooks.recorder import StalePlanError, record_profiles
+from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, plan_recording
+from captum_paramsal.hooks.recorder import Recording, watching_layers
 from captum_paramsal.hooks.rules import FilterRule, has_rule, rule_of, sample_gradients_of, weight_of
 from captum_paramsal.hooks.state import scoring_state, unwrap
 
@@ -17,19 +18,21 @@ __all__ = [
     "CONVOLUTIONS",
     "ConvolutionGradients",
     "DenseGradients",
+    "DifferentiableRecording",
     "FilterLayer",
     "FilterRule",
     "LayerCall",
     "Plan",
     "ProductGradients",
+    "Recording",
     "SampleGradients",
     "StalePlanError",
     "has_rule",
     "plan_recording",
-    "record_profiles",
     "rule_of",
     "sample_gradients_of",
     "scoring_state",
     "unwrap",
+    "watching_layers",
     "weight_of",
 ]

@@ -39,10 +39,19 @@ class LayerCall:
     versions: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copied: bool = False) -> LayerCall:
-        """Keep a call for the backward pass, apart from the graph that its arguments belong to."""
-        kept = tuple(_detached(value, copied=copied) for value in args)
-        named = {key: _detached(value, copied=copied) for key, value in kwargs.items()}
+    def of(
+        cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copied: bool = False, attached: bool = False
+    ) -> LayerCall:
+        """Keep a call for the backward pass.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            copied: Copy tensors, which may be written over.
+            attached: Leave them in the graph that they belong to.
+        """
+        kept = tuple(_kept(value, copied=copied, attached=attached) for value in args)
+        named = {key: _kept(value, copied=copied, attached=attached) for key, value in kwargs.items()}
         return cls(kept, named, tuple(tensor._version for tensor in tensors_in((kept, named))))  # noqa: SLF001 -- no public name
 
     @property
@@ -69,9 +78,10 @@ class LayerCall:
             raise LayerError(message)
 
 
-def _detached(value: Any, *, copied: bool) -> Any:
+def _kept(value: Any, *, copied: bool, attached: bool) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().clone() if copied else value.detach()
+        tensor = value if attached else value.detach()
+        return tensor.clone() if copied else tensor
     if type(value) in (tuple, list):
-        return type(value)(_detached(item, copied=copied) for item in value)
+        return type(value)(_kept(item, copied=copied, attached=attached) for item in value)
     return value

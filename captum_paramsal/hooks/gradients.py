@@ -1,7 +1,8 @@
 """Weight gradients of every example of a batch, in forms that need not be written out.
 
-Only the mean absolute value of each filter is wanted. Each form knows the cheapest way there; all of them can give the
-gradient of one example at a time, which is what sums over several calls of a layer are built on.
+Only the mean absolute value of each filter is wanted; it can be differentiated where the form is part of a graph. Each
+form knows the cheapest way there; all of them can give the gradient of one example at a time, which is what sums over
+several calls of a layer are built on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from captum_paramsal.functional.convolution import (
 )
 from captum_paramsal.functional.products import BLOCK_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import mean_abs, mean_abs_
+from captum_paramsal.functional.second_order import (
+    differentiable_convolution_mean_abs,
+    differentiable_product_mean_abs,
+)
 
 __all__ = [
     "ConvolutionGradients",
@@ -125,6 +130,8 @@ class ProductGradients(SampleGradients):
 
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, F)``."""
+        if _in_graph(self.outputs, self.columns):
+            return differentiable_product_mean_abs(self.outputs, self.columns)
         return mean_abs_product(self.outputs, self.columns)
 
     def __add__(self, other: SampleGradients) -> SampleGradients:
@@ -194,6 +201,8 @@ class ConvolutionGradients(SampleGradients):
         many positions the convolution library's own weight gradient is faster than cutting the input into columns, and
         in groups faster than many small products.
         """
+        if _in_graph(self.inputs, self.output_gradients):
+            return differentiable_convolution_mean_abs(self.inputs, self.output_gradients, self.geometry)
         positions, taps = prod(self.output_gradients.shape[2:]), prod(self.geometry.kernel)
         on_processor = self.inputs.device.type == "cpu"
         by_columns = taps == 1 or positions <= COLUMN_POSITIONS
@@ -226,3 +235,8 @@ class TransposedConvolutionGradients(SampleGradients):
         geometry = self.forward.geometry
         gradient = self.forward.sample(n).view(1, *geometry.weight_shape)
         return transposed_filters(gradient, geometry.groups)[0]
+
+
+def _in_graph(*tensors: Tensor) -> bool:
+    """Whether the profile is to be differentiated itself."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -84,6 +84,7 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
     weights = projection_weights(layer)
     biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
     inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (given["query"], given["key"], given["value"])]
+    differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         projected = [
             functional.linear(x, w.detach(), b).requires_grad_()
@@ -91,7 +92,7 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
         ]
         output = _attend(layer, projected, call)
         upstream = output_gradients.transpose(0, 1) if layer.batch_first else output_gradients
-        gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype))
+        gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype), create_graph=differentiable)
     maps = tuple(
         _positions(gradient.transpose(0, 1), x.transpose(0, 1)) for gradient, x in zip(gradients, inputs, strict=True)
     )

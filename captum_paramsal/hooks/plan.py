@@ -21,7 +21,7 @@ from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.rules import FilterRule, rule_of
 from captum_paramsal.hooks.uses import Uses, watching
 
-__all__ = ["FilterLayer", "Plan", "plan_recording"]
+__all__ = ["FilterLayer", "Plan", "StalePlanError", "plan_recording", "weights_inside"]
 
 
 @dataclass(frozen=True)
@@ -159,3 +159,21 @@ def _never_reached(name: str) -> str:
         f"Expected every layer named in `layers` to take part in the forward pass, but {name!r} is never reached in "
         "evaluation mode. Leave it out, or name the layer that does its work."
     )
+
+
+class StalePlanError(Exception):
+    """Layers were called with other than one row per example, unlike in the run that was planned with.
+
+    Attributes:
+        layers: Their names.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        super().__init__(f"{', '.join(layers)}: other than one row per example")
+        self.layers = tuple(layers)
+
+
+def weights_inside(module: nn.Module, layers: Sequence[FilterLayer]) -> dict[str, Tensor]:
+    """The layers' parameters under the names that they have in a module around them."""
+    wanted = {id(weight) for layer in layers for weight in layer.weights}
+    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in wanted}

@@ -10,52 +10,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 from torch.autograd.graph import register_multi_grad_hook
 
 from captum_paramsal.functional.profile import accumulation_type
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
 from captum_paramsal.hooks.gradients import SampleGradients
-from captum_paramsal.hooks.plan import FilterLayer, Plan
+from captum_paramsal.hooks.graph_start import start_graph
+from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
 
-__all__ = ["Recording", "StalePlanError", "record_profiles"]
+__all__ = ["ForwardHook", "ForwardPreHook", "Recording", "Watcher", "watching_layers"]
 
 ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 ForwardHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
 
 
-class StalePlanError(Exception):
-    """Layers were called with other than one row per example, unlike in the run that was planned with.
-
-    Attributes:
-        layers: Their names.
-    """
-
-    def __init__(self, layers: Sequence[str]) -> None:
-        super().__init__(f"{', '.join(layers)}: other than one row per example")
-        self.layers = tuple(layers)
-
-
-class _StartGraph(Function):
-    """Let the autograd graph begin at a tensor, without a copy and without hindering in-place operations on it."""
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, anchor: Tensor) -> Tensor:  # noqa: ARG004 -- autograd passes every argument
-        ctx.mark_dirty(output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:  # noqa: ARG004
-        return None, None
-
-
 class Recording:
     """One forward and backward pass of a batch, and the profiles it leaves.
+
+    Args:
+        layers: Layers whose filters are scored.
+        plan: Where their gradients are taken.
+        count: Examples in the batch.
 
     Attributes:
         anchor: Leaf of the autograd graph; a backward pass to it passes every layer.
@@ -103,7 +83,7 @@ class Recording:
                 return output
             call = LayerCall.of(args, kwargs)
             self._require_examples(call.inputs, layer.rule.batch_dimension(module), [name])
-            output = self._start_graph(output)
+            output = start_graph(output, self.anchor)
             self._open_calls[name] += 1
 
             def on_backward(output_gradient: Tensor) -> None:
@@ -131,7 +111,7 @@ class Recording:
             if not self._records():
                 return output
             self._require_examples(tensors_in(output)[0], 0, names)
-            output = self._start_graph(output)
+            output = start_graph(output, self.anchor)
             for name in names:
                 self._open_calls[name] += 1
 
@@ -151,7 +131,7 @@ class Recording:
         call: LayerCall,
         gradients: Sequence[Tensor | None],
     ) -> Iterator[tuple[FilterLayer, SampleGradients]]:
-        weights = _weights_inside(module, layers)
+        weights = weights_inside(module, layers)
         with torch.enable_grad():
             samples = sample_weight_gradients(module, weights, call, self._plan.batched_arguments[module], gradients)
         by_weight = {id(weight): samples[name].detach() for name, weight in weights.items()}
@@ -164,19 +144,6 @@ class Recording:
     def _records(self) -> bool:
         # Checkpointed models run forward again during the backward pass; what runs without gradients has none.
         return self._forward_runs and torch.is_grad_enabled()
-
-    def _start_graph(self, output: Any) -> Any:
-        """Make a layer's output part of the graph, where nothing before it was."""
-        if isinstance(output, tuple) and hasattr(output, "_make"):
-            return output._make(map(self._start_graph, output))
-        if isinstance(output, (tuple, list)):
-            return type(output)(map(self._start_graph, output))
-        if isinstance(output, dict):
-            return {key: self._start_graph(value) for key, value in output.items()}
-        if not isinstance(output, Tensor) or output.requires_grad or not output.is_floating_point():
-            return output
-        started = output.clone() if output._is_view() else output  # noqa: SLF001 -- documented, has no public name
-        return _StartGraph.apply(started, self.anchor)
 
     def _keep(self, name: str, gradients: SampleGradients) -> None:
         """Add one call's gradients; reduce them once no call of the layer is open."""
@@ -193,16 +160,21 @@ class Recording:
             raise StalePlanError(names)
 
 
-@contextmanager
-def record_profiles(layers: Sequence[FilterLayer], plan: Plan, count: int) -> Iterator[Recording]:
-    """Record the saliency profiles of one batch; every hook is gone when the context ends.
+class Watcher(Protocol):
+    """What has hooks for the layers of a plan."""
 
-    Args:
-        layers: Layers whose filters are scored.
-        plan: Where their gradients are taken.
-        count: Examples in the batch.
-    """
-    recording = Recording(layers, plan, count)
+    def watch_layer(self, name: str) -> ForwardHook:
+        """Forward hook for a layer with a rule of its own."""
+        ...
+
+    def watch_around(self, names: Sequence[str]) -> tuple[ForwardPreHook, ForwardHook]:
+        """Hooks for a module around layers that are scored on the ``torch.func`` path."""
+        ...
+
+
+@contextmanager
+def watching_layers(watcher: Watcher, plan: Plan) -> Iterator[None]:
+    """Let a recording see the forward pass; every hook is gone when the context ends."""
     around: Mapping[nn.Module, list[str]] = defaultdict(list)
     for name, module in plan.through.items():
         around[module].append(name)
@@ -210,16 +182,10 @@ def record_profiles(layers: Sequence[FilterLayer], plan: Plan, count: int) -> It
         # First among the hooks of a layer: others may change the output, and the weights made it as it is now.
         for name, modules in plan.hooked.items():
             for module in modules:
-                hook = recording.watch_layer(name)
+                hook = watcher.watch_layer(name)
                 handles.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
         for module, names in around.items():
-            before, after = recording.watch_around(names)
+            before, after = watcher.watch_around(names)
             handles.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
             handles.callback(module.register_forward_hook(after, with_kwargs=True, prepend=True).remove)
-        yield recording
-
-
-def _weights_inside(module: nn.Module, layers: Sequence[FilterLayer]) -> dict[str, Tensor]:
-    """The layers' parameters under the names that they have in a module around them."""
-    wanted = {id(weight) for layer in layers for weight in layer.weights}
-    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in wanted}
+        yield

@@ -67,6 +67,10 @@ def _one_by_one(
     for n in range(len(gradients[0])):
         leaves = {name: weight.requires_grad_() for name, weight in weights.items()}
         value = objective(leaves, {key: row[n] for key, row in rows.items()}, [g[n] for g in gradients])
-        samples.append(torch.autograd.grad(value, list(leaves.values())))
+        samples.append(torch.autograd.grad(value, list(leaves.values()), create_graph=_in_graph(rows, gradients)))
     stacked = [torch.stack(parts) for parts in zip(*samples, strict=True)]
     return dict(zip(weights, stacked, strict=True))
+
+
+def _in_graph(rows: Rows, gradients: list[Tensor]) -> bool:
+    return any(tensor.requires_grad for tensor in (*rows.values(), *gradients))

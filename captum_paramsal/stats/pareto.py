@@ -81,10 +81,10 @@ class GeneralizedPareto:
             Grimshaw, *Computing maximum likelihood estimates for the generalized Pareto distribution* (1993); Smith,
             *Estimating tails of probability distributions* (1987), for the errors; Wang and Sato, arXiv 2310.17951.
 
-        >>> y = -torch.log(torch.linspace(0.001, 0.999, 999, dtype=torch.float64))
+        >>> y = -torch.log(torch.arange(0.5, 1000) / 1000).double()
         >>> tail = GeneralizedPareto.fit(torch.stack([y, 1e-6 * y]))
-        >>> tail.shape.abs().max() < 0.01, tail.scale
-        (tensor(True), tensor([9.9...e-01, 9.9...e-07], dtype=torch.float64))
+        >>> tail.shape, tail.scale
+        (tensor([-0.00..., -0.00...], dtype=torch.float64), tensor([1.00...e+00, 1.00...e-06], dtype=torch.float64))
         """
         _require_excesses(excesses, method)
         step = max(1, CHUNK_NUMBERS // max(excesses.shape[1], 1))

@@ -1,0 +1,122 @@
+"""Input-space saliency (Levin et al., 2021): which pixels drive the most salient filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from captum.attr import GradientAttribution
+from captum.log import log_usage
+from torch import Tensor
+
+from captum_paramsal.batch import Inputs
+from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional import Target, boosted_similarity
+from captum_paramsal.scoring import FilterAttribution
+
+__all__ = ["InputSpaceSaliency"]
+
+
+class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly
+    """Pixels whose change would make an image's most salient filters stand out more.
+
+    The gradient with respect to the image of ``cos(ŝ(x), b)``: ŝ are the scores of ``saliency``, and b is a copy of
+    them, kept fixed, in which the ``top_k`` highest are multiplied by ``boost``. Taken by a double backward pass, for
+    each image of a batch by itself. Filters that never varied over the reference set have no score and are left out.
+
+    Args:
+        saliency: A method that scores filters: :class:`ParameterSaliency` or :class:`POTSaliency`.
+        top_k: Filters that are boosted, at most the number of filters.
+        boost: What their scores are multiplied by.
+
+    Raises:
+        InputError: ``saliency`` does not score filters.
+        ParamsalError: ``top_k`` or ``boost`` out of range.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, section 3.3.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from captum_paramsal import ParameterSaliency
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> pixels = InputSpaceSaliency(ParameterSaliency(model), top_k=2)
+    >>> pixels.attribute(torch.rand(5, 3, 8, 8), target=1).shape
+    torch.Size([5, 3, 8, 8])
+    """
+
+    def __init__(self, saliency: FilterAttribution, top_k: int = 10, boost: float = 100.0) -> None:
+        if not isinstance(saliency, FilterAttribution):
+            message = (
+                "Expected `saliency` to be a method that scores filters, ParameterSaliency or POTSaliency, "
+                f"got {type(saliency).__name__}."
+            )
+            raise InputError(message)
+        super().__init__(saliency.model)
+        if not 1 <= top_k <= len(saliency.filters):
+            message = f"Expected `top_k` from 1 to {len(saliency.filters)}, the number of filters, got {top_k}."
+            raise ParamsalError(message)
+        if not 0 < boost < float("inf"):
+            message = f"Expected `boost` to be a positive number, got {boost}."
+            raise ParamsalError(message)
+        self.saliency = saliency
+        self.top_k = top_k
+        self.boost = boost
+
+    @property
+    def filters(self) -> FilterIndex:
+        """The filters behind the scores."""
+        return self.saliency.filters
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Always False: the map is a gradient."""
+        return False
+
+    @log_usage()  # type: ignore[untyped-decorator]
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,  # noqa: FBT001, FBT002 -- Captum's signature
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Signed gradient map of every image.
+
+        Args:
+            inputs: Images, ``(N, C, H, W)``, or a tuple of what the model takes, N examples each; floating point.
+            target: Class whose loss is explained, the true one for a mistake; every kind of target that Captum takes,
+                None for the model's prediction.
+            additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
+            internal_batch_size: Images per pass; bounds memory, not the result.
+            show_progress: Show a progress bar over these passes.
+
+        Returns:
+            The shape of ``inputs``, in units of cosine similarity per unit of the input; positive where a larger value
+            makes the top filters stand out more. All zero for an image whose scores are.
+            :func:`captum_paramsal.viz.display_map` makes the papers' picture of it.
+
+        Raises:
+            TargetError: ``target`` does not name one class per image.
+            InputError: An empty batch, a shape that the model cannot take, inputs that have no gradient, inputs, losses
+                or gradients that are not finite.
+            LayerError: A layer that was asked for is never reached in the forward pass.
+        """
+        gradients = self.saliency.profile.input_gradients(
+            self._similarity,
+            inputs,
+            target,
+            additional_forward_args,
+            internal_batch_size,
+            show_progress=show_progress,
+        )
+        return gradients if isinstance(inputs, tuple) else gradients[0]
+
+    def _similarity(self, profile: Tensor) -> Tensor:
+        scores = self.saliency.score(profile)
+        reference = self.saliency.reference
+        if reference is not None:
+            scores = scores[:, ~reference.dead.to(scores.device)]
+        return boosted_similarity(scores, min(self.top_k, scores.shape[1]), self.boost)
