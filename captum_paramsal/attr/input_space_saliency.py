@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from captum.attr import GradientAttribution
@@ -54,11 +55,14 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
             )
             raise InputError(message)
         super().__init__(saliency.model)
-        if not 1 <= top_k <= len(saliency.filters):
-            message = f"Expected `top_k` from 1 to {len(saliency.filters)}, the number of filters, got {top_k}."
+        if not isinstance(top_k, int) or not 1 <= top_k <= len(saliency.filters):
+            message = (
+                f"Expected `top_k` to be a whole number from 1 to {len(saliency.filters)}, the number of filters, "
+                f"got {top_k!r}."
+            )
             raise ParamsalError(message)
-        if not 0 < boost < float("inf"):
-            message = f"Expected `boost` to be a positive number, got {boost}."
+        if not isinstance(boost, (int, float)) or not 0 < boost < inf:
+            message = f"Expected `boost` to be a positive number, got {boost!r}."
             raise ParamsalError(message)
         self.saliency = saliency
         self.top_k = top_k

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captum_paramsal.cli.options import Commands, add_command, add_compute_options, add_source_options
+
+if TYPE_CHECKING:
+    from captum_paramsal.reference import Reference
+    from captum_paramsal.sources import Skipped
 
 __all__ = ["add_to", "run"]
 
 _DESCRIPTION = """\
 Take the mean and standard deviation of every filter's saliency over a set of labelled images, correct and
-incorrect alike, and save them for `captum-paramsal explain --reference FILE`. A held-out set of the model's
-own kind of images, such as its validation set, is the right one; hundreds of images will do.
+incorrect alike, with the upper tail that `explain --method pot` needs, and save them for
+`captum-paramsal explain --reference FILE`. A held-out set of the model's own kind of images, such as its validation
+set, is the right one; hundreds of images will do for means, a thousand and more for tails.
 """
 
 _EPILOG = """\
-example:
+examples:
   captum-paramsal reference --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
       --labels val/labels.csv --out squeezenet.reference.safetensors val/images
+  torchrun --nproc-per-node 4 -m captum_paramsal reference --checkpoint pass.ckpt --model resnet50 ...
+      Share the pass between four processes, each going on from where it was if started again.
 """
 
 
@@ -27,29 +36,60 @@ def add_to(commands: Commands) -> None:
     summary = "take the statistics of a reference set and save them"
     parser = add_command(commands, "reference", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=False)
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="safetensors file to write")
+    statistics = parser.add_argument_group("statistics")
+    statistics.add_argument("--out", metavar="FILE", type=Path, required=True, help="safetensors file to write")
+    statistics.add_argument(
+        "--tail",
+        metavar="SHARE",
+        type=float,
+        default=0.10,
+        help="share of the images in each filter's upper tail, in (0, 0.5]; 0 for no tails (default 0.10)",
+    )
+    statistics.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        help="write the pass here now and then; started again, it goes on from there. Removed at the end",
+    )
     add_compute_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, fit, save."""
+    """Load, fit, save; in each process of a group, saved by the first one."""
+    from captum_paramsal.cli.group import process_group  # noqa: PLC0415
     from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
     from captum_paramsal.report import fit_reference, open_folder  # noqa: PLC0415
 
     open_folder(args.out.parent)
-    job = load_job(args)
-    reference = fit_reference(
-        job.model,
-        job.photos,
-        layers=args.layers,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
-    )
-    reference.save(args.out)
-    print(f"{reference.count} images, {len(reference.filters)} filters in {len(reference.filters.layers)} layers")
-    for skip in job.photos.skipped:
-        print(f"skipped {skip.name}: {skip.reason}")
-    print(args.out.resolve())
+    with process_group() as group:
+        job = load_job(args)
+        reference = fit_reference(
+            job.model,
+            job.photos,
+            layers=args.layers,
+            tail=args.tail or None,
+            batch_size=args.batch_size,
+            device=args.device or group.device or choose_device(None),
+            checkpoint=args.checkpoint,
+            show_progress=shows_progress(args),
+        )
+        skipped = [skip for one in group.gather(list(job.photos.skipped)) for skip in one]
+        if group.rank == 0:
+            reference.save(args.out)
+            _announce(reference, skipped, args.out)
+        # No checkpoint goes before the reference is safe.
+        group.gather(None)
+        if args.checkpoint is not None:
+            group.own_file(args.checkpoint).unlink(missing_ok=True)
     return 0
+
+
+def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> None:
+    print(f"{reference.count} images, {len(reference.filters)} filters in {len(reference.filters.layers)} layers")
+    if reference.tail is not None:
+        typical = int(reference.tail.exceedances.median())
+        print(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
+    for skip in dict.fromkeys(skipped):
+        print(f"skipped {skip.name}: {skip.reason}")
+    print(out.resolve())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,10 @@ class Group:
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
+
+    def own_file(self, path: Path) -> Path:
+        """The file of this process, where each writes one."""
+        return path if self.size == 1 else path.with_name(f"{path.name}.{self.rank}-of-{self.size}")
 
     def gather(self, value: Any) -> list[Any]:
         """What every process gives, in the order of their numbers.

@@ -111,11 +111,8 @@ class ReferencePass:
     def _checkpoint(self, total: int | None, group: Group) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        path = Path(self.checkpoint)
-        if group.size > 1:
-            path = path.with_name(f"{path.name}.{group.rank}-of-{group.size}")
         own = {"internal_batch_size": self.internal_batch_size, "process": f"{group.rank} of {group.size}"}
-        return Checkpoint(path, self.run | {"tail": self.tail, "total": total} | own)
+        return Checkpoint(group.own_file(Path(self.checkpoint)), self.run | {"tail": self.tail, "total": total} | own)
 
 
 class _Trail:

@@ -37,7 +37,7 @@ _NEGATIVE_SHARES = (0.02, 0.08, 0.2, 0.4, 0.6, 0.75, 0.87, 0.94, 0.98, 0.995, 1 
 the largest excess allows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GeneralizedPareto:
     """Shape and scale of every filter's tail, in float64.
 

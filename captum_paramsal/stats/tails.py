@@ -16,7 +16,7 @@ from captum_paramsal.stats.upper_tail import UpperTail
 __all__ = ["FilterTails", "ThresholdStability", "threshold_stability"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilterTails:
     """Peaks over threshold: ``P(S > s) = rate · P(Y > s - threshold)`` above each filter's threshold.
 
@@ -84,7 +84,7 @@ class FilterTails:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ThresholdStability:
     """Fits of one tail over rising thresholds; above a good threshold shape and modified scale stay level.
 

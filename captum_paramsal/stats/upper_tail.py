@@ -22,6 +22,9 @@ LARGEST_FRACTION = 0.5
 CHUNK_NUMBERS = 1 << 20
 """Numbers that are sorted together: the memory beside the values that are kept."""
 
+SLACK = 8
+"""One part in so many of the kept values is the room for new ones."""
+
 
 def kept_of(fraction: float, count: int) -> int:
     """⌈fraction · count⌉, the fraction taken as it is written: 0.1 of 30 is 3.
@@ -32,7 +35,7 @@ def kept_of(fraction: float, count: int) -> int:
     return ceil(Fraction(str(fraction)) * count)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpperTail:
     """The largest values of F quantities over ``count`` rows.
 
@@ -152,7 +155,7 @@ class UpperTail:
 
 
 class TailStream:
-    """Keeps the largest values while rows stream by, in at most 1.25 times the memory of what is kept.
+    """Keeps the largest values while rows stream by, in about 1.13 times the memory of what is kept.
 
     Args:
         fraction: Share of the rows that belong to the tail, in (0, 0.5].
@@ -207,7 +210,7 @@ class TailStream:
             message = "Expected a stream of at least one row, got none."
             raise InputError(message)
         self._compact()
-        values, self._buffer = _shrunk(self._buffer, self._used), None
+        values, self._buffer = _closed_up(self._buffer, self._used), None
         for rows in _chunks(values):
             rows.copy_(rows.sort(dim=1, descending=True).values)
         floor = values[:, -1].clone() if self._used < self.count else torch.full_like(values[:, 0], -torch.inf)
@@ -227,12 +230,14 @@ class TailStream:
     def from_state_dict(cls, state: dict[str, Any]) -> TailStream:
         """The stream that :meth:`state_dict` was taken of."""
         stream = cls(state["fraction"], state["total"])
-        stream.count, stream._used, stream._buffer = state["count"], state["used"], state["buffer"]
+        stream.count, stream._used = state["count"], state["used"]
+        # Its own memory: what comes from a file cannot be made smaller later.
+        stream._buffer = None if state["buffer"] is None else state["buffer"].clone()
         return stream
 
     def _room(self, columns: Tensor) -> Tensor:
         if self._buffer is None:
-            width = min(self.capacity + max(self.capacity // 4, 1), self.total + 1)
+            width = min(self.capacity + max(self.capacity // SLACK, 1), self.total + 1)
             self._buffer = torch.empty(len(columns), width, dtype=columns.dtype)
         if len(columns) != len(self._buffer):
             message = f"Expected rows of {len(self._buffer)} quantities like those before, got {len(columns)}."
@@ -279,16 +284,10 @@ def _like_chunks(values: Tensor, other: Tensor) -> Iterator[Tensor]:
     return iter(values.split(max(1, CHUNK_NUMBERS // other.shape[1])))
 
 
-def _shrunk(buffer: Tensor, width: int) -> Tensor:
-    """The first columns of a buffer in a block of their own size, moved together without a second block."""
-    if width == buffer.shape[1]:
-        return buffer
+def _closed_up(buffer: Tensor, width: int) -> Tensor:
+    """The first columns of a buffer moved together at its front, without a second block of memory."""
     flat = buffer.view(-1)
     for number, row in enumerate(buffer):
         # Rows move down one after the other, so none is overwritten before it has moved.
         flat[number * width : (number + 1) * width] = row[:width].clone()
-    count = len(buffer) * width
-    del row, buffer
-    storage = flat.untyped_storage()
-    storage.resize_(count * flat.element_size())
-    return flat.new_empty(0).set_(storage).view(-1, width)
+    return flat[: len(buffer) * width].view(-1, width)

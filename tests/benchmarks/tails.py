@@ -1,0 +1,82 @@
+"""Generalized Pareto fits against ``scipy.stats.genpareto.fit``, and the memory of streamed tails.
+
+python tests/benchmarks/tails.py [--rounds 5]
+"""
+
+import argparse
+import json
+import time
+
+import torch
+from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from scipy.stats import genpareto
+
+from captum_paramsal.stats import GeneralizedPareto, TailStream
+
+EXCESSES = (90, 500, 5000)
+LIMIT = 15.0
+FILTERS = 1000
+RIVAL_FILTERS = 20
+"""SciPy fits one filter at a time, so fewer of them give its time per filter."""
+
+STREAM = {"images": 10_000, "filters": 26_560, "batch": 32, "tail": 0.1}
+STREAM_LIMIT = 1.5
+
+
+def fits(rounds: int) -> None:
+    print("| excesses | fit | ms per filter | times faster than SciPy |\n|---|---|---|---|")
+    for count in EXCESSES:
+        simulated = genpareto.rvs(0.3, scale=1e-3, size=(FILTERS, count), random_state=0)
+        tensor = torch.from_numpy(simulated)
+
+        def ours(tensor=tensor):
+            return GeneralizedPareto.fit(tensor)
+
+        def scipy(simulated=simulated):
+            return [genpareto.fit(row, floc=0) for row in simulated[:RIVAL_FILTERS]]
+
+        seconds = median_seconds({"batched": ours, "SciPy": scipy}, rounds)
+        each = {"batched": seconds["batched"] / FILTERS, "SciPy": seconds["SciPy"] / RIVAL_FILTERS}
+        limit = f" (limit {LIMIT:g})" if count == 500 else ""
+        for name, time_of in each.items():
+            ratio = each["SciPy"] / time_of
+            print(f"| {count} | {name} | {time_of * 1e3:.3f} | {ratio:.0f}{limit if name == 'batched' else ''} |")
+
+
+def stream() -> float:
+    """Push profiles through a stream; seconds per image of it alone."""
+    tails = TailStream(STREAM["tail"], STREAM["images"])
+    generator = torch.Generator().manual_seed(0)
+    spent = 0.0
+    for _ in range(0, STREAM["images"], STREAM["batch"]):
+        rows = torch.rand(STREAM["batch"], STREAM["filters"], generator=generator)
+        start = time.perf_counter()
+        tails.add(rows)
+        spent += time.perf_counter() - start
+    start = time.perf_counter()
+    tails.tail()
+    return (spent + time.perf_counter() - start) / STREAM["images"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="measure the stream in this process and print it")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        spent = []
+        print(json.dumps({"MiB": peak_mebibytes(lambda: spent.append(stream())), "ms": spent[0] * 1e3}))
+        return
+    print(machine(torch.device("cpu")))
+    fits(arguments.rounds)
+    found = in_fresh_process(__file__, "--memory")
+    kept = STREAM["tail"] * STREAM["images"] * STREAM["filters"] * 4 / 2**20
+    print(
+        f"stream of {STREAM['images']} profiles of {STREAM['filters']} filters, tail {STREAM['tail']}: "
+        f"{found['MiB']:.0f} MiB, {found['MiB'] / kept:.2f} times what is kept ({kept:.0f} MiB, limit {STREAM_LIMIT}), "
+        f"{found['ms']:.2f} ms per image"
+    )
+
+
+if __name__ == "__main__":
+    main()
