@@ -63,7 +63,8 @@ class Batch:
         here = slice(start, start + size)
         inputs = tuple(usable(tensor[here]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, here) for value in self.extra)
-        return Batch(inputs, extra, None if self.rows is None else self.rows[here], self.start + start, self.shapes)
+        rows = None if self.rows is None else usable(self.rows[here])
+        return Batch(inputs, extra, rows, self.start + start, self.shapes)
 
     def _rows_of(self, value: Any, here: slice) -> Any:
         if not isinstance(value, Tensor):

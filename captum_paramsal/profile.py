@@ -16,6 +16,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
+    FrozenConvolutions,
     Plan,
     Recording,
     StalePlanError,
@@ -196,7 +197,8 @@ class FilterProfile:
         # Fused attention has no second derivative.
         with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
             # Clones, since a model may write over what it is given and a leaf must not be written over.
-            losses, logits = self._losses(replace(batch, inputs=tuple(leaf.clone() for leaf in leaves)))
+            with FrozenConvolutions():
+                losses, logits = self._losses(replace(batch, inputs=tuple(leaf.clone() for leaf in leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
             total = objective(profile).sum()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
     add_compute_options,
+    add_method_options,
     add_source_options,
     positive,
 )
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "run"]
 
 _DESCRIPTION = """\
-Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard.
-Writes report.html (one file, opens anywhere), explanation.json and filters.csv.
+Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard, and
+the pixels that drive them. Writes report.html (one file, opens anywhere), explanation.json and filters.csv.
 
 Without --model and IMAGES_DIR, the built-in demo is explained: a small network, and generated scenes whose
 background leads it astray.
@@ -30,6 +31,7 @@ background leads it astray.
 _EPILOG = """\
 examples:
   captum-paramsal explain
+  captum-paramsal explain --method pot
   captum-paramsal explain --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
       --reference squeezenet.reference.safetensors --labels val/labels.csv --out report val/images
   captum-paramsal explain --model mypackage.models:build --weights best.pt --image-size 128 photos/
@@ -45,6 +47,7 @@ def add_to(commands: Commands) -> None:
     parser = add_command(commands, "explain", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True)
     report = parser.add_argument_group("report")
+    add_method_options(report)
     report.add_argument(
         "--reference",
         metavar="FILE",
@@ -66,6 +69,18 @@ def add_to(commands: Commands) -> None:
         default=300,
         help="mistakes with a picture in the report, the surest first; the data has all (default 300)",
     )
+    report.add_argument(
+        "--pixels",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="beside these pictures, the pixels that drive the guilty filters; takes about five training steps for "
+        "each (default: with them)",
+    )
+    report.add_argument(
+        "--save-pixels",
+        action="store_true",
+        help="also write the pixel maps as they are before display, into pixels.safetensors",
+    )
     add_compute_options(parser)
     parser.set_defaults(run=run, parser=parser)
 
@@ -78,6 +93,10 @@ def run(args: argparse.Namespace) -> int:
     strange = [f"--{name.replace('_', '-')}" for name in _OF_PHOTOS if getattr(args, name) is not None]
     if strange and not any(own):
         args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+    if args.fit is not None and args.method != "pot":
+        args.parser.error("--fit: needs --method pot, whose tails are fitted")
+    if args.save_pixels and not args.pixels:
+        args.parser.error("--save-pixels and --no-pixels exclude each other")
 
     from captum_paramsal.report import open_folder  # noqa: PLC0415
 
@@ -105,14 +124,13 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
         job.model,
         job.photos,
         reference,
-        top_k=args.top_k,
         batch_size=args.batch_size,
         device=choose_device(args.device),
         layers=args.layers,
         classes=job.classes,
         about=about,
-        cards=args.cards,
         show_progress=shows_progress(args),
+        **_of_the_report(args),
     )
 
 
@@ -146,7 +164,18 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
         reference="generated scenes, split validation",
     )
     names = dict(enumerate(demo.CLASSES))
-    return explain(model, images, reference, top_k=args.top_k, classes=names, about=about, cards=args.cards, **options)
+    return explain(model, images, reference, classes=names, about=about, **options, **_of_the_report(args))
+
+
+def _of_the_report(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "method": args.method,
+        "fit": args.fit or "mle",
+        "top_k": args.top_k,
+        "cards": args.cards,
+        "pixels": args.pixels,
+        "keep_pixels": args.save_pixels,
+    }
 
 
 def _cue(label: int) -> str:
@@ -163,5 +192,6 @@ def _announce(explanation: Explanation, report: Path) -> None:
     often = sorted(explanation.incorrect.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
     for column, count in often[:1]:
         name = explanation.filters[column]
-        print(f"most often guilty: {name}, among the top {len(explanation.mistakes[0].filters)} of {count} mistakes")
+        top_k = explanation.context["parameters"]["top_k"]
+        print(f"most often guilty: {name}, among the top {top_k} of {count} mistakes")
     print(report.resolve())

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Commands", "add_command", "add_compute_options", "add_source_options", "positive"]
+__all__ = [
+    "Commands",
+    "add_command",
+    "add_compute_options",
+    "add_method_options",
+    "add_source_options",
+    "positive",
+]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no other name
 
@@ -61,6 +68,23 @@ def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool
         photos.add_argument(
             f"--{name}", metavar="V", type=float, nargs="+", help=f"{name} per channel, for pixels in [0, 1]"
         )
+
+
+def add_method_options(parser: argparse._ArgumentGroup) -> None:
+    """Method, and what belongs to it."""
+    parser.add_argument(
+        "--method",
+        choices=("parameter", "pot"),
+        default="parameter",
+        help="what a score is: standard deviations above the usual (parameter, the default), or how improbable it is "
+        "in the tail of the usual, with p-values (pot)",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("mle", "exponential"),
+        help="how the tails of --method pot are fitted: by maximum likelihood (mle, the default), or as exponential, "
+        "which the published ranking amounts to",
+    )
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from captum_paramsal.hooks.calls import LayerCall
 from captum_paramsal.hooks.differentiable import DifferentiableRecording
+from captum_paramsal.hooks.frozen_convolutions import FrozenConvolutions
 from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
@@ -21,6 +22,7 @@ __all__ = [
     "DifferentiableRecording",
     "FilterLayer",
     "FilterRule",
+    "FrozenConvolutions",
     "LayerCall",
     "Plan",
     "ProductGradients",

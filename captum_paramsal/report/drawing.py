@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.report.records import UNUSUAL, Mistake
+from captum_paramsal.functional.tails import ZERO_PROBABILITY
+from captum_paramsal.report.records import Mistake
 
 __all__ = ["Band", "ProfileDrawing", "Tick", "draw_profile", "layer_bands"]
 
@@ -60,7 +61,7 @@ class ProfileDrawing:
         area: Path of the surface between the curve and zero.
         marks: Path of the guilty filters' places: one point each.
         zero: Height of the score 0.
-        unusual: Height of the score from which on a filter is unusual; None above the plot.
+        limit: Height of the score from which on a filter is unusual.
         ticks: Labelled heights.
     """
 
@@ -68,7 +69,7 @@ class ProfileDrawing:
     area: str
     marks: str
     zero: float
-    unusual: float | None
+    limit: float
     ticks: tuple[Tick, ...]
 
 
@@ -102,10 +103,19 @@ def layer_bands(filters: FilterIndex) -> tuple[str, tuple[Band, ...]]:
     return "".join(f"{part}." for part in split[0][:shared]), tuple(bands)
 
 
-def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex) -> ProfileDrawing:
-    """Lay out the profile of a mistake with the filters that are named for it."""
+def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex, limit: float) -> ProfileDrawing:
+    """Lay out the profile of a mistake with the filters that are named for it.
+
+    Args:
+        mistake: With its curve.
+        places: Where the points of the curve lie.
+        filters: Those that the curve is of.
+        limit: Score from which on a filter is unusual.
+    """
     count = len(filters.layers)
-    low, high = min(0.0, *mistake.curve), max(UNUSUAL, *mistake.curve)
+    # A score beyond the end of its tail stands for a probability of 0, at the upper edge whatever its number.
+    drawn = [score for score in mistake.curve if score < ZERO_PROBABILITY]
+    low, high = min([0.0, *drawn]), max([limit, *drawn])
     steps = _ticks(low, high)
     high *= 1.04
 
@@ -113,7 +123,7 @@ def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex
         return place * _WIDTH / count
 
     def y_of(score: float) -> float:
-        return _HEIGHT * (high - score) / (high - low)
+        return _HEIGHT * (high - min(score, high)) / (high - low)
 
     lines, areas = [], []
     for _, points in groupby(zip(places, mistake.curve, strict=True), key=lambda point: int(point[0])):
@@ -126,7 +136,7 @@ def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex
         area="".join(areas),
         marks="".join(f"M{x_of(place):.1f} {y_of(score):.1f}h0" for place, score in _marks(mistake, filters)),
         zero=round(y_of(0), 1),
-        unusual=round(y_of(UNUSUAL), 1),
+        limit=round(y_of(limit), 1),
         ticks=tuple(Tick(f"{step:g}", round(100 * (high - step) / (high - low), 2)) for step in steps),
     )
 

@@ -6,21 +6,30 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
 from captum_paramsal.errors import SourceError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.report.calibration import Calibration
 from captum_paramsal.report.output import open_folder, write_atomically
 from captum_paramsal.report.page import render
 from captum_paramsal.report.records import Group, Mistake
+from captum_paramsal.report.tail_summary import TailSummary
 from captum_paramsal.sources import Picture, Skipped
 
 __all__ = ["Explanation"]
 
 _SCHEMA = "captum_paramsal.explanation"
-_VERSION = 1
+_VERSION = 2
+_KNOWN = (1, 2)
+_PIXELS = "pixels.safetensors"
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,14 @@ class Explanation:
         incorrect: The mistakes, together.
         classes: Names of the classes that occur, as far as known.
         places: Where on the horizontal axis of a profile the points of each mistake's ``curve`` lie.
-        context: Model, reference, parameters and versions, as JSON has them.
-        dead: Columns of filters that never varied over the reference: they have no score of their own.
+        context: Model, method, reference, parameters and versions, as JSON has them.
+        dead: Columns of filters that never varied over the reference, or have no tail there: they have no score of
+            their own.
+        tails: How well the tails fit; None for a method without.
+        calibration: Whether the p-values are what they say; None for a method without.
+        pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         pictures: Picture of each mistake that has one, by position; not saved as data.
+        maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
     """
 
     images: int
@@ -51,7 +65,11 @@ class Explanation:
     places: tuple[float, ...]
     context: Mapping[str, Any]
     dead: tuple[int, ...] = ()
+    tails: TailSummary | None = None
+    calibration: Calibration | None = None
+    pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
     pictures: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
+    maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -63,7 +81,7 @@ class Explanation:
         return self.classes.get(number) or f"class {number}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as JSON takes it."""
+        """Everything but the pictures and the pixel gradients, as JSON takes it."""
         return {
             "schema": _SCHEMA,
             "schema_version": _VERSION,
@@ -79,6 +97,9 @@ class Explanation:
                 {"name": name, "filters": count, "parts": list(self.filters.parts.get(name, ()))}
                 for name, count in self.filters.counts.items()
             ],
+            "tails": None if self.tails is None else self.tails.to_dict(),
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "pixels": _PIXELS if self.pixel_gradients else None,
             "groups": {"correct": self.correct.to_dict(), "incorrect": self.incorrect.to_dict()},
             "dead": list(self.dead),
             "places": list(self.places),
@@ -88,12 +109,13 @@ class Explanation:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Explanation:
-        """Back from ``to_dict``, without pictures.
+        """Back from ``to_dict``, without pictures; also from that of version 1.
 
         Raises:
             KeyError, TypeError: Something is missing, or of another kind.
         """
         layers = content["layers"]
+        tails, calibration = content.get("tails"), content.get("calibration")
         return cls(
             images=content["summary"]["images"],
             mistakes=tuple(Mistake.from_dict(mistake) for mistake in content["mistakes"]),
@@ -107,7 +129,9 @@ class Explanation:
             classes={int(number): name for number, name in content["classes"].items()},
             places=tuple(content["places"]),
             dead=tuple(content["dead"]),
-            context={key: content[key] for key in ("versions", "model", "images", "reference", "parameters")},
+            tails=None if tails is None else TailSummary.from_dict(tails),
+            calibration=None if calibration is None else Calibration.from_dict(calibration),
+            context={key: content[key] if key in content else _BEFORE[key] for key in _CONTEXT},
         )
 
     def to_table(self) -> list[dict[str, Any]]:
@@ -122,6 +146,9 @@ class Explanation:
     def write(self, out_dir: str | Path) -> Path:
         """Write ``explanation.json``, ``filters.csv`` and ``report.html``; each is whole or not there.
 
+        Pixel gradients that were kept go into ``pixels.safetensors``: ``gradients`` ``(M, C, H, W)`` and the
+        ``positions`` ``(M,)`` of their images.
+
         Returns:
             Path of the report.
 
@@ -129,17 +156,19 @@ class Explanation:
             SourceError: The folder cannot be written to.
         """
         folder = open_folder(out_dir)
-        contents = {
+        contents: dict[str, str | bytes] = {
             "explanation.json": _dumped(self.to_dict()),
             "filters.csv": _as_csv(self.to_table()),
             "report.html": render(self),
         }
-        write_atomically(folder, contents)
+        # Before the data that names it.
+        pixels = {_PIXELS: _packed(self.pixel_gradients)} if self.pixel_gradients else {}
+        write_atomically(folder, {**pixels, **contents})
         return folder / "report.html"
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
-        """Read what ``write`` wrote; pictures are in the HTML report alone.
+        """Read what ``write`` wrote, now or with version 1; pictures are in the HTML report alone.
 
         Args:
             path: The folder, or its ``explanation.json``.
@@ -150,16 +179,21 @@ class Explanation:
         file = Path(path) / "explanation.json" if Path(path).is_dir() else Path(path)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            found = content["schema"], content["schema_version"]
-            if found == (_SCHEMA, _VERSION):
-                return cls.from_dict(content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            schema, number = content["schema"], content["schema_version"]
+            if schema == _SCHEMA and number in _KNOWN:
+                pixels = content.get("pixels")
+                gradients = {} if pixels is None else _unpacked(file.with_name(pixels).read_bytes())
+                return replace(cls.from_dict(content), pixel_gradients=gradients)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             message = f"Expected an explanation at '{file}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
-        message = f"Expected {_SCHEMA} of version {_VERSION} at '{file}', got {found[0]} of version {found[1]}."
+        message = f"Expected {_SCHEMA} of version {_VERSION} or before at '{file}', got {schema} of version {number}."
         raise SourceError(message)
 
 
+_BEFORE = {"method": {"name": "parameter", "unit": "standard deviations", "unusual_above": 3.0}}
+"""What version 1 takes for granted."""
+_CONTEXT = ("versions", "model", "method", "images", "reference", "parameters")
 _ABOUT_MISTAKE = (
     "file",
     "label",
@@ -169,7 +203,7 @@ _ABOUT_MISTAKE = (
     "prediction_name",
     "prediction_confidence",
 )
-_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score")
+_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:
@@ -178,6 +212,18 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _packed(gradients: Mapping[int, Tensor]) -> bytes:
+    positions = torch.tensor(sorted(gradients))
+    stacked = torch.stack([gradients[position] for position in positions.tolist()])
+    packed: bytes = save({"gradients": stacked, "positions": positions})
+    return packed
+
+
+def _unpacked(packed: bytes) -> dict[int, Tensor]:
+    tensors = load(packed)
+    return dict(zip(tensors["positions"].tolist(), tensors["gradients"], strict=True))
 
 
 def _dumped(content: Mapping[str, Any]) -> str:

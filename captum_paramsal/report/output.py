@@ -31,25 +31,25 @@ def open_folder(path: str | Path) -> Path:
     return folder
 
 
-def write_atomically(folder: Path, contents: Mapping[str, str]) -> None:
-    """Write text files so that a reader, or a kill, finds each of them old or new, never half.
+def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files so that a reader, or a kill, finds each of them old or new, never half.
 
     All are written under hidden names first and then renamed, in the order given.
 
     Args:
         folder: Where.
-        contents: Text of each file, by file name.
+        contents: Text, or bytes, of each file, by file name.
 
     Raises:
         SourceError: The folder cannot be written to.
     """
     pending: dict[str, Path] = {}
     try:
-        for name, text in contents.items():
+        for name, content in contents.items():
             handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
             pending[name] = Path(temporary)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
         for name in contents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ import torch
 from markupsafe import Markup
 
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.curves import without
 from captum_paramsal.report.drawing import ProfileDrawing, draw_profile, layer_bands
-from captum_paramsal.report.records import UNUSUAL, Mistake, RankedFilter
+from captum_paramsal.report.records import Mistake, RankedFilter
+from captum_paramsal.report.tail_section import probability, tail_section
+from captum_paramsal.report.yardsticks import YARDSTICKS, Yardstick
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
 
@@ -31,13 +35,28 @@ _SKIPPED = 200
 
 
 @dataclass(frozen=True)
+class _Bar:
+    """A guilty filter: how long its bar is, in percent, and whether it is unusual."""
+
+    ranked: RankedFilter
+    size: float
+    unusual: bool
+
+    @property
+    def endless(self) -> bool:
+        """Beyond the end of its tail: the score is no number to read."""
+        return self.ranked.p_value is not None and self.ranked.score >= ZERO_PROBABILITY
+
+
+@dataclass(frozen=True)
 class _Card:
     number: int
     mistake: Mistake
     label: str
     prediction: str
     picture: Picture | None
-    bars: Sequence[tuple[RankedFilter, float]]
+    map: Picture | None
+    bars: Sequence[_Bar]
     drawing: ProfileDrawing
 
 
@@ -55,7 +74,8 @@ class _Row:
 
 def render(explanation: Explanation) -> str:
     """The report as one HTML page that needs no other file."""
-    cards = _cards(explanation)
+    yardstick = YARDSTICKS[explanation.context["method"]["name"]]
+    cards = _cards(explanation, yardstick)
     numbers = {card.mistake.position: card.number for card in cards}
     common, bands = layer_bands(explanation.filters)
     page = (
@@ -67,8 +87,13 @@ def render(explanation: Explanation) -> str:
             cards=cards,
             common=common,
             bands=bands,
-            unusual=UNUSUAL,
-            profile=_mean_profile(explanation),
+            pot=explanation.context["method"]["name"] == "pot",
+            unit=yardstick.unit,
+            ceiling=yardstick.ceiling,
+            profile=_mean_profile(explanation, yardstick),
+            tails=tail_section(explanation.tails, explanation.calibration)
+            if explanation.tails and explanation.calibration
+            else None,
             guilty=_guilty(explanation, numbers),
             confusions=_confusions(explanation, numbers),
             skipped=explanation.skipped[:_SKIPPED],
@@ -77,28 +102,38 @@ def render(explanation: Explanation) -> str:
     return page + "\n"
 
 
-def _cards(explanation: Explanation) -> list[_Card]:
+def _cards(explanation: Explanation, yardstick: Yardstick) -> list[_Card]:
     drawn = [mistake for mistake in explanation.mistakes if mistake.curve]
     drawn.sort(key=lambda mistake: -mistake.prediction_confidence)
     living, _ = without(explanation.filters, explanation.dead)
-    return [_card(explanation, mistake, number, living) for number, mistake in enumerate(drawn, 1)]
+    return [_card(explanation, mistake, number, living, yardstick) for number, mistake in enumerate(drawn, 1)]
 
 
-def _card(explanation: Explanation, mistake: Mistake, number: int, living: FilterIndex) -> _Card:
-    shown = mistake.filters[:_BARS]
-    longest = max(shown[0].score, UNUSUAL)
+def _card(explanation: Explanation, mistake: Mistake, number: int, living: FilterIndex, yardstick: Yardstick) -> _Card:
+    limit = yardstick.limit(mistake.unusual, len(explanation.filters))
     return _Card(
         number=number,
         mistake=mistake,
         label=explanation.class_name(mistake.label),
         prediction=explanation.class_name(mistake.prediction),
         picture=explanation.pictures.get(mistake.position),
-        bars=[(ranked, round(100 * max(ranked.score, 0.0) / longest, 1)) for ranked in shown],
-        drawing=draw_profile(mistake, explanation.places, living),
+        map=explanation.maps.get(mistake.position),
+        bars=_bars(mistake, limit),
+        drawing=draw_profile(mistake, explanation.places, living, limit),
     )
 
 
-def _mean_profile(explanation: Explanation) -> Markup:
+def _bars(mistake: Mistake, limit: float) -> list[_Bar]:
+    shown = mistake.filters[:_BARS]
+    longest = max([limit, *(ranked.score for ranked in shown if ranked.score < ZERO_PROBABILITY)])
+    # The first ``mistake.unusual`` filters are the unusual ones, as unusual means a high score.
+    return [
+        _Bar(ranked, round(100 * min(max(ranked.score, 0.0) / longest, 1.0), 1), place < mistake.unusual)
+        for place, ranked in enumerate(shown)
+    ]
+
+
+def _mean_profile(explanation: Explanation, yardstick: Yardstick) -> Markup:
     groups = {
         "correctly classified": (explanation.correct, PALETTE[0]),
         "mistakes": (explanation.incorrect, PALETTE[1]),
@@ -115,7 +150,7 @@ def _mean_profile(explanation: Explanation) -> Markup:
         new_axes(10.0, 4.2),
         labels=labels,
         colors=[color for *_, color in drawn],
-        ylabel="score (standard deviations)",
+        ylabel=f"score ({yardstick.unit})",
     )
     overall = " and ".join(f"{label} {mean:.2f}" for label, mean in zip(labels, means.mean(dim=1), strict=True))
     description = f"Mean saliency profile per layer. Mean score over all filters: {overall}."
@@ -162,6 +197,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = _percent
+    environment.filters["probability"] = probability
+    environment.filters["finely"] = _finely
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment
 
@@ -175,3 +212,16 @@ def _percent(share: float) -> str:
     if share == 0:
         return "0 %"
     return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _finely(share: float) -> str:
+    """A small share for people, with two digits.
+
+    >>> _finely(0.00098), _finely(0.01), _finely(0.0), _finely(0.452), _finely(0.0000021)
+    ('0.098 %', '1 %', '0 %', '45 %', '0.00021 %')
+    """
+    if share == 0:
+        return "0 %"
+    digits = max(0, 1 - math.floor(math.log10(100 * share)))
+    text = f"{100 * share:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"

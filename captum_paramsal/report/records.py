@@ -8,10 +8,7 @@ from typing import Any
 
 from captum_paramsal.filters import Filter
 
-__all__ = ["UNUSUAL", "About", "Group", "Mistake", "RankedFilter"]
-
-UNUSUAL = 3.0
-"""Standard deviations above the reference from which on a filter is called unusual."""
+__all__ = ["About", "Group", "Mistake", "RankedFilter"]
 
 
 @dataclass(frozen=True)
@@ -35,20 +32,29 @@ class About:
 
 @dataclass(frozen=True)
 class RankedFilter:
-    """A filter and its score, in standard deviations of the reference."""
+    """A filter and its score for one image.
+
+    Attributes:
+        filter: The filter.
+        score: In standard deviations of the reference, or in nats.
+        p_value: How probable such a value is over the reference; None for a method that does not say.
+    """
 
     filter: Filter
     score: float
+    p_value: float | None = None
 
     def to_dict(self, rank: int) -> dict[str, Any]:
         """As JSON has it."""
         one = self.filter
-        return {"rank": rank, "layer": one.layer, "index": one.index, "part": one.part, "score": self.score}
+        place = {"rank": rank, "layer": one.layer, "index": one.index, "part": one.part}
+        return {**place, "score": self.score, "p_value": self.p_value}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> RankedFilter:
-        """Back from JSON."""
-        return cls(Filter(content["layer"], content["index"], content["part"]), content["score"])
+        """Back from JSON, also from that of version 1, which has no p-values."""
+        one = Filter(content["layer"], content["index"], content["part"])
+        return cls(one, content["score"], content.get("p_value"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Mistake:
         prediction: Number of the class that the model took it for.
         label_confidence: Softmax probability of the true class.
         prediction_confidence: Softmax probability of the predicted class.
-        filters: The highest-scoring filters, highest first.
-        unusual: How many of all filters score above ``UNUSUAL``.
+        filters: The highest-scoring filters, highest first; of tail scores, those above their threshold alone.
+        unusual: How many of all filters are unusual, see :mod:`captum_paramsal.report.yardsticks`.
         note: A remark from the source.
         curve: Its saliency profile at the explanation's ``places``; empty where no card is drawn.
     """
@@ -103,8 +109,9 @@ class Group:
 
     Attributes:
         images: How many.
-        mean: Mean score of each filter over them, F of them; empty for no image.
-        unusual: Mean number of filters above ``UNUSUAL`` per image.
+        mean: Mean score of each filter over them, F of them, scores above the yardstick's ceiling counted as that;
+            empty for no image.
+        unusual: Mean number of unusual filters per image.
         appearances: By column of the scores, on how many images the filter is among the top k.
     """
 

@@ -1,6 +1,36 @@
 """Figures from plain tensors, in one style: the only room that knows matplotlib."""
 
+from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares_per_image, tail_levels, tail_shares
+from captum_paramsal.viz.pixels import decoded, display_map, pixel_overlay, pixel_plot
 from captum_paramsal.viz.profiles import profile_plot
-from captum_paramsal.viz.style import PALETTE, new_axes, to_png, to_svg
+from captum_paramsal.viz.style import INK, PALETTE, new_axes, to_png, to_svg
+from captum_paramsal.viz.tails import (
+    mean_excess_plot,
+    mean_excesses,
+    qq_plot,
+    qq_points,
+    threshold_stability_plot,
+)
 
-__all__ = ["PALETTE", "new_axes", "profile_plot", "to_png", "to_svg"]
+__all__ = [
+    "INK",
+    "PALETTE",
+    "calibration_plot",
+    "decoded",
+    "display_map",
+    "mean_excess_plot",
+    "mean_excesses",
+    "new_axes",
+    "pixel_overlay",
+    "pixel_plot",
+    "profile_plot",
+    "qq_plot",
+    "qq_points",
+    "share_plot",
+    "shares_per_image",
+    "tail_levels",
+    "tail_shares",
+    "threshold_stability_plot",
+    "to_png",
+    "to_svg",
+]

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["INK", "PALETTE", "new_axes", "styled", "to_png", "to_svg"]
+__all__ = ["INK", "PALETTE", "new_axes", "new_panels", "styled", "to_png", "to_svg"]
 
 # Okabe and Ito's colours, told apart by people with any kind of colour blindness; blue and vermilion come
 # first, for figures of two.
@@ -58,11 +58,16 @@ def new_axes(width: float = 9.0, height: float = 3.4) -> Axes:
         width: Of the figure, in inches.
         height: Of the figure, in inches.
     """
+    return new_panels(width, height, 1)[0]
+
+
+def new_panels(width: float, height: float, rows: int, columns: int = 1) -> tuple[Axes, ...]:
+    """:func:`new_axes` several times on one figure, row by row; those below each other share their horizontal axis."""
     with styled():
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
-        axes: Axes = figure.add_subplot()
-    return axes
+        grid = figure.subplots(rows, columns, sharex="col", squeeze=False)
+    return tuple(grid.flatten().tolist())
 
 
 def to_png(axes: Axes, dpi: float = 150) -> bytes:
@@ -73,7 +78,7 @@ def to_png(axes: Axes, dpi: float = 150) -> bytes:
     return buffer.getvalue()
 
 
-def to_svg(axes: Axes, description: str) -> str:
+def to_svg(axes: Axes, description: str, *, prefix: str = "") -> str:
     """The figure of these axes as an ``<svg>`` element for an HTML page.
 
     Its ink is the page's own text colour, so it can be read on a light and on a dark page.
@@ -81,6 +86,7 @@ def to_svg(axes: Axes, description: str) -> str:
     Args:
         axes: Whose figure.
         description: What a person who cannot see the figure should know; no markup.
+        prefix: Before every id, so that several figures can stand on one page.
     """
     buffer = io.StringIO()
     with styled():
@@ -91,6 +97,7 @@ def to_svg(axes: Axes, description: str) -> str:
     body = (
         re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", body.partition(">")[0]) + body[body.index(">") :]
     )
+    body = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{prefix}", body)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor").strip()
 

@@ -23,7 +23,14 @@ def test_version(capsys):
     [
         (["--help"], ["explain", "reference", "examples:", "130 interrupted"]),
         (["explain", "--help"], ["IMAGES_DIR", "--top-k", "--reference FILE", "built-in demo", "default 10"]),
-        (["reference", "--help"], ["IMAGES_DIR", "--out FILE", "--layers", "example:"]),
+        (
+            ["explain", "--help"],
+            ["--method {parameter,pot}", "--fit {mle,exponential}", "--no-pixels", "--save-pixels"],
+        ),
+        (
+            ["reference", "--help"],
+            ["IMAGES_DIR", "--out FILE", "--layers", "--tail SHARE", "--checkpoint FILE", "examples:"],
+        ),
     ],
 )
 def test_help(capsys, argv, words):
@@ -60,6 +67,9 @@ def test_runs_as_a_module():
         (["explain", "--top-k", "0"], "at least 1, got 0"),
         (["explain", "--batch-size", "many"], "invalid positive value: 'many'"),
         (["explain", "--resize", "stretch"], "invalid choice: 'stretch'"),
+        (["explain", "--method", "cam"], "invalid choice: 'cam'"),
+        (["explain", "--fit", "mle"], "--fit: needs --method pot"),
+        (["explain", "--no-pixels", "--save-pixels"], "--save-pixels and --no-pixels exclude each other"),
         (["reference", "photos"], "--model"),
     ],
 )

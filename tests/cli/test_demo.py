@@ -8,13 +8,21 @@ from captum_paramsal.cli import main
 from captum_paramsal.demo import CLASSES, load_scenes
 
 
-@pytest.fixture(scope="module")
-def demo_report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
+def _report(folder, *options):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(["explain"]) == 0
+        assert main(["explain", *options]) == 0
     return folder / "paramsal-report"
+
+
+@pytest.fixture(scope="module")
+def demo_report(tmp_path_factory):
+    return _report(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def pot_report(tmp_path_factory):
+    return _report(tmp_path_factory.mktemp("demo"), "--method", "pot")
 
 
 def test_data(demo_report):
@@ -38,7 +46,7 @@ def test_mistakes_pull_harder_than_the_rest(demo_report):
 def test_page(demo_report):
     page = Page((demo_report / "report.html").read_text())
     content = json.loads((demo_report / "explanation.json").read_text())
-    assert len(page.all("img")) == content["summary"]["mistakes"]
+    assert len(page.all("img")) == 2 * content["summary"]["mistakes"]
     assert "http" not in (demo_report / "report.html").read_text()
     assert "The background speaks for" in page.text
 
@@ -49,3 +57,37 @@ def test_cue_is_told_as_it_is(demo_report):
         cue = cues[mistake["position"]]
         expected = f"The background speaks for {CLASSES[cue]}." if cue >= 0 else "The background speaks for no class."
         assert mistake["note"] == expected
+
+
+def test_tails_of_held_out_scenes_are_calibrated(pot_report):
+    content = json.loads((pot_report / "explanation.json").read_text())
+    assert content["method"]["name"] == "pot"
+    check = content["calibration"]
+    assert (check["held_out"], check["reference_images"]) == ("given", 480)
+    for level, share, error in zip(check["levels"], check["overall"]["share"], check["overall"]["error"], strict=True):
+        if level >= 1e-3:
+            assert abs(share - level) < 3 * error
+    at = [round(level, 9) for level in check["levels"]].index(0.01)
+    assert check["correct"]["share"][at] < 0.01 < check["mistakes"]["share"][at]
+
+
+def test_tails_of_the_demo_fit(pot_report):
+    tails = json.loads((pot_report / "explanation.json").read_text())["tails"]
+    assert (tails["dead"], tails["few"], tails["tested"], tails["images"]) == (0, 0, 304, 480)
+    assert tails["misfits"] < 0.2 * 304
+    assert len(tails["examples"]) == 3
+
+
+def test_pot_page(pot_report):
+    text = (pot_report / "report.html").read_text()
+    assert "http" not in text
+    page = Page(text)
+    assert "generated scenes, split validation" in page.text
+    assert "as it should be, within sampling error" in page.text
+    assert page.text.count("misfit p") == 3
+
+
+def test_filters_table_has_p_values(pot_report):
+    rows = list(csv.DictReader((pot_report / "filters.csv").read_text().splitlines()))
+    assert all(0 <= float(row["p_value"]) < 0.1 for row in rows)
+    assert all(float(row["score"]) > 2.3 for row in rows)

@@ -6,6 +6,7 @@ import torch
 
 from captum_paramsal.cli import loading, main
 from captum_paramsal.reference import Reference
+from captum_paramsal.report import Explanation
 from captum_paramsal.sources import LabelledPhotos
 
 
@@ -43,12 +44,24 @@ def test_explain_says_where_and_what(workplace, arguments, capsys):
     assert "on these same 12 images" in (workplace / "out" / "report.html").read_text()
 
 
+def test_pixels_can_be_saved_or_left_out(workplace, arguments):
+    assert main(["explain", *arguments, "--out", "out", "--save-pixels"]) == 0
+    found = Explanation.load(workplace / "out")
+    assert [tensor.shape for tensor in found.pixel_gradients.values()] == [(3, 16, 16)] * len(found.mistakes)
+    assert "A pixel map" in (workplace / "out" / "report.html").read_text()
+
+    assert main(["explain", *arguments, "--out", "without", "--no-pixels"]) == 0
+    assert "pixel map" not in (workplace / "without" / "report.html").read_text()
+    assert not (workplace / "without" / "pixels.safetensors").exists()
+
+
 def test_progress_bars_when_asked_for(arguments, capsys):
     assert main(["explain", *arguments, "--out", "out", "--progress"]) == 0
     drawn = capsys.readouterr().err
     assert "predictions" in drawn
     assert "reference" in drawn
     assert "mistakes" in drawn
+    assert "pixels" in drawn
 
 
 def test_folder_per_class_and_class_names(workplace, capsys):
@@ -104,6 +117,7 @@ def test_errors_are_one_message(workplace, arguments, capsys, change, message):
     [
         (["--device", "abacus"], "got 'abacus'"),
         (["--layers", "nowhere"], "'nowhere'"),
+        (["--method", "pot"], "at least 201 images to fit the tails of the filters on, got 12"),
         (["--top-k", "15"], "at most 14, the number of filters, got 15"),
         (["--reference", "weights.pt"], "'weights.pt' cannot be read"),
         (["--mean", "0.5"], "got 1 and 3"),

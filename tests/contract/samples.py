@@ -46,6 +46,33 @@ class Sample:
         every = self.rows(slice(None)), self.rows(slice(0, 3))
         return [(s.inputs, s.target, *(() if s.extra is None else (s.extra,))) for s in every]
 
+    def many_reference_batches(self, count: int = 60) -> list[tuple[Any, ...]]:
+        """``count`` examples like these and none of these, for methods that need the tail of every filter.
+
+        An example of the reference may be a filter's threshold itself, and then rounding decides on which side of it
+        the same example falls.
+        """
+        generator = torch.Generator().manual_seed(41)
+        repeats = -(-count // self.count)
+
+        def like(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(like(v) for v in value)
+            if not (isinstance(value, Tensor) and value.ndim > 0 and len(value) == self.count):
+                return value
+            many = value.detach().repeat(repeats, *[1] * (value.ndim - 1))[:count]
+            if many.is_floating_point():
+                return many + many.std() * torch.randn(many.shape, generator=generator).to(many)
+            return torch.randint(int(many.min()), int(many.max()) + 1, many.shape, generator=generator).to(many)
+
+        if isinstance(self.target, list):
+            target: Any = (self.target * repeats)[:count]
+        else:
+            per_example = isinstance(self.target, Tensor) and self.target.numel() == self.count
+            target = self.target.repeat(repeats)[:count] if per_example else self.target
+        inputs, extra = like(self.inputs), like(self.extra)
+        return [(inputs, target, *(() if extra is None else (extra,)))]
+
     def rows(self, which: slice | list[int]) -> Sample:
         """The same with some of the examples only, in the order asked for."""
 

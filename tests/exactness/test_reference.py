@@ -112,7 +112,7 @@ def test_merging_any_parts_in_any_order(cuts, seed):
 
 
 def test_merging_leaves_both_parts_as_they_were(model, data):
-    left, right = fit(model, data, (4, 4)), fit(model, (data[0][8:], data[1][8:]), (9,))
+    left, right = fit(model, data, (4, 4), total=COUNT), fit(model, (data[0][8:], data[1][8:]), (9,), total=COUNT)
     before = [(r.count, r.mean.clone(), r.std.clone()) for r in (left, right)]
     left.merge(right)
     for reference, (count, mean, std) in zip((left, right), before, strict=True):
@@ -198,8 +198,8 @@ def test_saved_and_loaded(model, data, tmp_path):
 
 
 def test_loaded_parts_merge_like_fitted_ones(model, data, profiles, tmp_path):
-    fit(model, data, (4, 4)).save(tmp_path / "left.safetensors")
-    fit(model, (data[0][8:], data[1][8:]), (9,)).save(tmp_path / "right.safetensors")
+    fit(model, data, (4, 4), total=COUNT).save(tmp_path / "left.safetensors")
+    fit(model, (data[0][8:], data[1][8:]), (9,), total=COUNT).save(tmp_path / "right.safetensors")
     merged = Reference.load(tmp_path / "left.safetensors").merge(Reference.load(tmp_path / "right.safetensors"))
     assert_moments(merged, profiles)
 

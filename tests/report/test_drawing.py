@@ -7,6 +7,7 @@ from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.curves import CurveSampler
 from captum_paramsal.report.drawing import draw_profile, layer_bands
 from captum_paramsal.report.records import Mistake, RankedFilter
+from captum_paramsal.report.yardsticks import YARDSTICKS
 
 FILTERS = FilterIndex({"conv1": 2, "conv2": 4})
 
@@ -23,10 +24,10 @@ def _points(path):
 
 def test_curve_and_marks_lie_where_the_scores_say():
     scores = torch.tensor([6.0, -2.0, 1.0, 9.0, 0.0, 3.0])
-    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS)
+    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS, 3.0)
     points = _points(drawing.line)
     assert [x for x, _ in points] == [125.0, 375.0, 562.5, 687.5, 812.5, 937.5]
-    unit = (drawing.zero - drawing.unusual) / 3
+    unit = (drawing.zero - drawing.limit) / 3
     heights = [(drawing.zero - y) / unit for _, y in points]
     assert heights == pytest.approx([6, -2, 9, 3, 1, 0], abs=0.02)
     marks = _points(drawing.marks)
@@ -35,9 +36,9 @@ def test_curve_and_marks_lie_where_the_scores_say():
     assert [tick.label for tick in drawing.ticks] == ["0", "5"]
 
 
-@pytest.mark.parametrize("scores", [torch.zeros(6), -torch.ones(6), torch.full((6,), 1e5)])
+@pytest.mark.parametrize("scores", [torch.zeros(6), -torch.ones(6), torch.full((6,), 600.0), torch.full((6,), 800.0)])
 def test_flat_profiles_can_be_drawn(scores):
-    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS)
+    drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS, 3.0)
     assert all(0 <= y <= 200 for _, y in _points(drawing.line))
     assert 2 <= len(drawing.ticks) <= 9
 
@@ -81,5 +82,24 @@ def test_marks_of_two_filters_in_one_layer():
         0, "a", 0, 1, 0.1, 0.9, (RankedFilter(Filter("conv2", 1), 9.0), RankedFilter(Filter("conv2", 3), 8.0)), 0,
         curve=(0.0,) * 6,
     )  # fmt: skip
-    drawing = draw_profile(mistake, CurveSampler(FILTERS).places, FILTERS)
+    drawing = draw_profile(mistake, CurveSampler(FILTERS).places, FILTERS, 3.0)
     assert [x for x, _ in _points(drawing.marks)] == [562.5, 687.5]
+
+
+def test_scores_beyond_the_end_of_a_tail_do_not_flatten_the_others():
+    with_end = torch.tensor([6.0, 0.0, 1.0, 9.0, 0.0, 750.0])
+    drawing = draw_profile(_mistake(with_end), CurveSampler(FILTERS).places, FILTERS, 3.0)
+    unit = (drawing.zero - drawing.limit) / 3
+    heights = [(drawing.zero - y) / unit for _, y in _points(drawing.line)]
+    assert heights == pytest.approx([6, 0, 9 * 1.04, 9, 1, 0], abs=0.02)
+    assert drawing.ticks[-1].label == "8"
+
+
+def test_limit_of_significance_falls_with_the_number_of_significant_filters():
+    """As Benjamini and Hochberg's procedure does: k filters are significant at p-values up to 0.05 k / F."""
+    nats = YARDSTICKS["pot"]
+    generator = torch.Generator().manual_seed(0)
+    p_values = torch.rand(60, 200, generator=generator, dtype=torch.float64) ** torch.linspace(1, 9, 60)[:, None]
+    for scores, found in zip(-p_values.log(), nats.unusual(-p_values.log()), strict=True):
+        limit = nats.limit(int(found.sum()), 200)
+        assert torch.equal(scores >= limit, found)

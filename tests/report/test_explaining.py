@@ -106,6 +106,41 @@ def test_cards_go_to_the_surest_mistakes():
     assert set(found.pictures) == {mistake.position for mistake in drawn}
 
 
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(_context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_context, gradient):
+        if gradient.requires_grad:
+            message = "no second derivative here"
+            raise RuntimeError(message)
+        return gradient.clone()
+
+
+class _DifferentiableOnce(nn.Module):
+    def forward(self, x):
+        return _Once.apply(x)
+
+
+def test_a_model_that_cannot_be_differentiated_twice_has_no_pixel_maps():
+    model, images = tiny_net(), tiny_images()
+    model.insert(1, _DifferentiableOnce())
+    with pytest.raises(ParamsalError, match="differentiated twice, for pixel maps; leave them out, got: no second"):
+        explain(model, images, top_k=2, show_progress=False)
+    assert explain(model, images, top_k=2, pixels=False, show_progress=False).maps == {}
+
+
+def test_every_card_has_a_pixel_map_and_nothing_is_kept_unasked():
+    found = tiny_explanation(cards=2)
+    assert set(found.maps) == set(found.pictures) == {one.position for one in found.mistakes if one.curve}
+    for position, picture in found.maps.items():
+        assert (picture.width, picture.height) == (found.pictures[position].width, found.pictures[position].height)
+        assert picture.data != found.pictures[position].data
+    assert found.pixel_gradients == {}
+
+
 def test_model_is_left_as_it_was():
     model = tiny_net().train()
     model[0].weight.requires_grad_(requires_grad=False)
@@ -167,6 +202,9 @@ class _Pair(nn.Module):
         ({"top_k": 15}, ParamsalError, "at most 14, the number of filters, got 15"),
         ({"top_k": 0}, ParamsalError, "`top_k` to be at least 1, got 0"),
         ({"batch_size": 0}, ParamsalError, "`batch_size` to be at least 1, got 0"),
+        ({"method": "grad-cam"}, ParamsalError, "one of 'parameter', 'pot', got 'grad-cam'"),
+        ({"fit": "moments"}, ParamsalError, "one of 'mle', 'exponential', got 'moments'"),
+        ({"method": "pot"}, InputError, "at least 201 images to fit the tails of the filters on, got 24"),
         ({"device": "abacus"}, ParamsalError, "'cpu' or 'cuda', got 'abacus'"),
         ({"layers": ["nowhere"]}, LayerError, "'nowhere'"),
         ({"model": _Pair()}, InputError, r"class scores \(.*\) from the model, got tuple"),

@@ -2,10 +2,12 @@ import csv
 import json
 
 import pytest
-from report.small_jobs import tiny_explanation
+import torch
+from report.small_jobs import tiny_explanation, tiny_images, tiny_net
 
+from captum_paramsal.attr import InputSpaceSaliency, ParameterSaliency
 from captum_paramsal.errors import SourceError
-from captum_paramsal.report import Explanation
+from captum_paramsal.report import Explanation, fit_reference
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +28,14 @@ def test_writes_three_files_and_nothing_else(folder):
 
 def test_json(found, folder):
     content = json.loads((folder / "explanation.json").read_text())
-    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 1)
+    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 2)
     assert content["summary"] == {"images": 24, "mistakes": 6, "accuracy": 0.75, "skipped": 0}
     assert set(content["versions"]) == {"captum_paramsal", "captum", "torch"}
     assert content["model"]["name"] == "tiny & net"
     assert content["model"]["fingerprint"] == content["reference"]["fingerprint"]
-    assert content["parameters"] == {"top_k": 4, "batch_size": 5, "device": "cpu", "layers": None}
+    assert content["parameters"] == {"top_k": 4, "batch_size": 5, "device": "cpu", "layers": None, "pixels": True}
+    assert content["method"] == {"name": "parameter", "unit": "standard deviations", "unusual_above": 3.0}
+    assert [content[name] for name in ("tails", "calibration", "pixels")] == [None, None, None]
     assert content["layers"] == [{"name": "0", "filters": 6, "parts": []}, {"name": "2", "filters": 8, "parts": []}]
     first, mistake = content["mistakes"][0], found.mistakes[0]
     assert (first["file"], first["label_name"]) == ("photo 0.png", found.classes[mistake.label])
@@ -42,7 +46,8 @@ def test_json(found, folder):
 def test_csv_has_a_row_per_mistake_and_rank(found, folder):
     rows = list(csv.DictReader((folder / "filters.csv").read_text().splitlines()))
     assert len(rows) == 6 * 4
-    assert {row["schema_version"] for row in rows} == {"1"}
+    assert {row["schema_version"] for row in rows} == {"2"}
+    assert {row["p_value"] for row in rows} == {""}
     best = found.mistakes[1].filters[0]
     row = rows[4]
     assert (row["file"], row["rank"], row["layer"], row["index"]) == (
@@ -72,13 +77,66 @@ def test_a_loaded_explanation_can_be_written(folder, tmp_path):
     assert "no picture" in (tmp_path / "report.html").read_text()
 
 
+def _as_version_1(content):
+    """What was written before there were methods and p-values."""
+    for new in ("method", "tails", "calibration", "pixels"):
+        del content[new]
+    del content["parameters"]["pixels"]
+    for mistake in content["mistakes"]:
+        for ranked in mistake["filters"]:
+            del ranked["p_value"]
+    return content | {"schema_version": 1}
+
+
+def test_explanations_of_version_1_can_still_be_loaded(found, folder, tmp_path):
+    content = _as_version_1(json.loads((folder / "explanation.json").read_text()))
+    (tmp_path / "explanation.json").write_text(json.dumps(content))
+    before = Explanation.load(tmp_path)
+    assert before.mistakes == found.mistakes
+    assert (before.tails, before.calibration, before.context["method"]["name"]) == (None, None, "parameter")
+    assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 2
+
+
+def test_pixel_gradients_are_saved_on_demand(tmp_path):
+    kept = tiny_explanation(keep_pixels=True)
+    kept.write(tmp_path)
+    model, images = tiny_net(), tiny_images()
+    saliency = ParameterSaliency(model, fit_reference(model, images, show_progress=False))
+    batch = next(images.batches(24))
+    wrong = [mistake.position for mistake in kept.mistakes]
+    expected = InputSpaceSaliency(saliency, top_k=4).attribute(batch.inputs[wrong], target=batch.labels[wrong])
+    loaded = Explanation.load(tmp_path).pixel_gradients
+    assert list(loaded) == wrong
+    torch.testing.assert_close(torch.stack(list(loaded.values())), expected, rtol=1e-3, atol=1e-6)
+    assert "pixels.safetensors" in (tmp_path / "report.html").read_text()
+
+
+def test_pixel_gradients_of_an_earlier_run_are_not_taken_for_those_of_this_one(found, tmp_path):
+    tiny_explanation(keep_pixels=True, cards=2).write(tmp_path)
+    assert len(Explanation.load(tmp_path).pixel_gradients) == 2
+    found.write(tmp_path)
+    assert Explanation.load(tmp_path).pixel_gradients == {}
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_pixel_gradients_that_cannot_be_read(tmp_path, damage):
+    tiny_explanation(keep_pixels=True, cards=2).write(tmp_path)
+    file = tmp_path / "pixels.safetensors"
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(SourceError, match=r"explanation at .*, got (FileNotFoundError|SafetensorError)"):
+        Explanation.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "JSONDecodeError"),
         ("[]", "TypeError"),
         ("{}", "KeyError: 'schema'"),
-        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 1 at .* of version 9"),
+        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 2 or before at .* of version 9"),
         ('{"schema": "captum_paramsal.explanation", "schema_version": 1}', "KeyError: 'layers'"),
     ],
 )

@@ -27,11 +27,12 @@ def test_a_file_is_no_folder(tmp_path):
 
 def test_replaces_files_whole(tmp_path):
     write_atomically(tmp_path, {"a.txt": "old", "b.txt": "old"})
-    write_atomically(tmp_path, {"a.txt": "new", "c.txt": "ä"})
-    assert {p.name: p.read_text(encoding="utf-8") for p in tmp_path.iterdir()} == {
-        "a.txt": "new",
-        "b.txt": "old",
-        "c.txt": "ä",
+    write_atomically(tmp_path, {"a.txt": "new", "c.txt": "ä\n", "d": b"\r\n\xff"})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
+        "a.txt": b"new",
+        "b.txt": b"old",
+        "c.txt": "ä\n".encode(),
+        "d": b"\r\n\xff",
     }
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -62,7 +63,7 @@ def test_one_file_without_scripts_or_addresses(page):
 
 def test_every_picture_has_a_text(page):
     images, drawings = page.all("img"), page.all("svg")
-    assert len(images) == 6
+    assert len(images) == 6 * 2
     assert len(drawings) == 6 + 1
     assert all(image["alt"] for image in images)
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
@@ -102,7 +103,7 @@ def test_names_are_escaped():
 def test_the_rest_of_many_mistakes_is_in_the_data():
     page = Page(render(tiny_explanation(cards=2)))
     assert "The 2 surest of 6 have a card here" in page.text
-    assert len(page.all("img")) == 2
+    assert len(page.all("img")) == 2 * 2
 
 
 def test_skipped_files_are_listed():
@@ -122,6 +123,22 @@ def test_no_mistakes():
     assert "nobody to blame" in page.text
     assert "none of 24 images wrong?" in page.text
     assert page.all("svg") == []
+
+
+def test_pixel_maps_can_be_left_out(page):
+    assert "A pixel map" in page.text
+    without = Page(render(tiny_explanation(pixels=False)))
+    assert len(without.all("img")) == 6
+    assert "pixel map" not in without.text
+
+
+def test_an_image_without_a_pixel_map():
+    found = tiny_explanation()
+    first = found.mistakes[0].position
+    maps = {position: picture for position, picture in found.maps.items() if position != first}
+    page = Page(render(replace(found, maps=maps)))
+    assert page.text.count("no pixel map: no pixel moves the scores") == 1
+    assert len(page.all("img")) == 6 * 2 - 1
 
 
 def test_images_that_cannot_be_shown():

@@ -1,0 +1,58 @@
+"""With what an explanation was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+import captum_paramsal
+from captum_paramsal.fingerprint import Fingerprint
+from captum_paramsal.reference import Reference
+from captum_paramsal.report.mistakes import Saliency
+from captum_paramsal.report.records import About
+from captum_paramsal.report.yardsticks import FALSE_DISCOVERIES, UNUSUAL, YARDSTICKS, Method
+
+__all__ = ["describe"]
+
+
+def describe(
+    saliency: Saliency,
+    reference: Reference,
+    *,
+    method: Method,
+    fit: str,
+    about: About,
+    options: Mapping[str, Any],
+    fitted_here: bool,
+) -> dict[str, Any]:
+    """Model, method, reference, parameters and versions, as JSON has them."""
+    by_method: dict[Method, dict[str, Any]] = {
+        "parameter": {"unusual_above": UNUSUAL},
+        "pot": {"fit": fit, "false_discovery_rate": FALSE_DISCOVERIES},
+    }
+    return {
+        "versions": {
+            "captum_paramsal": captum_paramsal.__version__,
+            "captum": version("captum"),
+            "torch": torch.__version__,
+        },
+        "model": {
+            "name": about.model or type(saliency.model).__name__,
+            "weights": about.weights,
+            "fingerprint": Fingerprint.of(saliency.model).short,
+        },
+        "method": {"name": method, "unit": YARDSTICKS[method].unit, **by_method[method]},
+        "images": {"origin": about.images, "preprocessing": about.preprocessing},
+        "reference": {
+            "origin": "these images" if fitted_here else about.reference,
+            "fitted_on_these_images": fitted_here,
+            "images": reference.count,
+            "loss": reference.loss_name,
+            "dead_filters": int(reference.dead.sum()),
+            "fingerprint": reference.fingerprint.short,
+        },
+        "parameters": dict(options),
+    }

@@ -1,0 +1,162 @@
+"""Pixel gradients in the papers' form, alone and over their image."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.image import imread
+from torch import Tensor
+from torch.nn.functional import conv2d, interpolate, pad
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.viz.style import new_axes, styled
+
+__all__ = ["decoded", "display_map", "pixel_overlay", "pixel_plot"]
+
+_LOWER, _UPPER = 0.90, 0.99
+_COLORS, _DARKEST = "inferno", 0.4
+"""From purple to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
+_DIMMED = 0.5
+
+
+def display_map(gradients: Tensor) -> Tensor:
+    """The papers' display form of a pixel gradient: what stands out, as brightness.
+
+    The signed maximum over the channels, its absolute value, cut off at its 90th and 99th percentile, stretched to
+    [0, 1], and smoothed by a 3 x 3 Gaussian. A map whose 99th percentile is no higher than its 90th, since fewer
+    pixels than 1 % carry anything, is cut off at its maximum instead; a constant one is 0 everywhere.
+
+    Args:
+        gradients: ``(C, H, W)``, or ``(N, C, H, W)`` with a scale of its own for each map.
+
+    Returns:
+        ``(H, W)`` or ``(N, H, W)``, float32 in [0, 1], on the processor.
+
+    Raises:
+        InputError: Gradients of another shape, none at all, or not finite.
+
+    References:
+        Levin et al., arXiv 2108.01335; percentiles and smoothing as in the authors' program.
+
+    >>> display_map(torch.tensor([[[0.0, 0.0, 0.0], [0.0, -8.0, 0.0], [0.0, 0.0, 0.0]]]))
+    tensor([[0.0625, 0.1250, 0.0625],
+            [0.1250, 0.2500, 0.1250],
+            [0.0625, 0.1250, 0.0625]])
+    """
+    _require_gradients(gradients)
+    maps = gradients.detach().cpu().double()
+    flat = maps.amax(dim=-3).abs()
+    low, high = _cut(flat.flatten(-2))
+    stretched = ((flat - low) / torch.where(high > low, high - low, 1.0)).clamp(0, 1)
+    return _smoothed(stretched.reshape(-1, 1, *flat.shape[-2:])).reshape(flat.shape).float()
+
+
+def pixel_overlay(image: Tensor, gradients: Tensor) -> Tensor:
+    """The pixels that stand out, glowing on a dimmed grey copy of their image.
+
+    Args:
+        image: ``(1 or 3, h, w)`` with values in [0, 1]; values outside are cut off.
+        gradients: ``(C, H, W)`` of the same picture, in the same or another resolution.
+
+    Returns:
+        ``(3, h, w)``, float32 in [0, 1], on the processor.
+
+    Raises:
+        InputError: An image of another shape; or see :func:`display_map`.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        message = f"Expected an image of shape (1 or 3, H, W), got {tuple(image.shape)}."
+        raise InputError(message)
+    if gradients.ndim != 3:
+        message = f"Expected the gradients of one image, (C, H, W), got {tuple(gradients.shape)}."
+        raise InputError(message)
+    heat = display_map(gradients)
+    if heat.shape != image.shape[1:]:
+        heat = interpolate(heat[None, None], image.shape[1:], mode="bilinear", antialias=True)[0, 0]
+    grey = _DIMMED * _brightness(image.detach().cpu().float().clamp(0, 1))
+    shades = mpl.colormaps[_COLORS]((_DARKEST + (1 - _DARKEST) * heat).numpy())
+    colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
+    return torch.lerp(grey, colored, heat.sqrt()).clamp(0, 1)
+
+
+def pixel_plot(image: Tensor, gradients: Tensor, ax: Axes | None = None, *, title: str = "") -> Axes:
+    """Draw the pixels that stand out over their image.
+
+    Args:
+        image: ``(1 or 3, h, w)`` with values in [0, 1], before any normalisation.
+        gradients: ``(C, H, W)``, what ``InputSpaceSaliency`` says of that image.
+        ax: Where to draw; by default on a new figure.
+        title: Over the picture.
+
+    Returns:
+        The axes. Nothing is shown; ``ax.figure.savefig`` writes a file.
+
+    Raises:
+        InputError: See :func:`pixel_overlay`.
+
+    >>> image = torch.rand(3, 8, 8)
+    >>> ax = pixel_plot(image, image - 0.5)
+    >>> ax.images[0].get_array().shape
+    (8, 8, 3)
+    """
+    overlay = pixel_overlay(image, gradients).permute(1, 2, 0).numpy()
+    with styled():
+        axes = new_axes(3.6, 3.6 * overlay.shape[0] / overlay.shape[1]) if ax is None else ax
+        axes.imshow(overlay, interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(title)
+    return axes
+
+
+def decoded(picture: bytes, mime: str) -> Tensor:
+    """Pixels of an encoded picture, ``(1 or 3, H, W)`` float32 in [0, 1].
+
+    >>> axes = pixel_plot(torch.zeros(3, 4, 4), torch.zeros(3, 4, 4))
+    >>> from captum_paramsal.viz import to_png
+    >>> decoded(to_png(axes, dpi=10), "image/png").shape[0]
+    3
+    """
+    pixels = torch.from_numpy(imread(io.BytesIO(picture), format=mime.removeprefix("image/")).copy())
+    # Matplotlib returns the bytes of a JPEG as they are, and those of a PNG divided by 255.
+    pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+    return pixels[None] if pixels.ndim == 2 else pixels[..., :3].permute(2, 0, 1)
+
+
+def _cut(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper end of what is shown of maps ``(..., P)``, each ``(..., 1, 1)``."""
+    ordered = values.sort(dim=-1).values
+    low, high = (_quantile(ordered, share)[..., None, None] for share in (_LOWER, _UPPER))
+    return low, torch.where(high > low, high, ordered[..., -1, None, None])
+
+
+def _quantile(ordered: Tensor, share: float) -> Tensor:
+    """Linear between neighbours, as ``torch.quantile``, which takes no more than 16 million values."""
+    place = share * (ordered.shape[-1] - 1)
+    below, part = int(place), place % 1
+    above = min(below + 1, ordered.shape[-1] - 1)
+    return torch.lerp(ordered[..., below], ordered[..., above], part)
+
+
+def _smoothed(maps: Tensor) -> Tensor:
+    binomial = torch.tensor([0.25, 0.5, 0.25], dtype=maps.dtype)
+    kernel = torch.outer(binomial, binomial)[None, None]
+    return conv2d(pad(maps, (1, 1, 1, 1), mode="replicate"), kernel).clamp(0, 1)
+
+
+def _brightness(image: Tensor) -> Tensor:
+    """Grey picture ``(1, H, W)`` as bright as a coloured one (ITU-R BT.601)."""
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    return image if image.shape[0] == 1 else (image * weights[:, None, None]).sum(dim=0, keepdim=True)
+
+
+def _require_gradients(gradients: Tensor) -> None:
+    if gradients.ndim not in (3, 4) or 0 in gradients.shape:
+        message = f"Expected gradients (C, H, W) or (N, C, H, W), got {tuple(gradients.shape)}."
+        raise InputError(message)
+    if not gradients.isfinite().all():
+        bad = int((~gradients.isfinite()).sum())
+        message = f"Expected finite gradients, got NaN or infinity in {bad} of {gradients.numel()} places."
+        raise InputError(message)
