@@ -11,9 +11,24 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, labels_of, usable
 
-__all__ = ["Batch", "Inputs"]
+__all__ = ["Batch", "ForwardError", "Inputs", "require_size"]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+class ForwardError(InputError, RuntimeError):
+    """The model's own forward pass failed on the inputs; the cause is chained."""
+
+
+def require_size(internal_batch_size: int | None) -> None:
+    """Make sure that examples can be taken so many at a time.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
+        message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
+        raise InputError(message)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from captum_paramsal.batch import Batch, Inputs
+from captum_paramsal.batch import Batch, ForwardError, Inputs, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
@@ -137,7 +137,7 @@ class FilterProfile:
 
     def _parts(self, batch: Batch, internal_batch_size: int | None) -> list[Batch]:
         """The batch cut into what one pass takes."""
-        _require_size(internal_batch_size)
+        require_size(internal_batch_size)
         plan = self._plan_for(batch)
         size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
         size = 1 if self._one_by_one else size
@@ -243,16 +243,6 @@ class FilterProfile:
             )
             raise InputError(message)
         return output
-
-
-class ForwardError(InputError, RuntimeError):
-    """The model's own forward pass failed on the inputs; the cause is chained."""
-
-
-def _require_size(internal_batch_size: int | None) -> None:
-    if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
-        message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
-        raise InputError(message)
 
 
 def _require_finite_gradient(gradient: Tensor, start: int) -> None:

@@ -1,31 +1,101 @@
-"""Draw the picture of the README from the embedded demo: ``python docs/pictures.py``."""
+"""Draw the pictures of the pages, from the embedded demo and from simulated tails: ``python docs/pictures.py``."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
+from matplotlib.axes import Axes
+from torch import Tensor
 
-from captum_paramsal import ParameterSaliency, Reference
-from captum_paramsal.demo import load_model, load_scenes, normalize
-from captum_paramsal.viz import new_axes, profile_plot, to_png
+from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
+from captum_paramsal.demo import CLASSES, load_model, load_scenes, normalize
+from captum_paramsal.stats import FilterTails, UpperTail
+from captum_paramsal.viz import PALETTE, new_axes, pixel_plot, profile_plot, to_png
+
+FILTERS = 400
+SIZES = (300, 1000, 3000, 30000)
+SHAPE = 0.3
 
 
-def main() -> None:
-    """Write ``_static/profiles.png``."""
-    model, usual, scenes = load_model(), load_scenes("validation"), load_scenes("test")
-    images, labels = normalize(scenes.images), scenes.labels
-    with torch.no_grad():
-        wrong = model(images).argmax(dim=1) != labels
-    reference = Reference.fit(model, [(normalize(usual.images), usual.labels)], show_progress=False)
-    saliency = ParameterSaliency(model, reference)
-    scores = saliency.attribute(images, target=labels)
-    axes = profile_plot(
+def profiles() -> Axes:
+    """Mean profile of the demo's mistakes and of its correct scenes."""
+    saliency, images, labels, wrong = demo()
+    scores = saliency.attribute(normalize(images), target=labels)
+    return profile_plot(
         torch.stack([scores[wrong].mean(dim=0), scores[~wrong].mean(dim=0)]),
         saliency.filters,
         new_axes(9, 3.2),
         labels=[f"mean of the {int(wrong.sum())} mistakes", f"mean of the {int((~wrong).sum())} correct scenes"],
         title="Saliency profiles of the demo",
     )
-    Path(__file__).with_name("_static").joinpath("profiles.png").write_bytes(to_png(axes, dpi=110))
+
+
+def pixels() -> Axes:
+    """Three mistakes of the demo, and the pixels that drive their guilty filters."""
+    saliency, images, labels, wrong = demo()
+    model = saliency.model
+    with torch.no_grad():
+        confidence, seen = model(normalize(images)).softmax(dim=1).max(dim=1)
+    shown = torch.where(wrong, confidence, 0.0).topk(3).indices
+    maps = InputSpaceSaliency(saliency).attribute(normalize(images[shown]), target=labels[shown])
+    _, panels = plt.subplots(2, 3, figsize=(7, 4.9), layout="constrained")
+    for (top, bottom), place, one in zip(panels.T, shown.tolist(), maps, strict=True):
+        top.imshow(images[place].permute(1, 2, 0))
+        top.set_title(f"{CLASSES[labels[place]]}, seen as {CLASSES[seen[place]]}", fontsize=10)
+        top.axis("off")
+        pixel_plot(images[place], one, bottom)
+    return panels[0, 0]
+
+
+def reference_size() -> Axes:
+    """How often p-values fall below a level, by the size of the reference and the fit."""
+    torch.manual_seed(0)
+    levels = torch.logspace(-4, -1.3, 28, dtype=torch.float64)
+    _, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    for size, color in zip(SIZES, PALETTE, strict=False):
+        uniform = torch.rand(size, FILTERS, dtype=torch.float64)
+        tail = UpperTail.of((uniform**-SHAPE - 1) / SHAPE, 0.10)
+        for axes, fit in zip(panels, ("mle", "exponential"), strict=True):
+            axes.loglog(levels, shares(FilterTails.fit(tail, fit), levels), color=color, label=f"{size:,} images")
+    for axes, name in zip(panels, ("maximum likelihood", "exponential"), strict=True):
+        axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.set(xlabel="level", xlim=(1e-4, 0.05), ylim=(0.7, 20))
+        axes.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+        axes.minorticks_off()
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("share of p-values at or below it,\nas a multiple of the level")
+    panels[0].legend(frameon=False, fontsize=9)
+    return panels[0]
+
+
+def shares(tails: FilterTails, levels: Tensor) -> Tensor:
+    """True probability of a p-value at or below each level, as a multiple of it, averaged over filters."""
+    shape, odds = tails.pareto.shape[:, None], torch.log(tails.rate[:, None] / levels)
+    reach = torch.where(shape == 0, odds, torch.expm1(shape * odds) / torch.where(shape == 0, 1.0, shape))
+    values = tails.threshold[:, None] + tails.pareto.scale[:, None] * reach
+    true = (1 + SHAPE * values) ** (-1 / SHAPE)
+    return true.mean(dim=0) / levels
+
+
+def demo() -> tuple[ParameterSaliency, Tensor, Tensor, Tensor]:
+    """The demo scored against its validation scenes: method, test images, labels, and which are mistakes."""
+    model, usual, scenes = load_model(), load_scenes("validation"), load_scenes("test")
+    with torch.no_grad():
+        wrong = model(normalize(scenes.images)).argmax(dim=1) != scenes.labels
+    reference = Reference.fit(model, [(normalize(usual.images), usual.labels)], show_progress=False)
+    return ParameterSaliency(model, reference), scenes.images, scenes.labels, wrong
+
+
+PICTURES: tuple[Callable[[], Axes], ...] = (profiles, pixels, reference_size)
+
+
+def main() -> None:
+    """Write one file per picture into ``_static``."""
+    for picture in PICTURES:
+        path = Path(__file__).with_name("_static") / f"{picture.__name__}.png"
+        path.write_bytes(to_png(picture(), dpi=110))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def scoring_state(model: nn.Module) -> Iterator[None]:
     buffer, the random state of the processor and of the model's CUDA devices, and the grad and inference modes.
     """
     training = [(module, module.training) for module in model.modules()]
-    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    # The flag of a parameter made in inference mode cannot be set again.
+    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters() if not parameter.is_inference()]
     buffers = _buffers(model)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     fast_attention = torch.backends.mha.get_fastpath_enabled()
@@ -54,17 +55,25 @@ def scoring_state(model: nn.Module) -> Iterator[None]:
             _put_back(buffers)
 
 
-def _buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor, int]]:
+def _buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor, int | None]]:
     return [
-        (module, name, buffer, buffer.detach().clone(), buffer._version)  # noqa: SLF001 -- documented, has no public name
+        (module, name, buffer, buffer.detach().clone(), _version(buffer))
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
 
 
-def _put_back(buffers: list[tuple[nn.Module, str, Tensor, Tensor, int]]) -> None:
+def _put_back(buffers: list[tuple[nn.Module, str, Tensor, Tensor, int | None]]) -> None:
     with torch.no_grad():
         for module, name, buffer, content, version in buffers:
-            if buffer._version != version:  # noqa: SLF001
+            if version is None:
+                with torch.inference_mode():
+                    buffer.copy_(content)
+            elif _version(buffer) != version:
                 buffer.copy_(content)
             module._buffers[name] = buffer  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written over; tensors made in inference mode do not count it."""
+    return None if tensor.is_inference() else tensor._version  # noqa: SLF001 -- documented, has no public name

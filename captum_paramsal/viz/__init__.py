@@ -1,6 +1,7 @@
 """Figures from plain tensors, in one style: the only room that knows matplotlib."""
 
 from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares_per_image, tail_levels, tail_shares
+from captum_paramsal.viz.neurons import neurons_plot
 from captum_paramsal.viz.pixels import decoded, display_map, pixel_overlay, pixel_plot
 from captum_paramsal.viz.profiles import profile_plot
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, to_png, to_svg
@@ -11,6 +12,7 @@ from captum_paramsal.viz.tails import (
     qq_points,
     threshold_stability_plot,
 )
+from captum_paramsal.viz.traces import trace_plot
 
 __all__ = [
     "INK",
@@ -20,6 +22,7 @@ __all__ = [
     "display_map",
     "mean_excess_plot",
     "mean_excesses",
+    "neurons_plot",
     "new_axes",
     "pixel_overlay",
     "pixel_plot",
@@ -33,4 +36,5 @@ __all__ = [
     "threshold_stability_plot",
     "to_png",
     "to_svg",
+    "trace_plot",
 ]

@@ -1,0 +1,161 @@
+"""The pointing game: does the highest point of a map lie on the object?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.metrics.boxes import Boxes, boxes_per_image, distance_to, require_tolerance
+from captum_paramsal.metrics.maps import per_pixel
+from captum_paramsal.metrics.shares import share_interval, share_of
+
+__all__ = ["PointingGame", "centre_point", "highest_point", "pointing_game", "pointing_game_at"]
+
+_NOWHERE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class PointingGame:
+    """Which images a method points well at.
+
+    Attributes:
+        hits: Whether the point lies on the object, ``(N,)`` bool.
+        points: y and x of the point, ``(N, 2)`` int64; -1 and -1 where there is none.
+    """
+
+    hits: Tensor
+    points: Tensor
+
+    @property
+    def degenerate(self) -> Tensor:
+        """Images without a point, ``(N,)`` bool; they count as misses."""
+        return self.points[:, 0] == _NOWHERE
+
+    @property
+    def rate(self) -> float:
+        """Share of hits among all images; NaN where there are none."""
+        return share_of(self.hits)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the rate's 95 % interval, see :func:`captum_paramsal.metrics.share_interval`."""
+        return share_interval(self.hits)
+
+    def where(self, images: Tensor) -> PointingGame:
+        """The game on some of the images: ``(N,)`` bool, or their places."""
+        return PointingGame(self.hits[images], self.points[images])
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row per image: hit, degenerate, y, x."""
+        columns = (self.hits.tolist(), self.degenerate.tolist(), *self.points.T.tolist())
+        return [dict(zip(("hit", "degenerate", "y", "x"), row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def pointing_game(maps: Tensor, boxes: Boxes, *, tolerance: float = 0.0) -> PointingGame:
+    """Does the highest point of each map lie in one of the object's boxes?
+
+    Read the rate beside those of the image's centre, ``pointing_game_at(centre_point(size), boxes, size)``, and of a
+    pixel drawn at random, ``area_share(boxes, size).mean()``: where objects are large and central both are high.
+
+    Args:
+        maps: ``(N, H, W)``, or ``(N, C, H, W)``, whose signed sum over the channels is taken.
+        boxes: Ground truth of each image, in the maps' pixels.
+        tolerance: A point no further than this from a box, in pixels, is a hit too. Zhang et al. allow 15.
+
+    Raises:
+        InputError: Maps of another shape, no ground truth for an image, or boxes that do not lie within it.
+
+    References:
+        Zhang, Bargal, Lin, Brandt, Shen, Sclaroff: *Top-down Neural Attention by Excitation Backprop*,
+        arXiv 1608.00507.
+
+    >>> maps = torch.zeros(2, 8, 8)
+    >>> maps[:, 1, 6] = 1.0
+    >>> game = pointing_game(maps, torch.tensor([[5, 0, 8, 3], [0, 0, 5, 8]]))
+    >>> game.hits.tolist(), game.rate
+    ([True, False], 0.5)
+    """
+    values = per_pixel(maps)
+    return pointing_game_at(highest_point(values), boxes, _size(values), tolerance=tolerance)
+
+
+def pointing_game_at(points: Tensor, boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -> PointingGame:
+    """The pointing game for points that are known already.
+
+    Args:
+        points: y and x of one pixel for each image, ``(N, 2)``, or of the same one in every image, ``(2,)``; -1 and -1
+            is no point, a miss.
+        boxes: Ground truth of each image.
+        size: Height and width of the images in pixels.
+        tolerance: See :func:`pointing_game`.
+
+    Raises:
+        InputError: Points of another shape or outside the image; or see :func:`pointing_game`.
+    """
+    truth = boxes_per_image(boxes, len(boxes), size)
+    places = _checked(points, len(truth), size)
+    require_tolerance(tolerance)
+    near = distance_to(truth, places) <= tolerance
+    return PointingGame(near & (places[:, 0] != _NOWHERE), places)
+
+
+def highest_point(maps: Tensor) -> Tensor:
+    """Where each map is highest; of equally high pixels the first one in reading order.
+
+    A map that is the same everywhere, all zero for one, or that is not finite everywhere, points nowhere.
+
+    Args:
+        maps: ``(N, H, W)``, or ``(N, C, H, W)``, whose signed sum over the channels is taken.
+
+    Returns:
+        y and x, ``(N, 2)`` int64; -1 and -1 for a map that points nowhere.
+
+    Raises:
+        InputError: Maps of another shape.
+
+    >>> highest_point(torch.tensor([[[0.0, 3.0], [3.0, 1.0]], [[2.0, 2.0], [2.0, 2.0]]]))
+    tensor([[ 0,  1],
+            [-1, -1]])
+    """
+    values = per_pixel(maps)
+    flat = values.flatten(1)
+    pointing = flat.isfinite().all(dim=1) & (flat.amax(dim=1) > flat.amin(dim=1))
+    place = flat.argmax(dim=1)
+    width = values.shape[2]
+    return torch.stack([place // width, place % width], dim=1).where(pointing[:, None], _NOWHERE)
+
+
+def centre_point(size: tuple[int, int]) -> Tensor:
+    """An image's central pixel: y and x, ``(2,)``; of four central ones the lower right.
+
+    >>> centre_point((227, 64))
+    tensor([113,  32])
+    """
+    return torch.tensor([side // 2 for side in size])
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[1], maps.shape[2]
+
+
+def _checked(points: Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    if points.shape not in ((2,), (count, 2)) or points.is_floating_point():
+        message = (
+            f"Expected whole numbers y and x for each image, ({count}, 2), or (2,), got {points.dtype} of shape "
+            f"{tuple(points.shape)}."
+        )
+        raise InputError(message)
+    places = points.detach().cpu().long().expand(count, 2)
+    inside = ((places >= 0) & (places < torch.tensor(size))).all(dim=1) | (places == _NOWHERE).all(dim=1)
+    if not inside.all():
+        image = int((~inside).nonzero()[0])
+        message = (
+            f"Expected points (y, x) within the image of {size[0]} x {size[1]} pixels (height x width), got "
+            f"{tuple(places[image].tolist())} for image {image}."
+        )
+        raise InputError(message)
+    return places
