@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from captum_paramsal.attr.cnn_fixations import CNNFixations
+    from captum_paramsal.attr.discernible_neurons import DiscernibleNeurons
     from captum_paramsal.attr.input_space_saliency import InputSpaceSaliency
     from captum_paramsal.attr.parameter_saliency import ParameterSaliency
     from captum_paramsal.attr.pot_saliency import POTSaliency
@@ -24,14 +26,19 @@ if TYPE_CHECKING:
         ReferenceMismatchError,
         SourceError,
         TargetError,
+        TraceError,
     )
     from captum_paramsal.filters import Filter, FilterIndex
+    from captum_paramsal.graph.following import TraceWeights
     from captum_paramsal.reference import Reference
+    from captum_paramsal.trace import Trace
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CNNFixations",
     "CheckpointError",
+    "DiscernibleNeurons",
     "Filter",
     "FilterIndex",
     "GroupError",
@@ -47,16 +54,23 @@ __all__ = [
     "ReferenceMismatchError",
     "SourceError",
     "TargetError",
+    "Trace",
+    "TraceError",
+    "TraceWeights",
     "__version__",
 ]
 
 _ROOMS = {
+    "CNNFixations": "attr.cnn_fixations",
+    "DiscernibleNeurons": "attr.discernible_neurons",
     "Filter": "filters",
     "FilterIndex": "filters",
     "InputSpaceSaliency": "attr.input_space_saliency",
     "POTSaliency": "attr.pot_saliency",
     "ParameterSaliency": "attr.parameter_saliency",
     "Reference": "reference",
+    "Trace": "trace",
+    "TraceWeights": "graph.following",
 }
 
 

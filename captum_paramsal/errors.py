@@ -13,6 +13,7 @@ __all__ = [
     "ReferenceMismatchError",
     "SourceError",
     "TargetError",
+    "TraceError",
 ]
 
 
@@ -54,6 +55,10 @@ class CheckpointError(ParamsalError):
 
 class GroupError(ParamsalError):
     """Processes of a group that do not work on the same thing, or one that is gone."""
+
+
+class TraceError(ParamsalError):
+    """A model that ``torch.fx`` cannot capture, or an operation in it without a trace-back rule."""
 
 
 class IncompleteTailWarning(UserWarning):

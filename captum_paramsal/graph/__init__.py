@@ -1,6 +1,29 @@
-"""What the traced network (``torch.fx``) tells of a model's structure."""
+"""What the traced network (``torch.fx``) tells of a model's structure, and the way back through it."""
 
+from captum_paramsal.graph import rules
 from captum_paramsal.graph.capture import capture
 from captum_paramsal.graph.class_scores import class_score_layers
+from captum_paramsal.graph.following import Following, TraceWeights
+from captum_paramsal.graph.network import Network, Run
+from captum_paramsal.graph.sites import Sites
+from captum_paramsal.graph.step import Step
+from captum_paramsal.graph.trace_rules import Passing, TraceRule, registered_operations, trace_rule
+from captum_paramsal.graph.tracing import Selected, trace_back
 
-__all__ = ["capture", "class_score_layers"]
+__all__ = [
+    "Following",
+    "Network",
+    "Passing",
+    "Run",
+    "Selected",
+    "Sites",
+    "Step",
+    "TraceRule",
+    "TraceWeights",
+    "capture",
+    "class_score_layers",
+    "registered_operations",
+    "rules",
+    "trace_back",
+    "trace_rule",
+]

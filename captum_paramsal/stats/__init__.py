@@ -1,5 +1,6 @@
 """Statistics that are taken in one pass and merged exactly, and the tails that are fitted to them."""
 
+from captum_paramsal.stats.bandit import BanditRun, upper_confidence_bound
 from captum_paramsal.stats.moments import Moments
 from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
 from captum_paramsal.stats.tails import FilterTails, ThresholdStability, threshold_stability
@@ -7,6 +8,7 @@ from captum_paramsal.stats.upper_tail import TailStream, UpperTail, require_frac
 
 __all__ = [
     "MINIMUM_EXCESSES",
+    "BanditRun",
     "FilterTails",
     "GeneralizedPareto",
     "Moments",
@@ -16,4 +18,5 @@ __all__ = [
     "UpperTail",
     "require_fraction",
     "threshold_stability",
+    "upper_confidence_bound",
 ]

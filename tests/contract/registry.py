@@ -8,9 +8,18 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from captum.attr import Attribution
+from contract import models
 from contract.samples import Sample
 
-from captum_paramsal import InputSpaceSaliency, ParameterSaliency, POTSaliency, Reference
+from captum_paramsal import (
+    CNNFixations,
+    DiscernibleNeurons,
+    InputSpaceSaliency,
+    ParameterSaliency,
+    POTSaliency,
+    Reference,
+)
+from captum_paramsal.graph import Passing, trace_rule
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,8 @@ class Entry:
         build: Makes an attribution for a sample's model; ``options`` are the constructor's (``loss=``).
         kind: What ``attribute`` returns: a score per filter ``(N, F)``, the shape of the inputs, or a layer's maps.
         excluded: Samples that the method cannot take by its nature, each with the reason.
+        on_images: Whether the inputs can only be images.
+        takes_gradients: Whether there is a backward pass.
         takes_loss: Whether ``build`` takes ``loss=``, for the constructor or for the scores that it works on.
     """
 
@@ -31,6 +42,8 @@ class Entry:
     build: Callable[..., Attribution]
     kind: Literal["filters", "inputs", "layer"]
     excluded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    on_images: bool = False
+    takes_gradients: bool = True
     takes_loss: bool = False
 
     def __str__(self) -> str:
@@ -72,6 +85,20 @@ def input_space_saliency(scores: Callable[..., Attribution]) -> Callable[..., At
     return build
 
 
+@trace_rule(models.Raising)
+class Raised(Passing):
+    """The trap has a forward pass that ``torch.fx`` cannot look into, so it is one operation."""
+
+
+def cnn_fixations(sample: Sample) -> Attribution:
+    return CNNFixations(sample.model)
+
+
+def discernible_neurons(sample: Sample) -> Attribution:
+    return DiscernibleNeurons(sample.model, top_k=2, places=3)
+
+
+ONE_IMAGE = {"tokens": "a trace ends in an image", "two inputs": "a trace ends in one image"}
 NO_GRADIENT = {"tokens": "whole numbers have no gradient"}
 ENTRIES = [
     Entry("parameter saliency, raw", ParameterSaliency, raw_parameter_saliency, "filters", takes_loss=True),
@@ -107,5 +134,15 @@ ENTRIES = [
         "inputs",
         NO_GRADIENT,
         takes_loss=True,
+    ),
+    Entry("CNN-Fixations", CNNFixations, cnn_fixations, "inputs", ONE_IMAGE, on_images=True, takes_gradients=False),
+    Entry(
+        "discernible neurons",
+        DiscernibleNeurons,
+        discernible_neurons,
+        "inputs",
+        ONE_IMAGE,
+        on_images=True,
+        takes_gradients=False,
     ),
 ]

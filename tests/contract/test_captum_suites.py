@@ -7,6 +7,7 @@ targets are those for the targets one by one. Of its rows,
 * rows whose arguments ``attribute`` has apply directly (inputs, target, additional_forward_args, internal_batch_size);
 * rows that wrap the method in ``NoiseTunnel`` apply through ``NoiseTunnel``;
 * rows for layer methods (``layer``) apply to our classes of kind "layer" only;
+* rows with vectors do not apply to methods that take images alone;
 * rows for neurons, baselines, reference distributions, sliding windows or perturbations per evaluation
   (``neuron_selector``, ``baselines``, ``n_samples``, ...) belong to methods that have these ideas; ours have none.
 
@@ -34,6 +35,9 @@ TUNNEL = {"nt_samples", "nt_samples_batch_size", "stdevs", "nt_type"}
 def applies(entry, row):
     accepted = set(inspect.signature(entry.cls.attribute).parameters)
     asked = set(row["attribute_args"]) - (TUNNEL if row.get("noise_tunnel") else set())
+    inputs = row["attribute_args"]["inputs"]
+    if entry.on_images and not (isinstance(inputs, torch.Tensor) and inputs.ndim == 4):
+        return False
     return asked <= accepted and bool("layer" in row) == (entry.kind == "layer")
 
 
@@ -58,7 +62,7 @@ def every_target(row):
 def test_every_row_is_accounted_for():
     for entry in ENTRIES:
         rows = {row["name"] for row in config if applies(entry, row)}
-        if entry.kind == "layer":
+        if entry.kind == "layer" or entry.on_images:
             continue
         others = [row for row in config if row["name"] not in rows and "layer" not in row]
         strangers = [row["name"] for row in others if not OWN_IDEAS & set(row["attribute_args"])]

@@ -1,0 +1,149 @@
+"""Discernible neurons: a decision traced back through neurons that their neighbours support."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from captum_paramsal.batch import Batch
+from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.functional import Target
+from captum_paramsal.graph import Following, TraceWeights
+from captum_paramsal.metrics import Boxes, iou
+from captum_paramsal.stats import upper_confidence_bound
+from captum_paramsal.tracing import TraceAttribution
+from captum_paramsal.weight_search import WeightSearch
+
+__all__ = ["DiscernibleNeurons"]
+
+GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Values that are tried for a weight."""
+
+GOOD_OVERLAP = 0.5
+"""Intersection over union above which a traced box counts as a success."""
+
+
+class DiscernibleNeurons(TraceAttribution):
+    """Heat map of the pixels that a class score is traced back to, through the neurons that carried it.
+
+    Before each selected neuron, those with the largest ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)`` are selected:
+    Z_cur is what a candidate contributes to the neuron, Z_pre the largest contribution into the candidate, and Z_suc
+    the number of selected neurons for which it is the strongest. Only neurons with positive values are candidates. No
+    gradient is taken.
+
+    Args:
+        model: A convolutional classifier that returns class scores ``(N, C)``; left as it is.
+        weights: α of the three supports.
+        top_k: Channels kept for each neuron of a convolution.
+        linear_top_k: Features kept for each neuron of a linear layer over vectors; None for all with positive Ω.
+        places: Places of each channel that the trace starts from below a pool over the whole map.
+
+    Raises:
+        ParamsalError: A number below 1.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> neurons = DiscernibleNeurons(model)
+    >>> neurons.attribute(torch.rand(5, 3, 8, 8), target=1).shape
+    torch.Size([5, 3, 8, 8])
+    >>> list(neurons.trace(torch.rand(5, 3, 8, 8), target=1).layers)
+    ['output', '4', '0', 'input']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: TraceWeights | None = None,
+        *,
+        top_k: int = 1,
+        linear_top_k: int | None = 10,
+        places: int = 20,
+    ) -> None:
+        numbers = {"top_k": top_k, "places": places, **({} if linear_top_k is None else {"linear_top_k": linear_top_k})}
+        for name, number in numbers.items():
+            if not isinstance(number, int) or number < 1:
+                message = f"Expected `{name}` to be a whole number from 1 up, got {number!r}."
+                raise ParamsalError(message)
+        self.weights = TraceWeights() if weights is None else weights
+        following = Following(
+            weights=self.weights,
+            top_k=top_k,
+            linear_top_k=linear_top_k,
+            places=places,
+            active_only=True,
+            single_place=False,
+        )
+        super().__init__(model, following)
+
+    def fit_weights(
+        self,
+        images: Tensor,
+        targets: Target,
+        boxes: Boxes,
+        *,
+        grid: Sequence[float] = GRID,
+        trials: int = 1000,
+        seed: int = 0,
+        show_progress: bool = True,
+    ) -> WeightSearch:
+        """Learn the weights: which values lead to boxes that overlap the object.
+
+        A bandit (UCB1) for each of ``current`` and ``preceding`` over the grid, the other two held at 1: one image per
+        trial, reward 1 where the intersection over union of the traced box with a box of the object is above 0.5.
+        ``succeeding`` stays 1, since it multiplies all candidates alike and cannot change what is selected.
+
+        Args:
+            images: ``(N, C, H, W)``.
+            targets: Class that each is traced for.
+            boxes: Boxes of the object in each image, ``(N, 4)`` or N tensors ``(B, 4)``.
+            grid: Values that are tried.
+            trials: Trials for each weight; the images are taken in a random order, again from the start after the last.
+            seed: Of that order.
+            show_progress: Show a progress bar.
+
+        Returns:
+            The weights, for ``DiscernibleNeurons(model, search.weights)``, and the history of the search. This object
+            keeps its own.
+
+        Raises:
+            InputError, TargetError, TraceError: See :meth:`attribute`; boxes that do not go with the images.
+            ParamsalError: An empty grid or one with values below 0, or fewer trials than values.
+        """
+        values = tuple(float(value) for value in grid)
+        if not values or trials < len(values):
+            message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
+            raise ParamsalError(message)
+        labels = Batch.of(images, targets).rows
+        if len(boxes) != len(images):
+            message = f"Expected boxes for each of {len(images)} images, got those of {len(boxes)}."
+            raise InputError(message)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+        history = {}
+        with tqdm(total=2 * trials, desc="weights", disable=not show_progress) as bar:
+            for name in ("current", "preceding"):
+
+                def reward(value: float, trial: int, name: str = name) -> float:
+                    here = order[trial % len(order)]
+                    weighed = self._with(replace(TraceWeights(), **{name: value}))
+                    target = None if labels is None else labels[here : here + 1, 0]
+                    found = weighed.trace(images[here : here + 1], target).boxes()
+                    bar.update()
+                    return float(iou(found, [boxes[here].reshape(-1, 4)]) > GOOD_OVERLAP)
+
+                history[name] = upper_confidence_bound(values, reward, trials)
+        best = {name: run.best for name, run in history.items()}
+        return WeightSearch(TraceWeights(**best), history)
+
+    def _with(self, weights: TraceWeights) -> DiscernibleNeurons:
+        """The same with other weights, on the same captured network."""
+        kept = self.following
+        other = DiscernibleNeurons(
+            self.model, weights, top_k=kept.top_k, linear_top_k=kept.linear_top_k, places=kept.places
+        )
+        other._network = self.network
+        return other

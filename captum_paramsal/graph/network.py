@@ -1,0 +1,148 @@
+"""A network as a graph of operations that is run once, keeping what tracing back needs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from captum_paramsal.errors import TraceError
+from captum_paramsal.graph.capture import attributes_kept
+from captum_paramsal.graph.trace_rules import rule_of, rule_of_type
+
+__all__ = ["Network", "Run"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model's operations, captured once with ``torch.fx``; weights are looked up in the model at every run.
+
+    Attributes:
+        model: In evaluation mode while it is captured and run.
+        graph: Its operations.
+        constants: Tensors that capturing made of the model's own code.
+        kept: Operations whose results tracing back reads.
+    """
+
+    model: nn.Module
+    graph: fx.Graph
+    constants: Mapping[str, Any]
+    kept: frozenset[fx.Node]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Network:
+        """Capture a model.
+
+        Raises:
+            TraceError: ``torch.fx`` cannot capture it.
+        """
+        tracer = _Tracer()
+        try:
+            with attributes_kept(model) as added:
+                graph = tracer.trace(model)
+        except Exception as error:
+            message = (
+                f"Expected a model that torch.fx can capture, got {type(model).__name__}: {type(error).__name__}: "
+                f"{error} A forward pass must not depend on the values that run through it."
+            )
+            raise TraceError(message) from error
+        modules = dict(model.named_modules())
+        kept: set[fx.Node] = set()
+        for node in graph.nodes:
+            rule = rule_of(node, modules)
+            if rule is not None:
+                kept.update(rule.reads(node))
+        return cls(model, graph, added, frozenset(kept))
+
+    def run(self, *inputs: Any) -> Run:
+        """Run the model, as ``model(*inputs)`` does."""
+        interpreter = _Interpreter(self)
+        with torch.no_grad():
+            output = interpreter.run(*inputs)
+        return Run(self, dict(self.model.named_modules()), interpreter.values, interpreter.shapes, output)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One forward pass.
+
+    Attributes:
+        network: What ran.
+        modules: The model's modules by name.
+        values: Results that tracing back reads, and everything that is not a tensor.
+        shapes: Shape of every tensor, with the images as its first dimension.
+        output: What the model returned.
+    """
+
+    network: Network
+    modules: Mapping[str, nn.Module]
+    values: Mapping[fx.Node, Any]
+    shapes: Mapping[fx.Node, torch.Size]
+    output: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the output is."""
+        device: torch.device = self.output.device
+        return device
+
+
+class _Tracer(fx.Tracer):
+    """Modules with a rule of their own, such as a user's, are one operation."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) or rule_of_type(type(m)) is not None
+
+
+class _Interpreter(fx.Interpreter):
+    """Runs a network and keeps what is read later, also where an operation writes over its input."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network.model, graph=network.graph)
+        self._constants = network.constants
+        self._kept = network.kept
+        self._storages: set[int] = set()
+        self.values: dict[fx.Node, Any] = {}
+        self.shapes: dict[fx.Node, torch.Size] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.shapes[n] = result.shape
+            if n in self._kept or n.op == "placeholder":
+                self._storages.add(result.untyped_storage().data_ptr())
+        if n in self._kept or not isinstance(result, Tensor):
+            self.values[n] = result
+        return result
+
+    def fetch_attr(self, target: str) -> Any:
+        return self._constants[target] if target in self._constants else super().fetch_attr(target)
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        if self._writes(n, args, kwargs) and args[0].untyped_storage().data_ptr() in self._storages:
+            return (args[0].clone(), *args[1:]), kwargs
+        return args, kwargs
+
+    def _writes(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if not args or not isinstance(args[0], Tensor):
+            return False
+        if n.op == "call_module":
+            return bool(getattr(self.fetch_attr(str(n.target)), "inplace", False))
+        if n.op == "call_method":
+            return str(n.target).endswith("_") and not str(n.target).endswith("__")
+        return n.op == "call_function" and (
+            n.target in _WRITING
+            or bool(kwargs.get("inplace"))
+            or getattr(n.target, "__name__", "").endswith("_")
+            or any(argument is True for argument in args[1:])
+        )
+
+
+_WRITING: frozenset[Callable[..., Any]] = frozenset(
+    {operator.iadd, operator.imul, operator.isub, operator.itruediv, operator.iand, operator.ior}
+)

@@ -1,0 +1,73 @@
+"""Linear layers, over vectors and over the channels of a map."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from captum_paramsal.functional.receptive_fields import distinct, largest_products
+from captum_paramsal.graph.selecting import Candidates, select
+from captum_paramsal.graph.sites import Sites
+from captum_paramsal.graph.step import Step
+from captum_paramsal.graph.trace_rules import Found, Passing, TraceRule, rule_of, trace_rule
+
+__all__ = ["Linear"]
+
+
+@trace_rule(nn.Linear, functional.linear)
+class Linear(TraceRule):
+    """Input features compete for each neuron; over a map it is a convolution of one tap."""
+
+    has_weights = True
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The features with the largest positive Ω."""
+        weight, rows = _weight(step), step.run.values[step.source]
+        outputs, features = weight.shape
+        place, output = sites.index // outputs, sites.index % outputs
+        vectors = rows.reshape(len(rows), -1, features)
+        current = vectors[sites.image, place] * weight[output] * sites.gain[:, None]
+        candidates = Candidates(current, place * features, 1, self._keep(step, vectors.shape[1] > 1))
+        return [(step.source, select(step, step.source, sites, candidates))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """The largest contribution of an input feature."""
+        weight, rows = _weight(step), step.run.values[step.source]
+        outputs, features = weight.shape
+        (image, place), owner = distinct(sites.image, sites.index // outputs)
+        vectors = rows.reshape(len(rows), -1, features)[image, place]
+        highest = largest_products(vectors, weight)
+        lowest = -largest_products(vectors, -weight) if (sites.gain < 0).any() else highest
+        at = (owner, sites.index % outputs)
+        return sites.gain * torch.where(sites.gain < 0, lowest[at], highest[at])
+
+    def _keep(self, step: Step, over_map: bool) -> int | None:  # noqa: FBT001
+        if over_map:
+            return step.following.top_k
+        if step.following.single_place and _is_flattened_map(step):
+            return 1
+        return step.following.linear_top_k
+
+
+def _weight(step: Step) -> Tensor:
+    module: Any = step.module if step.node.op == "call_module" else None
+    weight: Tensor = step.value(step.argument(1, "weight")) if module is None else module.weight
+    return weight.detach()
+
+
+def _is_flattened_map(step: Step) -> bool:
+    """Whether a vector holds the neurons of a map of more than one place."""
+    node: fx.Node = step.source
+    while node in step.run.shapes:
+        shape = step.shape_of(node)
+        if len(shape) > 1:
+            return prod(shape[1:]) > 1
+        rule = rule_of(node, step.run.modules)
+        if not isinstance(rule, Passing) and not getattr(rule, "rearranges", False):
+            return False
+        node = node.all_input_nodes[0]
+    return False

@@ -1,0 +1,114 @@
+"""Operations that hand every neuron's value on: activations, dropout, normalization."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from captum_paramsal.graph.sites import Sites
+from captum_paramsal.graph.step import Step
+from captum_paramsal.graph.trace_rules import Passing, trace_rule
+
+__all__ = ["BatchNormalization", "Negation", "Normalization", "Unchanged"]
+
+_ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid,
+    nn.Softmax, nn.LogSoftmax,
+)  # fmt: skip
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_FUNCTIONS = (
+    functional.relu, functional.relu_, torch.relu, torch.relu_, functional.relu6, functional.leaky_relu,
+    functional.leaky_relu_, functional.prelu, functional.elu, functional.elu_, functional.celu, functional.selu,
+    functional.gelu, functional.silu, functional.mish, functional.sigmoid, torch.sigmoid, functional.tanh, torch.tanh,
+    functional.softplus, functional.softsign, functional.hardtanh, functional.hardswish, functional.hardsigmoid,
+    functional.logsigmoid, functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax,
+    functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, functional.alpha_dropout,
+    functional.feature_alpha_dropout, functional.local_response_norm, torch.clamp, torch.clone,
+)  # fmt: skip
+_METHODS = (
+    "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "softmax", "log_softmax", "clamp", "clamp_", "clamp_min",
+    "contiguous", "clone", "detach", "float", "double", "half", "to", "type_as", "requires_grad_",
+)  # fmt: skip
+
+
+@trace_rule(
+    *_ACTIVATIONS,
+    *_DROPOUT,
+    *_FUNCTIONS,
+    *_METHODS,
+    nn.Identity,
+    nn.LocalResponseNorm,
+    "torchvision.ops.stochastic_depth.stochastic_depth",
+)
+class Unchanged(Passing):
+    """A value handed on, squashed or left out at random in training: the same neuron."""
+
+
+@trace_rule(operator.neg, torch.neg, "neg", "neg_")
+class Negation(Passing):
+    """A value that counts the other way round."""
+
+    def gain(self, step: Step, sites: Sites) -> Tensor:
+        """The opposite gain."""
+        del step
+        return -sites.gain
+
+
+@trace_rule(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+class BatchNormalization(Passing):
+    """The gain takes up ``γ / √(variance + ε)``, which counts as part of the weights before it."""
+
+    def gain(self, step: Step, sites: Sites) -> Tensor:
+        """The gain of the input's neurons."""
+        module: Any = step.module
+        scale = torch.rsqrt(module.running_var + module.eps)
+        if module.weight is not None:
+            scale = scale * module.weight.detach()
+        return sites.gain * scale[_channel(sites.index, step.shape, 0)]
+
+
+@trace_rule(nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, functional.layer_norm, functional.group_norm)
+class Normalization(Passing):
+    """As batch normalization, with the variance of the image itself."""
+
+    def reads(self, node: fx.Node) -> list[fx.Node]:
+        """What is normalized, and a function's weight."""
+        return node.all_input_nodes
+
+    def gain(self, step: Step, sites: Sites) -> Tensor:
+        """The gain of the input's neurons."""
+        values = step.run.values[step.source]
+        variance, weight, epsilon, channel = self._parts(step, sites, values)
+        scale = torch.rsqrt(variance[sites.image, sites.index] + epsilon)
+        return sites.gain * (scale if weight is None else scale * weight.detach().flatten()[channel])
+
+    def _parts(self, step: Step, sites: Sites, values: Tensor) -> tuple[Tensor, Tensor | None, float, Tensor]:
+        """Variance of every neuron ``(N, ...)``, weight, ε, and the weight's entry of each site."""
+        if step.node.op == "call_module":
+            module: Any = step.module
+            weight, epsilon = module.weight, module.eps
+            shape = getattr(module, "normalized_shape", None)
+            groups = getattr(module, "num_groups", values.shape[1])
+        else:
+            layer = step.node.target is functional.layer_norm
+            shape = step.value(step.argument(1, "normalized_shape")) if layer else None
+            groups = None if layer else step.value(step.argument(1, "num_groups"))
+            weight, epsilon = step.value(step.argument(2, "weight")), step.value(step.argument(4, "eps", 1e-5))
+        if shape is not None:
+            count = torch.Size(shape).numel()
+            rows = values.reshape(len(values), -1, count)
+            channel = sites.index % count
+        else:
+            rows = values.reshape(len(values), groups, -1)
+            channel = _channel(sites.index, step.shape, 0)
+        variance = rows.var(dim=2, correction=0, keepdim=True).expand_as(rows).reshape(len(values), -1)
+        return variance, weight, epsilon, channel
+
+
+def _channel(index: Tensor, shape: torch.Size, dimension: int) -> Tensor:
+    return index // shape[dimension + 1 :].numel() % shape[dimension]

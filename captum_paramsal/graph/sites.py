@@ -1,0 +1,67 @@
+"""Selected neurons at one place of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["Sites"]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """M selected neurons of one tensor of the network, those of all images together.
+
+    Attributes:
+        image: Which image, ``(M,)`` int64.
+        index: Which neuron, as a place in the image's flattened tensor, ``(M,)`` int64.
+        gain: Factor by which the neuron's value enters what selected it, beyond a layer's own weights, ``(M,)``.
+        supports: Ω, Z_cur, Z_pre and Z_suc by which it, or what it passed its value on to, was selected, ``(M, 4)``.
+    """
+
+    image: Tensor
+    index: Tensor
+    gain: Tensor
+    supports: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: Tensor) -> Sites:
+        return Sites(self.image[rows], self.index[rows], self.gain[rows], self.supports[rows])
+
+    def at(self, index: Tensor, gain: Tensor | None = None) -> Sites:
+        """The same selection, one step back: at another place, and with another gain."""
+        return replace(self, index=index, gain=self.gain if gain is None else gain)
+
+    def values(self, tensor: Tensor) -> Tensor:
+        """Values of these neurons in a tensor ``(N, ...)``."""
+        return tensor.reshape(len(tensor), -1)[self.image, self.index]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sites]) -> Sites:
+        """The union, sorted by image and neuron.
+
+        A neuron that was reached more than once keeps its largest gain (in absolute value) and the supports with the
+        largest Ω; of equal ones the first.
+        """
+        image, index, gain, supports = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("image", "index", "gain", "supports")
+        )
+        every = cls(image, index, gain, supports)
+        key = image * (int(index.max()) + 1 if len(index) else 1) + index
+        strongest, likeliest = _first_of_each(key, -gain.abs()), _first_of_each(key, -supports[:, 0])
+        return replace(every[likeliest], gain=gain[strongest])
+
+
+def _first_of_each(key: Tensor, rank: Tensor) -> Tensor:
+    """Rows that have the lowest rank among those of the same key, in the order of the keys."""
+    order = torch.argsort(rank, stable=True)
+    order = order[torch.argsort(key[order], stable=True)]
+    ordered = key[order]
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return order[first]
