@@ -23,6 +23,8 @@ __all__ = ["DiscernibleNeurons"]
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Values that are tried for a weight."""
 
+_EQUAL = TraceWeights(current=1.0, preceding=1.0, succeeding=1.0)
+
 GOOD_OVERLAP = 0.5
 """Intersection over union above which a traced box counts as a success."""
 
@@ -129,7 +131,7 @@ class DiscernibleNeurons(TraceAttribution):
 
                 def reward(value: float, trial: int, name: str = name) -> float:
                     here = order[trial % len(order)]
-                    weighed = self._with(replace(TraceWeights(), **{name: value}))
+                    weighed = self._with(replace(_EQUAL, **{name: value}))
                     target = None if labels is None else labels[here : here + 1, 0]
                     found = weighed.trace(images[here : here + 1], target).boxes()
                     bar.update()
@@ -137,7 +139,7 @@ class DiscernibleNeurons(TraceAttribution):
 
                 history[name] = upper_confidence_bound(values, reward, trials)
         best = {name: run.best for name, run in history.items()}
-        return WeightSearch(TraceWeights(**best), history)
+        return WeightSearch(replace(_EQUAL, **best), history)
 
     def _with(self, weights: TraceWeights) -> DiscernibleNeurons:
         """The same with other weights, on the same captured network."""

@@ -27,7 +27,7 @@ class TraceWeights:
     """
 
     current: float = 1.0
-    preceding: float = 1.0
+    preceding: float = 0.1
     succeeding: float = 1.0
 
     def __post_init__(self) -> None:

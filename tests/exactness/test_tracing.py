@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from exactness import real_models as real
-from exactness.tracing_cases import TRACING_CASES, TracingCase, conv, gap, plain_convolution, plain_of, random_case
+from exactness.plain_models import plain_convolution, plain_of
+from exactness.tracing_cases import TRACING_CASES, TracingCase, random_case
+from exactness.tracing_networks import conv, gap
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from oracles import discernible_neurons as oracle
@@ -27,6 +29,10 @@ METHODS = {
     "preceding above all": oracle.Method(current=0.1, preceding=2.0, top_k=2, linear_top_k=20, places=60),
     "fixations": oracle.FIXATIONS,
 }
+EVERY_METHOD = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in {"current alone", "preceding above all"}))
+    for name in METHODS
+]
 
 
 def built(model, method):
@@ -113,29 +119,17 @@ def assert_same_picture(trace, expected):
         np.testing.assert_allclose(heat[number].double().numpy(), wanted.heat, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 @pytest.mark.parametrize("name", TRACING_CASES)
-class TestSmallNetworks:
-    def test_neurons(self, name, method):
-        case = TRACING_CASES[name]()
-        classes = predicted(case)
-        trace = built(case.model, METHODS[method]).trace(case.images, target=classes)
-        expected = slow(name, method, tuple(classes.tolist()))
-        assert_same_neurons(case.model, trace.layers, expected)
-
-    def test_pixels_boxes_and_heat(self, name, method):
-        case = TRACING_CASES[name]()
-        tracer = built(case.model, METHODS[method])
-        trace = tracer.trace(case.images)  # the prediction
-        expected = slow(name, method, tuple(predicted(case).tolist()))
-        assert torch.equal(trace.targets, predicted(case))
-        assert tuple(trace.shape) == tuple(case.images.shape)
-        assert_same_picture(trace, expected)
-        maps = tracer.attribute(case.images)
-        assert maps.shape == case.images.shape
-        for number, wanted in enumerate(expected):
-            for channel in maps[number]:
-                np.testing.assert_allclose(channel.double().numpy(), wanted.heat, rtol=0, atol=1e-9)
+def test_small_networks(name, method):
+    case = TRACING_CASES[name]()
+    trace = built(case.model, METHODS[method]).trace(case.images)  # the prediction
+    assert torch.equal(trace.targets, predicted(case))
+    assert tuple(trace.shape) == tuple(case.images.shape)
+    expected = slow(name, method, tuple(predicted(case).tolist()))
+    assert all(found.kept for found in expected), "nothing to compare"
+    assert_same_neurons(case.model, trace.layers, expected)
+    assert_same_picture(trace, expected)
 
 
 @pytest.mark.slow
@@ -151,10 +145,10 @@ def test_every_other_class(name, method, shift):
     assert_same_picture(trace, expected)
 
 
-def assert_random(seed, *, integers):
+def assert_random(seed, methods, *, integers):
     case = random_case(seed, integers=integers)
     classes = (predicted(case) + seed) % 4
-    for method in METHODS.values():
+    for method in methods:
         expected = [
             oracle.trace(case.network, image.numpy(), int(c), method)
             for image, c in zip(case.images, classes, strict=True)
@@ -168,15 +162,26 @@ def assert_random(seed, *, integers):
 class TestRandomNetworks:
     @pytest.mark.parametrize("seed", range(5))
     def test_a_few(self, seed, integers):
-        assert_random(seed, integers=integers)
+        assert_random(seed, [METHODS["three of each"], METHODS["fixations"]], integers=integers)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("seed", range(5, 150))
+    @pytest.mark.parametrize("seed", range(150))
     def test_many(self, seed, integers):
-        assert_random(seed, integers=integers)
+        assert_random(seed, METHODS.values(), integers=integers)
 
 
 BATCHED = ["flatten and linear layers", "residual in place", "fire modules", "dense", "inverted residuals"]
+
+
+@pytest.mark.parametrize("method", ["three of each", "fixations"])
+@pytest.mark.parametrize("name", BATCHED)
+def test_attributions_are_the_heat_map_in_every_channel(name, method):
+    case = TRACING_CASES[name]()
+    maps = built(case.model, METHODS[method]).attribute(case.images)
+    assert maps.shape == case.images.shape
+    for image, wanted in zip(maps, slow(name, method, tuple(predicted(case).tolist())), strict=True):
+        for channel in image:
+            np.testing.assert_allclose(channel.double().numpy(), wanted.heat, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["three of each", "fixations"])
@@ -291,7 +296,7 @@ def receptive_field(layer, size, y, x):
 
 
 @given(geometries())
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_centres_of_receptive_fields(geometry):
     layer, size = geometry
     with torch.no_grad():
@@ -336,7 +341,7 @@ def assert_real(name, data, method, count):
 @pytest.mark.data
 class TestRealNetworks:
     def test_squeezenet(self, paramsal_data):
-        assert_real("SqueezeNet", paramsal_data, replace(METHODS["current and preceding"], places=8), 1)
+        assert_real("SqueezeNet", paramsal_data, replace(METHODS["current and preceding"], places=5), 1)
 
     def test_squeezenet_fixations(self, paramsal_data):
         assert_real("SqueezeNet", paramsal_data, METHODS["fixations"], 3)

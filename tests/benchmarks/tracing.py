@@ -1,0 +1,103 @@
+"""Traces against one forward pass without gradients, and against integrated gradients with 50 steps.
+
+python tests/benchmarks/tracing.py [--device cuda] [--rounds 5] [--slow-rounds 1] [CASE ...]
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+from captum.attr import IntegratedGradients
+from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from parameter_saliency import CASES
+from torchvision import models
+
+from captum_paramsal import CNNFixations, DiscernibleNeurons
+from captum_paramsal.graph import Network
+
+LIMIT = 2.5
+RIVAL_LIMIT = 20.0
+MEMORY_LIMIT = 1.5
+RIVAL = "integrated gradients"
+
+
+def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    name, count, size = CASES[case]
+    model = models.get_model(name, weights=None).to(device).eval()
+    images = torch.randn(count, 3, size, size, device=device)
+    labels = torch.arange(count, device=device)
+    neurons, fixations, steps = DiscernibleNeurons(model), CNNFixations(model), IntegratedGradients(model)
+    # Captured before: once per model, whatever is traced.
+    _ = neurons.network, fixations.network
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(images)
+
+    def integrated() -> None:
+        steps.attribute(images, target=labels, n_steps=50, internal_batch_size=count)
+
+    return {
+        "forward pass": forward,
+        "discernible neurons": lambda: neurons.attribute(images, labels),
+        "CNN-Fixations": lambda: fixations.attribute(images, labels),
+        RIVAL: integrated,
+    }
+
+
+def kept_mebibytes(case: str) -> float:
+    """Size of the activations that a trace keeps."""
+    name, count, size = CASES[case]
+    network = Network.of(models.get_model(name, weights=None).eval())
+    run = network.run(torch.randn(count, 3, size, size))
+    kept = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
+        for node, value in run.values.items()
+        if node.op != "get_attr" and isinstance(value, torch.Tensor)
+    }
+    return sum(kept.values()) / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-rounds", type=int, default=1, help="rounds with integrated gradients; 0 leaves it out")
+    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if arguments.memory_of:
+        run = rivals(arguments.cases[0], device)[arguments.memory_of]
+        print(json.dumps({"MiB": peak_mebibytes(run, device)}))
+        return
+    print(machine(device))
+    columns = (
+        "case",
+        "rival",
+        "seconds",
+        "of a forward pass",
+        f"times faster than {RIVAL}",
+        "peak MiB",
+        "of what is kept",
+    )
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    for case in arguments.cases:
+        entries = rivals(case, device)
+        slow = entries.pop(RIVAL)
+        seconds = median_seconds(entries, arguments.rounds, device)
+        long = median_seconds({RIVAL: slow}, arguments.slow_rounds, device) if arguments.slow_rounds else {}
+        kept = kept_mebibytes(case)
+        for name, median in {**seconds, **long}.items():
+            memory = in_fresh_process(__file__, case, "--device", arguments.device, "--memory-of", name)["MiB"]
+            ratio, times = median / seconds["forward pass"], long.get(RIVAL, float("nan")) / median
+            limits = (LIMIT, RIVAL_LIMIT, MEMORY_LIMIT) if name == "discernible neurons" else ()
+            notes = [f" (limit {limit:g})" for limit in limits] or [""] * 3
+            cells = f"{median:.3f} | {ratio:.2f}{notes[0]} | {times:.0f}{notes[1]} | {memory:.0f}"
+            print(f"| {case} | {name} | {cells} | {memory / kept:.2f}{notes[2]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
