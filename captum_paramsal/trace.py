@@ -22,7 +22,7 @@ _FIELDS = ("image", "channel", "y", "x", "score", "current", "preceding", "succe
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """M selected neurons of one layer, those of all images together, sorted by image and neuron.
+    """M selected neurons of one layer, those of all images together, each once.
 
     Attributes:
         image: Which image, ``(M,)`` int64.
@@ -31,7 +31,7 @@ class Neurons:
         x: Column in the layer's map; 0 in a vector.
         score: Ω, by which the neuron was selected; the class score itself for the starting neuron.
         current: Z_cur, what it contributes to the neuron after it.
-        preceding: Z_pre, the largest contribution into it; 0 where it was not asked for.
+        preceding: Z_pre, the largest contribution into it; 0 where its weight is 0, which leaves it out.
         succeeding: Z_suc, for how many selected neurons it is the strongest; 0 for the starting neuron.
         size: Channels, height and width of the layer's map.
     """

@@ -25,6 +25,7 @@ extensions = [
     "code_of",
     "command_help",
     "mathml",
+    "trace_rules",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 default_role = "py:obj"

@@ -8,10 +8,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
+from captum_paramsal import DiscernibleNeurons, InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.demo import CLASSES, load_model, load_scenes, normalize
 from captum_paramsal.stats import FilterTails, UpperTail
-from captum_paramsal.viz import PALETTE, new_axes, pixel_plot, profile_plot, to_png
+from captum_paramsal.viz import PALETTE, new_axes, pixel_plot, profile_plot, to_png, trace_plot
 
 FILTERS = 400
 SIZES = (300, 1000, 3000, 30000)
@@ -45,6 +45,23 @@ def pixels() -> Axes:
         top.set_title(f"{CLASSES[labels[place]]}, seen as {CLASSES[seen[place]]}", fontsize=10)
         top.axis("off")
         pixel_plot(images[place], one, bottom)
+    return panels[0, 0]
+
+
+def traces() -> Axes:
+    """Three mistakes of the demo, traced for the class seen and for the true one."""
+    model, scenes = load_model(), load_scenes("test")
+    with torch.no_grad():
+        confidence, seen = model(normalize(scenes.images)).softmax(dim=1).max(dim=1)
+    misled = (seen != scenes.labels) & (seen == scenes.cue_labels)
+    shown = torch.where(misled, confidence, 0.0).topk(3).indices
+    neurons, found = DiscernibleNeurons(model, places=5), normalize(scenes.images[shown])
+    _, panels = plt.subplots(2, 3, figsize=(7, 5.1), layout="constrained")
+    for line, classes, name in zip(panels, (seen[shown], scenes.labels[shown]), ("seen as", "is"), strict=True):
+        trace = neurons.trace(found, classes)
+        for n, (axes, place) in enumerate(zip(line, shown.tolist(), strict=True)):
+            title = f"{name}: {CLASSES[classes[n]]}"
+            trace_plot(scenes.images[place], trace.points(n), trace.boxes()[n], trace.heatmap()[n], axes, title=title)
     return panels[0, 0]
 
 
@@ -88,7 +105,7 @@ def demo() -> tuple[ParameterSaliency, Tensor, Tensor, Tensor]:
     return ParameterSaliency(model, reference), scenes.images, scenes.labels, wrong
 
 
-PICTURES: tuple[Callable[[], Axes], ...] = (profiles, pixels, reference_size)
+PICTURES: tuple[Callable[[], Axes], ...] = (profiles, pixels, traces, reference_size)
 
 
 def main() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_paramsal.batch import Batch
-from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.errors import ParamsalError
 from captum_paramsal.functional import Target
 from captum_paramsal.graph import Following, TraceWeights
-from captum_paramsal.metrics import Boxes, iou
+from captum_paramsal.metrics import Boxes, boxes_per_image, iou
 from captum_paramsal.stats import upper_confidence_bound
 from captum_paramsal.tracing import TraceAttribution
 from captum_paramsal.weight_search import WeightSearch
@@ -42,10 +43,15 @@ class DiscernibleNeurons(TraceAttribution):
         weights: α of the three supports.
         top_k: Channels kept for each neuron of a convolution.
         linear_top_k: Features kept for each neuron of a linear layer over vectors; None for all with positive Ω.
-        places: Places of each channel that the trace starts from below a pool over the whole map.
+        places: Places of each channel that the trace starts from below a pool over the whole map: a whole number, or
+            a share of the map's places in (0, 1], at least one place.
 
     Raises:
-        ParamsalError: A number below 1.
+        ParamsalError: A number below 1, or a share outside (0, 1].
+
+    References:
+        Iqbal, Muqeet and Bae, *Visual Interpretation of CNN Prediction Through Layerwise Sequential Selection of
+        Discernible Neurons*, IEEE Access 10 (2022), doi 10.1109/ACCESS.2022.3188394.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -64,9 +70,16 @@ class DiscernibleNeurons(TraceAttribution):
         *,
         top_k: int = 1,
         linear_top_k: int | None = 10,
-        places: int = 20,
+        places: float = 0.1,
     ) -> None:
-        numbers = {"top_k": top_k, "places": places, **({} if linear_top_k is None else {"linear_top_k": linear_top_k})}
+        if isinstance(places, float) and not 0 < places <= 1:
+            message = (
+                f"Expected `places` to be a whole number from 1 up, or a share of the map in (0, 1], got {places}."
+            )
+            raise ParamsalError(message)
+        numbers: dict[str, Any] = {"top_k": top_k, "linear_top_k": 1 if linear_top_k is None else linear_top_k}
+        if not isinstance(places, float):
+            numbers["places"] = places
         for name, number in numbers.items():
             if not isinstance(number, int) or number < 1:
                 message = f"Expected `{name}` to be a whole number from 1 up, got {number!r}."
@@ -96,7 +109,8 @@ class DiscernibleNeurons(TraceAttribution):
         """Learn the weights: which values lead to boxes that overlap the object.
 
         A bandit (UCB1) for each of ``current`` and ``preceding`` over the grid, the other two held at 1: one image per
-        trial, reward 1 where the intersection over union of the traced box with a box of the object is above 0.5.
+        trial, reward 1 where the intersection over union of the traced box with a box of the object is above 0.5. The
+        default of ``preceding`` is not 1 but 0.1, so compare what was learned with both.
         ``succeeding`` stays 1, since it multiplies all candidates alike and cannot change what is selected.
 
         Args:
@@ -121,9 +135,7 @@ class DiscernibleNeurons(TraceAttribution):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
         labels = Batch.of(images, targets).rows
-        if len(boxes) != len(images):
-            message = f"Expected boxes for each of {len(images)} images, got those of {len(boxes)}."
-            raise InputError(message)
+        known = boxes_per_image(boxes, len(images))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}
         with tqdm(total=2 * trials, desc="weights", disable=not show_progress) as bar:
@@ -135,7 +147,7 @@ class DiscernibleNeurons(TraceAttribution):
                     target = None if labels is None else labels[here : here + 1, 0]
                     found = weighed.trace(images[here : here + 1], target).boxes()
                     bar.update()
-                    return float(iou(found, [boxes[here].reshape(-1, 4)]) > GOOD_OVERLAP)
+                    return float(iou(found, [known[here]]) > GOOD_OVERLAP)
 
                 history[name] = upper_confidence_bound(values, reward, trials)
         best = {name: run.best for name, run in history.items()}

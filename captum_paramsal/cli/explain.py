@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "run"]
 
 _DESCRIPTION = """\
-Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard, and
-the pixels that drive them. Writes report.html (one file, opens anywhere), explanation.json and filters.csv.
+Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard, the
+pixels that drive them, and where the evidence for the true and for the predicted class was gathered. Writes
+report.html (one file, opens anywhere), explanation.json and filters.csv.
 
 Without --model and IMAGES_DIR, the built-in demo is explained: a small network, and generated scenes whose
 background leads it astray.
@@ -75,6 +76,13 @@ def add_to(commands: Commands) -> None:
         default=True,
         help="beside these pictures, the pixels that drive the guilty filters; takes about five training steps for "
         "each (default: with them)",
+    )
+    report.add_argument(
+        "--traces",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="beside these pictures, where the evidence for the true and for the predicted class was gathered; takes "
+        "about two training steps for each (default: with them)",
     )
     report.add_argument(
         "--save-pixels",
@@ -175,6 +183,7 @@ def _of_the_report(args: argparse.Namespace) -> dict[str, Any]:
         "cards": args.cards,
         "pixels": args.pixels,
         "keep_pixels": args.save_pixels,
+        "traces": args.traces,
     }
 
 

@@ -10,12 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["WINDOW_NUMBERS", "Window", "distinct", "largest_products", "largest_supports", "pieces", "supports"]
+__all__ = [
+    "WINDOW_NUMBERS",
+    "Window",
+    "distinct",
+    "largest_norms",
+    "largest_products",
+    "largest_supports",
+    "pieces",
+    "supports",
+]
 
 WINDOW_NUMBERS = 1 << 19
 """Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a processor's caches hold."""
 
-LOOKED_AT = 64
+LOOKED_AT = 128
 """Entries of a vector that are looked at together for the largest product."""
 
 
@@ -109,6 +118,12 @@ def distinct(*columns: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         rows.append(found % size)
         found = found // size
     return tuple(reversed(rows)), inverse
+
+
+def largest_norms(rows: Tensor) -> Tensor:
+    """The largest Euclidean norm among the channels of receptive fields or filters, ``(P, C, K)`` to ``(P,)``."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=2)
+    return norms.amax(dim=1)
 
 
 def largest_supports(fields: Tensor, weights: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Following:
         weights: How candidates are weighed; None for their contribution alone.
         top_k: Channels kept for each neuron of a convolution.
         linear_top_k: Features kept for each neuron of a linear layer over vectors; None for every positive one.
-        places: Places kept of each channel below a pool over the whole map.
+        places: Places kept of each channel below a pool over the whole map: how many, or which share of the map.
         active_only: Whether only neurons with positive values are candidates.
         single_place: Whether a linear layer over a flattened map keeps one feature alone.
     """
@@ -58,6 +58,10 @@ class Following:
     weights: TraceWeights | None
     top_k: int
     linear_top_k: int | None
-    places: int
+    places: int | float
     active_only: bool
     single_place: bool
+
+    def places_of(self, size: int) -> int:
+        """How many places are kept of a map of ``size`` places; at least one."""
+        return self.places if isinstance(self.places, int) else max(1, round(self.places * size))

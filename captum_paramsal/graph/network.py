@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,7 @@ class _Interpreter(fx.Interpreter):
         super().__init__(network.model, graph=network.graph)
         self._constants = network.constants
         self._kept = network.kept
-        self._storages: set[int] = set()
+        self._storages: dict[int, list[fx.Node]] = defaultdict(list)
         self.values: dict[fx.Node, Any] = {}
         self.shapes: dict[fx.Node, torch.Size] = {}
 
@@ -114,7 +115,7 @@ class _Interpreter(fx.Interpreter):
         if isinstance(result, Tensor):
             self.shapes[n] = result.shape
             if n in self._kept or n.op == "placeholder":
-                self._storages.add(result.untyped_storage().data_ptr())
+                self._storages[result.untyped_storage().data_ptr()].append(n)
         if n in self._kept or not isinstance(result, Tensor):
             self.values[n] = result
         return result
@@ -124,8 +125,13 @@ class _Interpreter(fx.Interpreter):
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = super().fetch_args_kwargs_from_env(n)
-        if self._writes(n, args, kwargs) and args[0].untyped_storage().data_ptr() in self._storages:
+        if not self._writes(n, args, kwargs):
+            return args, kwargs
+        sharing = self._storages.pop(args[0].untyped_storage().data_ptr(), [])
+        if any(node.op == "placeholder" for node in sharing):
             return (args[0].clone(), *args[1:]), kwargs
+        for node in sharing:
+            self.values[node] = self.values[node].clone()
         return args, kwargs
 
     def _writes(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

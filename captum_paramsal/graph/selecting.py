@@ -13,6 +13,9 @@ from captum_paramsal.graph.step import Step
 
 __all__ = ["Candidates", "select"]
 
+_SLACK = 1e-3
+"""A limit that is computed in single precision may lie a rounding below what it limits."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -36,36 +39,106 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
 
     ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)``; without weights ``Ω = Z_cur``.
     """
-    following, current = step.following, candidates.current
-    values = step.run.values[source]
-    channels = current.shape[1]
-    # Neurons of one place share their candidates.
-    (image, first), owner = distinct(sites.image, candidates.first)
-    index = first[:, None] + candidates.spacing * torch.arange(channels, device=first.device)
-    possible = torch.ones_like(index, dtype=torch.bool)
-    if following.active_only:
-        active = values.reshape(len(values), -1)[image[:, None], index] > 0
-        # Without an active one, as in a depthwise convolution that is switched off at the centre, all are candidates.
-        possible = active | ~active.any(dim=1, keepdim=True)
-    allowed = possible[owner]
-    preceding, succeeding = torch.zeros_like(current), torch.ones_like(current)
-    score = current
-    weights = following.weights
+    rows = _Rows.of(step, source, sites, candidates)
+    current, weights = candidates.current, step.following.weights
+    allowed = rows.possible[rows.owner]
+    preceding, succeeding, score = torch.zeros_like(current), torch.ones_like(current), current
     if weights is not None:
-        succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), owner, len(first))[owner]
+        succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), rows)[rows.owner]
+        factor = weights.succeeding * succeeding
+        score = factor * weights.current * current
         if weights.preceding:
-            preceding = _preceding(step, source, image, index, possible)[owner]
-        score = weights.succeeding * succeeding * (weights.current * current + weights.preceding * preceding)
-    keep = channels if candidates.keep is None else min(candidates.keep, channels)
-    best, places = _top(score.masked_fill(~allowed, -torch.inf), keep)
+            factor = factor * weights.preceding
+            allowed = allowed & _contenders(rows, score.masked_fill(~allowed, -torch.inf), factor, candidates.keep)
+            preceding = rows.preceding(rows.asked(allowed))[rows.owner]
+            score = score + factor * preceding
+    best, places = _top(score.masked_fill(~allowed, -torch.inf), candidates.keep)
     neuron, rank = (best > 0).nonzero(as_tuple=True)
     channel = places[neuron, rank]
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
-    found = index[owner[neuron], channel]
+    found = rows.index[rows.owner[neuron], channel]
     return Sites(sites.image[neuron], found, torch.ones_like(sites.gain[neuron]), supports)
 
 
-def _top(score: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Rows:
+    """Candidates by their place, which neurons may share: R rows of C candidates.
+
+    Attributes:
+        step: The layer.
+        source: What the candidates are neurons of.
+        image: Image of each row.
+        index: Index of each candidate, ``(R, C)``.
+        possible: Which of them are candidates, ``(R, C)``.
+        owner: Row of each selected neuron, ``(M,)``.
+    """
+
+    step: Step
+    source: fx.Node
+    image: Tensor
+    index: Tensor
+    possible: Tensor
+    owner: Tensor
+
+    @classmethod
+    def of(cls, step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> _Rows:
+        values = step.run.values[source]
+        (image, first), owner = distinct(sites.image, candidates.first)
+        channels = torch.arange(candidates.current.shape[1], device=first.device)
+        index = first[:, None] + candidates.spacing * channels
+        possible = torch.ones_like(index, dtype=torch.bool)
+        if step.following.active_only:
+            active = values.reshape(len(values), -1)[image[:, None], index] > 0
+            # Without an active one, as in a depthwise convolution that is off at the centre, all are candidates.
+            possible = active | ~active.any(dim=1, keepdim=True)
+        return cls(step, source, image, index, possible, owner)
+
+    def asked(self, chosen: Tensor) -> Tensor:
+        """From a choice for each neuron ``(M, C)`` to one for each row."""
+        neuron, channel = chosen.nonzero(as_tuple=True)
+        found = torch.zeros_like(self.possible)
+        found[self.owner[neuron], channel] = True
+        return found
+
+    def preceding(self, chosen: Tensor, *, limit: bool = False) -> Tensor:
+        """Z_pre of some candidates, the largest contribution into each; ``(R, C)``, 0 elsewhere.
+
+        Args:
+            chosen: ``(R, C)``.
+            limit: Ask only for what it cannot exceed.
+        """
+        row, channel = chosen.nonzero(as_tuple=True)
+        values = self.step.run.values[self.source]
+        gain = torch.ones(len(row), dtype=values.dtype, device=values.device)
+        sites = Sites(self.image[row], self.index[row, channel], gain, gain.new_zeros(len(row), 4))
+        preceding = torch.zeros(self.index.shape, dtype=values.dtype, device=values.device)
+        preceding[row, channel] = self.step.support_of([(self.source, sites)], len(row), limit=limit)
+        return preceding
+
+
+def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) -> Tensor:
+    """Candidates that can be among the highest once Z_pre is known, ``(M, C)``.
+
+    Z_pre of those that are highest without it gives a score that the kept ones reach, and what Z_pre cannot exceed
+    rules out whoever stays below that.
+
+    Args:
+        rows: The candidates.
+        score: Ω without Z_pre; -inf for those that are none.
+        factor: What Z_pre is multiplied by.
+        keep: How many are kept for each neuron.
+    """
+    if keep is None or keep >= score.shape[1]:
+        return torch.ones_like(score, dtype=torch.bool)
+    first, places = _top(score, keep)
+    leading = torch.zeros_like(score, dtype=torch.bool).scatter_(1, places, value=True) & (score > -torch.inf)
+    reached = score + factor * rows.preceding(rows.asked(leading))[rows.owner]
+    least = reached.gather(1, places).masked_fill(first == -torch.inf, -torch.inf).amin(dim=1, keepdim=True)
+    limit = rows.preceding(rows.possible, limit=True)[rows.owner]
+    return score + factor * (limit + _SLACK * limit.abs()) >= least
+
+
+def _top(score: Tensor, keep: int | None) -> tuple[Tensor, Tensor]:
     """The highest of each row, of equal ones those with the lower index."""
     if keep == 1:
         best, places = score.max(dim=1, keepdim=True)
@@ -74,21 +147,15 @@ def _top(score: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     return best[:, :keep], places[:, :keep]
 
 
-def _succeeding(current: Tensor, owner: Tensor, rows: int) -> Tensor:
-    """Z_suc: for how many of the selected neurons each candidate contributes most, at least 1; ``(rows, C)``."""
+def _succeeding(current: Tensor, rows: _Rows) -> Tensor:
+    """Z_suc: for how many of the selected neurons each candidate contributes most, at least 1; ``(R, C)``.
+
+    Args:
+        current: ``(M, C)``, -inf for those that are no candidates.
+        rows: The candidates.
+    """
     best, strongest = current.max(dim=1)
-    counts = torch.zeros(rows, current.shape[1], dtype=current.dtype, device=current.device)
+    counts = torch.zeros(rows.index.shape, dtype=current.dtype, device=current.device)
     some = best > -torch.inf
-    counts.index_put_((owner[some], strongest[some]), torch.ones_like(best[some]), accumulate=True)
+    counts.index_put_((rows.owner[some], strongest[some]), torch.ones_like(best[some]), accumulate=True)
     return counts.clamp_(min=1)
-
-
-def _preceding(step: Step, source: fx.Node, image: Tensor, index: Tensor, possible: Tensor) -> Tensor:
-    """Z_pre of every possible candidate, the largest contribution into it; ``(rows, C)``."""
-    row, channel = possible.nonzero(as_tuple=True)
-    values = step.run.values[source]
-    gain = torch.ones(len(row), dtype=values.dtype, device=values.device)
-    asked = Sites(image[row], index[row, channel], gain, gain.new_zeros(len(row), 4))
-    preceding = torch.zeros(index.shape, dtype=values.dtype, device=values.device)
-    preceding[row, channel] = step.support_of([(source, asked)], len(row))
-    return preceding

@@ -43,7 +43,7 @@ class Sites:
 
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:
-        """The union, sorted by image and neuron.
+        """The union, each neuron once, sorted by image and neuron.
 
         A neuron that was reached more than once keeps its largest gain (in absolute value) and the supports with the
         largest Ω; of equal ones the first.

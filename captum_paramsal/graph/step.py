@@ -59,24 +59,25 @@ class Step:
         """An argument by place or name, as it was captured."""
         return self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name, default)
 
-    def support_of(self, found: Sequence[tuple[fx.Node, Sites]], count: int) -> Tensor:
+    def support_of(self, found: Sequence[tuple[fx.Node, Sites]], count: int, *, limit: bool = False) -> Tensor:
         """Largest single contribution to neurons of other operations; 0 for those of the network's input.
 
         Args:
             found: Neurons that together are ``count``, in order.
             count: How many.
+            limit: Ask only for what it cannot exceed.
         """
-        supports = torch.cat([self._at(node).support_here(sites) for node, sites in found])
+        supports = torch.cat([self._at(node)._support(sites, limit=limit) for node, sites in found])  # noqa: SLF001
         if len(supports) != count:
             message = f"Expected a support for each of {count} neurons of '{self.node}', got {len(supports)}."
             raise TraceError(message)
         return supports
 
-    def support_here(self, sites: Sites) -> Tensor:
-        """Largest single contribution to neurons of this operation, times their gain."""
+    def _support(self, sites: Sites, *, limit: bool) -> Tensor:
         if self.node.op in ("placeholder", "get_attr"):
             return torch.zeros_like(sites.gain)
-        return require_rule(self.node, self.run.modules).support(self, sites)
+        rule = require_rule(self.node, self.run.modules)
+        return rule.limit(self, sites) if limit else rule.support(self, sites)
 
     def _at(self, node: fx.Node) -> Step:
         return Step(self.run, node, self.following)

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import TraceError
@@ -54,6 +55,11 @@ class TraceRule(ABC):
     def support(self, step: Step, sites: Sites) -> Tensor:
         """Largest single contribution to each of some neurons of the output, times its gain, ``(M,)``."""
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """What no support of these neurons exceeds, ``(M,)``: found at less cost than the support, or infinity."""
+        del step
+        return torch.full_like(sites.gain, torch.inf)
+
 
 class Passing(TraceRule):
     """A neuron's value comes from one neuron of the first input: activations, dropout, normalization."""
@@ -75,6 +81,10 @@ class Passing(TraceRule):
     def support(self, step: Step, sites: Sites) -> Tensor:
         """What the first input's neurons are supported by."""
         return step.support_of(self.back(step, sites), len(sites))
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """That of the first input's neurons."""
+        return step.support_of(self.back(step, sites), len(sites), limit=True)
 
 
 _rules: dict[Operation, TraceRule] = {}

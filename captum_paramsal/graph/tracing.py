@@ -15,7 +15,7 @@ from captum_paramsal.graph.following import Following
 from captum_paramsal.graph.network import Run
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import require_rule, rule_of
+from captum_paramsal.graph.trace_rules import Passing, require_rule, rule_of
 
 __all__ = ["Selected", "trace_back"]
 
@@ -77,19 +77,23 @@ def trace_back(run: Run, targets: Tensor, following: Following) -> dict[str, Sel
     nothing = start[torch.zeros_like(targets, dtype=torch.bool)]
     image = next(node for node in network.graph.nodes if node.op == "placeholder")
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
+    apart = {scores}
     layers = {"output": Selected(start, run.output.shape[1:])}
     for node in reversed(network.graph.nodes):
         arrived = waiting.pop(node, [])
-        sites = Sites.joined(arrived) if arrived else nothing
+        # One to one from neurons that are each there once, they still are.
+        sites = arrived[0] if len(arrived) == 1 and node in apart else Sites.joined([nothing, *arrived])
         if node.op in ("call_module", "call_function") and _has_weights(node, run.modules):
             last = isinstance(rule_of(node, run.modules), rules.linear.Linear)
             layers[_name(node, layers)] = Selected(sites, run.shapes[node][1:], channels_last=last)
         elif node is image:
             layers["input"] = Selected(sites, run.shapes[node][1:])
         if arrived and node.op not in ("placeholder", "get_attr"):
-            step = Step(run, node, following)
-            for source, found in require_rule(node, run.modules).back(step, sites):
+            step, rule = Step(run, node, following), require_rule(node, run.modules)
+            for source, found in rule.back(step, sites):
                 waiting[source].append(found)
+                if isinstance(rule, Passing):
+                    apart.add(source)
     return layers
 
 

@@ -112,8 +112,8 @@ def increase_in_confidence(
         TargetError: ``target`` does not name one class per image.
 
     References:
-        *Interpreting CNN Prediction through Layer-wise Selected Discernible Neurons*, doi 10.1109/ACCESS.2022.3188394,
-        for occlusion outside a box; Chattopadhay et al., *Grad-CAM++*, arXiv 1710.11063, for the share and the drop,
+        Iqbal, Muqeet and Bae, *Visual Interpretation of CNN Prediction Through Layerwise Sequential Selection of
+        Discernible Neurons*, IEEE Access 10 (2022), doi 10.1109/ACCESS.2022.3188394, for occlusion outside a box; Chattopadhay et al., *Grad-CAM++*, arXiv 1710.11063, for the share and the drop,
         there with the image weighted by the map.
 
     >>> def brightness(images):

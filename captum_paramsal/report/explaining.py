@@ -21,6 +21,7 @@ from captum_paramsal.report.pixel_maps import PixelMaps, trace_pixels
 from captum_paramsal.report.predicting import on_device, predict
 from captum_paramsal.report.records import About, Mistake
 from captum_paramsal.report.tail_summary import TailSummary, summarize_tails
+from captum_paramsal.report.trace_maps import Traces, trace_mistakes
 from captum_paramsal.report.yardsticks import YARDSTICKS, Method
 from captum_paramsal.sources import ImageSource, Picture
 from captum_paramsal.stats import TailMethod
@@ -47,6 +48,7 @@ def explain(
     cards: int = 300,
     pixels: bool = True,
     keep_pixels: bool = False,
+    traces: bool = True,
     show_progress: bool = True,
 ) -> Explanation:
     """Find every image that a classifier gets wrong, the filters behind each mistake, and the pixels behind them.
@@ -71,6 +73,9 @@ def explain(
         pixels: Trace the guilty filters of the mistakes with a card back to pixels (``InputSpaceSaliency``), which
             takes about five training steps for each.
         keep_pixels: Keep these pixel gradients themselves; 4 bytes for each number of each image.
+        traces: Follow the scores of the true and of the predicted class of these mistakes back to pixels
+            (``DiscernibleNeurons``), which takes about two training steps for each. A model that cannot be traced is
+            told in the report.
         show_progress: Show progress bars.
 
     Raises:
@@ -92,19 +97,22 @@ def explain(
         right = job.count(saliency, job.compared(found), "correct ones, to compare")
         calibration = job.check(found, parts, right, wrong, given=reference is not None)
         pictures = _pictures(images, mistakes)
-        drawn = [one.position for one in mistakes if one.curve]
-        maps = trace_pixels(job.scoring(saliency), drawn, pictures, keep=keep_pixels) if pixels else PixelMaps()
+        drawn = sorted((one for one in mistakes if one.curve), key=lambda one: -one.prediction_confidence)
+        scoring, positions = job.scoring(saliency), sorted(one.position for one in drawn)
+        maps = trace_pixels(scoring, positions, pictures, keep=keep_pixels) if pixels else PixelMaps()
+        followed = trace_mistakes(scoring, drawn, pictures, classes or {}) if traces else Traces()
     options = {
         "top_k": top_k,
         "batch_size": batch_size,
         "device": str(place),
         "layers": None if layers is None else list(saliency.filters.layers),
         "pixels": pixels,
+        "traces": traces,
     }
     seen = {one.label for one in found} | {one.predicted for one in found}
     return Explanation(
         images=len(found),
-        mistakes=mistakes,
+        mistakes=followed.told(mistakes),
         skipped=tuple(images.skipped),
         filters=saliency.filters,
         correct=right.group(),
@@ -123,9 +131,12 @@ def explain(
         dead=tuple(dead),
         tails=_summary(saliency, whole, fit, wrong),
         calibration=calibration,
+        tracing=followed.tracing,
         pixel_gradients=maps.gradients,
         pictures=pictures,
         maps=maps.pictures,
+        trace_maps=followed.maps,
+        neurons=followed.neurons,
     )
 
 

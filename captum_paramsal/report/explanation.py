@@ -18,17 +18,20 @@ from torch import Tensor
 from captum_paramsal.errors import SourceError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.report.calibration import Calibration
+from captum_paramsal.report.neuron_figures import NeuronFigures
 from captum_paramsal.report.output import open_folder, write_atomically
 from captum_paramsal.report.page import render
-from captum_paramsal.report.records import Group, Mistake
+from captum_paramsal.report.records import Group, Mistake, class_name
 from captum_paramsal.report.tail_summary import TailSummary
+from captum_paramsal.report.trace_maps import MapPair
+from captum_paramsal.report.trace_records import Tracing
 from captum_paramsal.sources import Picture, Skipped
 
 __all__ = ["Explanation"]
 
 _SCHEMA = "captum_paramsal.explanation"
-_VERSION = 2
-_KNOWN = (1, 2)
+_VERSION = 3
+_KNOWN = (1, 2, 3)
 _PIXELS = "pixels.safetensors"
 
 
@@ -50,9 +53,12 @@ class Explanation:
             their own.
         tails: How well the tails fit; None for a method without.
         calibration: Whether the p-values are what they say; None for a method without.
+        tracing: How mistakes were traced back to pixels, or why they could not be; None where nobody asked for it.
         pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         pictures: Picture of each mistake that has one, by position; not saved as data.
         maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
+        trace_maps: Traces over their picture of each mistake that has one, by position; not saved as data.
+        neurons: Figures of the neurons behind the surest mistakes, by position; not saved as data.
     """
 
     images: int
@@ -67,9 +73,12 @@ class Explanation:
     dead: tuple[int, ...] = ()
     tails: TailSummary | None = None
     calibration: Calibration | None = None
+    tracing: Tracing | None = None
     pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
     pictures: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
     maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
+    trace_maps: Mapping[int, MapPair] = field(default_factory=dict, compare=False, repr=False)
+    neurons: Mapping[int, NeuronFigures] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -78,7 +87,7 @@ class Explanation:
 
     def class_name(self, number: int) -> str:
         """Name of a class, or "class 17" where it has none."""
-        return self.classes.get(number) or f"class {number}"
+        return class_name(self.classes, number)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pictures and the pixel gradients, as JSON takes it."""
@@ -99,6 +108,7 @@ class Explanation:
             ],
             "tails": None if self.tails is None else self.tails.to_dict(),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "traces": None if self.tracing is None else self.tracing.to_dict(),
             "pixels": _PIXELS if self.pixel_gradients else None,
             "groups": {"correct": self.correct.to_dict(), "incorrect": self.incorrect.to_dict()},
             "dead": list(self.dead),
@@ -109,13 +119,13 @@ class Explanation:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Explanation:
-        """Back from ``to_dict``, without pictures; also from that of version 1.
+        """Back from ``to_dict``, without pictures; also from that of versions 1 and 2.
 
         Raises:
             KeyError, TypeError: Something is missing, or of another kind.
         """
         layers = content["layers"]
-        tails, calibration = content.get("tails"), content.get("calibration")
+        tails, calibration, tracing = (content.get(name) for name in ("tails", "calibration", "traces"))
         return cls(
             images=content["summary"]["images"],
             mistakes=tuple(Mistake.from_dict(mistake) for mistake in content["mistakes"]),
@@ -131,6 +141,7 @@ class Explanation:
             dead=tuple(content["dead"]),
             tails=None if tails is None else TailSummary.from_dict(tails),
             calibration=None if calibration is None else Calibration.from_dict(calibration),
+            tracing=None if tracing is None else Tracing.from_dict(tracing),
             context={key: content[key] if key in content else _BEFORE[key] for key in _CONTEXT},
         )
 
@@ -168,7 +179,7 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
-        """Read what ``write`` wrote, now or with version 1; pictures are in the HTML report alone.
+        """Read what ``write`` wrote, now or with version 1 or 2; pictures are in the HTML report alone.
 
         Args:
             path: The folder, or its ``explanation.json``.

@@ -19,6 +19,7 @@ from captum_paramsal.report.curves import without
 from captum_paramsal.report.drawing import ProfileDrawing, draw_profile, layer_bands
 from captum_paramsal.report.records import Mistake, RankedFilter
 from captum_paramsal.report.tail_section import probability, tail_section
+from captum_paramsal.report.trace_section import TraceTile, neuron_pairs, trace_tiles
 from captum_paramsal.report.yardsticks import YARDSTICKS, Yardstick
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
@@ -56,6 +57,7 @@ class _Card:
     prediction: str
     picture: Picture | None
     map: Picture | None
+    tiles: Sequence[TraceTile]
     bars: Sequence[_Bar]
     drawing: ProfileDrawing
 
@@ -94,6 +96,7 @@ def render(explanation: Explanation) -> str:
             tails=tail_section(explanation.tails, explanation.calibration)
             if explanation.tails and explanation.calibration
             else None,
+            neurons=neuron_pairs(explanation, numbers),
             guilty=_guilty(explanation, numbers),
             confusions=_confusions(explanation, numbers),
             skipped=explanation.skipped[:_SKIPPED],
@@ -118,6 +121,7 @@ def _card(explanation: Explanation, mistake: Mistake, number: int, living: Filte
         prediction=explanation.class_name(mistake.prediction),
         picture=explanation.pictures.get(mistake.position),
         map=explanation.maps.get(mistake.position),
+        tiles=trace_tiles(explanation, mistake),
         bars=_bars(mistake, limit),
         drawing=draw_profile(mistake, explanation.places, living, limit),
     )

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from captum_paramsal.filters import Filter
+from captum_paramsal.report.trace_records import MistakeTraces
 
-__all__ = ["About", "Group", "Mistake", "RankedFilter"]
+__all__ = ["About", "Group", "Mistake", "RankedFilter", "class_name"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class About:
     images: str = ""
     preprocessing: str = ""
     reference: str = ""
+
+
+def class_name(classes: Mapping[int, str], number: int) -> str:
+    """Name of a class, or "class 17" where it has none."""
+    return classes.get(number) or f"class {number}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ class Mistake:
         unusual: How many of all filters are unusual, see :mod:`captum_paramsal.report.yardsticks`.
         note: A remark from the source.
         curve: Its saliency profile at the explanation's ``places``; empty where no card is drawn.
+        traces: Where the evidence for the true and for the predicted class was gathered; None if not traced.
     """
 
     position: int
@@ -84,6 +91,7 @@ class Mistake:
     unusual: int
     note: str = ""
     curve: tuple[float, ...] = ()
+    traces: MistakeTraces | None = None
 
     def to_dict(self, classes: Mapping[int, str]) -> dict[str, Any]:
         """As JSON has it, with the names of the classes."""
@@ -96,8 +104,10 @@ class Mistake:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Mistake:
-        """Back from JSON."""
-        own = {name: content[name] for name in cls.__dataclass_fields__}
+        """Back from JSON, also from that of versions before 3, which have no traces."""
+        own = {name: content[name] for name in cls.__dataclass_fields__ if name != "traces"}
+        traces = content.get("traces")
+        own["traces"] = None if traces is None else MistakeTraces.from_dict(traces)
         own["filters"] = tuple(RankedFilter.from_dict(ranked) for ranked in content["filters"])
         own["curve"] = tuple(content["curve"])
         return cls(**own)

@@ -1,5 +1,6 @@
 """Figures from plain tensors, in one style: the only room that knows matplotlib."""
 
+from captum_paramsal.viz.bandit import bandit_plot
 from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares_per_image, tail_levels, tail_shares
 from captum_paramsal.viz.neurons import neurons_plot
 from captum_paramsal.viz.pixels import decoded, display_map, pixel_overlay, pixel_plot
@@ -17,6 +18,7 @@ from captum_paramsal.viz.traces import trace_plot
 __all__ = [
     "INK",
     "PALETTE",
+    "bandit_plot",
     "calibration_plot",
     "decoded",
     "display_map",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
-__all__ = ["grey", "trace_plot"]
+__all__ = ["grey", "point_width", "trace_overlay", "trace_plot"]
 
 _HEAT = "inferno"
 """From black to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
+_COLDEST = -0.3
+"""What the colour map starts from: its blackest end is left out."""
 _DIMMED, _COVERED = 0.65, 0.8
 """Brightness of the picture below, and how much the brightest heat hides of it."""
 _POINT, _BOX = PALETTE[5], "#ffffff"
@@ -61,7 +65,7 @@ def trace_plot(
         axes.imshow(_DIMMED * picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         if heatmap is not None:
             _draw_heat(axes, heatmap, (height, width))
-        across = axes.bbox.width / axes.figure.dpi * 72 / _ACROSS * min(1.0, _MANY / max(1, len(places))) ** 0.25
+        across = point_width(axes.bbox.width / axes.figure.dpi * 72, len(places))
         axes.scatter(places[:, 1], places[:, 0], s=across**2, c=_POINT, edgecolors=INK, linewidths=across / 8, zorder=5)
         if corners is not None and not corners.isnan().any():
             _draw_box(axes, corners.tolist())
@@ -70,6 +74,45 @@ def trace_plot(
         axes.set_axis_off()
         axes.set_title(title)
     return axes
+
+
+def trace_overlay(image: Tensor, heatmap: Tensor) -> Tensor:
+    """The picture that :func:`trace_plot` draws points and box on: a heat map over a dimmed grey copy of its image.
+
+    Args:
+        image: ``(1 or 3, h, w)`` with values in [0, 1]; values outside are cut off.
+        heatmap: ``(H, W)`` of the same picture, in the same or another resolution, not negative.
+
+    Returns:
+        ``(3, h, w)``, float32 in [0, 1], on the processor.
+
+    Raises:
+        InputError: Something of another shape, or heat that is negative or not finite.
+
+    >>> trace_overlay(torch.rand(3, 8, 8), torch.eye(4)).shape
+    torch.Size([3, 8, 8])
+    """
+    picture = grey(image)
+    shares = _shares(heatmap, (heatmap.shape[0], heatmap.shape[-1]) if heatmap.ndim else (1, 1))
+    if shares.shape != picture.shape:
+        shares = interpolate(shares[None, None], picture.shape, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
+    shades = mpl.colormaps[_HEAT](((shares - _COLDEST) / (1 - _COLDEST)).numpy())
+    colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
+    return torch.lerp(_DIMMED * picture.expand(3, -1, -1), colored, _COVERED * shares.sqrt())
+
+
+def point_width(width: float, count: int) -> float:
+    """How wide the point of a trace is drawn, in the unit of the picture's width.
+
+    Args:
+        width: Of the picture.
+        count: How many points there are.
+
+    >>> point_width(90, 100), point_width(90, 1600)
+    (2.0, 1.0)
+    """
+    smaller = min(1.0, _MANY / max(1, count))
+    return float(width / _ACROSS * smaller**0.25)
 
 
 def grey(image: Tensor) -> Tensor:
@@ -86,6 +129,13 @@ def grey(image: Tensor) -> Tensor:
 
 
 def _draw_heat(axes: Axes, heatmap: Tensor, size: tuple[int, int]) -> None:
+    shares = _shares(heatmap, size)
+    alpha = _COVERED * shares.sqrt().numpy()
+    axes.imshow(shares.numpy(), cmap=_HEAT, vmin=_COLDEST, vmax=1, alpha=alpha, interpolation="nearest")
+
+
+def _shares(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
+    """Heat as a share of its maximum, ``(H, W)``; all 0 stays 0."""
     heat = heatmap.detach().cpu().float()
     if heat.shape != size or not (heat >= 0).all() or not heat.isfinite().all():
         message = (
@@ -93,10 +143,7 @@ def _draw_heat(axes: Axes, heatmap: Tensor, size: tuple[int, int]) -> None:
             f"{float(heat.min()) if heat.numel() else 0:g}."
         )
         raise InputError(message)
-    shares = heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
-    axes.imshow(
-        shares.numpy(), cmap=_HEAT, vmin=-0.3, vmax=1, alpha=_COVERED * shares.sqrt().numpy(), interpolation="nearest"
-    )
+    return heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
 
 
 def _draw_box(axes: Axes, corners: list[float]) -> None:

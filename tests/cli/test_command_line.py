@@ -25,7 +25,7 @@ def test_version(capsys):
         (["explain", "--help"], ["IMAGES_DIR", "--top-k", "--reference FILE", "built-in demo", "default 10"]),
         (
             ["explain", "--help"],
-            ["--method {parameter,pot}", "--fit {mle,exponential}", "--no-pixels", "--save-pixels"],
+            ["--method {parameter,pot}", "--fit {mle,exponential}", "--no-pixels", "--no-traces", "--save-pixels"],
         ),
         (
             ["reference", "--help"],

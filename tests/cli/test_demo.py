@@ -51,6 +51,20 @@ def test_page(demo_report):
     assert "The background speaks for" in page.text
 
 
+def test_every_mistake_is_traced_within_its_picture(demo_report):
+    content = json.loads((demo_report / "explanation.json").read_text())
+    assert content["traces"]["size"] == [64, 64]
+    for mistake in content["mistakes"]:
+        for kind in ("label", "prediction"):
+            x1, y1, x2, y2 = mistake["traces"][kind]["box"]
+            assert 0 <= x1 < x2 <= 64
+            assert 0 <= y1 < y2 <= 64
+        assert 0 <= mistake["traces"]["iou"] <= 1
+    page = Page((demo_report / "report.html").read_text())
+    assert sum("href" in image for image in page.all("image")) == 2 * content["summary"]["mistakes"]
+    assert len(page.all("details")) == 2
+
+
 def test_cue_is_told_as_it_is(demo_report):
     cues = load_scenes("test").cue_labels.tolist()
     for mistake in json.loads((demo_report / "explanation.json").read_text())["mistakes"]:

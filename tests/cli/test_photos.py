@@ -55,6 +55,20 @@ def test_pixels_can_be_saved_or_left_out(workplace, arguments):
     assert not (workplace / "without" / "pixels.safetensors").exists()
 
 
+def test_traces_can_be_left_out(workplace, arguments):
+    assert main(["explain", *arguments, "--out", "out"]) == 0
+    content = json.loads((workplace / "out" / "explanation.json").read_text())
+    assert content["traces"] == {"method": "DiscernibleNeurons", "size": [16, 16], "refused": ""}
+    assert all(mistake["traces"]["label"]["box"] is not None for mistake in content["mistakes"])
+    assert "A trace" in (workplace / "out" / "report.html").read_text()
+
+    assert main(["explain", *arguments, "--out", "without", "--no-traces"]) == 0
+    content = json.loads((workplace / "without" / "explanation.json").read_text())
+    assert content["traces"] is None
+    assert {mistake["traces"] for mistake in content["mistakes"]} == {None}
+    assert "trace of" not in (workplace / "without" / "report.html").read_text()
+
+
 def test_progress_bars_when_asked_for(arguments, capsys):
     assert main(["explain", *arguments, "--out", "out", "--progress"]) == 0
     drawn = capsys.readouterr().err
@@ -62,6 +76,7 @@ def test_progress_bars_when_asked_for(arguments, capsys):
     assert "reference" in drawn
     assert "mistakes" in drawn
     assert "pixels" in drawn
+    assert "traces" in drawn
 
 
 def test_folder_per_class_and_class_names(workplace, capsys):

@@ -6,6 +6,7 @@ import pytest
 from docs.pages import PAGES, blocks_of, name_of
 
 from captum_paramsal.cli import main
+from captum_paramsal.graph import trace_rules
 from captum_paramsal.hooks import rules
 
 MARKED = "python -m pip"  # the README's set-up commands, which a fresh machine runs
@@ -23,7 +24,8 @@ def runnable(page):
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Rules that a page registers end with it.
-    monkeypatch.setattr(rules, "_rules", dict(rules._rules))
+    for registry in (rules, trace_rules):
+        monkeypatch.setattr(registry, "_rules", dict(registry._rules))
     names = {"__name__": "__main__"}
     for block in runnable(page):
         if block.language == "bash":

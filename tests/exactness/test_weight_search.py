@@ -138,7 +138,7 @@ def test_grids_and_trials_that_are_none(options, message):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"boxes": torch.ones(6, 4)}, InputError, "boxes for each of 7 images, got those of 6"),
+        ({"boxes": torch.ones(6, 4)}, InputError, r"boxes for each image \(7, at least 1\), got those of 6"),
         ({"boxes": torch.ones(7, 4)}, InputError, "x1 < x2"),
         ({"targets": [0, 1]}, TargetError, r"\b2\b|\(2,\)"),
         ({"images": torch.rand(7, 3, 16, 16).double() * torch.nan}, InputError, "finite"),

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,12 +29,13 @@ def test_writes_three_files_and_nothing_else(folder):
 
 def test_json(found, folder):
     content = json.loads((folder / "explanation.json").read_text())
-    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 2)
+    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 3)
     assert content["summary"] == {"images": 24, "mistakes": 6, "accuracy": 0.75, "skipped": 0}
     assert set(content["versions"]) == {"captum_paramsal", "captum", "torch"}
     assert content["model"]["name"] == "tiny & net"
     assert content["model"]["fingerprint"] == content["reference"]["fingerprint"]
-    assert content["parameters"] == {"top_k": 4, "batch_size": 5, "device": "cpu", "layers": None, "pixels": True}
+    options = {"top_k": 4, "batch_size": 5, "device": "cpu", "layers": None, "pixels": True, "traces": True}
+    assert content["parameters"] == options
     assert content["method"] == {"name": "parameter", "unit": "standard deviations", "unusual_above": 3.0}
     assert [content[name] for name in ("tails", "calibration", "pixels")] == [None, None, None]
     assert content["layers"] == [{"name": "0", "filters": 6, "parts": []}, {"name": "2", "filters": 8, "parts": []}]
@@ -46,7 +48,7 @@ def test_json(found, folder):
 def test_csv_has_a_row_per_mistake_and_rank(found, folder):
     rows = list(csv.DictReader((folder / "filters.csv").read_text().splitlines()))
     assert len(rows) == 6 * 4
-    assert {row["schema_version"] for row in rows} == {"2"}
+    assert {row["schema_version"] for row in rows} == {"3"}
     assert {row["p_value"] for row in rows} == {""}
     best = found.mistakes[1].filters[0]
     row = rows[4]
@@ -77,8 +79,18 @@ def test_a_loaded_explanation_can_be_written(folder, tmp_path):
     assert "no picture" in (tmp_path / "report.html").read_text()
 
 
+def _as_version_2(content):
+    """What was written before there were traces."""
+    del content["traces"]
+    del content["parameters"]["traces"]
+    for mistake in content["mistakes"]:
+        del mistake["traces"]
+    return content | {"schema_version": 2}
+
+
 def _as_version_1(content):
     """What was written before there were methods and p-values."""
+    content = _as_version_2(content)
     for new in ("method", "tails", "calibration", "pixels"):
         del content[new]
     del content["parameters"]["pixels"]
@@ -88,13 +100,15 @@ def _as_version_1(content):
     return content | {"schema_version": 1}
 
 
-def test_explanations_of_version_1_can_still_be_loaded(found, folder, tmp_path):
-    content = _as_version_1(json.loads((folder / "explanation.json").read_text()))
+@pytest.mark.parametrize("as_before", [_as_version_1, _as_version_2])
+def test_explanations_of_earlier_versions_can_still_be_loaded(found, folder, tmp_path, as_before):
+    content = as_before(json.loads((folder / "explanation.json").read_text()))
     (tmp_path / "explanation.json").write_text(json.dumps(content))
     before = Explanation.load(tmp_path)
-    assert before.mistakes == found.mistakes
-    assert (before.tails, before.calibration, before.context["method"]["name"]) == (None, None, "parameter")
-    assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 2
+    assert before.mistakes == tuple(replace(mistake, traces=None) for mistake in found.mistakes)
+    assert (before.tails, before.calibration, before.tracing) == (None, None, None)
+    assert before.context["method"]["name"] == "parameter"
+    assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 3
 
 
 def test_pixel_gradients_are_saved_on_demand(tmp_path):
@@ -136,7 +150,7 @@ def test_pixel_gradients_that_cannot_be_read(tmp_path, damage):
         ("{", "JSONDecodeError"),
         ("[]", "TypeError"),
         ("{}", "KeyError: 'schema'"),
-        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 2 or before at .* of version 9"),
+        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 3 or before at .* of version 9"),
         ('{"schema": "captum_paramsal.explanation", "schema_version": 1}', "KeyError: 'layers'"),
     ],
 )

@@ -64,7 +64,8 @@ def test_one_file_without_scripts_or_addresses(page):
 def test_every_picture_has_a_text(page):
     images, drawings = page.all("img"), page.all("svg")
     assert len(images) == 6 * 2
-    assert len(drawings) == 6 + 1
+    profiles, traces, neurons = 6 + 1, 6 * 2, 2 * 2
+    assert len(drawings) == profiles + traces + neurons
     assert all(image["alt"] for image in images)
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
 

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz import new_axes, to_png
 from captum_paramsal.viz.style import PALETTE
-from captum_paramsal.viz.traces import grey, trace_plot
+from captum_paramsal.viz.traces import grey, point_width, trace_overlay, trace_plot
 
 IMAGE = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
 
@@ -62,6 +62,42 @@ def test_points_and_box_as_arrays_in_axes_of_the_caller():
     assert trace_plot(IMAGE[:1], np.array([[1, 2]]), [0, 0, 5, 5], ax=axes, title="a cat") is axes
     assert axes.get_title(loc="left") == "a cat"
     assert axes.collections[0].get_zorder() > max(patch.get_zorder() for patch in axes.patches)
+
+
+def test_overlay_is_what_the_plot_draws_below_points_and_box():
+    heat = torch.rand(20, 30, generator=torch.Generator().manual_seed(1)) ** 4
+    axes = trace_plot(IMAGE, torch.zeros(0, 2), heatmap=heat)
+    picture, layer = (np.asarray(image.to_rgba(image.get_array(), alpha=image.get_alpha())) for image in axes.images)
+    alpha = np.asarray(axes.images[1].get_alpha())[..., None]
+    expected = picture[..., :3] * (1 - alpha) + layer[..., :3] * alpha
+    assert trace_overlay(IMAGE, heat).permute(1, 2, 0).numpy() == pytest.approx(expected, abs=2 / 255)
+
+
+def test_overlay_of_another_resolution():
+    heat = torch.zeros(40, 60)
+    heat[:, :30] = 1
+    shown = trace_overlay(IMAGE, heat)
+    assert shown.shape == (3, 20, 30)
+    nothing = 0.65 * grey(IMAGE).expand(3, -1, -1)
+    torch.testing.assert_close(shown[:, :, 18:], nothing[:, :, 18:])
+    assert (shown[0, :, :12] > 0.7).all()
+
+
+def test_overlay_without_heat_is_the_dimmed_picture():
+    shown = trace_overlay(IMAGE, torch.zeros(20, 30))
+    torch.testing.assert_close(shown, 0.65 * grey(IMAGE).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize("heat", [torch.full((20, 30), -1.0), torch.full((20, 30), torch.nan), torch.zeros(3, 20, 30)])
+def test_overlay_of_what_is_no_heat(heat):
+    with pytest.raises(InputError, match="heat map"):
+        trace_overlay(IMAGE, heat)
+
+
+def test_points_of_a_plot_have_the_width_that_is_told():
+    axes = trace_plot(IMAGE, torch.zeros(3, 2))
+    across = axes.bbox.width / axes.figure.dpi * 72
+    assert float(axes.collections[0].get_sizes()[0]) ** 0.5 == pytest.approx(point_width(across, 3))
 
 
 def test_grey_is_as_bright_as_the_colours():

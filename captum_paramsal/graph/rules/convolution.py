@@ -10,13 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.functional.receptive_fields import Window, distinct, largest_supports, pieces, supports
+from captum_paramsal.functional.receptive_fields import (
+    Window,
+    distinct,
+    largest_norms,
+    largest_supports,
+    pieces,
+    supports,
+)
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 from captum_paramsal.graph.trace_rules import Found, TraceRule, trace_rule
 
 __all__ = ["Convolution"]
+
+FEW = 8
+"""Fewer than one filter of so many, at each place: their contributions are cheaper one by one than all together."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,23 @@ class Convolution(TraceRule):
             found[rows] = self._support(step, sites[rows], sign)
         return sites.gain.abs() * found
 
-    def _support(self, step: Step, sites: Sites, sign: int) -> Tensor:
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The largest norm of a channel's field times that of a filter's channel (Cauchy and Schwarz)."""
         filters, maps = _Filters.of(step), step.run.values[step.source]
         asked = _Asked.of(step, sites, filters)
         if filters.groups > 1:
-            return (sign * _current(maps, filters, asked)).amax(dim=1)
+            return super().limit(step, sites)
+        (image, row, column), owner = distinct(asked.image, asked.row, asked.column)
+        fields = filters.window.over(maps)[image, :, row, column].flatten(2)
+        reach = largest_norms(fields)[owner] * largest_norms(filters.weight)[asked.output]
+        return sites.gain.abs() * reach
+
+    def _support(self, step: Step, sites: Sites, sign: int) -> Tensor:
+        filters, maps = _Filters.of(step), step.run.values[step.source]
+        asked = _Asked.of(step, sites, filters)
         (image, y, x), owner = distinct(asked.image, asked.row, asked.column)
+        if filters.groups > 1 or len(sites) * FEW < len(image) * len(filters.weight):
+            return (sign * _current(maps, filters, asked)).amax(dim=1)
         fields, weight = filters.window.over(maps), sign * filters.weight
         found = [
             largest_supports(fields[image[part], :, y[part], x[part]].flatten(2), weight)

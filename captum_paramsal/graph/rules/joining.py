@@ -49,6 +49,13 @@ class Sum(TraceRule):
             return step.support_of(operands, len(sites))
         return torch.stack([found.gain * found.values(step.run.values[node]) for node, found in operands]).amax(dim=0)
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself; that of the operand, where there is one."""
+        operands = self._operands(step, sites)
+        if len(operands) == 1:
+            return step.support_of(operands, len(sites), limit=True)
+        return self.support(step, sites)
+
     def _operands(self, step: Step, sites: Sites) -> list[tuple[fx.Node, Sites]]:
         minus = "sub" in (step.node.target if isinstance(step.node.target, str) else step.node.target.__name__)
         factor = step.value(step.node.kwargs.get("alpha", 1))
@@ -84,6 +91,10 @@ class Product(TraceRule):
         """What the map's neuron is supported by."""
         return step.support_of(self.back(step, sites), len(sites))
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """That of the map's neuron."""
+        return step.support_of(self.back(step, sites), len(sites), limit=True)
+
 
 @trace_rule(operator.truediv, operator.itruediv, torch.div, torch.divide, "div", "div_")
 class Quotient(TraceRule):
@@ -99,6 +110,10 @@ class Quotient(TraceRule):
     def support(self, step: Step, sites: Sites) -> Tensor:
         """What the dividend's neuron is supported by."""
         return step.support_of(self.back(step, sites), len(sites))
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """That of the dividend's neuron."""
+        return step.support_of(self.back(step, sites), len(sites), limit=True)
 
 
 def _is_computed(step: Step, argument: Any) -> bool:

@@ -17,6 +17,9 @@ from captum_paramsal.graph.trace_rules import Found, Passing, TraceRule, rule_of
 
 __all__ = ["Linear"]
 
+FEW = 8
+"""Fewer than one neuron of so many, of each vector: their contributions are cheaper one by one than all together."""
+
 
 @trace_rule(nn.Linear, functional.linear)
 class Linear(TraceRule):
@@ -40,10 +43,23 @@ class Linear(TraceRule):
         outputs, features = weight.shape
         (image, place), owner = distinct(sites.image, sites.index // outputs)
         vectors = rows.reshape(len(rows), -1, features)[image, place]
+        if len(sites) * FEW < len(image) * outputs:
+            signed = vectors[owner] * sites.gain[:, None]
+            products: Tensor = signed * weight[sites.index % outputs]
+            return products.amax(dim=1)
         highest = largest_products(vectors, weight)
         lowest = -largest_products(vectors, -weight) if (sites.gain < 0).any() else highest
         at = (owner, sites.index % outputs)
         return sites.gain * torch.where(sites.gain < 0, lowest[at], highest[at])
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The largest feature times the largest weight."""
+        weight, rows = _weight(step), step.run.values[step.source]
+        outputs, features = weight.shape
+        vectors = rows.reshape(len(rows), -1, features)
+        highest = vectors.abs().amax(dim=2)[sites.image, sites.index // outputs]
+        reach: Tensor = highest * weight.abs().amax(dim=1)[sites.index % outputs]
+        return sites.gain.abs() * reach
 
     def _keep(self, step: Step, over_map: bool) -> int | None:  # noqa: FBT001
         if over_map:

@@ -97,6 +97,10 @@ class MaxPool(_Pool):
         values = self.seen(step, sites).values(step.run.values[step.source], sites.image)
         return sites.gain * values.amax(dim=1)
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
+
 
 @trace_rule(
     nn.AvgPool2d, nn.AdaptiveAvgPool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d, torch.adaptive_avg_pool1d
@@ -113,6 +117,10 @@ class AveragePool(_Pool):
         """The largest share of the average."""
         return largest_share(step, sites, self.seen(step, sites))
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
+
 
 @trace_rule(torch.mean, "mean")
 class Mean(TraceRule):
@@ -125,6 +133,10 @@ class Mean(TraceRule):
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest share of the average."""
         return largest_share(step, sites, self._seen(step, sites))
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
 
     def _seen(self, step: Step, sites: Sites) -> Pooled:
         shape = step.shape_of(step.source)
@@ -146,7 +158,8 @@ def strongest(step: Step, sites: Sites, seen: Pooled) -> Sites:
     if not seen.whole:
         return sites.at(seen.index.gather(1, shares.argmax(dim=1)[:, None])[:, 0])
     best, places = shares.sort(dim=1, descending=True, stable=True)
-    neuron, rank = (best[:, : step.following.places] > 0).nonzero(as_tuple=True)
+    kept = step.following.places_of(best.shape[1])
+    neuron, rank = (best[:, :kept] > 0).nonzero(as_tuple=True)
     return sites[neuron].at(seen.index[neuron, places[neuron, rank]])
 
 

@@ -33,7 +33,7 @@ _FUNCTIONS = (
 
 @trace_rule(
     *_METHODS, *_FUNCTIONS, nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle,
-    nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.Upsample,
+    nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.UpsamplingNearest2d,
 )  # fmt: skip
 class Rearranged(TraceRule):
     """A neuron's value is that of one neuron of one input, or a constant of a padding."""
@@ -51,9 +51,16 @@ class Rearranged(TraceRule):
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """What these are supported by; nothing, for a constant."""
+        return self._support(step, sites, limit=False)
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """That of these; 0 for a constant."""
+        return self._support(step, sites, limit=True)
+
+    def _support(self, step: Step, sites: Sites, *, limit: bool) -> Tensor:
         supports = torch.zeros_like(sites.gain)
         for node, moved, rows in self._sources(step, sites):
-            supports[rows] = step.support_of([(node, moved)], len(rows))
+            supports[rows] = step.support_of([(node, moved)], len(rows), limit=limit)
         return supports
 
     def _sources(self, step: Step, sites: Sites) -> list[tuple[fx.Node, Sites, Tensor]]:

@@ -1,0 +1,64 @@
+"""The page on discernible neurons lists every operation that has a rule."""
+
+import importlib.util
+import operator
+from functools import lru_cache
+
+import pytest
+import torch
+from docs.pages import DOCS
+from torch import nn
+
+from captum_paramsal.graph import Passing, registered_operations, trace_rule, trace_rules
+
+
+@lru_cache
+def extension():
+    pytest.importorskip("sphinx", reason="the pages are built with Sphinx")
+    spec = importlib.util.spec_from_file_location("trace_rules_of_docs", DOCS / "_extensions" / "trace_rules.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (nn.ReLU, "nn.ReLU"),
+        (nn.functional.relu, "functional.relu"),
+        (torch.cat, "torch.cat"),
+        (operator.add, "operator.add"),
+        (nn.functional.max_pool2d, "functional.max_pool2d"),
+        ("view", ".view()"),
+        ("torchvision.ops.stochastic_depth.stochastic_depth", "torchvision.ops.stochastic_depth.stochastic_depth"),
+    ],
+)
+def test_names(operation, name):
+    assert extension().name_of(operation) == name
+
+
+def test_every_operation_is_listed_once_with_what_its_rule_says():
+    own = [
+        operation
+        for operation, rule in registered_operations().items()
+        if type(rule).__module__.startswith("captum_paramsal.")
+    ]
+    found = extension().operations_by_rule()
+    assert sorted(name for _, names in found.values() for name in names) == sorted(map(extension().name_of, own))
+    assert all(about.endswith(".") for about, _ in found.values())
+    assert "nn.Conv2d" in found["Convolution"][1]
+
+
+def test_a_rule_of_somebody_else_is_not_listed(monkeypatch):
+    monkeypatch.setattr(trace_rules, "_rules", dict(trace_rules._rules))
+    before = extension().operations_by_rule()
+
+    class Own(nn.Module):
+        pass
+
+    @trace_rule(Own)
+    class OwnRule(Passing):
+        """Somebody else's."""
+
+    assert Own in registered_operations()
+    assert extension().operations_by_rule() == before
