@@ -113,8 +113,9 @@ def increase_in_confidence(
 
     References:
         Iqbal, Muqeet and Bae, *Visual Interpretation of CNN Prediction Through Layerwise Sequential Selection of
-        Discernible Neurons*, IEEE Access 10 (2022), doi 10.1109/ACCESS.2022.3188394, for occlusion outside a box; Chattopadhay et al., *Grad-CAM++*, arXiv 1710.11063, for the share and the drop,
-        there with the image weighted by the map.
+        Discernible Neurons*, IEEE Access 10 (2022), doi 10.1109/ACCESS.2022.3188394, for occlusion outside a
+        box; Chattopadhay et al., *Grad-CAM++*, arXiv 1710.11063, for the share and the drop, there with the image
+        weighted by the map.
 
     >>> def brightness(images):
     ...     return torch.stack([images.mean(dim=(1, 2, 3)), torch.zeros(len(images))], dim=1)

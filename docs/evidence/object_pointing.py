@@ -84,11 +84,10 @@ def _pixels(path: Path) -> Tensor:
 
 @dataclass(frozen=True)
 class Found:
-    """What a method found on every photo: the pointing game, a box each, and how long an image took."""
+    """What a method found on every photo: the pointing game, and a box each."""
 
     game: PointingGame
     boxes: Tensor | None
-    seconds: float = float("nan")
 
 
 def batches(photos: Photos, predicted: Tensor, name: str, size: int = 25) -> Iterator[tuple[Tensor, Tensor]]:
@@ -106,14 +105,19 @@ def traced(method: CNNFixations | DiscernibleNeurons, photos: Photos, predicted:
     return Found(pointing_game(torch.cat(maps), photos.boxes), torch.cat(boxes))
 
 
-def mapped(explain: Callable[[Tensor, Tensor], Tensor], photos: Photos, predicted: Tensor, name: str) -> Found:
-    """A method of Captum: its map, and the box of the map's pixels above 15 % of the highest."""
+def mapped(
+    explain: Callable[[Tensor, Tensor], Tensor], photos: Photos, predicted: Tensor, name: str
+) -> Iterator[tuple[str, Found]]:
+    """A method of Captum: its map, the box of the map's pixels above 15 % of the highest; maps of pixels also blurred."""
     maps = torch.cat([explain(images, classes).detach() for images, classes in batches(photos, predicted, name)])
-    return Found(pointing_game(maps, photos.boxes), box_of(maps.clamp(min=0)))
+    yield name, Found(pointing_game(maps, photos.boxes), box_of(maps.clamp(min=0)))
+    if name != "Grad-CAM":
+        blurred = heat_map(maps)
+        yield f"{name}, blurred", Found(pointing_game(blurred, photos.boxes), box_of(blurred))
 
 
 def captum_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """Maps ``(N, 227, 227)`` of Captum's methods; those of single pixels also blurred as the traces are."""
+    """Maps ``(N, 227, 227)`` of Captum's methods."""
     grad_cam, saliency = LayerGradCam(model, model.features[12]), Saliency(model)
     integrated = IntegratedGradients(model)
 
@@ -131,9 +135,7 @@ def captum_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, 
     return {
         "Grad-CAM": cam,
         "Saliency": plain,
-        "Saliency, blurred": lambda images, classes: heat_map(plain(images, classes)),
         "Integrated Gradients": path,
-        "Integrated Gradients, blurred": lambda images, classes: heat_map(path(images, classes)),
     }
 
 
@@ -242,7 +244,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = {
         "a random pixel": None,
         "the centre": Found(pointing_game_at(centre_point((SIDE, SIDE)), photos.boxes, (SIDE, SIDE)), None),
-        **{name: mapped(one, photos, predicted, name) for name, one in captum_methods(model, options.steps).items()},
+        **{
+            found_as: one
+            for name, explain in captum_methods(model, options.steps).items()
+            for found_as, one in mapped(explain, photos, predicted, name)
+        },
         "CNN-Fixations": traced(CNNFixations(model), photos, predicted, "CNN-Fixations"),
         "discernible neurons, equal weights": traced(
             DiscernibleNeurons(model, TraceWeights(1.0, 1.0, 1.0)), photos, predicted, "equal weights"
