@@ -108,7 +108,7 @@ def traced(method: CNNFixations | DiscernibleNeurons, photos: Photos, predicted:
 def mapped(
     explain: Callable[[Tensor, Tensor], Tensor], photos: Photos, predicted: Tensor, name: str
 ) -> Iterator[tuple[str, Found]]:
-    """A method of Captum: its map, the box of the map's pixels above 15 % of the highest; maps of pixels also blurred."""
+    """A method of Captum: its map, and the box of the pixels above 15 % of the highest; maps of pixels also blurred."""
     maps = torch.cat([explain(images, classes).detach() for images, classes in batches(photos, predicted, name)])
     yield name, Found(pointing_game(maps, photos.boxes), box_of(maps.clamp(min=0)))
     if name != "Grad-CAM":
