@@ -142,7 +142,7 @@ class Trace:
     def save(self, path: str | Path) -> None:
         """Write the trace as a safetensors file."""
         tensors = {
-            f"{name}/{field}": getattr(found, field).contiguous().cpu()
+            f"{name}/{field}": getattr(found, field).cpu().clone()
             for name, found in self.layers.items()
             for field in _FIELDS
         }

@@ -128,8 +128,12 @@ class _Interpreter(fx.Interpreter):
         if not self._writes(n, args, kwargs):
             return args, kwargs
         sharing = self._storages.pop(args[0].untyped_storage().data_ptr(), [])
-        if any(node.op == "placeholder" for node in sharing):
-            return (args[0].clone(), *args[1:]), kwargs
+        given = [node for node in sharing if node.op == "placeholder"]
+        if given:
+            # The caller's own tensor stays as it is; what reads it later sees what was written.
+            apart = args[0].clone()
+            self.env.update({node: apart for node in given if self.env.get(node) is args[0]})
+            return (apart, *args[1:]), kwargs
         for node in sharing:
             self.values[node] = self.values[node].clone()
         return args, kwargs

@@ -1,30 +1,17 @@
 """Every classification family of torchvision with seeded random weights: equal to the batch-of-one loop."""
 
-from copy import deepcopy
-from dataclasses import dataclass
-
 import pytest
 import torch
 from exactness.families import FAMILIES, Family
+from exactness.scored_families import Scored
 from exactness.scores import scores_of
-from oracles.deviation import assert_exact, assert_rounding
+from oracles.deviation import assert_exact
 from oracles.parameter_saliency import CONVOLUTIONS, TRANSPOSED, convolutions, profile_loop
-from torch import Tensor, nn
+from torch import nn
 
 from captum_paramsal.attr import ParameterSaliency
 
 WITH_RULES = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.MultiheadAttention)
-
-
-@dataclass
-class Scored:
-    family: Family
-    model: nn.Module
-    images: Tensor
-    labels: Tensor
-    layers: tuple[str, ...]
-    double: nn.Module
-    exact: dict[str, Tensor]
 
 
 @pytest.fixture(
@@ -32,12 +19,7 @@ class Scored:
     params=[pytest.param(f, id=str(f), marks=[pytest.mark.slow] if f.slow else []) for f in FAMILIES],
 )
 def scored(request):
-    family = request.param
-    model, images, labels = family.build()
-    layers = ParameterSaliency(model, layers=family.layers).filters.layers
-    double = deepcopy(model).double()
-    exact = profile_loop(double, images.double(), labels, layers)
-    return Scored(family, model, images, labels, layers, double, exact)
+    return Scored.of(request.param)
 
 
 def test_layers(scored):
@@ -54,22 +36,6 @@ def test_layers(scored):
 def test_float64(scored):
     scores = scores_of(scored.double, scored.images.double(), scored.labels, scored.family.layers)
     assert_exact(str(scored.family), scores, scored.exact)
-
-
-def test_float32(scored):
-    # On the very forward passes of the loop, so that no maximum or ReLU at a tie falls the other way.
-    case = scored.model, scored.images, scored.labels
-    loop = profile_loop(*case, scored.layers)
-    assert_rounding(
-        str(scored.family), scores_of(*case, scored.family.layers, internal_batch_size=1), [loop], scored.exact
-    )
-
-
-def test_float32_in_one_batch(scored):
-    # A batched forward pass rounds ties its own way, with or without us: its loop stands beside the other.
-    case = scored.model, scored.images, scored.labels
-    loops = [profile_loop(*case, scored.layers, one_forward=together) for together in (False, True)]
-    assert_rounding(str(scored.family), scores_of(*case, scored.family.layers), loops, scored.exact)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
