@@ -12,6 +12,11 @@ from captum_paramsal import CNNFixations, DiscernibleNeurons, InputError, Target
 from captum_paramsal.graph import Network
 
 
+@pytest.fixture(autouse=True)
+def fixed_weights():
+    torch.manual_seed(0)
+
+
 def images(count=2, side=12, seed=3):
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
