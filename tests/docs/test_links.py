@@ -15,7 +15,7 @@ def test_local_links(page):
     ("mark", "command"),
     [
         ("run", "python -m pip install . && captum-paramsal explain"),
-        ("test", 'python -m pip install -e ".[test]" && python -m pytest'),
+        ("test", 'python -m pip install -e ".[test]" && python -m pytest -n auto'),
     ],
 )
 def test_marked_commands(mark, command):
