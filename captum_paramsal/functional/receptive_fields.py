@@ -24,6 +24,9 @@ __all__ = [
 WINDOW_NUMBERS = 1 << 19
 """Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a processor's caches hold."""
 
+FEW = 8
+"""Fewer than one filter of so many, at each place: their contributions are cheaper one by one than all together."""
+
 LOOKED_AT = 128
 """Entries of a vector that are looked at together for the largest product."""
 

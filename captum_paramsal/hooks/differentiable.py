@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from captum_paramsal.functional.profile import accumulation_type
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.columns import side_by_side
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
@@ -76,14 +76,8 @@ class DifferentiableRecording:
             output_gradients = [next(arriving) for _ in kept.edges]
             if any(one is not None for one in output_gradients):
                 self._add_through(gradients, kept, output_gradients)
-        dtype = accumulation_type(like.dtype)
-        parts = [
-            gradients[name].mean_abs().to(device=like.device, dtype=dtype)
-            if name in gradients
-            else torch.zeros(self._count, layer.rule.count(layer.module), dtype=dtype, device=like.device)
-            for name, layer in self._layers.items()
-        ]
-        return torch.cat(parts, dim=1)
+        profiles = {name: found.mean_abs() for name, found in gradients.items()}
+        return side_by_side(self._layers, profiles, self._count, like)
 
     def watch_layer(self, name: str) -> ForwardHook:
         """Forward hook for a layer with a rule of its own."""

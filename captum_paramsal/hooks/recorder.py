@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
-from captum_paramsal.functional.profile import accumulation_type
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.columns import side_by_side
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
@@ -65,14 +65,7 @@ class Recording:
         """
         for name, gradients in self._gradients.items():
             self._profiles[name] = gradients.mean_abs()
-        dtype = accumulation_type(like.dtype)
-        parts = [
-            self._profiles[name].to(device=like.device, dtype=dtype)
-            if name in self._profiles
-            else torch.zeros(self._count, layer.rule.count(layer.module), dtype=dtype, device=like.device)
-            for name, layer in self._layers.items()
-        ]
-        return torch.cat(parts, dim=1)
+        return side_by_side(self._layers, self._profiles, self._count, like)
 
     def watch_layer(self, name: str) -> ForwardHook:
         """Forward hook for a layer with a rule of its own."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Batch
+from captum_paramsal.batch import Batch, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at, usable
 from captum_paramsal.hooks import scoring_state
@@ -126,7 +126,8 @@ def increase_in_confidence(
     (tensor([True]), tensor([0.2500], dtype=torch.float64))
     """
     batch = Batch.of(inputs, target, additional_forward_args)
-    _require_images(inputs, internal_batch_size)
+    _require_images(inputs)
+    require_size(internal_batch_size)
     size = inputs.shape[2], inputs.shape[3]
     found = torch.cat(boxes_per_image(boxes, len(inputs), size, may_be_empty=True))
     if len(found) != len(inputs):
@@ -202,11 +203,8 @@ def _broadcast(baseline: float | Tensor, inputs: Tensor) -> Tensor:
         raise InputError(message) from error
 
 
-def _require_images(inputs: Tensor, internal_batch_size: int | None) -> None:
+def _require_images(inputs: Tensor) -> None:
     if not isinstance(inputs, Tensor) or inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
         got = f"{inputs.dtype} of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         message = f"Expected `inputs` to be images (N, C, H, W), got {got}."
-        raise InputError(message)
-    if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
-        message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
         raise InputError(message)

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
-from captum_paramsal.viz.traces import grey
 
 __all__ = ["neurons_plot"]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import new_axes, styled
 
 __all__ = ["decoded", "display_map", "pixel_overlay", "pixel_plot"]
@@ -67,19 +68,16 @@ def pixel_overlay(image: Tensor, gradients: Tensor) -> Tensor:
     Raises:
         InputError: An image of another shape; or see :func:`display_map`.
     """
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        message = f"Expected an image of shape (1 or 3, H, W), got {tuple(image.shape)}."
-        raise InputError(message)
+    dimmed = _DIMMED * grey(image)
     if gradients.ndim != 3:
         message = f"Expected the gradients of one image, (C, H, W), got {tuple(gradients.shape)}."
         raise InputError(message)
     heat = display_map(gradients)
     if heat.shape != image.shape[1:]:
         heat = interpolate(heat[None, None], image.shape[1:], mode="bilinear", antialias=True)[0, 0]
-    grey = _DIMMED * _brightness(image.detach().cpu().float().clamp(0, 1))
     shades = mpl.colormaps[_COLORS]((_DARKEST + (1 - _DARKEST) * heat).numpy())
     colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
-    return torch.lerp(grey, colored, heat.sqrt()).clamp(0, 1)
+    return torch.lerp(dimmed[None], colored, heat.sqrt()).clamp(0, 1)
 
 
 def pixel_plot(image: Tensor, gradients: Tensor, ax: Axes | None = None, *, title: str = "") -> Axes:
@@ -144,12 +142,6 @@ def _smoothed(maps: Tensor) -> Tensor:
     binomial = torch.tensor([0.25, 0.5, 0.25], dtype=maps.dtype)
     kernel = torch.outer(binomial, binomial)[None, None]
     return conv2d(pad(maps, (1, 1, 1, 1), mode="replicate"), kernel).clamp(0, 1)
-
-
-def _brightness(image: Tensor) -> Tensor:
-    """Grey picture ``(1, H, W)`` as bright as a coloured one (ITU-R BT.601)."""
-    weights = torch.tensor([0.299, 0.587, 0.114])
-    return image if image.shape[0] == 1 else (image * weights[:, None, None]).sum(dim=0, keepdim=True)
 
 
 def _require_gradients(gradients: Tensor) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
-__all__ = ["grey", "point_width", "trace_overlay", "trace_plot"]
+__all__ = ["point_width", "trace_overlay", "trace_plot"]
 
 _HEAT = "inferno"
 """From black to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
@@ -113,19 +114,6 @@ def point_width(width: float, count: int) -> float:
     """
     smaller = min(1.0, _MANY / max(1, count))
     return float(width / _ACROSS * smaller**0.25)
-
-
-def grey(image: Tensor) -> Tensor:
-    """A grey copy ``(H, W)`` of an image ``(1 or 3, H, W)``, as bright as it (ITU-R BT.601).
-
-    Raises:
-        InputError: An image of another shape.
-    """
-    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
-        message = f"Expected an image of shape (1 or 3, H, W), got {tuple(image.shape)}."
-        raise InputError(message)
-    weights = torch.tensor([0.299, 0.587, 0.114] if image.shape[0] == 3 else [1.0])
-    return (image.detach().cpu().float().clamp(0, 1) * weights[:, None, None]).sum(dim=0)
 
 
 def _draw_heat(axes: Axes, heatmap: Tensor, size: tuple[int, int]) -> None:

@@ -6,8 +6,9 @@ from matplotlib.patches import Rectangle
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz import new_axes, to_png
+from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import PALETTE
-from captum_paramsal.viz.traces import grey, point_width, trace_overlay, trace_plot
+from captum_paramsal.viz.traces import point_width, trace_overlay, trace_plot
 
 IMAGE = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.functional.receptive_fields import (
+    FEW,
     Window,
     distinct,
     largest_norms,
@@ -24,9 +25,6 @@ from captum_paramsal.graph.step import Step
 from captum_paramsal.graph.trace_rules import Found, TraceRule, trace_rule
 
 __all__ = ["Convolution"]
-
-FEW = 8
-"""Fewer than one filter of so many, at each place: their contributions are cheaper one by one than all together."""
 
 
 @dataclass(frozen=True)

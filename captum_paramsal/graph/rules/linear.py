@@ -9,16 +9,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from captum_paramsal.functional.receptive_fields import distinct, largest_products
+from captum_paramsal.functional.receptive_fields import FEW, distinct, largest_products
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 from captum_paramsal.graph.trace_rules import Found, Passing, TraceRule, rule_of, trace_rule
 
 __all__ = ["Linear"]
-
-FEW = 8
-"""Fewer than one neuron of so many, of each vector: their contributions are cheaper one by one than all together."""
 
 
 @trace_rule(nn.Linear, functional.linear)
