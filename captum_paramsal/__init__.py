@@ -13,22 +13,31 @@ if TYPE_CHECKING:
     from captum_paramsal.attr.cnn_fixations import CNNFixations
     from captum_paramsal.attr.discernible_neurons import DiscernibleNeurons
     from captum_paramsal.attr.input_space_saliency import InputSpaceSaliency
+    from captum_paramsal.attr.model_doctor import ModelDoctor
     from captum_paramsal.attr.parameter_saliency import ParameterSaliency
     from captum_paramsal.attr.pot_saliency import POTSaliency
+    from captum_paramsal.diagnosis import Diagnosis
     from captum_paramsal.errors import (
         CheckpointError,
+        ConstantEvidenceWarning,
+        DiagnosisFileError,
+        FewSamplesWarning,
         GroupError,
         IncompleteTailWarning,
         InputError,
         LayerError,
         ParamsalError,
+        PatchError,
         ReferenceFileError,
         ReferenceMismatchError,
         SourceError,
         TargetError,
         TraceError,
+        TreatmentError,
+        WholePassesWarning,
     )
     from captum_paramsal.filters import Filter, FilterIndex
+    from captum_paramsal.findings import Findings
     from captum_paramsal.graph.following import TraceWeights
     from captum_paramsal.reference import Reference
     from captum_paramsal.trace import Trace
@@ -38,17 +47,24 @@ __version__ = "0.1.0"
 __all__ = [
     "CNNFixations",
     "CheckpointError",
+    "ConstantEvidenceWarning",
+    "Diagnosis",
+    "DiagnosisFileError",
     "DiscernibleNeurons",
+    "FewSamplesWarning",
     "Filter",
     "FilterIndex",
+    "Findings",
     "GroupError",
     "IncompleteTailWarning",
     "InputError",
     "InputSpaceSaliency",
     "LayerError",
+    "ModelDoctor",
     "POTSaliency",
     "ParameterSaliency",
     "ParamsalError",
+    "PatchError",
     "Reference",
     "ReferenceFileError",
     "ReferenceMismatchError",
@@ -57,16 +73,21 @@ __all__ = [
     "Trace",
     "TraceError",
     "TraceWeights",
+    "TreatmentError",
+    "WholePassesWarning",
     "__version__",
 ]
 
 _ROOMS = {
     "CNNFixations": "attr.cnn_fixations",
+    "Diagnosis": "diagnosis",
     "DiscernibleNeurons": "attr.discernible_neurons",
     "Filter": "filters",
     "FilterIndex": "filters",
+    "Findings": "findings",
     "InputSpaceSaliency": "attr.input_space_saliency",
     "POTSaliency": "attr.pot_saliency",
+    "ModelDoctor": "attr.model_doctor",
     "ParameterSaliency": "attr.parameter_saliency",
     "Reference": "reference",
     "Trace": "trace",

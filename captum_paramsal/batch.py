@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,7 +13,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, labels_of, usable
 
-__all__ = ["Batch", "ForwardError", "Inputs", "require_size"]
+__all__ = ["Batch", "ForwardError", "Inputs", "forward_errors", "require_size"]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
@@ -29,6 +31,22 @@ def require_size(internal_batch_size: int | None) -> None:
     if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
         message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
         raise InputError(message)
+
+
+@contextmanager
+def forward_errors(batch: Batch) -> Iterator[None]:
+    """Say of what goes wrong in a forward pass that it does, and on which shapes.
+
+    Raises:
+        ForwardError: Whatever a model raises on inputs that it cannot take.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
+        raise ForwardError(message) from error
 
 
 @dataclass(frozen=True)
@@ -81,9 +99,17 @@ class Batch:
         rows = None if self.rows is None else usable(self.rows[here])
         return Batch(inputs, extra, rows, self.start + start, self.shapes)
 
-    def _rows_of(self, value: Any, here: slice) -> Any:
+    def chosen(self, which: Tensor) -> Batch:
+        """Some of the examples, by number."""
+        inputs = tuple(usable(tensor[which.to(tensor.device)]) for tensor in self.inputs)
+        extra = tuple(self._rows_of(value, which) for value in self.extra)
+        rows = None if self.rows is None else usable(self.rows[which.to(self.rows.device)])
+        return Batch(inputs, extra, rows, self.start, self.shapes)
+
+    def _rows_of(self, value: Any, here: slice | Tensor) -> Any:
         if not isinstance(value, Tensor):
             return value
+        here = here.to(value.device) if isinstance(here, Tensor) else here
         return usable(value[here] if value.ndim and len(value) == len(self) else value)
 
 

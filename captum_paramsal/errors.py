@@ -4,16 +4,22 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "ConstantEvidenceWarning",
+    "DiagnosisFileError",
+    "FewSamplesWarning",
     "GroupError",
     "IncompleteTailWarning",
     "InputError",
     "LayerError",
     "ParamsalError",
+    "PatchError",
     "ReferenceFileError",
     "ReferenceMismatchError",
     "SourceError",
     "TargetError",
     "TraceError",
+    "TreatmentError",
+    "WholePassesWarning",
 ]
 
 
@@ -59,6 +65,30 @@ class GroupError(ParamsalError):
 
 class TraceError(ParamsalError):
     """A model that ``torch.fx`` cannot capture, or an operation in it without a trace-back rule."""
+
+
+class DiagnosisFileError(ParamsalError):
+    """A diagnosis file that is damaged, truncated or not a diagnosis file."""
+
+
+class TreatmentError(ParamsalError):
+    """A treatment that cannot go on, such as one whose loss is no longer finite."""
+
+
+class PatchError(ParamsalError):
+    """A patch that is damaged, or made for other weights."""
+
+
+class ConstantEvidenceWarning(UserWarning):
+    """A layer whose gradient is the same for every image, so that no image can be unusual there."""
+
+
+class WholePassesWarning(UserWarning):
+    """The network cannot be captured, so every disturbed copy runs through all of it, not only the rest of it."""
+
+
+class FewSamplesWarning(UserWarning):
+    """Classes with so few confident, correctly classified images that their channels are hardly known."""
 
 
 class IncompleteTailWarning(UserWarning):

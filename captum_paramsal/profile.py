@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from captum_paramsal.batch import Batch, ForwardError, Inputs, require_size
+from captum_paramsal.batch import Batch, Inputs, forward_errors, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
@@ -228,13 +228,8 @@ class FilterProfile:
             raise InputError(message)
 
     def _forward(self, batch: Batch) -> Tensor:
-        try:
+        with forward_errors(batch):
             output = self.model(*batch.inputs, *batch.extra)
-        except (RuntimeError, ValueError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
-            raise ForwardError(message) from error
         if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             message = (

@@ -10,7 +10,7 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, ForwardError, Inputs, require_size
+from captum_paramsal.batch import Batch, Inputs, forward_errors, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Following, Network, Selected, trace_back
@@ -127,13 +127,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
             return Trace.joined([self._traced(network, part) for part in shown])
 
     def _traced(self, network: Network, batch: Batch) -> Trace:
-        try:
+        with forward_errors(batch):
             run = network.run(*batch.inputs, *batch.extra)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
-            raise ForwardError(message) from error
         targets, index = _targets(batch, run.output)
         found = trace_back(run, index, self.following)
         layers = {name: _neurons(selected) for name, selected in found.items()}

@@ -4,7 +4,9 @@ from captum_paramsal.graph import rules
 from captum_paramsal.graph.capture import capture
 from captum_paramsal.graph.class_scores import class_score_layers
 from captum_paramsal.graph.following import Following, TraceWeights
-from captum_paramsal.graph.network import Network, Run
+from captum_paramsal.graph.last_maps import last_maps, modules_at
+from captum_paramsal.graph.network import Interpreter, Network, Run
+from captum_paramsal.graph.rest import Rest
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 from captum_paramsal.graph.trace_rules import Passing, TraceRule, registered_operations, trace_rule
@@ -12,8 +14,10 @@ from captum_paramsal.graph.tracing import Selected, trace_back
 
 __all__ = [
     "Following",
+    "Interpreter",
     "Network",
     "Passing",
+    "Rest",
     "Run",
     "Selected",
     "Sites",
@@ -22,6 +26,8 @@ __all__ = [
     "TraceWeights",
     "capture",
     "class_score_layers",
+    "last_maps",
+    "modules_at",
     "registered_operations",
     "rules",
     "trace_back",

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from captum_paramsal.graph.capture import capture
 
-__all__ = ["class_score_layers"]
+__all__ = ["class_score_layers", "class_scores_of"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)  # noqa: SLF001 -- base of all BatchNorms
@@ -55,11 +55,13 @@ def class_score_layers(model: nn.Module) -> frozenset[str]:
     ['2']
     """
     graph = capture(model)
-    if graph is None:
-        return _last_registered(model)
-    modules = dict(model.named_modules())
+    return _last_registered(model) if graph is None else class_scores_of(graph, model)
+
+
+def class_scores_of(graph: fx.Graph, model: nn.Module) -> frozenset[str]:
+    """The same for a model whose graph is known."""
     output = next(node for node in graph.nodes if node.op == "output")
-    return frozenset(_convolutions_before(output, modules))
+    return frozenset(_convolutions_before(output, dict(model.named_modules())))
 
 
 def _convolutions_before(output: fx.Node, modules: dict[str, nn.Module]) -> Iterator[str]:

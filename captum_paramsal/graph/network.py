@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,20 @@ from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.capture import attributes_kept
 from captum_paramsal.graph.trace_rules import rule_of, rule_of_type
 
-__all__ = ["Network", "Run"]
+__all__ = ["Interpreter", "ModuleCall", "Network", "Run", "writes_in_place"]
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """One call of a module, as the graph has it.
+
+    Attributes:
+        given: Its first tensor argument; None without one.
+        returned: What it returned; None if that is not one tensor.
+    """
+
+    given: fx.Node | None
+    returned: fx.Node | None
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,14 @@ class Network:
         graph: Its operations.
         constants: Tensors that capturing made of the model's own code.
         kept: Operations whose results tracing back reads.
+        calls: Calls of every module, also of those that hold others, by name.
     """
 
     model: nn.Module
     graph: fx.Graph
     constants: Mapping[str, Any]
     kept: frozenset[fx.Node]
+    calls: Mapping[str, Sequence[ModuleCall]]
 
     @classmethod
     def of(cls, model: nn.Module) -> Network:
@@ -57,11 +72,11 @@ class Network:
             rule = rule_of(node, modules)
             if rule is not None:
                 kept.update(rule.reads(node))
-        return cls(model, graph, added, frozenset(kept))
+        return cls(model, graph, added, frozenset(kept), dict(tracer.calls))
 
     def run(self, *inputs: Any) -> Run:
         """Run the model, as ``model(*inputs)`` does."""
-        interpreter = _Interpreter(self)
+        interpreter = Interpreter(self, self.kept)
         with torch.no_grad():
             output = interpreter.run(*inputs)
         return Run(self, dict(self.model.named_modules()), interpreter.values, interpreter.shapes, output)
@@ -93,24 +108,49 @@ class Run:
 
 
 class _Tracer(fx.Tracer):
-    """Modules with a rule of their own, such as a user's, are one operation."""
+    """Notes the calls of all modules; those with a rule of their own, such as a user's, are one operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, list[ModuleCall]] = defaultdict(list)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        given = next((value.node for value in (*args, *kwargs.values()) if isinstance(value, fx.Proxy)), None)
+        result = super().call_module(m, forward, args, kwargs)
+        returned = result.node if isinstance(result, fx.Proxy) else None
+        self.calls[self.path_of_module(m)].append(ModuleCall(given, returned))
+        return result
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return super().is_leaf_module(m, module_qualified_name) or rule_of_type(type(m)) is not None
 
 
-class _Interpreter(fx.Interpreter):
-    """Runs a network and keeps what is read later, also where an operation writes over its input."""
+class Interpreter(fx.Interpreter):
+    """Runs a network and keeps what is read later, also where an operation writes over its input.
 
-    def __init__(self, network: Network) -> None:
+    Args:
+        network: What is run.
+        kept: Operations whose results are kept in ``values``, as they are before anything writes over them.
+        left_out: Operations that are not run.
+    """
+
+    def __init__(
+        self, network: Network, kept: Container[fx.Node] = frozenset(), left_out: Container[fx.Node] = frozenset()
+    ) -> None:
         super().__init__(network.model, graph=network.graph)
         self._constants = network.constants
-        self._kept = network.kept
+        self._kept = kept
+        self._left_out = left_out
         self._storages: dict[int, list[fx.Node]] = defaultdict(list)
         self.values: dict[fx.Node, Any] = {}
         self.shapes: dict[fx.Node, torch.Size] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        """Run an operation, and keep its result if it is one of those."""
+        if n in self._left_out:
+            return None
         result = super().run_node(n)
         if isinstance(result, Tensor):
             self.shapes[n] = result.shape
@@ -121,11 +161,13 @@ class _Interpreter(fx.Interpreter):
         return result
 
     def fetch_attr(self, target: str) -> Any:
+        """A tensor of the model, or one that capturing made of its code."""
         return self._constants[target] if target in self._constants else super().fetch_attr(target)
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What an operation is given; where it writes over that, what is kept is copied before."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
-        if not self._writes(n, args, kwargs):
+        if not args or not isinstance(args[0], Tensor) or not writes_in_place(n, self.module):
             return args, kwargs
         sharing = self._storages.pop(args[0].untyped_storage().data_ptr(), [])
         given = [node for node in sharing if node.op == "placeholder"]
@@ -138,19 +180,19 @@ class _Interpreter(fx.Interpreter):
             self.values[node] = self.values[node].clone()
         return args, kwargs
 
-    def _writes(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if not args or not isinstance(args[0], Tensor):
-            return False
-        if n.op == "call_module":
-            return bool(getattr(self.fetch_attr(str(n.target)), "inplace", False))
-        if n.op == "call_method":
-            return str(n.target).endswith("_") and not str(n.target).endswith("__")
-        return n.op == "call_function" and (
-            n.target in _WRITING
-            or bool(kwargs.get("inplace"))
-            or getattr(n.target, "__name__", "").endswith("_")
-            or any(argument is True for argument in args[1:])
-        )
+
+def writes_in_place(node: fx.Node, model: nn.Module) -> bool:
+    """Whether an operation writes over its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    return node.op == "call_function" and (
+        node.target in _WRITING
+        or bool(node.kwargs.get("inplace"))
+        or getattr(node.target, "__name__", "").endswith("_")
+        or any(argument is True for argument in node.args[1:])
+    )
 
 
 _WRITING: frozenset[Callable[..., Any]] = frozenset(

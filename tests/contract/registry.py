@@ -15,6 +15,7 @@ from captum_paramsal import (
     CNNFixations,
     DiscernibleNeurons,
     InputSpaceSaliency,
+    ModelDoctor,
     ParameterSaliency,
     POTSaliency,
     Reference,
@@ -98,6 +99,16 @@ def discernible_neurons(sample: Sample) -> Attribution:
     return DiscernibleNeurons(sample.model, top_k=2, places=3)
 
 
+def model_doctor(**options: Any) -> Callable[..., Attribution]:
+    def build(sample: Sample) -> Attribution:
+        # Where the network cannot be captured, a doctor warns of the time that several copies take.
+        copies = 1 if sample.name == "two inputs" else 3
+        return ModelDoctor(sample.model, sample.layer, noise_samples=copies, **options)
+
+    return build
+
+
+NO_MAPS = {"tokens": "its layer has no maps", "reused": "its layer is called twice"}
 ONE_IMAGE = {"tokens": "a trace ends in an image", "two inputs": "a trace ends in one image"}
 NO_GRADIENT = {"tokens": "whole numbers have no gradient"}
 ENTRIES = [
@@ -145,4 +156,6 @@ ENTRIES = [
         on_images=True,
         takes_gradients=False,
     ),
+    Entry("Model Doctor", ModelDoctor, model_doctor(), "layer", NO_MAPS),
+    Entry("Model Doctor, contributions", ModelDoctor, model_doctor(multiply_by_inputs=True), "layer", NO_MAPS),
 ]

@@ -26,7 +26,7 @@ class Sample:
         target: One label per example.
         extra: ``additional_forward_args``.
         layers: Layers to attribute to, by a type; ``None`` for the default.
-        layer: Name of a convolution, for classes of one layer.
+        layer: Name of a layer, for classes of one layer; an activation in place follows the default.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Sample:
     target: Any
     extra: Any = None
     layers: Any = None
-    layer: str = "conv2"
+    layer: str = "bn"
 
     @property
     def count(self) -> int:
@@ -118,7 +118,7 @@ def two_inputs() -> Sample:
 
 def dense() -> Sample:
     places = [(int(c), n % 3, (2 * n) % 5) for n, c in enumerate(LABELS)]
-    return Sample("dense", seeded(models.DenseNet().double()), noise(IMAGES, 3, 6, 6), places)
+    return Sample("dense", seeded(models.DenseNet().double()), noise(IMAGES, 3, 6, 6), places, layer="conv2")
 
 
 def tokens() -> Sample:

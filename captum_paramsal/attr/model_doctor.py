@@ -1,0 +1,356 @@
+"""Model Doctor (Feng et al., AAAI 2022): which channels a class relies on, and which ones misled a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+from warnings import warn
+
+import torch
+from captum.attr import LayerAttribution
+from captum.log import log_usage
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from captum_paramsal.batch import Batch, Inputs, require_size
+from captum_paramsal.class_samples import ClassSamples
+from captum_paramsal.diagnosis import Diagnosis
+from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
+from captum_paramsal.evidence import EvidenceSettings
+from captum_paramsal.findings import Findings
+from captum_paramsal.fingerprint import Fingerprint
+from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
+from captum_paramsal.graph import Network, last_maps
+from captum_paramsal.hooks import layer_named, scoring_state, unwrap
+from captum_paramsal.layer_pass import Score, SeenAtLayer, SplitNetwork, WatchedNetwork
+from captum_paramsal.passes.batches import LabelledBatch
+
+__all__ = ["ModelDoctor"]
+
+LayerChoice: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+
+
+class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
+    r"""What each channel of a layer, at each place, has to say for a class.
+
+    With m the layer's output, ``y_n`` the score of class n and ``e_j`` small disturbances of the maps,
+    ``G(k, h, w) = 1/J Σ_j |∂y_n / ∂m(k, h, w)|``, taken at ``m + e_j``. The network runs once up to the layer, and only
+    what is behind it runs for the disturbed copies.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with ``torch.fx``. One
+            that cannot be captured runs as a whole for each copy, with a warning.
+        layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. None for the last feature maps in
+            front of the head; in a network with branches, what the last block returns. See :attr:`layer_names`.
+        noise_samples: Disturbed copies, J; 0 for the maps as they are.
+        noise_range: Bound of the uniform noise, or standard deviation of the normal one, in units of the maps.
+        noise: ``"uniform"`` as in the paper, or ``"normal"`` as in an earlier version of its program. Every image gets
+            the same noise, so that a batch gives exactly what its images give one by one.
+        reduce: ``"abs"`` as in the paper, or ``"relu"``, the positive part, as in the published program.
+        score: ``"logit"``, or the softmax ``"probability"``.
+        multiply_by_inputs: Multiply gradients by the undisturbed maps: what a channel *contributes* instead of how much
+            the score would change with it. Where only a global average and a linear layer follow, gradients are the
+            same for every image, and contributions are not.
+        seed: Fixes the noise.
+
+    Raises:
+        LayerError: No such layer, one that is not called exactly once, or none given and no last maps found.
+        InputError: Options out of range.
+
+    Warns:
+        WholePassesWarning: The model cannot be captured.
+
+    References:
+        Feng et al., *Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN
+        Classifiers*, AAAI 2022, arXiv 2112.04934, equation 1.
+
+    >>> from captum_paramsal.demo import load_model, load_scenes, normalize
+    >>> doctor = ModelDoctor(load_model())
+    >>> doctor.layer_names
+    ('block2',)
+    >>> doctor.attribute(normalize(load_scenes().images[:2]), target=3).shape
+    torch.Size([2, 64, 8, 8])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: LayerChoice | None = None,
+        noise_samples: int = 10,
+        noise_range: float = 0.1,
+        *,
+        noise: Noise = "uniform",
+        reduce: Reduce = "abs",
+        score: Score = "logit",
+        multiply_by_inputs: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
+        self.model = unwrap(model)
+        self._network: Network | TraceError | None = None
+        self._parted: dict[tuple[str, bool], SplitNetwork | WatchedNetwork] = {}
+        self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
+        self.layer_names = self._names(layer)
+        modules = [self.model.get_submodule(name) for name in self.layer_names]
+        super().__init__(model, modules if self.several else modules[0])
+        for name in self.layer_names:
+            self._divided(name)
+        if isinstance(self.network, TraceError) and noise_samples > 1:
+            message = (
+                f"All of {type(self.model).__name__} runs for each of the {noise_samples} disturbed copies, not only "
+                f"what follows {', '.join(map(repr, self.layer_names))}, since it cannot be captured. {self.network}"
+            )
+            warn(message, WholePassesWarning, stacklevel=2)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_network": None, "_parted": {}}
+
+    @property
+    def network(self) -> Network | TraceError:
+        """The captured network, or why it cannot be captured."""
+        if self._network is None:
+            with scoring_state(self.model):
+                try:
+                    self._network = Network.of(self.model)
+                except TraceError as error:
+                    self._network = error
+        return self._network
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether gradients are multiplied by the maps."""
+        return self.settings.multiply_by_inputs
+
+    @log_usage()  # type: ignore[untyped-decorator]
+    def attribute(  # noqa: PLR0917 -- Captum's signature
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,  # noqa: FBT001, FBT002 -- Captum's signature
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        """Evidence for a class, in every channel and place of the layer.
+
+        Args:
+            inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them.
+            target: Class, of every kind that Captum takes; None for the model's prediction.
+            additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
+            attribute_to_layer_input: Take what the layer is given instead of what it returns.
+            internal_batch_size: Images, or disturbed copies of them, in one pass; bounds memory, not the result. None
+                takes all images, and as many copies as are fast.
+            show_progress: Show a progress bar over the images.
+
+        Returns:
+            ``(N, K, H, W)``, nowhere below 0; a tuple of one if ``inputs`` is a tuple. For several layers a list of
+            these.
+
+        Raises:
+            TargetError: ``target`` does not name one class per image.
+            LayerError: A layer without maps, or that the scores do not depend on.
+            InputError: An empty batch, values that are not finite, a shape the model cannot take.
+        """
+        batch = Batch.of(inputs, target, additional_forward_args)
+        found = []
+        for name in self.layer_names:
+            divided = self._divided(name, to_input=attribute_to_layer_input)
+            with scoring_state(self.model):
+                parts = _seen(divided, batch, internal_batch_size, name if show_progress else None)
+                maps = torch.cat([self.settings.evidence(one, one.rows, internal_batch_size) for one in parts])
+            found.append((maps,) if isinstance(inputs, tuple) else maps)
+        return found if self.several else found[0]
+
+    def fit(
+        self,
+        batches: Iterable[Any],
+        *,
+        confidence: float = 0.9,
+        samples_per_class: int = 100,
+        usual_per_class: int = 500,
+        minimum: int = 5,
+        internal_batch_size: int | None = None,
+        show_progress: bool = True,
+    ) -> Diagnosis:
+        """Which channels each class relies on: the mean evidence in images that the model is right and sure about.
+
+        Args:
+            batches: Batches (inputs, target) or (inputs, target, additional_forward_args), such as a ``DataLoader``.
+            confidence: Softmax probability of the class that an image must have.
+            samples_per_class: Images of each class that are averaged, the surest ones, T.
+            usual_per_class: Images of each class that the model is right about, sure or not, that are kept to compare
+                others with; the first ones. Takes ``classes · usual_per_class · K`` numbers of memory at most.
+            minimum: Images below which a class is warned about.
+            internal_batch_size: Images, or disturbed copies of them, in one pass.
+            show_progress: Show a progress bar.
+
+        Raises:
+            InputError: No class has a single confident, correctly classified image; options out of range.
+            LayerError: The doctor has several layers, or see :meth:`attribute`.
+            TargetError: A batch's target does not name one class per image.
+
+        Warns:
+            FewSamplesWarning: Classes with fewer than ``minimum`` such images; each is named.
+            ConstantEvidenceWarning: The evidence is the same in every image of a class, so that none can be unusual.
+        """
+        name = self._one_layer()
+        divided = self._divided(name)
+        samples = ClassSamples(confidence, samples_per_class, usual_per_class)
+        for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
+            labelled = LabelledBatch.of(given)
+            batch = Batch.of(labelled.inputs, labelled.target, labelled.extra)
+            with scoring_state(self.model):
+                for seen in _seen(divided, batch, internal_batch_size):
+                    self._add(samples, seen, internal_batch_size)
+        chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
+        diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
+        diagnosis.warn(minimum)
+        return diagnosis
+
+    def diagnose(
+        self,
+        inputs: Inputs,
+        target: Target,
+        diagnosis: Diagnosis,
+        additional_forward_args: Any = None,
+        *,
+        masks: Tensor | None = None,
+        mistakes_only: bool = True,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+    ) -> Findings:
+        """Channels that speak for the predicted class of a mistake as they do in no image that really shows it.
+
+        Args:
+            inputs: Images.
+            target: Their true classes.
+            diagnosis: Of this model, layer and settings.
+            additional_forward_args: Further arguments of the model.
+            masks: Where the object is, ``(N, H, W)`` in [0, 1], in pixels of the images; a box is a mask too.
+            mistakes_only: Leave out the images that the model gets right; they are the control.
+            internal_batch_size: Images, or disturbed copies of them, in one pass.
+            show_progress: Show a progress bar.
+
+        Raises:
+            ReferenceMismatchError: A diagnosis of other weights, another layer or other settings.
+            InputError, TargetError, LayerError: See :meth:`attribute`; masks of another shape.
+        """
+        name = self._one_layer()
+        diagnosis.check(self.model, name, self.settings.as_dict())
+        batch = Batch.of(inputs, target, additional_forward_args)
+        if batch.rows is None:
+            message = "Expected `target`, the true class of each image, got None."
+            raise InputError(message)
+        masks = _checked_masks(masks, batch)
+        with scoring_state(self.model):
+            parts = _seen(self._divided(name), batch, internal_batch_size, "diagnosis" if show_progress else None)
+            found = [
+                self._findings(one, diagnosis, masks, internal_batch_size, mistakes_only=mistakes_only) for one in parts
+            ]
+        return Findings.joined(found)
+
+    def _names(self, layer: LayerChoice | None) -> tuple[str, ...]:
+        if layer is not None:
+            choices = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
+            if not choices:
+                message = "Expected at least one layer in `layer`, got an empty sequence."
+                raise LayerError(message)
+            return tuple(_name_of(self.model, choice) for choice in choices)
+        found = last_maps(self.network) if isinstance(self.network, Network) else None
+        if found is None:
+            why = f" {self.network}" if isinstance(self.network, TraceError) else ""
+            message = (
+                f"Expected `layer`, since no module of {type(self.model).__name__} was found to return feature maps "
+                f"(N, K, H, W) in front of a last pool or flattening.{why}"
+            )
+            raise LayerError(message)
+        return (found,)
+
+    def _one_layer(self) -> str:
+        if len(self.layer_names) != 1:
+            message = f"Expected a doctor of one layer for a diagnosis, got {', '.join(map(repr, self.layer_names))}."
+            raise LayerError(message)
+        return self.layer_names[0]
+
+    def _divided(self, name: str, *, to_input: bool = False) -> SplitNetwork | WatchedNetwork:
+        key = (name, to_input)
+        if key not in self._parted:
+            network = self.network
+            self._parted[key] = (
+                SplitNetwork(network, name, to_input=to_input)
+                if isinstance(network, Network)
+                else WatchedNetwork(self.model, name, to_input=to_input)
+            )
+        return self._parted[key]
+
+    def _add(self, samples: ClassSamples, seen: SeenAtLayer, size: int | None) -> None:
+        probabilities, labels = _classified(seen)
+        sure, predicted = probabilities.max(dim=1)
+        samples.classes = probabilities.shape[1]
+        wanted = samples.wanted(labels.where(labels == predicted, -1), sure)
+        if len(wanted):
+            some = seen.chosen(wanted)
+            rows = channel_correlation(self.settings.evidence(some, some.rows, size)).cpu()
+            for label, probability, row in zip(labels[wanted].tolist(), sure[wanted].tolist(), rows, strict=True):
+                samples.add(label, probability, row)
+
+    def _findings(
+        self, seen: SeenAtLayer, diagnosis: Diagnosis, masks: Tensor | None, size: int | None, *, mistakes_only: bool
+    ) -> Findings:
+        probabilities, labels = _classified(seen)
+        predicted = probabilities.argmax(dim=1)
+        which = (labels != predicted).nonzero()[:, 0] if mistakes_only else torch.arange(len(seen))
+        evidence = seen.maps[:0].detach()
+        if len(which):
+            some = seen.chosen(which)
+            rows = torch.cat([predicted[which, None], some.rows[:, 1:].cpu()], dim=1)
+            evidence = self.settings.evidence(some, rows, size)
+        images = which + seen.batch.start
+        places = (evidence.shape[2], evidence.shape[3])
+        foreground = None if masks is None else foreground_at(masks[images], places)
+        return Findings.of(
+            diagnosis,
+            evidence.cpu(),
+            images=images,
+            labels=labels[which],
+            probabilities=probabilities[which],
+            foreground=foreground,
+        )
+
+
+def _seen(
+    divided: SplitNetwork | WatchedNetwork, batch: Batch, size: int | None, shown: str | None = None
+) -> Iterator[SeenAtLayer]:
+    """The parts of a batch at a layer."""
+    require_size(size)
+    step = size or len(batch)
+    for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
+        yield divided.see(batch.part(start, step))
+
+
+def _name_of(model: nn.Module, layer: str | nn.Module) -> str:
+    """The first name of a layer; in a wrapped model its name there is understood too."""
+    bare = layer.removeprefix("module.").removeprefix("_orig_mod.") if isinstance(layer, str) else layer
+    _, module = layer_named(model, bare)
+    names: list[str] = [name for name, one in model.named_modules() if one is module]
+    return names[0]
+
+
+def _classified(seen: SeenAtLayer) -> tuple[Tensor, Tensor]:
+    """Softmax probabilities ``(N, classes)`` and labels ``(N,)``, on the processor."""
+    scores, labels = scores_at(seen.scores, seen.rows)
+    return scores.double().softmax(dim=1).cpu(), labels.cpu()
+
+
+def _checked_masks(masks: Tensor | None, batch: Batch) -> Tensor | None:
+    if masks is None:
+        return None
+    expected = (len(batch), *batch.inputs[0].shape[-2:])
+    if masks.shape != expected:
+        message = f"Expected `masks` of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}."
+        raise InputError(message)
+    values = masks.detach().cpu().double()
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        message = f"Expected `masks` in [0, 1], got values from {values.min().item()} to {values.max().item()}."
+        raise InputError(message)
+    return values

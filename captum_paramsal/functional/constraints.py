@@ -1,0 +1,105 @@
+"""What channels and places say for a class, and what a treatment asks of it.
+
+With m the feature maps of an image and z_n the score of class n, the evidence for n is G = |dz_n / dm|, one number
+per channel k and place (h, w). Everything here is differentiable and keeps the images apart.
+
+References:
+    Feng et al., Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN Classifiers,
+    AAAI 2022, arXiv 2112.04934.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Reduce", "channel_penalty", "evidence_of", "foreground_at", "space_penalty", "strongest_wrong_class"]
+
+Reduce: TypeAlias = Literal["abs", "relu"]
+"""What of a gradient counts: its size, as in the paper, or its positive part, as in the authors' program."""
+
+
+def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", multiply_by_inputs: bool = False) -> Tensor:
+    """Evidence G of every channel and place for a class, from the gradients of its score.
+
+    Args:
+        gradients: dz_n / dm, ``(B, K, H, W)``.
+        maps: m, ``(B, K, H, W)``.
+        reduce: "abs" for |dz_n / dm|, "relu" for max(0, dz_n / dm).
+        multiply_by_inputs: Take dz_n / dm · m in the place of dz_n / dm.
+
+    Returns:
+        ``(B, K, H, W)``, nowhere below 0.
+
+    >>> evidence_of(torch.tensor([-2.0, 3.0]), torch.ones(2), reduce="relu")
+    tensor([0., 3.])
+    """
+    products = gradients * maps if multiply_by_inputs else gradients
+    return products.relu() if reduce == "relu" else products.abs()
+
+
+def channel_penalty(evidence: Tensor, channels: Tensor) -> Tensor:
+    """Evidence in channels that should not speak: sum_k c(k) sum_hw G(k, h, w).
+
+    Args:
+        evidence: G, ``(B, K, H, W)``.
+        channels: c, ``(B, K)``: 1 for a channel that should be silent, 0 for one that may speak.
+
+    Returns:
+        ``(B,)``.
+
+    >>> channel_penalty(torch.ones(1, 2, 3, 3), torch.tensor([[True, False]]))
+    tensor([9.])
+    """
+    return (evidence.sum(dim=(2, 3)) * channels.to(evidence.dtype)).sum(dim=1)
+
+
+def space_penalty(evidence: Tensor, foreground: Tensor) -> Tensor:
+    """Evidence in the background: sum_khw (1 - f(h, w)) G(k, h, w).
+
+    Args:
+        evidence: G, ``(B, K, H, W)``.
+        foreground: f, ``(B, H, W)`` in [0, 1].
+
+    Returns:
+        ``(B,)``.
+
+    >>> space_penalty(torch.ones(1, 5, 2, 2), torch.tensor([[[1.0, 1.0], [0.5, 0.0]]]))
+    tensor([7.5000])
+    """
+    return (evidence.sum(dim=1) * (1 - foreground.to(evidence.dtype))).sum(dim=(1, 2))
+
+
+def foreground_at(foreground: Tensor, size: tuple[int, int]) -> Tensor:
+    """A foreground at the resolution of feature maps: the mean over the pixels that each place stands for.
+
+    Args:
+        foreground: ``(B, h, w)`` in [0, 1].
+        size: Height and width of the maps.
+
+    Returns:
+        ``(B, *size)`` in [0, 1].
+
+    >>> foreground_at(torch.tensor([[[1.0, 1.0, 0.0, 1.0]]]), (1, 2))
+    tensor([[[1.0000, 0.5000]]])
+    """
+    return functional.interpolate(foreground.unsqueeze(1), size, mode="area").squeeze(1)
+
+
+def strongest_wrong_class(scores: Tensor, labels: Tensor) -> Tensor:
+    """The most probable wrong class: the prediction where it is wrong, else the second most probable.
+
+    Args:
+        scores: ``(B, C)``, two classes or more.
+        labels: ``(B,)``.
+
+    Returns:
+        ``(B,)`` int64.
+
+    >>> strongest_wrong_class(torch.tensor([[3.0, 2.0, 1.0]] * 2), torch.tensor([0, 1])).tolist()
+    [1, 0]
+    """
+    return scores.detach().scatter(1, labels.unsqueeze(1), -torch.inf).argmax(dim=1)

@@ -1,0 +1,76 @@
+"""The last feature maps of a classifier: what its head, from the pool on, works on."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+from captum_paramsal.graph.class_scores import class_scores_of
+from captum_paramsal.graph.network import Network
+
+__all__ = ["last_maps", "modules_at"]
+
+_ENDS_MAPS = {
+    "adaptive_avg_pool2d", "adaptive_max_pool2d", "amax", "avg_pool2d", "class scores", "flatten", "mean", "mean_dim",
+    "reshape", "squeeze", "view",
+}  # fmt: skip
+"""What makes vectors of maps."""
+
+_ACTIVATIONS = {
+    "activation", "gelu", "hardswish", "leaky_relu", "relu", "relu6", "relu_", "sigmoid", "silu", "tanh",
+}  # fmt: skip
+
+_SAME = {"contiguous", "dropout", "identity"}
+"""What returns the maps as they are."""
+
+_HEAD = {"linear", "log_softmax", "normalization", "batchnorm", "softmax", *_ENDS_MAPS, *_ACTIVATIONS, *_SAME}
+"""What a head consists of: rooms of ``torch.nn.modules``, functions and methods."""
+
+
+def last_maps(network: Network) -> str | None:
+    """Name of the module that returns the maps in front of the head.
+
+    The network is followed backwards from its output, for as long as there is one way only and it leads through what a
+    head consists of. The maps are in front of the first pool or flattening on this way, or of a convolution that holds
+    the class scores. Of several modules that return the very maps found there, the outermost is named: in a network
+    with branches that is the block.
+
+    Returns:
+        The name; None where the way leads elsewhere, or the maps belong to no module.
+    """
+    modules = dict(network.model.named_modules())
+    scores = class_scores_of(network.graph, network.model)
+    output = next(node for node in network.graph.nodes if node.op == "output")
+    node, maps = output.args[0], None
+    while isinstance(node, fx.Node) and node.all_input_nodes:
+        kind = "class scores" if node.op == "call_module" and node.target in scores else _kind(node, modules)
+        if kind not in _HEAD:
+            break
+        node, ends = node.all_input_nodes[0], kind in _ENDS_MAPS
+        maps = node if ends else maps
+    while maps is not None:
+        named, kind = modules_at(network, maps), _kind(maps, modules)
+        if named and kind not in _SAME:
+            return named[0]
+        if kind not in _SAME | _ACTIVATIONS:
+            return None
+        maps = maps.all_input_nodes[0]
+    return None
+
+
+def modules_at(network: Network, node: fx.Node) -> list[str]:
+    """Modules, called once, that return this very value, the outermost first."""
+    found = [name for name, calls in network.calls.items() if len(calls) == 1 and calls[0].returned is node and name]
+    return sorted(found, key=lambda name: (name.count("."), len(name)))
+
+
+def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
+    if node.op != "call_module":
+        return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    module = modules[str(node.target)]
+    if isinstance(module, nn.Identity):
+        return "identity"
+    if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+        return "normalization"
+    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d)):
+        return "adaptive_avg_pool2d"
+    return type(module).__module__.removeprefix("torch.nn.modules.")

@@ -1,0 +1,269 @@
+"""A network run up to a layer once, and from there on as often as needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, fx, nn
+
+from captum_paramsal.batch import Batch, forward_errors
+from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.functional import scores_at
+from captum_paramsal.graph import Interpreter, Network, Rest
+from captum_paramsal.hooks import replaced_maps, require_single_call
+
+__all__ = ["Score", "SeenAtLayer", "SplitNetwork", "WatchedNetwork"]
+
+Score: TypeAlias = Literal["logit", "probability"]
+
+GRAPH_BYTES = 1 << 28
+"""What the results of one pass through the rest of a network may take: enough copies for its full speed."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenAtLayer(ABC):
+    """A batch that was run up to a layer, and on to the class scores.
+
+    Attributes:
+        batch: Images, and what belongs to them.
+        maps: The layer's output, ``(N, K, H, W)``, or what it was given.
+        scores: What the model returns for them, ``(N, C, ...)``.
+    """
+
+    batch: Batch
+    maps: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    @property
+    def rows(self) -> Tensor:
+        """Labels ``(N, D)``: those of the batch, or the model's prediction.
+
+        Raises:
+            TargetError: They are not classes of the model.
+        """
+        _, labels = scores_at(self.scores, self.batch.rows)
+        return labels[:, None] if self.batch.rows is None else self.batch.rows.to(labels.device)
+
+    @abstractmethod
+    def chosen(self, which: Tensor) -> SeenAtLayer:
+        """Some of the images, by number."""
+
+    @abstractmethod
+    def copies(self, size: int | None) -> int:
+        """Copies of the maps that go through the rest of the network together.
+
+        Args:
+            size: Images, each copy counted, that may be at most; None for as many as are fast.
+        """
+
+    @abstractmethod
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        """Score of each row's label, ``(c · N,)``, from c copies of the maps, which may be written over."""
+
+    def gradients(self, disturbed: Tensor, rows: Tensor, score: Score = "logit") -> Tensor:
+        """Gradient of class scores with respect to disturbed maps, every image on its own.
+
+        Args:
+            disturbed: c copies of the maps, one after the other, ``(c · N, K, H, W)``.
+            rows: Labels ``(N, D)``.
+            score: The logit, or the softmax probability.
+
+        Returns:
+            ``(c · N, K, H, W)``.
+        """
+        leaf = disturbed.detach().requires_grad_()
+        with forward_errors(self.batch):
+            # What follows may be an operation in place, which must not write over a leaf.
+            values = self.run(leaf.clone(), rows.repeat(len(leaf) // len(self), 1), score)
+        if not values.requires_grad:
+            return torch.zeros_like(leaf)
+        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        return torch.zeros_like(leaf) if gradient is None else gradient
+
+
+class SplitNetwork:
+    """A captured network, divided at a layer.
+
+    Args:
+        network: The network.
+        layer: Name of the layer.
+        to_input: Divide in front of the layer instead of behind it.
+
+    Raises:
+        LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
+    """
+
+    def __init__(self, network: Network, layer: str, *, to_input: bool = False) -> None:
+        calls = network.calls.get(layer, ())
+        require_single_call(layer, len(calls))
+        start = calls[0].given if to_input else calls[0].returned
+        if start is None:
+            message = f"Expected layer {layer!r} to {'take' if to_input else 'return'} one tensor, but it does not."
+            raise LayerError(message)
+        rest = Rest.of(network, start)
+        if rest is None:
+            message = f"Expected a layer that the class scores depend on, but they do not depend on {layer!r}."
+            raise LayerError(message)
+        self.layer = layer
+        self.rest = rest
+
+    def see(self, batch: Batch) -> SeenAtLayer:
+        """Run a batch."""
+        rest = self.rest
+        interpreter = Interpreter(rest.network, {rest.start, *rest.beside}, set(rest.nodes))
+        with torch.no_grad(), forward_errors(batch):
+            interpreter.run(*batch.inputs, *batch.extra)
+            maps = require_maps(interpreter.values[rest.start], self.layer, len(batch))
+            beside = {node: interpreter.values[node] for node in rest.beside}
+            seen = _SeenInGraph(batch, maps, maps, rest, beside, 0)
+            done = rest.run(maps.clone(), seen.repeated(1))
+        return replace(seen, scores=require_scores(done.output, batch), numbers=done.numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class _SeenInGraph(SeenAtLayer):
+    """Only the rest of the network runs again.
+
+    Attributes:
+        rest: The operations behind the layer.
+        beside: What they read that does not depend on the layer.
+        numbers: Numbers in the results of these operations.
+    """
+
+    rest: Rest
+    beside: Mapping[fx.Node, Any]
+    numbers: int
+
+    def chosen(self, which: Tensor) -> SeenAtLayer:
+        beside = {
+            node: value[which.to(value.device)] if self._has_rows(node, value) else value
+            for node, value in self.beside.items()
+        }
+        maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
+        numbers = self.numbers * len(which) // len(self)
+        return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores, beside=beside, numbers=numbers)
+
+    def copies(self, size: int | None) -> int:
+        if size is None:
+            return max(1, GRAPH_BYTES // max(1, self.numbers * self.maps.element_size()))
+        return max(1, size // len(self))
+
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        copies = len(disturbed) // len(self)
+        labels = rows[:, 0].to(disturbed.device) if score == "logit" and self.scores.ndim == 2 else None
+        try:
+            done = self.rest.run(disturbed, self.repeated(copies), labels)
+            output = require_scores(done.output, self.batch, len(disturbed))
+        except (InputError, RuntimeError):
+            if copies == 1:
+                raise
+            # What is in front of the layer told the rest how many images there are.
+            parts = zip(disturbed.split(len(self)), rows.split(len(self)), strict=True)
+            return torch.cat([self.run(part, some, score) for part, some in parts])
+        return output[:, 0] if done.narrowed else _score_of(output, rows, score)
+
+    def repeated(self, copies: int) -> dict[fx.Node, Any]:
+        """The values beside, for so many copies; what may be written over is a copy too."""
+        return {
+            node: value.repeat(copies, *[1] * (value.ndim - 1)) if self._has_rows(node, value) else value
+            for node, value in self.beside.items()
+        }
+
+    def _has_rows(self, node: fx.Node, value: Any) -> bool:
+        return node in self.rest.of_inputs and isinstance(value, Tensor) and value.shape[:1] == (len(self),)
+
+
+class WatchedNetwork:
+    """A network that cannot be divided: whatever is disturbed at a layer, all of it runs again.
+
+    Args:
+        model: The network.
+        layer: Name of the layer.
+        to_input: Disturb what the layer is given, not what it returns.
+    """
+
+    def __init__(self, model: nn.Module, layer: str, *, to_input: bool = False) -> None:
+        self.model = model
+        self.layer = layer
+        self.to_input = to_input
+
+    def see(self, batch: Batch) -> SeenAtLayer:
+        """Run a batch."""
+        kept: list[Tensor] = []
+
+        def keep(maps: Tensor) -> Tensor:
+            kept.append(maps.clone())
+            return maps
+
+        with (
+            torch.no_grad(),
+            replaced_maps(self.model, self.layer, keep, to_input=self.to_input),
+            forward_errors(batch),
+        ):
+            output = self.model(*batch.inputs, *batch.extra)
+        maps = require_maps(kept[0], self.layer, len(batch))
+        return _SeenByHook(batch, maps, require_scores(output, batch), self)
+
+
+@dataclass(frozen=True, eq=False)
+class _SeenByHook(SeenAtLayer):
+    whole: WatchedNetwork
+
+    def chosen(self, which: Tensor) -> SeenAtLayer:
+        maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
+        return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores)
+
+    def copies(self, size: int | None) -> int:  # noqa: ARG002 -- a pass takes the images as they are
+        return 1
+
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        whole = self.whole
+        with replaced_maps(whole.model, whole.layer, lambda _: disturbed, to_input=whole.to_input):
+            output = whole.model(*self.batch.inputs, *self.batch.extra)
+        return _score_of(require_scores(output, self.batch), rows, score)
+
+
+def _score_of(output: Tensor, rows: Tensor, score: Score) -> Tensor:
+    values, labels = scores_at(output, rows)
+    values = values.softmax(dim=1) if score == "probability" else values
+    return values.gather(1, labels[:, None])[:, 0]
+
+
+def require_maps(maps: Any, layer: str, count: int) -> Tensor:
+    """Make sure that a layer has maps.
+
+    Raises:
+        LayerError: It has none.
+    """
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or len(maps) != count or not maps.is_floating_point():
+        got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        message = (
+            f"Expected layer {layer!r} to have maps (N, K, H, W), one row per image ({count}), got {got}. Name a layer "
+            "in front of the pool or flattening, such as the last convolution."
+        )
+        raise LayerError(message)
+    return maps
+
+
+def require_scores(output: Any, batch: Batch, count: int | None = None) -> Tensor:
+    """Make sure that a model returned class scores.
+
+    Raises:
+        InputError: It did not, or they are not finite.
+    """
+    count = len(batch) if count is None else count
+    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        message = f"Expected a model that returns class scores (N, C) for {count} images, got {got}."
+        raise InputError(message)
+    if not torch.isfinite(output).all():
+        message = "Expected finite class scores, got NaN or infinity."
+        raise InputError(message)
+    return output
