@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import InputError
+from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import Target, labels_of, usable
 
 __all__ = ["Batch", "ForwardError", "Inputs", "forward_errors", "require_size"]
@@ -42,7 +42,7 @@ def forward_errors(batch: Batch) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, ParamsalError):
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"

@@ -123,12 +123,11 @@ class Diagnosis:
             message = f"Expected a diagnosis with the settings of the doctor, {other}, got one with {ours}."
             raise ReferenceMismatchError(message)
 
-    def warn(self, minimum: int) -> None:
-        """Say what this diagnosis cannot tell.
+    def warn_if_few(self, minimum: int) -> None:
+        """Say which classes have few images.
 
         Warns:
             FewSamplesWarning: Classes with fewer than ``minimum`` sure images, each with how many there are.
-            ConstantEvidenceWarning: The evidence is the same in every image of a class.
         """
         few = [(label, count) for label, count in enumerate(self.counts.tolist()) if count < minimum]
         if few:
@@ -139,6 +138,13 @@ class Diagnosis:
                 "are hardly known."
             )
             warn(message, FewSamplesWarning, stacklevel=3)
+
+    def warn_if_constant(self) -> None:
+        """Say so if no image can be unusual.
+
+        Warns:
+            ConstantEvidenceWarning: The evidence is the same in every image of a class.
+        """
         if self.is_constant:
             message = (
                 f"The evidence at layer {self.layer!r} is the same in every image of a class, since what follows it is "
@@ -156,10 +162,10 @@ class Diagnosis:
         )
 
     def to_table(self) -> list[dict[str, Any]]:
-        """One row per class and channel: class, channel, correlation, normalized, images."""
+        """One row per class and channel: class, channel, correlation, normalized, samples."""
         counts, correlation, normalized = self.counts.tolist(), self.correlation.tolist(), self.normalized.tolist()
         return [
-            {"class": n, "channel": k, "correlation": value, "normalized": normalized[n][k], "images": counts[n]}
+            {"class": n, "channel": k, "correlation": value, "normalized": normalized[n][k], "samples": counts[n]}
             for n, row in enumerate(correlation)
             for k, value in enumerate(row)
         ]

@@ -14,13 +14,16 @@ from torch import Tensor
 from captum_paramsal.diagnosis import Diagnosis
 from captum_paramsal.errors import DiagnosisFileError
 from captum_paramsal.functional import channel_correlation
-from captum_paramsal.stats import MINIMUM_EXCESSES, FilterTails, UpperTail
+from captum_paramsal.stats import FilterTails, UpperTail
 from captum_paramsal.tensor_files import TensorFile
 
 __all__ = ["LEVEL", "Findings", "upper_tail_probability"]
 
 LEVEL = 0.05
 """Tail probability from which on down a channel counts as one that should not speak as it does."""
+
+EXTRAPOLATED = 500
+"""Usual images from which on probabilities go beyond what counting can tell."""
 
 _FILE = TensorFile("findings", "captum_paramsal.findings", (1,), DiagnosisFileError)
 
@@ -174,8 +177,9 @@ class Findings:
 def upper_tail_probability(values: Tensor, usual: Tensor) -> Tensor:
     """Probability of a value or a larger one, where ``usual`` comes from.
 
-    Counted among the usual values, with one added to both sides, so that it is valid for however few and never 0. Above
-    the threshold of the upper tail, the largest 10 % or at least 21 values, generalized Pareto, if there are 42.
+    Counted among the usual values, with one added to both sides: valid for however few of them, and never 0. Beyond the
+    largest of at least 500, where counting can say no more than 1 in 501, the generalized Pareto distribution that is
+    fitted to the largest tenth goes on, by a factor of ten at most: further out its shape is too uncertain.
 
     Args:
         values: ``(M, K)``.
@@ -191,12 +195,10 @@ def upper_tail_probability(values: Tensor, usual: Tensor) -> Tensor:
     ordered = usual.T.contiguous().sort(dim=1).values
     at_least = len(usual) - torch.searchsorted(ordered, values.T.contiguous(), right=False).T
     counted = (1 + at_least.double()) / (len(usual) + 1)
-    if len(usual) < 2 * (MINIMUM_EXCESSES + 1):
+    if len(usual) < EXTRAPOLATED:
         return counted
-    fraction = max(0.1, (MINIMUM_EXCESSES + 1) / len(usual))
-    scores = FilterTails.fit(UpperTail.of(usual, fraction)).scores(values)
-    # A bounded tail ends at a point that is itself an estimate.
-    return torch.where(scores > 0, torch.exp(-scores).clamp(min=1e-12), counted)
+    beyond = torch.exp(-FilterTails.fit(UpperTail.of(usual, 0.1)).scores(values))
+    return torch.where(at_least == 0, beyond.minimum(counted).maximum(counted / 10), counted)
 
 
 def _share(maps: Tensor, outside: Tensor) -> Tensor:

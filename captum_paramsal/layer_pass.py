@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from captum_paramsal.batch import Batch, forward_errors
 from captum_paramsal.errors import InputError, LayerError
 from captum_paramsal.functional import scores_at
-from captum_paramsal.graph import Interpreter, Network, Rest
+from captum_paramsal.graph import Beside, Interpreter, Network, Rest
 from captum_paramsal.hooks import replaced_maps, require_single_call
 
 __all__ = ["Score", "SeenAtLayer", "SplitNetwork", "WatchedNetwork"]
@@ -65,7 +65,7 @@ class SeenAtLayer(ABC):
 
     @abstractmethod
     def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
-        """Score of each row's label, ``(c · N,)``, from c copies of the maps, which may be written over."""
+        """Score of each row's label, ``(c · N,)``, from c copies of the maps, which stay as they are."""
 
     def gradients(self, disturbed: Tensor, rows: Tensor, score: Score = "logit") -> Tensor:
         """Gradient of class scores with respect to disturbed maps, every image on its own.
@@ -80,8 +80,7 @@ class SeenAtLayer(ABC):
         """
         leaf = disturbed.detach().requires_grad_()
         with forward_errors(self.batch):
-            # What follows may be an operation in place, which must not write over a leaf.
-            values = self.run(leaf.clone(), rows.repeat(len(leaf) // len(self), 1), score)
+            values = self.run(leaf, rows.repeat(len(leaf) // len(self), 1), score)
         if not values.requires_grad:
             return torch.zeros_like(leaf)
         (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
@@ -117,12 +116,12 @@ class SplitNetwork:
     def see(self, batch: Batch) -> SeenAtLayer:
         """Run a batch."""
         rest = self.rest
-        interpreter = Interpreter(rest.network, {rest.start, *rest.beside}, set(rest.nodes))
+        interpreter = Interpreter(rest.network, {rest.start}, set(rest.nodes))
         with torch.no_grad(), forward_errors(batch):
             interpreter.run(*batch.inputs, *batch.extra)
             maps = require_maps(interpreter.values[rest.start], self.layer, len(batch))
-            beside = {node: interpreter.values[node] for node in rest.beside}
-            seen = _SeenInGraph(batch, maps, maps, rest, beside, 0)
+            sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
+            seen = _SeenInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
             done = rest.run(maps.clone(), seen.repeated(1))
         return replace(seen, scores=require_scores(done.output, batch), numbers=done.numbers)
 
@@ -132,52 +131,60 @@ class _SeenInGraph(SeenAtLayer):
     """Only the rest of the network runs again.
 
     Attributes:
-        rest: The operations behind the layer.
-        beside: What they read that does not depend on the layer.
+        divided: The network.
+        beside: What the operations behind the layer read that does not depend on it.
+        sized: Whether some of that was made of the sizes of the inputs, such as the number of images.
         numbers: Numbers in the results of these operations.
     """
 
-    rest: Rest
-    beside: Mapping[fx.Node, Any]
+    divided: SplitNetwork
+    beside: Beside
+    sized: bool
     numbers: int
 
     def chosen(self, which: Tensor) -> SeenAtLayer:
-        beside = {
-            node: value[which.to(value.device)] if self._has_rows(node, value) else value
-            for node, value in self.beside.items()
-        }
+        if self.sized:
+            return self.divided.see(self.batch.chosen(which))
+        beside = self._with_rows(lambda value: value[which.to(value.device)])
         maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
         numbers = self.numbers * len(which) // len(self)
         return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores, beside=beside, numbers=numbers)
 
     def copies(self, size: int | None) -> int:
+        if self.sized:
+            return 1
         if size is None:
             return max(1, GRAPH_BYTES // max(1, self.numbers * self.maps.element_size()))
         return max(1, size // len(self))
 
     def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
-        copies = len(disturbed) // len(self)
-        labels = rows[:, 0].to(disturbed.device) if score == "logit" and self.scores.ndim == 2 else None
-        try:
-            done = self.rest.run(disturbed, self.repeated(copies), labels)
-            output = require_scores(done.output, self.batch, len(disturbed))
-        except (InputError, RuntimeError):
-            if copies == 1:
-                raise
-            # What is in front of the layer told the rest how many images there are.
-            parts = zip(disturbed.split(len(self)), rows.split(len(self)), strict=True)
-            return torch.cat([self.run(part, some, score) for part, some in parts])
+        rest, copies = self.divided.rest, len(disturbed) // len(self)
+        narrow = score == "logit" and self.scores.shape[1:] == (rest.narrow_classes,)
+        labels = rows[:, 0].to(disturbed.device) if narrow else None
+        # A copy, since an operation in place must not write over a leaf.
+        done = rest.run(disturbed.clone(), self.repeated(copies), labels)
+        output = require_scores(done.output, self.batch, len(disturbed))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
 
-    def repeated(self, copies: int) -> dict[fx.Node, Any]:
-        """The values beside, for so many copies; what may be written over is a copy too."""
-        return {
-            node: value.repeat(copies, *[1] * (value.ndim - 1)) if self._has_rows(node, value) else value
-            for node, value in self.beside.items()
-        }
+    def repeated(self, copies: int) -> Beside:
+        """What is read beside, for so many copies of the maps; itself a copy, which may be written over."""
+        return self._with_rows(lambda value: value.repeat(copies, *[1] * (value.ndim - 1)))
 
-    def _has_rows(self, node: fx.Node, value: Any) -> bool:
-        return node in self.rest.of_inputs and isinstance(value, Tensor) and value.shape[:1] == (len(self),)
+    def _with_rows(self, change: Callable[[Tensor], Tensor]) -> Beside:
+        """What is read beside, with a change of all that has rows for images; one tensor stays one tensor."""
+        changed: dict[int, Tensor] = {}
+        beside: dict[tuple[fx.Node, fx.Node], Any] = {}
+        for (reader, node), value in self.beside.items():
+            of_inputs = node in self.divided.rest.of_inputs and isinstance(value, Tensor)
+            if of_inputs and value.shape[:1] == (len(self),):
+                beside[reader, node] = changed.setdefault(id(value), change(value))
+            else:
+                beside[reader, node] = value
+        return beside
+
+
+def _is_size(node: fx.Node, value: Any) -> bool:
+    return not isinstance(value, Tensor) and node.op != "placeholder"
 
 
 class WatchedNetwork:
@@ -186,13 +193,11 @@ class WatchedNetwork:
     Args:
         model: The network.
         layer: Name of the layer.
-        to_input: Disturb what the layer is given, not what it returns.
     """
 
-    def __init__(self, model: nn.Module, layer: str, *, to_input: bool = False) -> None:
+    def __init__(self, model: nn.Module, layer: str) -> None:
         self.model = model
         self.layer = layer
-        self.to_input = to_input
 
     def see(self, batch: Batch) -> SeenAtLayer:
         """Run a batch."""
@@ -204,7 +209,7 @@ class WatchedNetwork:
 
         with (
             torch.no_grad(),
-            replaced_maps(self.model, self.layer, keep, to_input=self.to_input),
+            replaced_maps(self.model, self.layer, keep),
             forward_errors(batch),
         ):
             output = self.model(*batch.inputs, *batch.extra)
@@ -225,7 +230,7 @@ class _SeenByHook(SeenAtLayer):
 
     def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
         whole = self.whole
-        with replaced_maps(whole.model, whole.layer, lambda _: disturbed, to_input=whole.to_input):
+        with replaced_maps(whole.model, whole.layer, lambda _: disturbed.clone()):
             output = whole.model(*self.batch.inputs, *self.batch.extra)
         return _score_of(require_scores(output, self.batch), rows, score)
 

@@ -41,7 +41,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         model: A classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with ``torch.fx``. One
             that cannot be captured runs as a whole for each copy, with a warning.
         layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. None for the last feature maps in
-            front of the head; in a network with branches, what the last block returns. See :attr:`layer_names`.
+            front of the head; in a network with branches, what the last block returns. See :attr:`layer_name`.
         noise_samples: Disturbed copies, J; 0 for the maps as they are.
         noise_range: Bound of the uniform noise, or standard deviation of the normal one, in units of the maps.
         noise: ``"uniform"`` as in the paper, or ``"normal"`` as in an earlier version of its program. Every image gets
@@ -66,8 +66,8 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
 
     >>> from captum_paramsal.demo import load_model, load_scenes, normalize
     >>> doctor = ModelDoctor(load_model())
-    >>> doctor.layer_names
-    ('block2',)
+    >>> doctor.layer_name
+    'block2'
     >>> doctor.attribute(normalize(load_scenes().images[:2]), target=3).shape
     torch.Size([2, 64, 8, 8])
     """
@@ -113,8 +113,21 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
                 try:
                     self._network = Network.of(self.model)
                 except TraceError as error:
-                    self._network = error
+                    # Without what the exception holds on to.
+                    self._network = TraceError(str(error))
         return self._network
+
+    @property
+    def layer_name(self) -> str:
+        """Name of the layer.
+
+        Raises:
+            LayerError: There are several, see :attr:`layer_names`.
+        """
+        if len(self.layer_names) != 1:
+            message = f"Expected a doctor of one layer, got one of {', '.join(map(repr, self.layer_names))}."
+            raise LayerError(message)
+        return self.layer_names[0]
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -137,7 +150,8 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them.
             target: Class, of every kind that Captum takes; None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
-            attribute_to_layer_input: Take what the layer is given instead of what it returns.
+            attribute_to_layer_input: Take the tensor that the layer is given, whatever else reads it too, instead of
+                what the layer returns.
             internal_batch_size: Images, or disturbed copies of them, in one pass; bounds memory, not the result. None
                 takes all images, and as many copies as are fast.
             show_progress: Show a progress bar over the images.
@@ -178,8 +192,9 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             batches: Batches (inputs, target) or (inputs, target, additional_forward_args), such as a ``DataLoader``.
             confidence: Softmax probability of the class that an image must have.
             samples_per_class: Images of each class that are averaged, the surest ones, T.
-            usual_per_class: Images of each class that the model is right about, sure or not, that are kept to compare
-                others with; the first ones. Takes ``classes · usual_per_class · K`` numbers of memory at most.
+            usual_per_class: Images of each class that are kept to compare others with: a random sample, the same in
+                every run, of those that the model is right about, sure or not. Takes ``classes · usual_per_class · K``
+                numbers of memory at most.
             minimum: Images below which a class is warned about.
             internal_batch_size: Images, or disturbed copies of them, in one pass.
             show_progress: Show a progress bar.
@@ -191,9 +206,8 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
 
         Warns:
             FewSamplesWarning: Classes with fewer than ``minimum`` such images; each is named.
-            ConstantEvidenceWarning: The evidence is the same in every image of a class, so that none can be unusual.
         """
-        name = self._one_layer()
+        name = self.layer_name
         divided = self._divided(name)
         samples = ClassSamples(confidence, samples_per_class, usual_per_class)
         for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
@@ -204,7 +218,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
         diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
-        diagnosis.warn(minimum)
+        diagnosis.warn_if_few(minimum)
         return diagnosis
 
     def diagnose(
@@ -234,9 +248,13 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         Raises:
             ReferenceMismatchError: A diagnosis of other weights, another layer or other settings.
             InputError, TargetError, LayerError: See :meth:`attribute`; masks of another shape.
+
+        Warns:
+            ConstantEvidenceWarning: The evidence is the same in every image of a class, so that none can be unusual.
         """
-        name = self._one_layer()
+        name = self.layer_name
         diagnosis.check(self.model, name, self.settings.as_dict())
+        diagnosis.warn_if_constant()
         batch = Batch.of(inputs, target, additional_forward_args)
         if batch.rows is None:
             message = "Expected `target`, the true class of each image, got None."
@@ -266,33 +284,33 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             raise LayerError(message)
         return (found,)
 
-    def _one_layer(self) -> str:
-        if len(self.layer_names) != 1:
-            message = f"Expected a doctor of one layer for a diagnosis, got {', '.join(map(repr, self.layer_names))}."
-            raise LayerError(message)
-        return self.layer_names[0]
-
     def _divided(self, name: str, *, to_input: bool = False) -> SplitNetwork | WatchedNetwork:
         key = (name, to_input)
         if key not in self._parted:
-            network = self.network
-            self._parted[key] = (
-                SplitNetwork(network, name, to_input=to_input)
-                if isinstance(network, Network)
-                else WatchedNetwork(self.model, name, to_input=to_input)
-            )
+            self._parted[key] = self._parts(name, to_input=to_input)
         return self._parted[key]
+
+    def _parts(self, name: str, *, to_input: bool) -> SplitNetwork | WatchedNetwork:
+        if isinstance(self.network, Network):
+            return SplitNetwork(self.network, name, to_input=to_input)
+        if to_input:
+            message = (
+                "Expected a model that can be captured for `attribute_to_layer_input`, since others may read the same "
+                f"tensor as layer {name!r} does. {self.network}"
+            )
+            raise LayerError(message)
+        return WatchedNetwork(self.model, name)
 
     def _add(self, samples: ClassSamples, seen: SeenAtLayer, size: int | None) -> None:
         probabilities, labels = _classified(seen)
         sure, predicted = probabilities.max(dim=1)
         samples.classes = probabilities.shape[1]
-        wanted = samples.wanted(labels.where(labels == predicted, -1), sure)
-        if len(wanted):
-            some = seen.chosen(wanted)
+        places = samples.places(labels.where(labels == predicted, -1), sure)
+        if places:
+            some = seen.chosen(torch.tensor([place.image for place in places]))
             rows = channel_correlation(self.settings.evidence(some, some.rows, size)).cpu()
-            for label, probability, row in zip(labels[wanted].tolist(), sure[wanted].tolist(), rows, strict=True):
-                samples.add(label, probability, row)
+            for place, row in zip(places, rows, strict=True):
+                samples.add(place, row)
 
     def _findings(
         self, seen: SeenAtLayer, diagnosis: Diagnosis, masks: Tensor | None, size: int | None, *, mistakes_only: bool

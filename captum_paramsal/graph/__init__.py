@@ -6,13 +6,14 @@ from captum_paramsal.graph.class_scores import class_score_layers
 from captum_paramsal.graph.following import Following, TraceWeights
 from captum_paramsal.graph.last_maps import last_maps, modules_at
 from captum_paramsal.graph.network import Interpreter, Network, Run
-from captum_paramsal.graph.rest import Rest
+from captum_paramsal.graph.rest import Beside, Rest
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 from captum_paramsal.graph.trace_rules import Passing, TraceRule, registered_operations, trace_rule
 from captum_paramsal.graph.tracing import Selected, trace_back
 
 __all__ = [
+    "Beside",
     "Following",
     "Interpreter",
     "Network",

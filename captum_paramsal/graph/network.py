@@ -133,7 +133,7 @@ class Interpreter(fx.Interpreter):
     Args:
         network: What is run.
         kept: Operations whose results are kept in ``values``, as they are before anything writes over them.
-        left_out: Operations that are not run.
+        left_out: Operations that are not run. What each of them would read of the others is kept in ``read``.
     """
 
     def __init__(
@@ -143,22 +143,32 @@ class Interpreter(fx.Interpreter):
         self._constants = network.constants
         self._kept = kept
         self._left_out = left_out
-        self._storages: dict[int, list[fx.Node]] = defaultdict(list)
+        self._storages: dict[int, list[tuple[dict[Any, Any], Any]]] = defaultdict(list)
         self.values: dict[fx.Node, Any] = {}
+        self._given: dict[int, list[fx.Node]] = defaultdict(list)
+        self.read: dict[tuple[fx.Node, fx.Node], Any] = {}
         self.shapes: dict[fx.Node, torch.Size] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Run an operation, and keep its result if it is one of those."""
         if n in self._left_out:
+            for value in n.all_input_nodes:
+                if value not in self._left_out:
+                    self._keep(self.read, (n, value), self.env[value])
             return None
         result = super().run_node(n)
         if isinstance(result, Tensor):
             self.shapes[n] = result.shape
-            if n in self._kept or n.op == "placeholder":
-                self._storages[result.untyped_storage().data_ptr()].append(n)
+            if n.op == "placeholder":
+                self._given[result.untyped_storage().data_ptr()].append(n)
         if n in self._kept or not isinstance(result, Tensor):
-            self.values[n] = result
+            self._keep(self.values, n, result)
         return result
+
+    def _keep(self, where: dict[Any, Any], key: Any, value: Any) -> None:
+        where[key] = value
+        if isinstance(value, Tensor):
+            self._storages[value.untyped_storage().data_ptr()].append((where, key))
 
     def fetch_attr(self, target: str) -> Any:
         """A tensor of the model, or one that capturing made of its code."""
@@ -169,15 +179,18 @@ class Interpreter(fx.Interpreter):
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         if not args or not isinstance(args[0], Tensor) or not writes_in_place(n, self.module):
             return args, kwargs
-        sharing = self._storages.pop(args[0].untyped_storage().data_ptr(), [])
-        given = [node for node in sharing if node.op == "placeholder"]
+        storage = args[0].untyped_storage().data_ptr()
+        sharing = self._storages.pop(storage, [])
+        given = self._given.pop(storage, [])
         if given:
             # The caller's own tensor stays as it is; what reads it later sees what was written.
             apart = args[0].clone()
             self.env.update({node: apart for node in given if self.env.get(node) is args[0]})
             return (apart, *args[1:]), kwargs
-        for node in sharing:
-            self.values[node] = self.values[node].clone()
+        copies: dict[int, Tensor] = {}
+        for where, key in sharing:
+            kept = where[key]
+            where[key] = copies.setdefault(id(kept), kept.clone())
         return args, kwargs
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +12,10 @@ from torch import Tensor, fx, nn
 from captum_paramsal.graph.class_scores import class_scores_of
 from captum_paramsal.graph.network import Interpreter, Network, writes_in_place
 
-__all__ = ["Rest", "RestRun"]
+__all__ = ["Beside", "Rest", "RestRun"]
+
+Beside: TypeAlias = Mapping[tuple[fx.Node, fx.Node], Any]
+"""What an operation reads that is not run again, by (operation, what it reads)."""
 
 _PASSING = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity, nn.ReLU, nn.ReLU6)
 """Modules that treat every channel alike and on its own, however many there are."""
@@ -44,7 +47,7 @@ class Rest:
         start: The value.
         nodes: Operations that depend on it, in order; the output is the last.
         beside: Values that these operations read and that do not depend on it, such as a shortcut's.
-        of_inputs: Those of them that depend on the network's inputs, and so have rows for images.
+        of_inputs: All values that depend on the network's inputs.
         narrow: Pointwise convolution that holds the class scores, of which one channel is enough; None without.
     """
 
@@ -63,29 +66,47 @@ class Rest:
             return None
         here = {start, *nodes}
         beside = frozenset(value for node in nodes for value in node.all_input_nodes if value not in here)
-        return cls(network, start, nodes, beside, beside & _of_inputs(network), _narrow(network, set(nodes)))
+        return cls(network, start, nodes, beside, _of_inputs(network), _narrow(network, set(nodes)))
 
-    def run(self, maps: Tensor, beside: Mapping[fx.Node, Any], labels: Tensor | None = None) -> RestRun:
+    @property
+    def narrow_classes(self) -> int:
+        """Channels of the convolution that can be narrowed; 0 without one."""
+        if self.narrow is None:
+            return 0
+        convolution: Any = self.network.model.get_submodule(str(self.narrow.target))
+        return int(convolution.out_channels)
+
+    def reads_from(self, told: Collection[fx.Node]) -> bool:
+        """Whether something beside is, or depends on, one of these values."""
+        depending = set(told)
+        for node in self.network.graph.nodes:
+            if any(value in depending for value in node.all_input_nodes):
+                depending.add(node)
+        return bool(depending & self.beside)
+
+    def run(self, maps: Tensor, beside: Beside, labels: Tensor | None = None) -> RestRun:
         """Run it.
 
         Args:
             maps: In place of the value, ``(R, ...)``; may be written over.
-            beside: The values beside; may be written over.
+            beside: The values beside, as each operation reads them; may be written over.
             labels: Class whose score is wanted of each row, ``(R,)``, if no other one is.
         """
         interpreter = Interpreter(self.network)
-        interpreter.env = {self.start: maps, **beside}
+        interpreter.env = {self.start: maps}
         numbers, narrowed = 0, False
         result: Any = None
         for node in self.nodes:
+            read = (value for value in node.all_input_nodes if value in self.beside)
+            interpreter.env.update({value: beside[node, value] for value in read})
             if node is self.narrow and labels is not None:
                 result, narrowed = self._one_channel(node, interpreter.env, labels), True
             else:
                 result = interpreter.run_node(node)
             interpreter.env[node] = result
             numbers += result.numel() if isinstance(result, Tensor) else 0
-            for read in interpreter.user_to_last_uses.get(node, []):
-                interpreter.env.pop(read, None)
+            for freed in interpreter.user_to_last_uses.get(node, []):
+                interpreter.env.pop(freed, None)
         return RestRun(result, narrowed, numbers)
 
     def _one_channel(self, node: fx.Node, values: Mapping[fx.Node, Any], labels: Tensor) -> Tensor:

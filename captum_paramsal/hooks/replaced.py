@@ -1,4 +1,4 @@
-"""Another value in the place of what a module returns, or is given, while the rest of the model is as it is."""
+"""Another value in the place of what a module returns, while the rest of the model is as it is."""
 
 from __future__ import annotations
 
@@ -14,38 +14,28 @@ __all__ = ["replaced_maps"]
 
 
 @contextmanager
-def replaced_maps(
-    model: nn.Module, layer: str, replace: Callable[[Tensor], Tensor], *, to_input: bool = False
-) -> Iterator[None]:
+def replaced_maps(model: nn.Module, layer: str, replace: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Put something else in the place of a layer's output.
 
     Args:
         model: The model.
         layer: Name of the layer.
         replace: From the layer's output, which nothing has written over yet, to what goes on.
-        to_input: Replace what the layer is given, its first argument, instead.
 
     Raises:
         LayerError: The layer is never called, or called again, or returns no single tensor.
     """
     calls: list[int] = []
 
-    def seen(value: Any) -> Tensor:
+    def seen(_: nn.Module, __: tuple[Any, ...], output: Any) -> Tensor:
         calls.append(1)
         require_single_call(layer, len(calls))
-        if not isinstance(value, Tensor):
-            message = f"Expected layer {layer!r} to work on one tensor, got {type(value).__name__}."
+        if not isinstance(output, Tensor):
+            message = f"Expected layer {layer!r} to return one tensor, got {type(output).__name__}."
             raise LayerError(message)
-        return replace(value)
+        return replace(output)
 
-    def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (seen(args[0] if args else None), *args[1:])
-
-    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Tensor:
-        return seen(output)
-
-    module = model.get_submodule(layer)
-    handle = module.register_forward_pre_hook(before) if to_input else module.register_forward_hook(after)
+    handle = model.get_submodule(layer).register_forward_hook(seen)
     try:
         yield
         require_single_call(layer, len(calls))
