@@ -87,6 +87,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
     ) -> None:
         self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
         self.model = unwrap(model)
+        self.diagnosis: Diagnosis | None = None
         self._network: Network | TraceError | None = None
         self._parted: dict[tuple[str, bool], SplitNetwork | WatchedNetwork] = {}
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
@@ -219,13 +220,14 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
         diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
         diagnosis.warn_if_few(minimum)
+        self.diagnosis = diagnosis
         return diagnosis
 
     def diagnose(
         self,
         inputs: Inputs,
         target: Target,
-        diagnosis: Diagnosis,
+        diagnosis: Diagnosis | None = None,
         additional_forward_args: Any = None,
         *,
         masks: Tensor | None = None,
@@ -238,7 +240,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         Args:
             inputs: Images.
             target: Their true classes.
-            diagnosis: Of this model, layer and settings.
+            diagnosis: Of this model, layer and settings; the one that was fitted last if None.
             additional_forward_args: Further arguments of the model.
             masks: Where the object is, ``(N, H, W)`` in [0, 1], in pixels of the images; a box is a mask too.
             mistakes_only: Leave out the images that the model gets right; they are the control.
@@ -253,6 +255,10 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             ConstantEvidenceWarning: The evidence is the same in every image of a class, so that none can be unusual.
         """
         name = self.layer_name
+        diagnosis = self.diagnosis if diagnosis is None else diagnosis
+        if diagnosis is None:
+            message = "Expected a `diagnosis` to compare with, got None and none was fitted: call `fit` first."
+            raise InputError(message)
         diagnosis.check(self.model, name, self.settings.as_dict())
         diagnosis.warn_if_constant()
         batch = Batch.of(inputs, target, additional_forward_args)
