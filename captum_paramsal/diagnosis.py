@@ -94,12 +94,19 @@ class Diagnosis:
         return share.masked_fill(self.counts == 0, torch.nan)
 
     def overlap(self, threshold: Threshold = 0.2) -> Tensor:
-        """Channels that two classes share, over those that either relies on (Jaccard), ``(classes, classes)``."""
-        return jaccard(self.relevant(threshold))
+        """Channels that two classes share, over those that either relies on (Jaccard), ``(classes, classes)``.
+
+        NaN for a class without images.
+        """
+        return self._known(jaccard(self.relevant(threshold)))
 
     def overlap_by_chance(self, threshold: Threshold = 0.2) -> Tensor:
-        """About what :meth:`overlap` would be if each class relied on as many channels, chosen at random."""
-        return jaccard_by_chance(self.relevant(threshold))
+        """What :meth:`overlap` would be on average if each class relied on as many channels, chosen at random."""
+        return self._known(jaccard_by_chance(self.relevant(threshold)))
+
+    def _known(self, pairs: Tensor) -> Tensor:
+        without = self.counts == 0
+        return pairs.masked_fill(without[:, None] | without, torch.nan)
 
     def usual_of(self, label: int) -> Tensor:
         """Correlations of the single images of a class, ``(R, K)``."""

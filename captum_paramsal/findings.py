@@ -49,7 +49,7 @@ class Findings:
         wrong_evidence: The same over the channels with a tail probability of at most 0.05, ``(M, H, W)``.
         background: Share of the evidence outside of the object's mask, ``(M,)``; NaN without a mask.
         wrong_background: The same of the wrong evidence.
-        background_area: Share of the image outside of the mask, which an even map would have, ``(M,)``.
+        background_area: The same of an even map: the share of the places outside of the mask.
     """
 
     images: Tensor

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
 from torch import Tensor
 
 __all__ = [
@@ -106,12 +109,28 @@ def jaccard(sets: Tensor) -> Tensor:
 
 
 def jaccard_by_chance(sets: Tensor) -> Tensor:
-    """About what :func:`jaccard` gives for random sets of the same sizes, ``(S, S)``.
+    """What :func:`jaccard` is on average for random sets of the same sizes, ``(S, S)``; 1 for a set with itself.
 
-    Two random sets of a and b out of K members share ``a · b / K`` on average; the index is taken at this number.
+    Two random sets of a and b out of K members share a number of them that is distributed hypergeometrically.
+
+    Args:
+        sets: Membership, ``(S, K)`` bool.
+
+    >>> jaccard_by_chance(torch.tensor([[True, False], [False, True]]))
+    tensor([[1.0000, 0.5000],
+            [0.5000, 1.0000]], dtype=torch.float64)
     """
-    sizes = sets.double().sum(dim=1)
-    shared = sizes[:, None] * sizes / sets.shape[1]
-    expected = shared / (sizes[:, None] + sizes - shared)
-    expected.fill_diagonal_(1.0)
-    return expected
+    members = sets.shape[1]
+    sizes, which = sets.sum(dim=1).unique(return_inverse=True)
+    shared = np.arange(members + 1)
+    expected = torch.stack([_expected_jaccard(members, int(size), sizes.numpy(), shared) for size in sizes])
+    every = expected[which][:, which]
+    every.fill_diagonal_(1.0)
+    return every
+
+
+def _expected_jaccard(members: int, size: int, others: NDArray[np.int64], shared: NDArray[np.int64]) -> Tensor:
+    chances = hypergeom.pmf(shared, members, size, others[:, None])
+    either = np.maximum(size + others[:, None] - shared, 1)
+    found = (chances * shared / either).sum(axis=1)
+    return torch.from_numpy(np.where(size + others > 0, found, np.nan))

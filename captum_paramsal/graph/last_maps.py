@@ -16,13 +16,27 @@ _ENDS_MAPS = {
 """What makes vectors of maps."""
 
 _ACTIVATIONS = {
-    "activation", "gelu", "hardswish", "leaky_relu", "relu", "relu6", "relu_", "sigmoid", "silu", "tanh",
+    "activation", "gelu", "hardswish", "leaky_relu", "relu", "relu6", "relu_", "sigmoid", "silu", "sin",
+    "tanh",
 }  # fmt: skip
 
 _SAME = {"contiguous", "dropout", "identity"}
 """What returns the maps as they are."""
 
-_HEAD = {"linear", "log_softmax", "normalization", "batchnorm", "softmax", *_ENDS_MAPS, *_ACTIVATIONS, *_SAME}
+_SCALING = {"add", "mul", "sub", "truediv"}
+"""Arithmetic with what does not depend on the inputs."""
+
+_HEAD = {
+    "linear",
+    "log_softmax",
+    "normalization",
+    "batchnorm",
+    "softmax",
+    *_ENDS_MAPS,
+    *_ACTIVATIONS,
+    *_SAME,
+    *_SCALING,
+}
 """What a head consists of: rooms of ``torch.nn.modules``, functions and methods."""
 
 
@@ -41,19 +55,17 @@ def last_maps(network: Network) -> str | None:
     scores = class_scores_of(network.graph, network.model)
     output = next(node for node in network.graph.nodes if node.op == "output")
     node, maps = output.args[0], None
-    while isinstance(node, fx.Node) and node.all_input_nodes:
+    while isinstance(node, fx.Node):
         kind = "class scores" if node.op == "call_module" and node.target in scores else _kind(node, modules)
-        if kind not in _HEAD:
+        before = _before(node, kind) if kind in _HEAD else None
+        if before is None:
             break
-        node, ends = node.all_input_nodes[0], kind in _ENDS_MAPS
-        maps = node if ends else maps
+        node, maps = before, before if kind in _ENDS_MAPS else maps
     while maps is not None:
         named, kind = modules_at(network, maps), _kind(maps, modules)
         if named and kind not in _SAME:
             return named[0]
-        if kind not in _SAME | _ACTIVATIONS:
-            return None
-        maps = maps.all_input_nodes[0]
+        maps = _before(maps, kind) if kind in _SAME | _ACTIVATIONS else None
     return None
 
 
@@ -61,6 +73,12 @@ def modules_at(network: Network, node: fx.Node) -> list[str]:
     """Modules, called once, that return this very value, the outermost first."""
     found = [name for name, calls in network.calls.items() if len(calls) == 1 and calls[0].returned is node and name]
     return sorted(found, key=lambda name: (name.count("."), len(name)))
+
+
+def _before(node: fx.Node, kind: str) -> fx.Node | None:
+    """What an operation works on; None for arithmetic with several things."""
+    given = [value for value in node.all_input_nodes if value.op != "get_attr"]
+    return given[0] if given and (len(given) == 1 or kind not in _SCALING) else None
 
 
 def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
