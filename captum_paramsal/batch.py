@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import Target, labels_of, usable
 
-__all__ = ["Batch", "ForwardError", "Inputs", "forward_errors", "require_size"]
+__all__ = ["Batch", "ForwardError", "Inputs", "forward_errors", "require_scores", "require_size"]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
@@ -47,6 +47,22 @@ def forward_errors(batch: Batch) -> Iterator[None]:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
         raise ForwardError(message) from error
+
+
+def require_scores(output: Any, count: int) -> Tensor:
+    """Make sure that a model returned class scores.
+
+    Raises:
+        InputError: It did not, or they are not finite.
+    """
+    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        message = f"Expected a model that returns class scores (N, C) for {count} images, got {got}."
+        raise InputError(message)
+    if not torch.isfinite(output).all():
+        message = "Expected finite class scores, got NaN or infinity."
+        raise InputError(message)
+    return output
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, fx, nn
 
-from captum_paramsal.batch import Batch, forward_errors
-from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.batch import Batch, forward_errors, require_scores
+from captum_paramsal.errors import LayerError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.graph import Beside, Interpreter, Network, Rest
 from captum_paramsal.hooks import replaced_maps, require_single_call
@@ -123,7 +123,7 @@ class SplitNetwork:
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
             seen = _SeenInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
             done = rest.run(maps.clone(), seen.repeated(1))
-        return replace(seen, scores=require_scores(done.output, batch), numbers=done.numbers)
+        return replace(seen, scores=require_scores(done.output, len(batch)), numbers=done.numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ class _SeenInGraph(SeenAtLayer):
         labels = rows[:, 0].to(disturbed.device) if narrow else None
         # A copy, since an operation in place must not write over a leaf.
         done = rest.run(disturbed.clone(), self.repeated(copies), labels)
-        output = require_scores(done.output, self.batch, len(disturbed))
+        output = require_scores(done.output, len(disturbed))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
 
     def repeated(self, copies: int) -> Beside:
@@ -214,7 +214,7 @@ class WatchedNetwork:
         ):
             output = self.model(*batch.inputs, *batch.extra)
         maps = require_maps(kept[0], self.layer, len(batch))
-        return _SeenByHook(batch, maps, require_scores(output, batch), self)
+        return _SeenByHook(batch, maps, require_scores(output, len(batch)), self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +232,7 @@ class _SeenByHook(SeenAtLayer):
         whole = self.whole
         with replaced_maps(whole.model, whole.layer, lambda _: disturbed.clone()):
             output = whole.model(*self.batch.inputs, *self.batch.extra)
-        return _score_of(require_scores(output, self.batch), rows, score)
+        return _score_of(require_scores(output, len(self)), rows, score)
 
 
 def _score_of(output: Tensor, rows: Tensor, score: Score) -> Tensor:
@@ -255,20 +255,3 @@ def require_maps(maps: Any, layer: str, count: int) -> Tensor:
         )
         raise LayerError(message)
     return maps
-
-
-def require_scores(output: Any, batch: Batch, count: int | None = None) -> Tensor:
-    """Make sure that a model returned class scores.
-
-    Raises:
-        InputError: It did not, or they are not finite.
-    """
-    count = len(batch) if count is None else count
-    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        message = f"Expected a model that returns class scores (N, C) for {count} images, got {got}."
-        raise InputError(message)
-    if not torch.isfinite(output).all():
-        message = "Expected finite class scores, got NaN or infinity."
-        raise InputError(message)
-    return output

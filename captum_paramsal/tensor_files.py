@@ -17,7 +17,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import ParamsalError
 
-__all__ = ["TensorFile"]
+__all__ = ["TensorFile", "share"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class TensorFile:
         text = json.dumps({"format": self.format, "version": self.versions[-1], **content})
         try:
             save_file(plain, partial, {self.kind: text, "checksum": _checksum(text, plain)})
+            # safetensors makes files that only their owner may read.
+            share(partial)
             partial.replace(target)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
@@ -95,6 +97,13 @@ class TensorFile:
             )
             raise self.error(message)
         return content
+
+
+def share(path: Path) -> None:
+    """Let others read and write a file as the process's umask allows."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

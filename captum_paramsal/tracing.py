@@ -10,7 +10,7 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, Inputs, forward_errors, require_size
+from captum_paramsal.batch import Batch, Inputs, forward_errors, require_scores, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Following, Network, Selected, trace_back
@@ -138,13 +138,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
 def _targets(batch: Batch, scores: Any) -> tuple[Tensor, Tensor]:
     """Class of each image, and its place among the image's flattened scores."""
-    if not isinstance(scores, Tensor) or scores.shape[:1] != (len(batch),):
-        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        message = f"Expected a model that returns class scores (N, C) for {len(batch)} images, got {got}."
-        raise InputError(message)
-    if not torch.isfinite(scores).all():
-        message = "Expected finite class scores, got NaN or infinity."
-        raise InputError(message)
+    require_scores(scores, len(batch))
     _, labels = scores_at(scores, batch.rows)
     index = labels
     for dimension, size in enumerate(scores.shape[2:], start=1):

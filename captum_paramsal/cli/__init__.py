@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captum_paramsal import __version__
-from captum_paramsal.cli import explain, reference
+from captum_paramsal.cli import doctor, explain, reference
 from captum_paramsal.errors import ParamsalError
 
 __all__ = ["main"]
@@ -18,6 +18,8 @@ examples:
       Explain the mistakes of the built-in demo model; no file is needed.
   captum-paramsal explain --model resnet50 --weights DEFAULT --labels photos.csv photos/
       Explain the mistakes of a torchvision model on your own photos.
+  captum-paramsal doctor --treat
+      Find the channels that mislead the demo model, and treat it.
 
 Exit status: 0 done, 2 something is wrong with what was given, 130 interrupted.
 """
@@ -55,4 +57,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     explain.add_to(commands)
     reference.add_to(commands)
+    doctor.add_to(commands)
     return parser

@@ -144,9 +144,9 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
 
 def _explain_demo(args: argparse.Namespace) -> Explanation:
     from captum_paramsal import demo  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
     from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
     from captum_paramsal.report import About, explain, fit_reference  # noqa: PLC0415
-    from captum_paramsal.sources import LabelledTensors  # noqa: PLC0415
 
     model = demo.load_model()
     usual, scenes = demo.load_scenes("validation"), demo.load_scenes("test")
@@ -156,14 +156,8 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
         "device": choose_device(args.device),
         "show_progress": shows_progress(args),
     }
-    reference = fit_reference(model, LabelledTensors(usual.images, usual.labels, demo.normalize), **options)
-    images = LabelledTensors(
-        scenes.images,
-        scenes.labels,
-        demo.normalize,
-        names=[f"scene {number}" for number in range(len(scenes))],
-        notes=[_cue(cue) for cue in scenes.cue_labels.tolist()],
-    )
+    reference = fit_reference(model, labelled(usual), **options)
+    images = labelled(scenes)
     about = About(
         model="the demo model",
         weights="built in",
@@ -185,12 +179,6 @@ def _of_the_report(args: argparse.Namespace) -> dict[str, Any]:
         "keep_pixels": args.save_pixels,
         "traces": args.traces,
     }
-
-
-def _cue(label: int) -> str:
-    from captum_paramsal.demo import CLASSES  # noqa: PLC0415
-
-    return f"The background speaks for {CLASSES[label]}." if label >= 0 else "The background speaks for no class."
 
 
 def _announce(explanation: Explanation, report: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from captum_paramsal.sources import (
     preprocessing_of,
 )
 
-__all__ = ["Job", "choose_device", "load_job", "shows_progress"]
+__all__ = ["Job", "choose_device", "load_job", "more_photos", "shows_progress"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class Job:
         return self.photos.classes
 
 
-def load_job(args: argparse.Namespace) -> Job:
+def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> Job:
     """Load what ``add_source_options`` asked for; images, the quickest to be wrong, come first.
+
+    Args:
+        args: The options.
+        unlisted: Name images of the folder that are not in the table among those that are skipped.
 
     Raises:
         SourceError: A model, weights, labels or images that cannot be used.
@@ -55,7 +60,23 @@ def load_job(args: argparse.Namespace) -> Job:
     given = None if args.classes is None else ClassNames.from_json(args.classes)
     model = load_model(args.model, args.weights)
     classes = given or class_names_of(args.model, model)
-    return Job(model, LabelledPhotos.open(args.images, preprocessing, labels=args.labels, classes=classes))
+    boxes = getattr(args, "boxes", None)
+    photos = LabelledPhotos.open(
+        args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, unlisted=unlisted
+    )
+    return Job(model, photos)
+
+
+def more_photos(job: Job, labels: Path, folder: Path, boxes: str | None) -> LabelledPhotos:
+    """Other labelled photos for the same model, prepared in the same way.
+
+    Raises:
+        SourceError: Labels or images that cannot be used.
+    """
+    classes = job.classes if len(job.classes) else None
+    return LabelledPhotos.open(
+        folder, job.photos.preprocessing, labels=labels, classes=classes, boxes=boxes, unlisted=False
+    )
 
 
 def choose_device(name: str | None) -> str:

@@ -12,7 +12,9 @@ __all__ = [
     "add_compute_options",
     "add_method_options",
     "add_source_options",
+    "natural",
     "positive",
+    "strength",
 ]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no other name
@@ -24,8 +26,8 @@ def add_command(commands: Commands, name: str, summary: str, **text: Any) -> arg
     return commands.add_parser(name, help=summary, formatter_class=formatter, allow_abbrev=False, **text)
 
 
-def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool) -> None:
-    """Model, weights, images, labels, and how photos are prepared."""
+def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool, boxes: bool = False) -> None:
+    """Model, weights, images, labels, where objects lie (if asked for), and how photos are prepared."""
     source = parser.add_argument_group("model and images")
     source.add_argument(
         "images",
@@ -59,6 +61,13 @@ def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool
         type=Path,
         help="names of the model's classes in order, as a JSON list; torchvision's own by default",
     )
+    if boxes:
+        source.add_argument(
+            "--boxes",
+            metavar="COLUMN",
+            help="column of the tables that says where the object lies: x1 y1 x2 y2 in pixels of the photo as it lies "
+            "in the file, several boxes separated by ';' (default boxes, if it is there)",
+        )
     photos = parser.add_argument_group("preparation of the photos (by default the one that belongs to the model)")
     photos.add_argument("--image-size", metavar="PX", type=positive, help="side of the square that the model gets")
     photos.add_argument(
@@ -87,16 +96,17 @@ def add_method_options(parser: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_compute_options(parser: argparse.ArgumentParser) -> None:
-    """Layers, device, batch size, progress."""
+def add_compute_options(parser: argparse.ArgumentParser, *, layers: bool = True) -> None:
+    """Layers (if asked for), device, batch size, progress."""
     compute = parser.add_argument_group("computation")
-    compute.add_argument(
-        "--layers",
-        metavar="NAME",
-        nargs="+",
-        help='layers to score, names or patterns such as "layer4.*"; by default every convolution but one that '
-        "holds the class scores",
-    )
+    if layers:
+        compute.add_argument(
+            "--layers",
+            metavar="NAME",
+            nargs="+",
+            help='layers to score, names or patterns such as "layer4.*"; by default every convolution but one that '
+            "holds the class scores",
+        )
     compute.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ...; cuda if there is one, else cpu")
     compute.add_argument(
         "--batch-size", metavar="B", type=positive, default=32, help="images per pass; bounds memory only (default 32)"
@@ -113,5 +123,23 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         message = f"expected a whole number of at least 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    number = int(text)
+    if number < 0:
+        message = f"expected a whole number of at least 0, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def strength(text: str) -> float:
+    """A finite number of at least 0, for argparse."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        message = f"expected a number of at least 0, got {text}"
         raise argparse.ArgumentTypeError(message)
     return number

@@ -120,7 +120,9 @@ class ClassEvidence:
         relevant = relevant.to(self.maps.device)
         of_wrong = relevant[self.classes("wrong")]
         speaking = torch.ones_like(of_wrong) if second == "all" else of_wrong
-        silent = ~relevant[self.classes(first)]
+        # Of a class without any relevant channel nothing is known: none of its images was looked at.
+        of_first = relevant[self.classes(first)]
+        silent = ~of_first & of_first.any(dim=1, keepdim=True)
         return channel_penalty(self.of(first), silent) + channel_penalty(self.of("wrong"), speaking)
 
     def space_penalty(self, foreground: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def channel_constraint(
         scores: Class scores, ``(B, C)``, in a graph; the logits in the paper.
         maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
         labels: ``(B,)``.
-        relevant: r, ``(C, K)`` bool: which channels speak for which class.
+        relevant: r, ``(C, K)`` bool: which channels speak for which class. A class without any, of which nothing is
+            known, silences none.
         first: Class of the first term: "label" (the authors' program) or "predicted" (the paper).
         second: Channels of the second term: "masked", r(s, k) (the program), or "all", 1 for every channel (the paper).
         reduce: "abs" for |dz / dm| (the paper), "relu" for its positive part (the program).

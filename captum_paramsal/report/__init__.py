@@ -1,16 +1,27 @@
 """The job itself: from labelled images to a report on every mistake, as HTML, JSON and CSV."""
 
 from captum_paramsal.report.calibration import Calibration, Shares
+from captum_paramsal.report.checkup import Checkup
+from captum_paramsal.report.doctor_records import ChannelFinding, DiagnosedGroup, DiagnosedMistake
+from captum_paramsal.report.doctor_settings import DoctorSettings
+from captum_paramsal.report.doctoring import examine
 from captum_paramsal.report.explaining import explain
 from captum_paramsal.report.explanation import Explanation
 from captum_paramsal.report.fitting import fit_reference
 from captum_paramsal.report.output import open_folder
 from captum_paramsal.report.records import About, Group, Mistake, RankedFilter
 from captum_paramsal.report.tail_summary import TailExample, TailSummary
+from captum_paramsal.report.therapy import Therapy
+from captum_paramsal.report.treatment_records import TreatmentResult
 
 __all__ = [
     "About",
     "Calibration",
+    "ChannelFinding",
+    "Checkup",
+    "DiagnosedGroup",
+    "DiagnosedMistake",
+    "DoctorSettings",
     "Explanation",
     "Group",
     "Mistake",
@@ -18,6 +29,9 @@ __all__ = [
     "Shares",
     "TailExample",
     "TailSummary",
+    "Therapy",
+    "TreatmentResult",
+    "examine",
     "explain",
     "fit_reference",
     "open_folder",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,7 @@ from captum_paramsal.errors import SourceError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.report.calibration import Calibration
 from captum_paramsal.report.neuron_figures import NeuronFigures
-from captum_paramsal.report.output import open_folder, write_atomically
+from captum_paramsal.report.output import as_csv, as_json, open_folder, write_atomically
 from captum_paramsal.report.page import render
 from captum_paramsal.report.records import Group, Mistake, class_name
 from captum_paramsal.report.tail_summary import TailSummary
@@ -168,8 +166,8 @@ class Explanation:
         """
         folder = open_folder(out_dir)
         contents: dict[str, str | bytes] = {
-            "explanation.json": _dumped(self.to_dict()),
-            "filters.csv": _as_csv(self.to_table()),
+            "explanation.json": as_json(self.to_dict()),
+            "filters.csv": as_csv(self.to_table(), _COLUMNS),
             "report.html": render(self),
         }
         # Before the data that names it.
@@ -217,14 +215,6 @@ _ABOUT_MISTAKE = (
 _COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _packed(gradients: Mapping[int, Tensor]) -> bytes:
     positions = torch.tensor(sorted(gradients))
     stacked = torch.stack([gradients[position] for position in positions.tolist()])
@@ -235,14 +225,3 @@ def _packed(gradients: Mapping[int, Tensor]) -> bytes:
 def _unpacked(packed: bytes) -> dict[int, Tensor]:
     tensors = load(packed)
     return dict(zip(tensors["positions"].tolist(), tensors["gradients"], strict=True))
-
-
-def _dumped(content: Mapping[str, Any]) -> str:
-    """JSON with one line per entry of its lists of records: readable, and small."""
-    entries = []
-    for key, value in content.items():
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            text = "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in value) + "\n]"
-        entries.append(f"{json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(entries) + "\n}\n"

@@ -21,7 +21,7 @@ from captum_paramsal.sources import ImageSource
 from captum_paramsal.stats import TailMethod
 from captum_paramsal.viz import tail_levels
 
-__all__ = ["Job"]
+__all__ = ["Job", "spread"]
 
 _COMPARED = 256
 """Images of a group that are scored for comparison, at most: enough for a mean, and no longer than need be."""
@@ -77,7 +77,7 @@ class Job:
     def compared(self, found: Sequence[Prediction]) -> list[int]:
         """Correct ones to compare with, evenly spread: for p-values many, otherwise as many as there are mistakes."""
         right = [one.position for one in found if one.predicted == one.label]
-        return _spread(right, _COMPARED if self.method == "pot" else min(len(found) - len(right), _COMPARED))
+        return spread(right, _COMPARED if self.method == "pot" else min(len(found) - len(right), _COMPARED))
 
     def fit_references(self, found: Sequence[Prediction]) -> tuple[Reference, ...]:
         """References of these images themselves; for tails in two halves, so that they can be checked."""
@@ -118,7 +118,7 @@ class Job:
         places = {one.position: place for place, one in enumerate(found)}
         crossed = (
             self._crossed(methods, self.compared(found), places),
-            self._crossed(methods, _spread(mistakes, _COMPARED), places),
+            self._crossed(methods, spread(mistakes, _COMPARED), places),
         )
         return calibrate(right.levels, crossed, counts, held_out="halves", reference_images=parts[0].count)
 
@@ -130,10 +130,10 @@ class Job:
         return torch.cat([tally.shares for tally in tallies])
 
 
-def _spread(positions: Sequence[int], most: int) -> list[int]:
+def spread(positions: Sequence[int], most: int) -> list[int]:
     """At most so many of them, evenly spread.
 
-    >>> _spread([3, 4, 5, 6, 7, 8], 3)
+    >>> spread([3, 4, 5, 6, 7, 8], 3)
     [3, 5, 7]
     """
     wanted = min(len(positions), most)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.tensor_files import share
 
-__all__ = ["open_folder", "write_atomically"]
+__all__ = ["as_csv", "as_json", "open_folder", "write_atomically"]
 
 
 def open_folder(path: str | Path) -> Path:
@@ -54,7 +59,7 @@ def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
                 os.fsync(file.fileno())
         for name in contents:
             # mkstemp makes files that only their owner may read; reports are for sharing.
-            pending[name].chmod(0o666 & ~_umask())
+            share(pending[name])
             pending[name].replace(folder / name)
             del pending[name]
     except OSError as error:
@@ -65,7 +70,21 @@ def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
             temporary_file.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def as_json(content: Mapping[str, Any]) -> str:
+    """JSON with one line per entry of its lists of records: readable, and small."""
+    entries = []
+    for key, value in content.items():
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in value) + "\n]"
+        entries.append(f"{json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """A table with these columns, also where it has no row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

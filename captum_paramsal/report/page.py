@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
-import jinja2
 import torch
 from markupsafe import Markup
 
@@ -18,7 +15,8 @@ from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.curves import without
 from captum_paramsal.report.drawing import ProfileDrawing, draw_profile, layer_bands
 from captum_paramsal.report.records import Mistake, RankedFilter
-from captum_paramsal.report.tail_section import probability, tail_section
+from captum_paramsal.report.tail_section import tail_section
+from captum_paramsal.report.templating import environment
 from captum_paramsal.report.trace_section import TraceTile, neuron_pairs, trace_tiles
 from captum_paramsal.report.yardsticks import YARDSTICKS, Yardstick
 from captum_paramsal.sources import Picture
@@ -81,7 +79,7 @@ def render(explanation: Explanation) -> str:
     numbers = {card.mistake.position: card.number for card in cards}
     common, bands = layer_bands(explanation.filters)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             explanation=explanation,
@@ -189,43 +187,3 @@ def _confusions(explanation: Explanation, numbers: Mapping[int, int]) -> list[_R
         name = f"{explanation.class_name(label)} → {explanation.class_name(prediction)}"
         rows.append(_Row(name, count, count / len(explanation.mistakes), 0.0, sorted(cards)))
     return [row for row in rows if row.count > 1]
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("captum_paramsal.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    environment.filters["probability"] = probability
-    environment.filters["finely"] = _finely
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    return environment
-
-
-def _percent(share: float) -> str:
-    """A share for people.
-
-    >>> _percent(0.72345), _percent(0.0001), _percent(0.0)
-    ('72.3 %', '< 0.1 %', '0 %')
-    """
-    if share == 0:
-        return "0 %"
-    return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _finely(share: float) -> str:
-    """A small share for people, with two digits.
-
-    >>> _finely(0.00098), _finely(0.01), _finely(0.0), _finely(0.452), _finely(0.0000021)
-    ('0.098 %', '1 %', '0 %', '45 %', '0.00021 %')
-    """
-    if share == 0:
-        return "0 %"
-    digits = max(0, 1 - math.floor(math.log10(100 * share)))
-    text = f"{100 * share:.{digits}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"

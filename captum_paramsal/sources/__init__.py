@@ -10,6 +10,7 @@ from captum_paramsal.sources.preprocessing import Preprocessing
 from captum_paramsal.sources.source import Batch, ImageSource, Item, Skipped
 from captum_paramsal.sources.tables import labels_from_csv
 from captum_paramsal.sources.tensors import LabelledTensors
+from captum_paramsal.sources.weights import save_weights
 
 __all__ = [
     "Batch",
@@ -27,4 +28,5 @@ __all__ = [
     "labels_from_folders",
     "load_model",
     "preprocessing_of",
+    "save_weights",
 ]

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.sources.boxes import boxes_as_seen, mask_of
 from captum_paramsal.sources.classes import ClassNames
 from captum_paramsal.sources.folders import labels_from_folders
 from captum_paramsal.sources.labels import Labels
@@ -56,6 +58,8 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         *,
         labels: str | Path | None = None,
         classes: ClassNames | None = None,
+        boxes: str | None = None,
+        unlisted: bool = True,
     ) -> LabelledPhotos:
         """Photos labelled by a table, or by the folders they lie in.
 
@@ -64,12 +68,17 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
             preprocessing: What the model takes.
             labels: The table (see ``labels_from_csv``); None for one folder per class.
             classes: Names of the model's classes.
+            boxes: Column of the table with the boxes of the objects; "boxes", if it is there, by default.
+            unlisted: Name images that are not in the table among those that are skipped.
 
         Raises:
             SourceError: See ``labels_from_csv`` and ``labels_from_folders``; or no labelled file is there.
         """
         root = Path(folder)
-        found = labels_from_folders(root, classes) if labels is None else labels_from_csv(Path(labels), root, classes)
+        if labels is None:
+            found = labels_from_folders(root, classes)
+        else:
+            found = labels_from_csv(Path(labels), root, classes, boxes=boxes, unlisted=unlisted)
         photos = cls(root, found, preprocessing)
         if not found.items:
             raise _nothing_left(root, found.skipped)
@@ -90,6 +99,10 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         """Files left out so far; those that cannot be read come to light when they are."""
         return (*self._labels.skipped, *(self._unreadable[i] for i in sorted(self._unreadable)))
 
+    def paths(self) -> list[Path]:
+        """Where every labelled file lies, links followed."""
+        return [(self._folder / item.name).resolve() for item in self.items]
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -104,6 +117,19 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
     def picture(self, position: int) -> Picture | None:
         """What the model sees of a photo, small."""
         return encode(self._see(position))
+
+    def mask(self, position: int) -> Tensor | None:
+        """Pixels that the boxes of a photo touch, as the model sees them; None without a box in what it sees.
+
+        Raises:
+            SourceError: The file is damaged, or a box does not lie within the photo.
+        """
+        item, side = self.items[position], self.preprocessing.image_size
+        if not item.boxes:
+            return None
+        with self._opened(position) as photo:
+            seen = boxes_as_seen(item.boxes, photo, self.preprocessing, item.name)
+        return mask_of(seen, (side, side))
 
     def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
         """The photos in batches; the next one is decoded while the model works on this one.
@@ -151,12 +177,19 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         return Batch(positions, torch.stack([tensor for _, tensor in read]), labels)
 
     def _see(self, position: int) -> Image.Image:
+        with self._opened(position) as photo:
+            return self.preprocessing.picture(photo)
+
+    @contextmanager
+    def _opened(self, position: int) -> Iterator[Image.Image]:
         from PIL import Image  # noqa: PLC0415
 
         path = self._folder / self.items[position].name
         try:
             with Image.open(path) as photo:
-                return self.preprocessing.picture(photo)
+                yield photo
+        except SourceError:
+            raise
         except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
             message = f"Expected a readable image at '{path}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error

@@ -14,9 +14,26 @@ from captum_paramsal.errors import SourceError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Preprocessing", "Resize"]
+__all__ = ["Placement", "Preprocessing", "Resize"]
 
 Resize = Literal["crop", "squash"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a photo lies below the square that the model gets.
+
+    Attributes:
+        width: Of the photo after it was resized, in pixels.
+        height: Likewise.
+        left: Pixels of it on the left of the square; negative where the square is wider.
+        top: Pixels of it above the square.
+    """
+
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,15 +123,26 @@ class Preprocessing:
 
         upright = ImageOps.exif_transpose(photo)
         coloured = upright.convert("L" if len(self.mean) == 1 else "RGB")
+        place = self.placement(*coloured.size)
+        larger = self._resized(coloured, place.width, place.height)
+        side = self.image_size
+        if larger.size == (side, side):
+            return larger
+        return larger.crop((place.left, place.top, place.left + side, place.top + side))
+
+    def placement(self, width: int, height: int) -> Placement:
+        """Where an upright photo of this size comes to lie.
+
+        >>> Preprocessing().placement(512, 256)
+        Placement(width=512, height=256, left=144, top=16)
+        """
         if self.resize == "squash":
-            return self._resized(coloured, self.image_size, self.image_size)
-        width, height = coloured.size
+            return Placement(self.image_size, self.image_size)
         # Truncated, not rounded, because torchvision does so; the difference would be a row of pixels.
         scaled = int(self.short_side * max(width, height) / min(width, height))
-        wide = width >= height
-        larger = self._resized(coloured, scaled if wide else self.short_side, self.short_side if wide else scaled)
-        left, top = (round((side - self.image_size) / 2.0) for side in larger.size)
-        return larger.crop((left, top, left + self.image_size, top + self.image_size))
+        wide, high = (scaled, self.short_side) if width >= height else (self.short_side, scaled)
+        left, top = (round((side - self.image_size) / 2.0) for side in (wide, high))
+        return Placement(wide, high, left, top)
 
     def tensor(self, picture: Image.Image) -> Tensor:
         """The normalised ``(C, image_size, image_size)`` tensor of such a picture."""

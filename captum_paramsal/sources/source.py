@@ -22,12 +22,15 @@ class Item:
         label: Number of its class.
         note: A remark for people, shown beside the picture.
         extra: Whatever else the label file says about it.
+        boxes: Where the object lies, each x1, y1, x2, y2 in pixels of the photo as it lies in the file; empty where
+            nobody said.
     """
 
     name: str
     label: int
     note: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,4 +75,8 @@ class ImageSource(Protocol):
 
     def picture(self, position: int) -> Picture | None:
         """The picture that the model sees, for people; None where there is none."""
+        ...
+
+    def mask(self, position: int) -> Tensor | None:
+        """Pixels of the object as the model sees it, ``(H, W)`` bool; None where nobody said where it lies."""
         ...

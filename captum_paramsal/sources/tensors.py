@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.errors import InputError, SourceError
+from captum_paramsal.sources.boxes import mask_of
 from captum_paramsal.sources.pictures import Picture, encode_tensor
 from captum_paramsal.sources.source import Batch, Item, Skipped
 
@@ -23,9 +24,13 @@ class LabelledTensors:
         prepare: Makes of images what the model takes, such as a normalisation; by default nothing.
         names: One per image; "image 0", "image 1", ... by default.
         notes: A remark on each image, shown beside it.
+        masks: ``(N, H, W)`` bool, pixels of each image's object.
+        boxes: In place of masks, the boxes ``(B, 4)`` of each image's object: x1, y1, x2, y2 in pixels; no row where
+            nobody said.
 
     Raises:
-        SourceError: Another number of labels, names or notes than images, or no image at all.
+        SourceError: Another number of labels, names, notes, masks or boxes than images, or no image at all; masks of
+            another size, boxes outside of their image, or both masks and boxes.
     """
 
     def __init__(
@@ -36,6 +41,8 @@ class LabelledTensors:
         *,
         names: Sequence[str] | None = None,
         notes: Sequence[str] | None = None,
+        masks: Tensor | None = None,
+        boxes: Sequence[Tensor] | None = None,
     ) -> None:
         count = len(images)
         names = [f"image {i}" for i in range(count)] if names is None else names
@@ -47,6 +54,7 @@ class LabelledTensors:
             )
             raise SourceError(message)
         self._images = images
+        self._masks = _masks(images, masks, boxes)
         self._prepare = prepare
         described = zip(names, labels.tolist(), notes, strict=True)
         self.items: Sequence[Item] = [Item(name, label, note) for name, label, note in described]
@@ -68,3 +76,28 @@ class LabelledTensors:
         """The image before its preparation, where people can look at it."""
         pixels = self._images[position]
         return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
+
+    def mask(self, position: int) -> Tensor | None:
+        """Pixels of the object, ``(H, W)`` bool; None where nobody said where it lies."""
+        return self._masks[position]
+
+
+def _masks(images: Tensor, masks: Tensor | None, boxes: Sequence[Tensor] | None) -> Sequence[Tensor | None]:
+    size = (images.shape[-2], images.shape[-1])
+    if masks is not None and boxes is not None:
+        message = "Expected masks or boxes, got both."
+        raise SourceError(message)
+    if masks is not None:
+        if tuple(masks.shape) != (len(images), *size) or masks.dtype != torch.bool:
+            message = f"Expected masks {(len(images), *size)} of bool, got {tuple(masks.shape)} of {masks.dtype}."
+            raise SourceError(message)
+        return list(masks)
+    if boxes is None:
+        return [None] * len(images)
+    if len(boxes) != len(images):
+        message = f"Expected the boxes of {len(images)} images, got those of {len(boxes)}."
+        raise SourceError(message)
+    try:
+        return [mask_of(torch.as_tensor(rows), size) for rows in boxes]
+    except InputError as error:
+        raise SourceError(str(error)) from error

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
 
-__all__ = ["head_size", "load_strictly", "read_state_dict"]
+__all__ = ["head_size", "load_strictly", "read_state_dict", "save_weights"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -72,6 +72,27 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) ->
         )
         raise SourceError(message)
     model.load_state_dict(dict(state), strict=False)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's state dict as safetensors; an existing file is replaced only when the new one is complete.
+
+    Raises:
+        SourceError: The file cannot be written.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    # Tensors that share their memory, as tied weights do, are refused by the format.
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        save_file(state, partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        message = f"Expected to write weights to '{path}', got {type(error).__name__}: {error}."
+        raise SourceError(message) from error
 
 
 def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:

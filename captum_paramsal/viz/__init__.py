@@ -2,7 +2,10 @@
 
 from captum_paramsal.viz.bandit import bandit_plot
 from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares_per_image, tail_levels, tail_shares
+from captum_paramsal.viz.class_channels import channel_order, class_channel_plot
+from captum_paramsal.viz.evidence import evidence_overlay, evidence_plot
 from captum_paramsal.viz.neurons import neurons_plot
+from captum_paramsal.viz.outlines import outline
 from captum_paramsal.viz.pixels import decoded, display_map, pixel_overlay, pixel_plot
 from captum_paramsal.viz.profiles import profile_plot
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, to_png, to_svg
@@ -14,18 +17,24 @@ from captum_paramsal.viz.tails import (
     threshold_stability_plot,
 )
 from captum_paramsal.viz.traces import trace_plot
+from captum_paramsal.viz.treatment import treatment_plot
 
 __all__ = [
     "INK",
     "PALETTE",
     "bandit_plot",
     "calibration_plot",
+    "channel_order",
+    "class_channel_plot",
     "decoded",
     "display_map",
+    "evidence_overlay",
+    "evidence_plot",
     "mean_excess_plot",
     "mean_excesses",
     "neurons_plot",
     "new_axes",
+    "outline",
     "pixel_overlay",
     "pixel_plot",
     "profile_plot",
@@ -39,4 +48,5 @@ __all__ = [
     "to_png",
     "to_svg",
     "trace_plot",
+    "treatment_plot",
 ]

@@ -1,15 +1,20 @@
 """Times and memory of rivals measured in one run, in turn, so that only their ratios matter."""
 
+import argparse
 import json
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
+
+Rivals: TypeAlias = Callable[[str, torch.device], dict[str, Callable[[], object]]]
 
 
 def wait_for(device: torch.device) -> None:
@@ -47,6 +52,46 @@ def peak_mebibytes(run: Callable[[], object], device: torch.device | None = None
     before = _status("VmRSS")
     run()
     return _status("VmHWM") - before
+
+
+def begin(
+    description: str, cases: Sequence[str], rivals: Rivals, options: Mapping[str, Any] | None = None
+) -> Namespace:
+    """What every benchmark does first: parse, answer if it was asked for a peak alone, and name the machine.
+
+    Args:
+        description: For the help.
+        cases: Names of the cases.
+        rivals: Makes what is measured of a case.
+        options: Further options with their defaults, such as ``{"slow_rounds": 1}``.
+
+    Returns:
+        ``cases``, ``device``, ``rounds`` and the options.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("cases", nargs="*", default=list(cases), help=f"of {', '.join(cases)}")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
+    for name, default in (options or {}).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        run = rivals(arguments.cases[0], arguments.device)[arguments.memory_of]
+        print(json.dumps({"MiB": peak_mebibytes(run, arguments.device)}))
+        sys.exit()
+    print(machine(arguments.device))
+    return arguments
+
+
+def print_header(*columns: str) -> None:
+    """First lines of a Markdown table."""
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+
+
+def peak_of(script: str, case: str, name: str, device: torch.device) -> float:
+    """Peak memory of one rival in MiB, in a process of its own."""
+    return in_fresh_process(script, case, "--device", str(device), "--memory-of", name)["MiB"]
 
 
 def in_fresh_process(script: str, *arguments: str) -> dict[str, float]:

@@ -3,12 +3,10 @@
 python tests/benchmarks/model_doctor.py [--device cuda] [--rounds 5] [--slow-rounds 1] [CASE ...]
 """
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
-from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from harness import begin, median_seconds, peak_of, print_header
 from torchvision import models
 
 from captum_paramsal import ModelDoctor
@@ -46,28 +44,16 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of the loop; 0 leaves it out")
-    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    if arguments.memory_of:
-        run = rivals(arguments.cases[0], device)[arguments.memory_of]
-        print(json.dumps({"MiB": peak_mebibytes(run, device)}))
-        return
-    print(machine(device))
-    columns = ("case", "rival", "seconds", f"of {ONE}", "peak MiB")
-    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    arguments = begin(__doc__, list(CASES), rivals, {"slow_rounds": 1})  # 0 leaves the loop out
+    device = arguments.device
+    print_header("case", "rival", "seconds", f"of {ONE}", "peak MiB")
     for case in arguments.cases:
         entries = rivals(case, device)
         slow = entries.pop(LOOP)
         seconds = median_seconds(entries, arguments.rounds, device)
         long = median_seconds({LOOP: slow}, arguments.slow_rounds, device) if arguments.slow_rounds else {}
         for name, median in {**seconds, **long}.items():
-            memory = in_fresh_process(__file__, case, "--device", arguments.device, "--memory-of", name)["MiB"]
+            memory = peak_of(__file__, case, name, device)
             note = f" (limit {LIMIT:g})" if name == TEN and case in LIMITED else ""
             print(f"| {case} | {name} | {median:.3f} | {median / seconds[ONE]:.2f}{note} | {memory:.0f} |", flush=True)
 

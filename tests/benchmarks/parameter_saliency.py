@@ -3,12 +3,10 @@
 python tests/benchmarks/parameter_saliency.py [--device cuda] [--rounds 5] [CASE ...]
 """
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
-from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from harness import begin, median_seconds, peak_of, print_header
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
@@ -94,27 +92,13 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--without", default="", help="rivals to leave out, comma-separated")
-    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    if arguments.memory_of:
-        run = rivals(arguments.cases[0], device)[arguments.memory_of]
-        print(json.dumps({"MiB": peak_mebibytes(run, device)}))
-        return
-    print(machine(device))
-    print("| case | rival | seconds | of a training step | peak MiB | of its peak |\n|---|---|---|---|---|---|")
+    arguments = begin(__doc__, list(CASES), rivals, {"without": ""})  # rivals to leave out, separated by commas
+    device = arguments.device
+    print_header("case", "rival", "seconds", "of a training step", "peak MiB", "of its peak")
     for case in arguments.cases:
         ran = {k: v for k, v in rivals(case, device).items() if k not in arguments.without.split(",")}
         seconds = median_seconds(ran, arguments.rounds, device)
-        memory = {
-            name: in_fresh_process(__file__, case, "--device", arguments.device, "--memory-of", name)["MiB"]
-            for name in seconds
-        }
+        memory = {name: peak_of(__file__, case, name, device) for name in seconds}
         for name, median in seconds.items():
             ratio, share = median / seconds["training step"], memory[name] / memory["training step"]
             limit = f" (limit {LIMITS[case]})" if name == "saliency" else ""

@@ -3,13 +3,11 @@
 python tests/benchmarks/tracing.py [--device cuda] [--rounds 5] [--slow-rounds 1] [CASE ...]
 """
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
 from captum.attr import IntegratedGradients
-from harness import in_fresh_process, machine, median_seconds, peak_mebibytes
+from harness import begin, median_seconds, peak_of, print_header
 from parameter_saliency import CASES
 from torchvision import models
 
@@ -61,29 +59,10 @@ def kept_mebibytes(case: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--slow-rounds", type=int, default=1, help="rounds with integrated gradients; 0 leaves it out")
-    parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
-    arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    if arguments.memory_of:
-        run = rivals(arguments.cases[0], device)[arguments.memory_of]
-        print(json.dumps({"MiB": peak_mebibytes(run, device)}))
-        return
-    print(machine(device))
-    columns = (
-        "case",
-        "rival",
-        "seconds",
-        "of a forward pass",
-        f"times faster than {RIVAL}",
-        "peak MiB",
-        "of what is kept",
-    )
-    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    arguments = begin(__doc__, list(CASES), rivals, {"slow_rounds": 1})  # 0 leaves integrated gradients out
+    device = arguments.device
+    columns = ("seconds", "of a forward pass", f"times faster than {RIVAL}", "peak MiB", "of what is kept")
+    print_header("case", "rival", *columns)
     for case in arguments.cases:
         entries = rivals(case, device)
         slow = entries.pop(RIVAL)
@@ -91,7 +70,7 @@ def main() -> None:
         long = median_seconds({RIVAL: slow}, arguments.slow_rounds, device) if arguments.slow_rounds else {}
         kept = kept_mebibytes(case)
         for name, median in {**seconds, **long}.items():
-            memory = in_fresh_process(__file__, case, "--device", arguments.device, "--memory-of", name)["MiB"]
+            memory = peak_of(__file__, case, name, device)
             ratio, times = median / seconds["forward pass"], long.get(RIVAL, float("nan")) / median
             limits = (LIMIT, RIVAL_LIMIT, MEMORY_LIMIT) if name == "discernible neurons" else ()
             notes = [f" (limit {limit:g})" for limit in limits] or [""] * 3

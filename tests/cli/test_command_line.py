@@ -21,7 +21,7 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--help"], ["explain", "reference", "examples:", "130 interrupted"]),
+        (["--help"], ["explain", "reference", "examples:", "130 interrupted", "doctor"]),
         (["explain", "--help"], ["IMAGES_DIR", "--top-k", "--reference FILE", "built-in demo", "default 10"]),
         (
             ["explain", "--help"],

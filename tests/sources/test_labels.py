@@ -61,6 +61,11 @@ def test_what_is_skipped_is_named(folder):
     ]
 
 
+def test_images_that_are_not_listed_may_belong_to_another_table(folder):
+    labels = _table(folder, "file,label\na.png,1\ngone.png,1\n", unlisted=False)
+    assert [skip.name for skip in labels.skipped] == ["gone.png"]
+
+
 def test_a_file_listed_twice_with_one_label_counts_once(folder):
     assert _pairs(_table(folder, "file,label\na.png,1\na.png,1\n")) == [("a.png", 1)]
 

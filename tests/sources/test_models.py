@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.sources import class_names_of, load_model
+from captum_paramsal.sources import class_names_of, load_model, save_weights
+from captum_paramsal.sources.weights import load_strictly, read_state_dict
 
 
 def _tiny() -> nn.Module:
@@ -179,3 +180,25 @@ def test_a_torchvision_made_for_another_torch(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", fail)
     with pytest.raises(SourceError, match="fits the installed torch, got RuntimeError: operator torchvision::nms"):
         load_model("resnet18")
+
+
+def test_saved_weights_load_again(tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4))
+    save_weights(model, tmp_path / "w.safetensors")
+    (written,) = tmp_path.iterdir()
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4))
+    load_strictly(other, read_state_dict(written, other), "there")
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_tied_weights_are_saved_under_both_names(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    save_weights(model, tmp_path / "w.safetensors")
+    assert set(read_state_dict(tmp_path / "w.safetensors", model)) == set(model.state_dict())
+
+
+def test_weights_that_cannot_be_written(tmp_path):
+    with pytest.raises(SourceError, match=r"write weights to '.*nowhere/w.safetensors'"):
+        save_weights(nn.Linear(2, 2), tmp_path / "nowhere" / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,31 @@
+"""The demo's scenes as labelled images."""
+
+from __future__ import annotations
+
+from captum_paramsal import demo
+from captum_paramsal.sources import LabelledTensors
+
+__all__ = ["labelled", "training_scenes"]
+
+_TRAINED_ON = 1024
+
+
+def labelled(scenes: demo.Scenes) -> LabelledTensors:
+    """Scenes with their masks, and a note on what the background says."""
+    return LabelledTensors(
+        scenes.images,
+        scenes.labels,
+        demo.normalize,
+        names=[f"scene {number}" for number in range(len(scenes))],
+        notes=[_cue(cue) for cue in scenes.cue_labels.tolist()],
+        masks=scenes.masks,
+    )
+
+
+def training_scenes() -> demo.Scenes:
+    """The first of the scenes that the demo's model was trained on."""
+    return demo.load_scenes("train")[:_TRAINED_ON]
+
+
+def _cue(label: int) -> str:
+    return f"The background speaks for {demo.CLASSES[label]}." if label >= 0 else "The background speaks for no class."

@@ -1,0 +1,236 @@
+"""``captum-paramsal doctor``: which channels misled each mistake, and a treatment, as a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captum_paramsal.cli.doctor_options import OF_PHOTOS, OF_TREATMENT, add_doctor_options
+from captum_paramsal.cli.options import Commands, add_command, add_compute_options, add_source_options
+
+if TYPE_CHECKING:
+    from captum_paramsal.cli.loading import Job
+    from captum_paramsal.report import Checkup, DoctorSettings, Therapy
+    from captum_paramsal.sources import LabelledPhotos
+
+__all__ = ["add_to", "run"]
+
+_DESCRIPTION = """\
+Classify labelled images, find out which channels of a layer each class relies on, and name for every mistake the
+channels that speak for the wrong class as they do in few images that really show it, and where in the picture. With
+--treat, a copy of the model is trained not to rely on what it should not, and judged on the images given. Writes
+report.html (one file, opens anywhere), doctor.json, channels.csv, diagnosis.safetensors (for --diagnosis another time)
+and, of a treatment, treated.patch.safetensors.
+
+Without --model and IMAGES_DIR, the built-in demo is examined: a small network, and generated scenes whose background
+leads it astray.
+"""
+
+_EPILOG = """\
+examples:
+  captum-paramsal doctor
+  captum-paramsal doctor --treat
+  captum-paramsal doctor --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
+      --labels test.csv --reference-labels val.csv --out report images
+  captum-paramsal doctor --model mypackage.models:build --weights best.pt --labels test.csv \\
+      --treat --train-labels train.csv --validation-labels val.csv --out report images
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the subcommand to a parser."""
+    summary = "find the channels that misled each mistake, and treat the model"
+    parser = add_command(commands, "doctor", summary, description=_DESCRIPTION, epilog=_EPILOG)
+    add_source_options(parser, optional_images=True, boxes=True)
+    add_doctor_options(parser)
+    add_compute_options(parser, layers=False)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, examine, treat, write, say where."""
+    _require_options_that_go_together(args)
+
+    from captum_paramsal.report import open_folder  # noqa: PLC0415
+
+    folder = open_folder(args.out)
+    if args.save_weights is not None:
+        open_folder(args.save_weights.parent)
+    checkup = _examine_demo(args) if args.model is None else _examine_photos(args)
+    report = checkup.write(folder)
+    if args.save_weights is not None:
+        _save_weights(checkup, args.save_weights)
+    _announce(checkup, report)
+    return 0
+
+
+def _require_options_that_go_together(args: argparse.Namespace) -> None:
+    own = (args.model, args.images)
+    if any(own) and not all(own):
+        args.parser.error("--model and IMAGES_DIR go together; leave out both to examine the demo")
+    if (strange := _given(args, OF_PHOTOS)) and not any(own):
+        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+    if (strange := _given(args, OF_TREATMENT)) and not args.treat:
+        args.parser.error(f"{', '.join(strange)}: needs --treat")
+    if args.treat and all(own) and args.train_labels is None:
+        args.parser.error("--treat: needs --train-labels, the images to train on")
+    if args.diagnosis is not None and (strange := _given(args, ("reference_labels", "layer", "evidence"))):
+        args.parser.error(f"{', '.join(strange)}: is settled by --diagnosis")
+    for kind in ("reference", "validation"):
+        if getattr(args, f"{kind}_images") is not None and getattr(args, f"{kind}_labels") is None:
+            args.parser.error(f"--{kind}-images: needs --{kind}-labels")
+    if args.boxes is not None and args.labels is None:
+        args.parser.error("--boxes: needs --labels, the table that has this column")
+
+
+def _given(args: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
+    """The options among these that were given, as they are written."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+
+
+def _examine_photos(args: argparse.Namespace) -> Checkup:
+    from captum_paramsal.cli.loading import load_job  # noqa: PLC0415
+    from captum_paramsal.diagnosis import Diagnosis  # noqa: PLC0415
+    from captum_paramsal.report import About, examine  # noqa: PLC0415
+
+    diagnosis = None if args.diagnosis is None else Diagnosis.load(args.diagnosis)
+    # Several tables may share one folder.
+    job = load_job(args, unlisted=not _given(args, ("reference_labels", "train_labels")))
+    about = About(
+        model=args.model,
+        weights="" if args.weights is None else str(args.weights),
+        images=str(args.images),
+        preprocessing=job.photos.preprocessing.describe(),
+        reference=str(args.diagnosis or args.reference_labels or args.train_labels or ""),
+    )
+    return examine(
+        job.model,
+        job.photos,
+        diagnosis,
+        usual=_photos_of(args, job, "reference"),
+        therapy=_therapy_on_photos(args, job) if args.treat else None,
+        settings=_settings(args),
+        classes=job.classes,
+        about=about,
+    )
+
+
+def _examine_demo(args: argparse.Namespace) -> Checkup:
+    from captum_paramsal import demo  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import labelled, training_scenes  # noqa: PLC0415
+    from captum_paramsal.report import About, Therapy, examine  # noqa: PLC0415
+
+    usual = labelled(demo.load_scenes("validation"))
+    therapy = Therapy(labelled(training_scenes()), usual, **_treatment(args)) if args.treat else None
+    about = About(
+        model="the demo model",
+        weights="built in",
+        images="generated scenes, split test",
+        preprocessing="64 x 64 px, normalised",
+        reference="generated scenes, split validation",
+    )
+    return examine(
+        demo.load_model(),
+        labelled(demo.load_scenes("test")),
+        usual=usual,
+        therapy=therapy,
+        settings=_settings(args),
+        classes=dict(enumerate(demo.CLASSES)),
+        about=about,
+    )
+
+
+def _settings(args: argparse.Namespace) -> DoctorSettings:
+    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.report import DoctorSettings  # noqa: PLC0415
+
+    names = (
+        "layer",
+        "evidence",
+        "noise_samples",
+        "noise_range",
+        "confidence",
+        "samples_per_class",
+        "top_k",
+        "cards",
+        "batch_size",
+    )
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return DoctorSettings(**given, device=choose_device(args.device), show_progress=shows_progress(args))
+
+
+def _therapy_on_photos(args: argparse.Namespace, job: Job) -> Therapy:
+    from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
+    from captum_paramsal.report import Therapy  # noqa: PLC0415
+
+    train = more_photos(job, args.train_labels, args.train_images or args.images, args.boxes)
+    validation = _photos_of(args, job, "validation")
+    for name, photos in (("--train-labels", train), ("--validation-labels", validation)):
+        if photos is not None:
+            _require_unseen(job.photos, photos, name)
+    return Therapy(train, validation, **_treatment(args))
+
+
+def _treatment(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("epochs", "learning_rate", "channel", "space", "margin", "seed", "control", "allow_worse")
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _photos_of(args: argparse.Namespace, job: Job, kind: str) -> LabelledPhotos | None:
+    """Images for another purpose; in the folder of the images to examine if none of their own is named."""
+    from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
+
+    labels = getattr(args, f"{kind}_labels")
+    folder = getattr(args, f"{kind}_images") or args.images
+    return None if labels is None else more_photos(job, labels, folder, args.boxes)
+
+
+def _require_unseen(held_out: LabelledPhotos, photos: LabelledPhotos, name: str) -> None:
+    """A treatment that was trained on the images it is judged by would always look good.
+
+    Raises:
+        SourceError: Images that are in both.
+    """
+    from captum_paramsal.errors import SourceError  # noqa: PLC0415
+
+    both = sorted(set(held_out.paths()) & set(photos.paths()))
+    if both:
+        message = (
+            f"Expected images in `{name}` that are not among those to judge the treatment by, got {len(both)} that are "
+            f"both, such as '{both[0].name}'. Leave them out of one of the tables."
+        )
+        raise SourceError(message)
+
+
+def _save_weights(checkup: Checkup, path: Path) -> None:
+    from captum_paramsal.errors import SourceError  # noqa: PLC0415
+    from captum_paramsal.sources import save_weights  # noqa: PLC0415
+
+    if checkup.treated is None:
+        message = "Expected a treated model to save."
+        raise SourceError(message)
+    save_weights(checkup.treated, path)
+
+
+def _announce(checkup: Checkup, report: Path) -> None:
+    mistakes = len(checkup.mistakes)
+    skipped = f", {len(checkup.skipped)} files skipped" if checkup.skipped else ""
+    print(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")
+    print(f"layer {checkup.diagnosis.layer}, {checkup.diagnosis.channels} channels")
+    for remark in checkup.remarks:
+        print(f"note: {remark}")
+    result = checkup.treatment
+    if result is not None:
+        print(
+            f"treated: accuracy {result.accuracy_before:.1%} -> {result.accuracy_after:.1%}, {len(result.cured)} cured"
+            f", {len(result.broken)} broken (McNemar p {result.p_value:.2g}), epoch {result.best_epoch} of "
+            f"{result.settings['epochs']}"
+        )
+        if result.control is not None:
+            control = result.control
+            print(
+                f"without constraints: accuracy {control.accuracy:.1%}, {control.cured} cured, {control.broken} broken "
+                f"(McNemar p of the difference {control.p_value:.2g})"
+            )
+    print(report.resolve())
