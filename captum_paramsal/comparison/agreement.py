@@ -1,0 +1,40 @@
+"""Whether two methods order the pixels of an image alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["rank_agreement"]
+
+
+def rank_agreement(maps: Tensor) -> Tensor:
+    """Mean Spearman correlation of every two methods' maps over the images.
+
+    Args:
+        maps: One number per pixel, ``(M, N, H, W)``; equal numbers share their mean rank.
+
+    Returns:
+        ``(M, M)`` float64; NaN where no image has two maps that vary.
+
+    >>> rank_agreement(torch.tensor([[[[1.0, 2.0, 3.0]]], [[[1.0, 4.0, 9.0]]], [[[3.0, 2.0, 1.0]]]]))[0]
+    tensor([ 1.0000,  1.0000, -1.0000], dtype=torch.float64)
+    """
+    ranks = torch.stack([torch.stack([_ranks(one.flatten()) for one in method]) for method in maps])
+    centred = ranks - ranks.mean(dim=2, keepdim=True)
+    lengths = centred.norm(dim=2)
+    products = torch.einsum("anp,bnp->nab", centred, centred)
+    correlations = products / (lengths[:, None] * lengths).movedim(2, 0)
+    correlations[~correlations.isfinite()] = torch.nan
+    mean: Tensor = correlations.nanmean(dim=0)
+    return mean
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Mean ranks, ``(P,)`` float64; all the same for values that are not finite."""
+    if not values.isfinite().all():
+        return torch.zeros(len(values), dtype=torch.float64)
+    _, places, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    ranks: Tensor = (last - (counts - 1) / 2)[places]
+    return ranks

@@ -1,0 +1,67 @@
+"""What a call costs: time, and memory on top of what was held before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+__all__ = ["measured"]
+
+Result = TypeVar("Result")
+
+_FORGET_PEAK = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def measured(run: Callable[[], Result], device: torch.device) -> tuple[Result, float, float]:
+    """Run something.
+
+    Args:
+        run: What is run.
+        device: Where it works.
+
+    Returns:
+        Its result, the seconds, and the peak memory in MiB on top of what was held before; NaN where the system does
+        not tell.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        held = torch.cuda.memory_allocated(device) / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        held = _resident()
+    start = time.perf_counter()
+    result = run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    seconds = time.perf_counter() - start
+    if device.type != "cuda":
+        peak = _peak()
+    return result, seconds, max(peak - held, 0.0) if peak == peak else peak  # noqa: PLR0124 -- NaN is not itself
+
+
+def _resident() -> float:
+    """Resident memory in MiB, from which on the peak counts."""
+    try:
+        _FORGET_PEAK.write_text("5")
+    except OSError:
+        return float("nan")
+    return _field("VmRSS")
+
+
+def _peak() -> float:
+    return _field("VmHWM")
+
+
+def _field(name: str) -> float:
+    try:
+        lines = _STATUS.read_text("utf-8").splitlines()
+    except OSError:
+        return float("nan")
+    found = (int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{name}:"))
+    return next(found, float("nan"))

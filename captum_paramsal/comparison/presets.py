@@ -1,0 +1,205 @@
+"""Methods by name, set up as their users would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from captum.attr import (
+    DeepLift,
+    GuidedGradCam,
+    IntegratedGradients,
+    LayerGradCam,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
+from torch import Tensor, nn
+
+from captum_paramsal.attr import (
+    CNNFixations,
+    DiscernibleNeurons,
+    InputSpaceSaliency,
+    ModelDoctor,
+    ParameterSaliency,
+    POTSaliency,
+)
+from captum_paramsal.errors import InputError
+from captum_paramsal.hooks import unwrap
+from captum_paramsal.metrics import InputMaps
+from captum_paramsal.reference import Reference
+
+__all__ = ["PRESETS", "Preset", "preset"]
+
+OCCLUDED_SHARE = 7
+"""The occluding window has one part in so many of the image's sides, and moves by half of that."""
+
+
+STEPS_AT_ONCE = 16
+"""Images that integrated gradients run together."""
+
+
+class _Multiplying:
+    """A function whose maps hold changes of the output, not changes per unit of the input."""
+
+    multiplies_by_inputs = True
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
+        return self._function(inputs, target, additional_forward_args)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method with the settings that it is compared with.
+
+    Attributes:
+        build: From a model, and a reference for methods that need one, to maps of the inputs' shape.
+        description: What it is, in a line.
+        needs_reference: Whether it cannot do without a reference.
+    """
+
+    build: Callable[[nn.Module, Reference | None], InputMaps]
+    description: str
+    needs_reference: bool = False
+
+
+def preset(name: str, model: nn.Module, reference: Reference | None = None) -> InputMaps:
+    """A method by name.
+
+    Args:
+        name: One of :data:`PRESETS`.
+        model: The classifier.
+        reference: What every filter usually does; for methods that need it.
+
+    Raises:
+        InputError: No such name, or no reference where one is needed.
+    """
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=3, cutoff=0.4)
+        message = f"Expected the name of a method, one of {', '.join(PRESETS)}, got {name!r}" + (
+            f"; nearest: {', '.join(near)}." if near else "."
+        )
+        raise InputError(message)
+    chosen = PRESETS[name]
+    if chosen.needs_reference and reference is None:
+        message = f"Expected a `reference` for {name!r}, which scores filters against one, got None."
+        raise InputError(message)
+    return chosen.build(model, reference)
+
+
+def _last_maps(model: nn.Module) -> nn.Module:
+    # The doctor finds them, and says what to do where there are none.
+    return unwrap(model).get_submodule(ModelDoctor(model, noise_samples=0).layer_name)
+
+
+def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(LayerGradCam(model, _last_maps(model)), relu_attributions=True)
+
+
+def _guided_grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(GuidedGradCam(model, _last_maps(model)))
+
+
+def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
+    method = IntegratedGradients(model)
+
+    def attribute(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
+        # Captum warns of an internal batch that is smaller than the batch itself.
+        size = max(len(inputs), STEPS_AT_ONCE)
+        extra = additional_forward_args
+        return method.attribute(inputs, target=target, additional_forward_args=extra, internal_batch_size=size)
+
+    return InputMaps(_Multiplying(attribute))
+
+
+def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
+    method = Occlusion(model)
+
+    def attribute(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
+        channels, height, width = inputs.shape[1:]
+        window = (channels, max(1, height // OCCLUDED_SHARE), max(1, width // OCCLUDED_SHARE))
+        steps = (channels, max(1, window[1] // 2), max(1, window[2] // 2))
+        extra = additional_forward_args
+        with torch.no_grad():
+            return method.attribute(inputs, window, steps, target=target, additional_forward_args=extra)
+
+    return InputMaps(_Multiplying(attribute))
+
+
+def _noise_tunnel(model: nn.Module, _: Reference | None) -> InputMaps:
+    # The paper's choice: noise of 15 % of the image's range.
+    method = NoiseTunnel(Saliency(model))
+
+    def attribute(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
+        return method.attribute(
+            inputs,
+            nt_samples=10,
+            nt_samples_batch_size=1,
+            stdevs=0.15 * float(inputs.max() - inputs.min()),
+            target=target,
+            additional_forward_args=additional_forward_args,
+        )
+
+    return InputMaps(attribute)
+
+
+def _input_space(model: nn.Module, reference: Reference | None) -> InputMaps:
+    return InputMaps(InputSpaceSaliency(ParameterSaliency(model, reference)))
+
+
+def _input_space_of_tails(model: nn.Module, reference: Reference | None) -> InputMaps:
+    if reference is None:
+        message = "Expected a `reference` for tails, got None."
+        raise InputError(message)
+    return InputMaps(InputSpaceSaliency(POTSaliency(model, reference)))
+
+
+def _centre(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
+    """Highest in the middle, falling to the corners: what a method must beat where objects are central."""
+    height, width = inputs.shape[-2:]
+    rows, columns = (torch.linspace(-1, 1, size, dtype=inputs.dtype, device=inputs.device) for size in (height, width))
+    return torch.exp(-2 * (rows[:, None] ** 2 + columns**2)).expand_as(inputs).contiguous()
+
+
+def _random(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
+    """Noise, the same for every image: what a method must beat everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(inputs.shape[-2:], generator=generator).to(inputs)
+    return noise.expand_as(inputs).contiguous()
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "grad_cam": Preset(_grad_cam, "Grad-CAM at the last feature maps, positive part"),
+        "integrated_gradients": Preset(_integrated_gradients, "Integrated Gradients from zero, 50 steps"),
+        "saliency": Preset(lambda model, _: InputMaps(Saliency(model)), "absolute gradient of the class score"),
+        "guided_grad_cam": Preset(_guided_grad_cam, "Grad-CAM times guided backpropagation"),
+        "deep_lift": Preset(lambda model, _: InputMaps(DeepLift(model)), "DeepLift from zero"),
+        "occlusion": Preset(_occlusion, "loss of score under a window of a seventh of the sides"),
+        "noise_tunnel": Preset(_noise_tunnel, "SmoothGrad: absolute gradients, 10 noisy copies"),
+        "input_space_saliency": Preset(
+            _input_space, "pixels that drive the filters with the highest z-scores", needs_reference=True
+        ),
+        "input_space_pot": Preset(
+            _input_space_of_tails, "pixels that drive the least probable filters", needs_reference=True
+        ),
+        "discernible_neurons": Preset(
+            lambda model, _: InputMaps(DiscernibleNeurons(model)), "pixels that the class score is traced back to"
+        ),
+        "cnn_fixations": Preset(lambda model, _: InputMaps(CNNFixations(model)), "the same by the strongest weights"),
+        "model_doctor": Preset(
+            lambda model, _: InputMaps(ModelDoctor(model, multiply_by_inputs=True)),
+            "contributions of the last feature maps, averaged over noise",
+        ),
+        "centre": Preset(lambda _, __: InputMaps(_centre), "a bump in the middle of the image"),
+        "random": Preset(lambda _, __: InputMaps(_random), "noise"),
+    }
+)
+"""Captum's methods, ours, and two that look at nothing."""

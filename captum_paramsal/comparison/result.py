@@ -1,0 +1,253 @@
+"""What a comparison found: every method's score by every metric on every image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.comparison.statistics import PairedDifference, bootstrap_mean, paired_differences
+from captum_paramsal.errors import InputError, SourceError
+from captum_paramsal.tensor_files import TensorFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ColumnNote", "Comparison", "Failure"]
+
+_FILE = TensorFile("comparison", "captum_paramsal.comparison", (1,), SourceError)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A method or a metric that raised on an image.
+
+    Attributes:
+        method: Name of the method.
+        image: Number of the image.
+        step: ``"maps"``, or the name of the metric.
+        message: What was raised.
+    """
+
+    method: str
+    image: int
+    step: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ColumnNote:
+    """What a column of scores is.
+
+    Attributes:
+        name: Its name.
+        unit: Of the scores.
+        better: ``"higher"``, ``"lower"``, or ``""`` where neither is.
+        description: In a sentence.
+    """
+
+    name: str
+    unit: str
+    better: str
+    description: str
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Scores of M methods by C columns on N images.
+
+    Attributes:
+        methods: Names of the methods.
+        columns: What is measured.
+        scores: ``(M, C, N)`` float64; NaN where a map is degenerate, a method failed or a metric cannot judge.
+        degenerate: Maps that are all the same or not finite, ``(M, N)`` bool.
+        targets: Class that is explained, ``(N,)``.
+        predicted: Class that the model predicts, ``(N,)``.
+        agreement: Mean rank correlation of two methods' maps, ``(M, M)``, over ``agreement_images`` images.
+        failures: What went wrong.
+        kept: Numbers of the images whose pictures and maps are kept.
+        pictures: These images, as the model gets them, each ``(C, H, W)``.
+        maps: Their maps by each method, ``(M, H, W)``, signed sums over the channels.
+        context: Versions, fingerprint of the model, settings, seeds.
+    """
+
+    methods: tuple[str, ...]
+    columns: tuple[ColumnNote, ...]
+    scores: Tensor
+    degenerate: Tensor
+    targets: Tensor
+    predicted: Tensor
+    agreement: Tensor
+    failures: tuple[Failure, ...]
+    kept: tuple[int, ...]
+    pictures: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
+    context: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def column(self, name: str) -> Tensor:
+        """Scores of one column, ``(M, N)``.
+
+        Raises:
+            InputError: There is none of this name.
+        """
+        names = [one.name for one in self.columns]
+        if name not in names:
+            message = f"Expected one of the columns {', '.join(names)}, got {name!r}."
+            raise InputError(message)
+        return self.scores[:, names.index(name)]
+
+    def where(self, images: Tensor) -> Comparison:
+        """The comparison on some of the images, ``(N,)`` bool; the agreement stays that of all."""
+        if images.shape != (len(self),) or images.dtype != torch.bool:
+            message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
+            raise InputError(message)
+        places = {number: place for place, number in enumerate(images.nonzero()[:, 0].tolist())}
+        shown = [i for i, number in enumerate(self.kept) if number in places]
+        return replace(
+            self,
+            scores=self.scores[:, :, images],
+            degenerate=self.degenerate[:, images],
+            targets=self.targets[images],
+            predicted=self.predicted[images],
+            failures=tuple(replace(one, image=places[one.image]) for one in self.failures if one.image in places),
+            kept=tuple(places[self.kept[i]] for i in shown),
+            pictures=tuple(self.pictures[i] for i in shown),
+            maps=tuple(self.maps[i] for i in shown),
+        )
+
+    def reordered(self, order: Tensor) -> Comparison:
+        """The same with the images in another order, ``(N,)``: numbers of the images as they are now."""
+        places = {number: place for place, number in enumerate(order.tolist())}
+        shown = sorted(range(len(self.kept)), key=lambda i: places[self.kept[i]])
+        return replace(
+            self,
+            scores=self.scores[:, :, order],
+            degenerate=self.degenerate[:, order],
+            targets=self.targets[order],
+            predicted=self.predicted[order],
+            failures=tuple(replace(one, image=places[one.image]) for one in self.failures),
+            kept=tuple(places[self.kept[i]] for i in shown),
+            pictures=tuple(self.pictures[i] for i in shown),
+            maps=tuple(self.maps[i] for i in shown),
+        )
+
+    def table(self, seed: int = 0) -> list[dict[str, Any]]:
+        """One row per method and column: mean over images with its 95 % bootstrap interval, and how many images."""
+        rows = []
+        for m, method in enumerate(self.methods):
+            for c, column in enumerate(self.columns):
+                values = self.scores[m, c]
+                mean, low, high = bootstrap_mean(values, seed)
+                about = {"method": method, "metric": column.name, "unit": column.unit, "better": column.better}
+                counts = {"images": int((~values.isnan()).sum()), "degenerate": int(self.degenerate[m].sum())}
+                failed = len({one.image for one in self.failures if one.method == method})
+                rows.append({**about, "mean": mean, "low": low, "high": high, **counts, "failed": failed})
+        return rows
+
+    def per_image(self) -> list[dict[str, Any]]:
+        """One row per image and method: target, prediction, whether the map is degenerate, and every column."""
+        names = [one.name for one in self.columns]
+        return [
+            {
+                "image": n,
+                "target": int(self.targets[n]),
+                "predicted": int(self.predicted[n]),
+                "method": method,
+                "degenerate": bool(self.degenerate[m, n]),
+                **dict(zip(names, self.scores[m, :, n].tolist(), strict=True)),
+            }
+            for n in range(len(self))
+            for m, method in enumerate(self.methods)
+        ]
+
+    def paired(self, column: str, seed: int = 0) -> list[PairedDifference]:
+        """Every two methods on the same images, by one column.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        return paired_differences(list(self.methods), self.column(column), seed)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """:meth:`per_image` as a pandas ``DataFrame``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415 -- optional
+
+        return pd.DataFrame(self.per_image())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file.
+
+        Raises:
+            SourceError: It cannot be written.
+        """
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors |= {f"picture {i}": picture for i, picture in enumerate(self.pictures)}
+        tensors |= {f"maps {i}": maps for i, maps in enumerate(self.maps)}
+        content = {
+            "methods": list(self.methods),
+            "columns": [asdict(one) for one in self.columns],
+            "failures": [asdict(one) for one in self.failures],
+            "kept": list(self.kept),
+            "context": dict(self.context),
+        }
+        _FILE.save(path, tensors, content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Comparison:
+        """Read a file that was saved, whole or not at all.
+
+        Raises:
+            SourceError: No such file, damaged, or not a comparison.
+        """
+        tensors, content = _FILE.load(path)
+        kept = tuple(content["kept"])
+        return cls(
+            methods=tuple(content["methods"]),
+            columns=tuple(ColumnNote(**one) for one in content["columns"]),
+            failures=tuple(Failure(**one) for one in content["failures"]),
+            kept=kept,
+            pictures=tuple(tensors[f"picture {i}"] for i in range(len(kept))),
+            maps=tuple(tensors[f"maps {i}"] for i in range(len(kept))),
+            context=content["context"],
+            **{name: tensors[name] for name in _TENSORS},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Comparison]) -> Comparison:
+        """Comparisons of disjoint sets of images by the same methods and metrics, as one."""
+        first, starts = parts[0], [0]
+        for part in parts:
+            starts.append(starts[-1] + len(part))
+        weights = torch.tensor([float(len(part)) for part in parts], dtype=torch.float64)
+        agreements = torch.stack([part.agreement for part in parts])
+        known = (~agreements.isnan()) * weights[:, None, None]
+        return replace(
+            first,
+            scores=torch.cat([part.scores for part in parts], dim=2),
+            degenerate=torch.cat([part.degenerate for part in parts], dim=1),
+            targets=torch.cat([part.targets for part in parts]),
+            predicted=torch.cat([part.predicted for part in parts]),
+            agreement=(agreements.nan_to_num() * known).sum(dim=0) / known.sum(dim=0),
+            failures=tuple(
+                replace(one, image=one.image + start)
+                for part, start in zip(parts, starts, strict=False)
+                for one in part.failures
+            ),
+            kept=tuple(n + start for part, start in zip(parts, starts, strict=False) for n in part.kept),
+            pictures=tuple(picture for part in parts for picture in part.pictures),
+            maps=tuple(maps for part in parts for maps in part.maps),
+        )
+
+
+_TENSORS = ("scores", "degenerate", "targets", "predicted", "agreement")

@@ -1,0 +1,69 @@
+"""Under what conditions metrics run models and methods, and everything as before afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from captum_paramsal.hooks import scoring_state
+
+__all__ = ["explaining", "scoring", "seeded"]
+
+
+@contextmanager
+def scoring(model: object) -> Iterator[None]:
+    """Forward passes only: no graph, and a module in evaluation mode; any other function is called as it is."""
+    with ExitStack() as stack:
+        if isinstance(model, nn.Module):
+            stack.enter_context(scoring_state(model))
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        yield
+
+
+@contextmanager
+def explaining(model: object, seed: int) -> Iterator[None]:
+    """Attribution methods run: a module in evaluation mode, its weights as trainable as they were, seeds fixed."""
+    with ExitStack() as stack:
+        if isinstance(model, nn.Module):
+            trainable = [each for each in model.parameters() if each.requires_grad and not each.is_inference()]
+            stack.enter_context(scoring_state(model))
+            for parameter in trainable:
+                # A method may differentiate with respect to the weights; `scoring_state` puts the flags back.
+                parameter.requires_grad_()
+        stack.enter_context(seeded(seed))
+        stack.enter_context(torch.inference_mode(mode=False))
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The random numbers of torch, numpy and Python begin at a seed, and go on afterwards as if nothing had been drawn.
+
+    >>> with seeded(0):
+    ...     first = torch.rand(2)
+    >>> with seeded(0):
+    ...     second = torch.rand(2)
+    >>> torch.equal(first, second)
+    True
+    """
+    # Asking for the devices of a CUDA that nobody uses would start it.
+    used = torch.cuda.is_initialized()
+    # Captum's GradientShap draws from numpy's global state.
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if used else []):
+            torch.default_generator.manual_seed(seed)
+            if used:
+                torch.cuda.manual_seed_all(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)

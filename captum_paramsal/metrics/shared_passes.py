@@ -1,0 +1,74 @@
+"""Altered copies of images, and forward passes on them, that are the same for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.metrics.perturbations import Perturbation, perturbed_copies
+
+__all__ = ["SharedPasses"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Copies:
+    asked: tuple[Any, ...]
+    images: Tensor
+    copies: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    model: Callable[..., Tensor]
+    arguments: tuple[Any, ...]
+    output: Tensor
+
+
+class SharedPasses:
+    """Remembers what a model made of some images and of their copies, for the next method on the same images.
+
+    It holds the copies too: make a new one for each batch of images, and drop it with them.
+    """
+
+    def __init__(self) -> None:
+        self._copies: list[_Copies] = []
+        self._passes: list[_Pass] = []
+
+    def copies(self, images: Tensor, perturbation: Perturbation, seed: int, samples: range) -> Tensor:
+        """Perturbed copies, made once; see :func:`perturbed_copies`."""
+        asked = (perturbation, seed, samples)
+        for known in self._copies:
+            if known.asked == asked and _same(known.images, images):
+                return known.copies
+        made = perturbed_copies(images, perturbation, seed, samples)
+        self._copies.append(_Copies(asked, images, made))
+        return made
+
+    def replaying(self, model: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """A function that gives what the model gives, and does not run it twice on equal arguments."""
+
+        def forward(*arguments: Any) -> Tensor:
+            for known in self._passes:
+                if known.model is model and _same(known.arguments, arguments):
+                    return known.output
+            # A copy, since a model may write over what it is given, and what is remembered must not change.
+            output = model(*(value.clone() if isinstance(value, Tensor) else value for value in arguments))
+            self._passes.append(_Pass(model, arguments, output))
+            return output
+
+        return forward
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        kind = one.shape, one.dtype, one.device
+        return kind == (other.shape, other.dtype, other.device) and torch.equal(one, other)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and isinstance(one, (bool, int, float, str)) and one == other
