@@ -112,6 +112,7 @@ class SplitNetwork:
             raise LayerError(message)
         self.layer = layer
         self.rest = rest
+        self._by_row: dict[int, bool] = {}
 
     def see(self, batch: Batch) -> SeenAtLayer:
         """Run a batch."""
@@ -123,7 +124,22 @@ class SplitNetwork:
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
             seen = _SeenInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
             done = rest.run(maps.clone(), seen.repeated(1))
-        return replace(seen, scores=require_scores(done.output, len(batch)), numbers=done.numbers)
+        seen = replace(seen, scores=require_scores(done.output, len(batch)), numbers=done.numbers)
+        return replace(seen, fixed=seen.fixed or not self._has_rows_beside(seen))
+
+    def _has_rows_beside(self, seen: _SeenInGraph) -> bool:
+        """Whether what is read beside has a row for each image wherever its first dimension looks like it.
+
+        Tried once for each number of images: with another number of rows, images must keep their scores.
+        """
+        if not any(
+            isinstance(value, Tensor) and node in self.rest.of_inputs for (_, node), value in seen.beside.items()
+        ):
+            return True
+        count = len(seen)
+        if count not in self._by_row:
+            self._by_row[count] = seen.keeps_scores()
+        return self._by_row[count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,25 +149,25 @@ class _SeenInGraph(SeenAtLayer):
     Attributes:
         divided: The network.
         beside: What the operations behind the layer read that does not depend on it.
-        sized: Whether some of that was made of the sizes of the inputs, such as the number of images.
+        fixed: Whether it only goes with these images, all of them and once, such as their number.
         numbers: Numbers in the results of these operations.
     """
 
     divided: SplitNetwork
     beside: Beside
-    sized: bool
+    fixed: bool
     numbers: int
 
     def chosen(self, which: Tensor) -> SeenAtLayer:
-        if self.sized:
+        if self.fixed:
             return self.divided.see(self.batch.chosen(which))
-        beside = self._with_rows(lambda value: value[which.to(value.device)])
+        beside = self._beside_of(which)
         maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
         numbers = self.numbers * len(which) // len(self)
         return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores, beside=beside, numbers=numbers)
 
     def copies(self, size: int | None) -> int:
-        if self.sized:
+        if self.fixed:
             return 1
         if size is None:
             return max(1, GRAPH_BYTES // max(1, self.numbers * self.maps.element_size()))
@@ -165,6 +181,24 @@ class _SeenInGraph(SeenAtLayer):
         done = rest.run(disturbed.clone(), self.repeated(copies), labels)
         output = require_scores(done.output, len(disturbed))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
+
+    def keeps_scores(self) -> bool:
+        """Whether images have the same scores in two copies, and the last one alone."""
+        last = torch.tensor([len(self) - 1])
+        tries = (
+            (self.maps.repeat(2, 1, 1, 1), self.repeated(2), self.scores.repeat(2, *[1] * (self.scores.ndim - 1))),
+            (self.maps[-1:].clone(), self._beside_of(last), self.scores[-1:]),
+        )
+        try:
+            with torch.no_grad():
+                outputs = [self.divided.rest.run(maps, beside).output for maps, beside, _ in tries]
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False
+        wanted = [scores for _, _, scores in tries]
+        return all(_is_close(output, scores) for output, scores in zip(outputs, wanted, strict=True))
+
+    def _beside_of(self, which: Tensor) -> Beside:
+        return self._with_rows(lambda value: value[which.to(value.device)])
 
     def repeated(self, copies: int) -> Beside:
         """What is read beside, for so many copies of the maps; itself a copy, which may be written over."""
@@ -181,6 +215,14 @@ class _SeenInGraph(SeenAtLayer):
             else:
                 beside[reader, node] = value
         return beside
+
+
+def _is_close(output: Any, scores: Tensor) -> bool:
+    """Whether scores are the same but for rounding, which depends on the number of rows."""
+    if not isinstance(output, Tensor) or output.shape != scores.shape:
+        return False
+    tolerance = torch.finfo(scores.dtype).eps ** 0.5 * max(float(scores.abs().max()), 1e-30)
+    return bool(((output - scores).abs() <= tolerance).all())
 
 
 def _is_size(node: fx.Node, value: Any) -> bool:

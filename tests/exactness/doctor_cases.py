@@ -94,7 +94,7 @@ def case(
     return Case(model, inputs, tuple(layers.split()), target, extra)
 
 
-def class_scores(ending: str, layers: str = "features scores", **arguments: Any) -> Case:
+def class_scores(ending: str, layers: str = "features", **arguments: Any) -> Case:
     return case(nets.ClassScores(ending, **arguments), image(3, 2, 7, 7), layers)
 
 

@@ -73,11 +73,12 @@ def squeezenet(data: Path) -> nn.Module:
 
 
 def cifar10(data: Path, count: int) -> tuple[Tensor, Tensor]:
-    """The first test images, ``(count, 3, 32, 32)``, and their labels."""
+    """Test images spread evenly over the set, which is sorted by class, ``(count, 3, 32, 32)``, and their labels."""
     with np.load(data / "cifar10" / "cifar10_test_jpeg.npz", allow_pickle=False) as archive:
         jpeg, offsets, labels = archive["jpeg"], archive["offsets"], archive["y"]
-    pictures = [Image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]].tobytes())) for i in range(count)]
-    return torch.stack([to_tensor(p) for p in pictures]), torch.from_numpy(labels[:count].astype(np.int64))
+    chosen = range(0, len(labels), len(labels) // count)[:count]
+    pictures = [Image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]].tobytes())) for i in chosen]
+    return torch.stack([to_tensor(p) for p in pictures]), torch.from_numpy(labels[list(chosen)].astype(np.int64))
 
 
 def imagenet(data: Path, count: int) -> tuple[Tensor, Tensor]:

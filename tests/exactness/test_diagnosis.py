@@ -129,8 +129,8 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("name", BESIDE)
 @pytest.mark.parametrize("count", [4, 7])
+@pytest.mark.parametrize("name", BESIDE)
 @few
 def test_images_beside_a_layer_in_a_diagnosis(name, count):
     side = 5 if name == "rows" else 7

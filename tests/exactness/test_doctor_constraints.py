@@ -82,7 +82,7 @@ def test_channel_constraint(built, first, second, rules):
 
 
 @pytest.mark.parametrize("rules", ALL_RULES, ids=str)
-@pytest.mark.parametrize("size", ["map", "picture"])
+@pytest.mark.parametrize("size", ["picture", pytest.param("map", marks=pytest.mark.slow)])
 def test_space_constraint(built, rules, size):
     maps = built.maps()
     height = maps.shape[2]

@@ -5,8 +5,8 @@ Slow twins of the package, written without it, for models and tensors in float64
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, floor, nan, sqrt
@@ -42,6 +42,18 @@ class Rules:
 
 
 PLAIN = Rules()
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode, and as it was afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module in training:
+            module.training = True
 
 
 def one_pass(
@@ -92,7 +104,7 @@ def evidence(
 ) -> Tensor:
     """G(k, h, w) = 1/J sum over j of |d y_n / d m (m + e_j)| of every image, ``(N, K, H, W)``.
 
-    Takes a deep copy to evaluation mode.
+    In evaluation mode.
 
     Args:
         model: Left as it is.
@@ -104,13 +116,13 @@ def evidence(
         additional_forward_args: Tensors with N rows are cut, the rest is passed on.
     """
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    model = deepcopy(model).eval().requires_grad_(False)
     given = [*inputs, *additional_forward_args]
     maps = []
-    for n in range(len(inputs[0])):
-        arguments = [rows(value, n, len(inputs[0])) for value in given]
-        label = predicted(model, arguments) if labels is None else as_label(labels[n])
-        maps.append(evidence_of_one(model, arguments, label, layer, disturbances, rules=rules))
+    with evaluated(model):
+        for n in range(len(inputs[0])):
+            arguments = [rows(value, n, len(inputs[0])) for value in given]
+            label = predicted(model, arguments) if labels is None else as_label(labels[n])
+            maps.append(evidence_of_one(model, arguments, label, layer, disturbances, rules=rules))
     return torch.cat(maps)
 
 
@@ -177,14 +189,14 @@ def examined(
     rules: Rules = PLAIN,
 ) -> list[Sample]:
     """Every image for itself."""
-    model = deepcopy(model).eval().requires_grad_(False)
     samples = []
-    for image, label in zip(images, labels, strict=True):
-        probabilities = model(image[None])[0].softmax(dim=0)
-        prediction = int(probabilities.argmax())
-        maps = evidence_of_one(model, [image[None]], prediction, layer, disturbances, rules=rules)
-        correlation = channel_correlation(maps)[0].tolist()
-        samples.append(Sample(int(label), prediction, float(probabilities[prediction]), correlation))
+    with evaluated(model):
+        for image, label in zip(images, labels, strict=True):
+            probabilities = model(image[None])[0].detach().softmax(dim=0)
+            prediction = int(probabilities.argmax())
+            maps = evidence_of_one(model, [image[None]], prediction, layer, disturbances, rules=rules)
+            correlation = channel_correlation(maps)[0].tolist()
+            samples.append(Sample(int(label), prediction, float(probabilities[prediction]), correlation))
     return samples
 
 
