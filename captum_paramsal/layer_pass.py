@@ -20,7 +20,7 @@ __all__ = ["Score", "SeenAtLayer", "SplitNetwork", "WatchedNetwork"]
 
 Score: TypeAlias = Literal["logit", "probability"]
 
-GRAPH_BYTES = 1 << 28
+GRAPH_BYTES = 1 << 26
 """What the results of one pass through the rest of a network may take: enough copies for its full speed."""
 
 
