@@ -9,25 +9,23 @@ __all__ = ["rank_agreement"]
 
 
 def rank_agreement(maps: Tensor) -> Tensor:
-    """Mean Spearman correlation of every two methods' maps over the images.
+    """Spearman's correlation of every two methods' maps of the same image.
 
     Args:
         maps: One number per pixel, ``(M, N, H, W)``; equal numbers share their mean rank.
 
     Returns:
-        ``(M, M)`` float64; NaN where no image has two maps that vary.
+        ``(N, M, M)`` float64; NaN where one of the maps does not vary, or is not finite.
 
-    >>> rank_agreement(torch.tensor([[[[1.0, 2.0, 3.0]]], [[[1.0, 4.0, 9.0]]], [[[3.0, 2.0, 1.0]]]]))[0]
+    >>> rank_agreement(torch.tensor([[[[1.0, 2.0, 3.0]]], [[[1.0, 4.0, 9.0]]], [[[3.0, 2.0, 1.0]]]]))[0, 0]
     tensor([ 1.0000,  1.0000, -1.0000], dtype=torch.float64)
     """
     ranks = torch.stack([torch.stack([_ranks(one.flatten()) for one in method]) for method in maps])
     centred = ranks - ranks.mean(dim=2, keepdim=True)
     lengths = centred.norm(dim=2)
     products = torch.einsum("anp,bnp->nab", centred, centred)
-    correlations = products / (lengths[:, None] * lengths).movedim(2, 0)
-    correlations[~correlations.isfinite()] = torch.nan
-    mean: Tensor = correlations.nanmean(dim=0)
-    return mean
+    correlations: Tensor = products / (lengths[:, None] * lengths).movedim(2, 0)
+    return correlations.where(correlations.isfinite(), torch.nan)
 
 
 def _ranks(values: Tensor) -> Tensor:

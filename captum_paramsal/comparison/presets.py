@@ -134,18 +134,22 @@ def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
 
 
 def _noise_tunnel(model: nn.Module, _: Reference | None) -> InputMaps:
-    # The paper's choice: noise of 15 % of the image's range.
     method = NoiseTunnel(Saliency(model))
 
-    def attribute(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
-        return method.attribute(
-            inputs,
-            nt_samples=10,
-            nt_samples_batch_size=1,
-            stdevs=0.15 * float(inputs.max() - inputs.min()),
-            target=target,
-            additional_forward_args=additional_forward_args,
+    def attribute(inputs: Tensor, target: Tensor, additional_forward_args: Any = None) -> Tensor:
+        return torch.cat(
+            [one(inputs[n : n + 1], target[n : n + 1], additional_forward_args) for n in range(len(inputs))]
         )
+
+    def one(image: Tensor, target: Tensor, extra: Any) -> Tensor:
+        # The paper's choice: 15 % of the image's range. The same noise for every image, whatever is beside it.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            spread = 0.15 * float(image.max() - image.min())
+            maps: Tensor = method.attribute(
+                image, nt_samples=10, stdevs=spread, target=target, additional_forward_args=extra
+            )
+        return maps
 
     return InputMaps(attribute)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from captum_paramsal.tensor_files import TensorFile
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["ColumnNote", "Comparison", "Failure"]
 
@@ -67,7 +68,8 @@ class Comparison:
         degenerate: Maps that are all the same or not finite, ``(M, N)`` bool.
         targets: Class that is explained, ``(N,)``.
         predicted: Class that the model predicts, ``(N,)``.
-        agreement: Mean rank correlation of two methods' maps, ``(M, M)``, over ``agreement_images`` images.
+        agreements: Rank correlation of every two methods' maps of an image, ``(N, P, P)``, for the P first of the
+            methods; the others are yardsticks, which have no maps.
         failures: What went wrong.
         kept: Numbers of the images whose pictures and maps are kept.
         pictures: These images, as the model gets them, each ``(C, H, W)``.
@@ -81,7 +83,7 @@ class Comparison:
     degenerate: Tensor
     targets: Tensor
     predicted: Tensor
-    agreement: Tensor
+    agreements: Tensor
     failures: tuple[Failure, ...]
     kept: tuple[int, ...]
     pictures: tuple[Tensor, ...]
@@ -90,6 +92,12 @@ class Comparison:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def agreement(self) -> Tensor:
+        """Mean over images of the rank correlation of two methods' maps, ``(P, P)``; NaN where no image has one."""
+        mean: Tensor = self.agreements.nanmean(dim=0)
+        return mean
 
     def column(self, name: str) -> Tensor:
         """Scores of one column, ``(M, N)``.
@@ -104,7 +112,11 @@ class Comparison:
         return self.scores[:, names.index(name)]
 
     def where(self, images: Tensor) -> Comparison:
-        """The comparison on some of the images, ``(N,)`` bool; the agreement stays that of all."""
+        """The comparison on some of the images, ``(N,)`` bool.
+
+        Raises:
+            InputError: Not one bool per image.
+        """
         if images.shape != (len(self),) or images.dtype != torch.bool:
             message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
             raise InputError(message)
@@ -116,6 +128,7 @@ class Comparison:
             degenerate=self.degenerate[:, images],
             targets=self.targets[images],
             predicted=self.predicted[images],
+            agreements=self.agreements[images],
             failures=tuple(replace(one, image=places[one.image]) for one in self.failures if one.image in places),
             kept=tuple(places[self.kept[i]] for i in shown),
             pictures=tuple(self.pictures[i] for i in shown),
@@ -132,6 +145,7 @@ class Comparison:
             degenerate=self.degenerate[:, order],
             targets=self.targets[order],
             predicted=self.predicted[order],
+            agreements=self.agreements[order],
             failures=tuple(replace(one, image=places[one.image]) for one in self.failures),
             kept=tuple(places[self.kept[i]] for i in shown),
             pictures=tuple(self.pictures[i] for i in shown),
@@ -174,6 +188,33 @@ class Comparison:
             InputError: There is no such column.
         """
         return paired_differences(list(self.methods), self.column(column), seed)
+
+    def plot(self, kind: Literal["grid", "bars", "agreement"] = "grid") -> Axes | tuple[Axes, ...]:
+        """Draw the maps that are kept, the means of all columns, or how alike the methods are.
+
+        Args:
+            kind: ``"grid"``, see :func:`captum_paramsal.viz.comparison_grid`; ``"bars"``, axes for every column, see
+                :func:`captum_paramsal.viz.metric_panels`; or ``"agreement"``, see
+                :func:`captum_paramsal.viz.agreement_plot`.
+
+        Raises:
+            InputError: Another kind, or no map was kept.
+        """
+        from captum_paramsal import viz  # noqa: PLC0415 -- matplotlib is only needed here
+
+        explained = self.methods[: len(self.agreement)]
+        if kind == "agreement":
+            return viz.agreement_plot(self.agreement, explained)
+        if kind == "bars":
+            rows = [[row[end] for row in self.table()] for end in ("mean", "low", "high")]
+            shape = len(self.methods), len(self.columns)
+            means, low, high = (torch.tensor(numbers, dtype=torch.float64).reshape(shape) for numbers in rows)
+            names, units, better = zip(*((one.name, one.unit, one.better) for one in self.columns), strict=True)
+            return viz.metric_panels(means, low, high, self.methods, names, units=units, better=better)
+        if kind != "grid":
+            message = f"Expected 'grid', 'bars' or 'agreement', got {kind!r}."
+            raise InputError(message)
+        return viz.comparison_grid(self.pictures, self.maps, explained, names=[f"image {n}" for n in self.kept])
 
     def to_dataframe(self) -> pd.DataFrame:
         """:meth:`per_image` as a pandas ``DataFrame``.
@@ -229,16 +270,13 @@ class Comparison:
         first, starts = parts[0], [0]
         for part in parts:
             starts.append(starts[-1] + len(part))
-        weights = torch.tensor([float(len(part)) for part in parts], dtype=torch.float64)
-        agreements = torch.stack([part.agreement for part in parts])
-        known = (~agreements.isnan()) * weights[:, None, None]
         return replace(
             first,
             scores=torch.cat([part.scores for part in parts], dim=2),
             degenerate=torch.cat([part.degenerate for part in parts], dim=1),
             targets=torch.cat([part.targets for part in parts]),
             predicted=torch.cat([part.predicted for part in parts]),
-            agreement=(agreements.nan_to_num() * known).sum(dim=0) / known.sum(dim=0),
+            agreements=torch.cat([part.agreements for part in parts]),
             failures=tuple(
                 replace(one, image=one.image + start)
                 for part, start in zip(parts, starts, strict=False)
@@ -250,4 +288,4 @@ class Comparison:
         )
 
 
-_TENSORS = ("scores", "degenerate", "targets", "predicted", "agreement")
+_TENSORS = ("scores", "degenerate", "targets", "predicted", "agreements")
