@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captum_paramsal import __version__
-from captum_paramsal.cli import doctor, explain, reference
+from captum_paramsal.cli import compare, doctor, explain, reference
 from captum_paramsal.errors import ParamsalError
 
 __all__ = ["main"]
@@ -20,6 +20,8 @@ examples:
       Explain the mistakes of a torchvision model on your own photos.
   captum-paramsal doctor --treat
       Find the channels that mislead the demo model, and treat it.
+  captum-paramsal compare
+      Compare attribution methods on the demo model.
 
 Exit status: 0 done, 2 something is wrong with what was given, 130 interrupted.
 """
@@ -58,4 +60,5 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_to(commands)
     reference.add_to(commands)
     doctor.add_to(commands)
+    compare.add_to(commands)
     return parser

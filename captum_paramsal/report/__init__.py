@@ -2,6 +2,7 @@
 
 from captum_paramsal.report.calibration import Calibration, Shares
 from captum_paramsal.report.checkup import Checkup
+from captum_paramsal.report.comparing import ComparisonSettings, compare_on
 from captum_paramsal.report.doctor_records import ChannelFinding, DiagnosedGroup, DiagnosedMistake
 from captum_paramsal.report.doctor_settings import DoctorSettings
 from captum_paramsal.report.doctoring import examine
@@ -10,6 +11,7 @@ from captum_paramsal.report.explanation import Explanation
 from captum_paramsal.report.fitting import fit_reference
 from captum_paramsal.report.output import open_folder
 from captum_paramsal.report.records import About, Group, Mistake, RankedFilter
+from captum_paramsal.report.side_by_side import SideBySide
 from captum_paramsal.report.tail_summary import TailExample, TailSummary
 from captum_paramsal.report.therapy import Therapy
 from captum_paramsal.report.treatment_records import TreatmentResult
@@ -19,6 +21,7 @@ __all__ = [
     "Calibration",
     "ChannelFinding",
     "Checkup",
+    "ComparisonSettings",
     "DiagnosedGroup",
     "DiagnosedMistake",
     "DoctorSettings",
@@ -27,10 +30,12 @@ __all__ = [
     "Mistake",
     "RankedFilter",
     "Shares",
+    "SideBySide",
     "TailExample",
     "TailSummary",
     "Therapy",
     "TreatmentResult",
+    "compare_on",
     "examine",
     "explain",
     "fit_reference",

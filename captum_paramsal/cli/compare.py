@@ -1,0 +1,231 @@
+"""``captum-paramsal compare``: attribution methods side by side, as a report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captum_paramsal.cli.options import (
+    Commands,
+    add_command,
+    add_compute_options,
+    add_source_options,
+    natural,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from captum_paramsal.report import ComparisonSettings, SideBySide
+
+__all__ = ["add_to", "run"]
+
+_CHECKPOINT = "comparison.checkpoint.safetensors"
+_DEMO_IMAGES = 16
+_DEMO_METHODS = (
+    "grad_cam",
+    "integrated_gradients",
+    "saliency",
+    "input_space_saliency",
+    "discernible_neurons",
+    "model_doctor",
+    "random",
+)
+_DEMO_METRICS = ("infidelity", "sensitivity", "deletion", "insertion", "pointing_game", "iou", "sparsity")
+"""Less than there is, so that a first look takes no longer than a minute."""
+_OF_PHOTOS = ("weights", "labels", "classes", "boxes", "image_size", "resize", "mean", "std", "reference")
+_DESCRIPTION = """\
+Ask several attribution methods which pixels made the model say what it said, on the same labelled images, and judge
+their maps by the same metrics: mistakes and correctly classified images apart. Writes report.html (one file, opens
+anywhere), comparison.json, comparison.csv, comparison.safetensors and the figures as PNG. Interrupted, it keeps the
+images that are finished; the same command goes on.
+
+Without --model and IMAGES_DIR, the built-in demo is compared on: a small network, and generated scenes.
+"""
+_EPILOG = """\
+examples:
+  captum-paramsal compare
+  captum-paramsal compare --model squeezenet1_1 --weights squeezenet1_1.safetensors --labels test.csv --limit 200 \\
+      --methods grad_cam,integrated_gradients,discernible_neurons --out report images
+  captum-paramsal compare --model mypackage.models:build --weights best.pt --reference reference.safetensors \\
+      --metrics infidelity,sensitivity,pointing_game --labels test.csv --out report images
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the subcommand to a parser."""
+    summary = "compare attribution methods on the same images"
+    parser = add_command(commands, "compare", summary, description=_DESCRIPTION, epilog=_EPILOG)
+    add_source_options(parser, optional_images=True, boxes=True)
+    comparison = parser.add_argument_group("comparison")
+    comparison.add_argument(
+        "--methods",
+        metavar="A,B,C",
+        type=_names,
+        default=(),
+        help="names of methods, separated by commas; by default all (of the demo, some), those that need a "
+        "--reference only with one",
+    )
+    comparison.add_argument(
+        "--metrics",
+        metavar="A,B,C",
+        type=_names,
+        default=(),
+        help="names of metrics, separated by commas; by default all (of the demo, some), those that need boxes "
+        "only where there are some",
+    )
+    comparison.add_argument(
+        "--reference", metavar="FILE", type=Path, help="a reference.safetensors of captum-paramsal reference"
+    )
+    comparison.add_argument(
+        "--limit",
+        metavar="N",
+        type=positive,
+        help="images at most, half of them mistakes as far as there are so many; all by default "
+        f"({_DEMO_IMAGES} of the demo)",
+    )
+    comparison.add_argument(
+        "--explain",
+        choices=("prediction", "label"),
+        default="prediction",
+        help="the class that maps are made for (default prediction)",
+    )
+    report = parser.add_argument_group("report")
+    report.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("paramsal-compare"),
+        help="folder to write (default ./paramsal-compare)",
+    )
+    report.add_argument(
+        "--pictures", metavar="N", type=natural, default=8, help="images whose maps are shown (default 8)"
+    )
+    add_compute_options(parser, layers=False)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, compare, write, say where."""
+    own = (args.model, args.images)
+    if any(own) and not all(own):
+        args.parser.error("--model and IMAGES_DIR go together; leave out both to compare on the demo")
+    strange = [f"--{name.replace('_', '-')}" for name in _OF_PHOTOS if getattr(args, name) is not None]
+    if strange and not any(own):
+        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+    if args.boxes is not None and args.labels is None:
+        args.parser.error("--boxes: needs --labels, the table that has this column")
+
+    from captum_paramsal.report import open_folder  # noqa: PLC0415
+
+    checkpoint = open_folder(args.out) / _CHECKPOINT
+    try:
+        found = _on_photos(args, checkpoint) if all(own) else _on_demo(args, checkpoint)
+    except KeyboardInterrupt:
+        if not checkpoint.exists():
+            raise
+        words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command goes on from there"
+        print(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
+        return 130
+    report = found.write(args.out)
+    checkpoint.unlink(missing_ok=True)
+    _announce(found, report)
+    return 0
+
+
+def _on_photos(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
+    from captum_paramsal.cli.loading import load_job  # noqa: PLC0415
+    from captum_paramsal.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.report import About, compare_on  # noqa: PLC0415
+
+    reference = None if args.reference is None else Reference.load(args.reference)
+    job = load_job(args)
+    if reference is not None:
+        reference.check(job.model)
+    about = About(
+        model=args.model,
+        weights="" if args.weights is None else str(args.weights),
+        images=str(args.images),
+        preprocessing=job.photos.preprocessing.describe(),
+        reference="" if args.reference is None else str(args.reference),
+    )
+    return compare_on(
+        job.model,
+        job.photos,
+        reference,
+        settings=_settings(args, args.limit),
+        classes=job.classes,
+        about=about,
+        checkpoint=checkpoint,
+    )
+
+
+def _on_demo(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
+    from captum_paramsal import demo  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
+    from captum_paramsal.report import About, compare_on, fit_reference  # noqa: PLC0415
+    from captum_paramsal.sources import LabelledTensors  # noqa: PLC0415
+
+    model, scenes = demo.load_model(), demo.load_scenes("test")
+    args.methods, args.metrics = args.methods or _DEMO_METHODS, args.metrics or _DEMO_METRICS
+    settings = _settings(args, args.limit or _DEMO_IMAGES)
+    usual = labelled(demo.load_scenes("validation"))
+    reference = fit_reference(
+        model, usual, batch_size=args.batch_size, device=settings.device, show_progress=settings.show_progress
+    )
+    names = [f"scene {number}" for number in range(len(scenes))]
+    boxes = [box[None] for box in scenes.boxes]
+    about = About(
+        model="the demo model",
+        weights="built in",
+        images="generated scenes, split test",
+        preprocessing="64 x 64 px, normalised",
+        reference="generated scenes, split validation",
+    )
+    return compare_on(
+        model,
+        LabelledTensors(scenes.images, scenes.labels, demo.normalize, names=names, boxes=boxes),
+        reference,
+        settings=settings,
+        classes=dict(enumerate(demo.CLASSES)),
+        about=about,
+        checkpoint=checkpoint,
+    )
+
+
+def _settings(args: argparse.Namespace, limit: int | None) -> ComparisonSettings:
+    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.report import ComparisonSettings  # noqa: PLC0415
+
+    return ComparisonSettings(
+        methods=args.methods,
+        metrics=args.metrics,
+        limit=limit,
+        explained=args.explain,
+        shown=args.pictures,
+        batch_size=args.batch_size,
+        device=choose_device(args.device),
+        show_progress=shows_progress(args),
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas, for argparse."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or len({*names}) < len(names):
+        message = f"expected names separated by commas, each once, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return names
+
+
+def _announce(found: SideBySide, report: Path) -> None:
+    comparison = found.comparison
+    methods, mistakes = len(comparison.agreement), int(found.wrong.sum())
+    skipped = f", {len(found.skipped)} files skipped" if found.skipped else ""
+    print(f"{methods} methods on {len(found.items)} images, {mistakes} of them mistakes{skipped}")
+    if comparison.failures:
+        print(f"{len(comparison.failures)} steps failed; the report lists them")
+    for remark in found.remarks:
+        print(f"note: {remark}")
+    print(report.resolve())

@@ -1,0 +1,122 @@
+"""The figures of a comparison, as files and for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.comparison import Comparison
+from captum_paramsal.sources import Picture
+from captum_paramsal.sources.pictures import encode_tensor
+from captum_paramsal.viz import (
+    agreement_plot,
+    comparison_grid,
+    decoded,
+    metric_bars,
+    metric_panels,
+    presentable,
+    signed_overlay,
+    to_png,
+    to_svg,
+)
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.side_by_side import SideBySide
+
+__all__ = ["agreement_drawing", "figures", "map_pictures", "metric_drawing", "shown_picture"]
+
+
+def figures(found: SideBySide) -> dict[str, bytes]:
+    """The PNG files beside the page, by name."""
+    comparison = found.comparison
+    explained = comparison.methods[: len(comparison.agreement)]
+    ends = _ends(found)
+    notes = comparison.columns
+    bars = metric_panels(
+        *ends,
+        comparison.methods,
+        [note.name for note in notes],
+        groups=_shown(found),
+        units=[note.unit for note in notes],
+        better=[note.better for note in notes],
+    )
+    files = {
+        "metrics.png": to_png(bars[0], dpi=110),
+        "agreement.png": to_png(agreement_plot(comparison.agreement, explained)),
+    }
+    if comparison.kept:
+        names = [found.items[number].name for number in comparison.kept]
+        pictures = [shown_picture(found, place) for place in range(len(comparison.kept))]
+        files["maps.png"] = to_png(comparison_grid(pictures, comparison.maps, explained, names=names))
+    return files
+
+
+def shown_picture(found: SideBySide, place: int) -> Tensor:
+    """A kept image for people, ``(3, H, W)``, in the size of its maps."""
+    own = found.comparison.pictures[place]
+    encoded = found.pictures.get(found.comparison.kept[place])
+    if encoded is not None and (encoded.height, encoded.width) == tuple(own.shape[1:]):
+        return presentable(decoded(encoded.data, encoded.mime))
+    return presentable(own)
+
+
+def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
+    """The maps ``(M, H, W)`` of an image over it."""
+    return [encode_tensor(signed_overlay(picture, one)) for one in maps]
+
+
+def metric_drawing(found: SideBySide, place: int) -> str:
+    """The methods by one column, as an ``<svg>``; without those that have no score in any group."""
+    note = found.comparison.columns[place]
+    means, low, high = (part[..., place] for part in _ends(found))
+    scored = means.isfinite().any(dim=0)
+    methods = [name for name, known in zip(found.comparison.methods, scored.tolist(), strict=True) if known]
+    drawn = metric_bars(
+        means[:, scored],
+        low[:, scored],
+        high[:, scored],
+        methods,
+        groups=_shown(found),
+        unit=note.unit,
+        better=note.better,
+    )
+    words = f"Means of {note.name} with 95 % intervals for {len(methods)} methods; the table has the numbers."
+    return to_svg(drawn, words, prefix=f"metric{place}-")
+
+
+def agreement_drawing(comparison: Comparison) -> str:
+    """The matrix of rank correlations, as an ``<svg>``."""
+    names = comparison.methods[: len(comparison.agreement)]
+    words = f"Matrix of rank correlations between the maps of {len(names)} methods: " + _alike(comparison, names)
+    return to_svg(agreement_plot(comparison.agreement, names), words, prefix="agreement-")
+
+
+def _alike(comparison: Comparison, names: Sequence[str]) -> str:
+    pairs = [
+        (float(comparison.agreement[i, j]), f"{names[i]} and {names[j]}")
+        for i in range(len(names))
+        for j in range(i)
+        if comparison.agreement[i, j].isfinite()
+    ]
+    if not pairs:
+        return "none is known."
+    (high, most), (low, least) = max(pairs), min(pairs)
+    return f"most alike are {most} ({high:.2f}), least {least} ({low:.2f})."
+
+
+def _ends(found: SideBySide) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and ends of their intervals in each group of :func:`_shown`, each ``(G, M, C)``."""
+    shape = len(found.groups), len(found.comparison.methods), len(found.comparison.columns)
+    rows = [row for group in _shown(found) for row in found.tables[group]]
+    mean, low, high = (
+        torch.tensor([row[end] for row in rows], dtype=torch.float64).reshape(shape) for end in ("mean", "low", "high")
+    )
+    return mean, low, high
+
+
+def _shown(found: SideBySide) -> list[str]:
+    """The groups in the order of their colours: correct ones are blue, mistakes vermilion, as everywhere."""
+    return sorted(found.groups)

@@ -1,0 +1,84 @@
+"""Maps with a sign over their picture, all on one colour scale."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.viz.brightness import grey
+
+__all__ = ["MAP_COLORS", "map_scale", "presentable", "signed_overlay"]
+
+MAP_COLORS = "RdBu_r"
+"""Red for, blue against: with any kind of colour blindness the two ends are told apart."""
+_TOP = 0.99
+_PALEST = 0.6
+_UNKNOWN = 0.72
+
+
+def map_scale(values: Tensor) -> float:
+    """What counts as full strength in a map: the 99th percentile of its absolute values, without what is not finite.
+
+    A map that is not 0 in fewer pixels than 1 % has its maximum instead, and one of zeros 1.
+
+    >>> map_scale(torch.tensor([[0.0, -2.0], [2.0, float("nan")]])), map_scale(torch.zeros(2, 2))
+    (2.0, 1.0)
+    """
+    known = values.detach().cpu().double().flatten()
+    known = known[known.isfinite()].abs().sort().values
+    if not len(known) or not known[-1]:
+        return 1.0
+    return float(known[round(_TOP * (len(known) - 1))]) or float(known[-1])
+
+
+def presentable(picture: Tensor) -> Tensor:
+    """A picture in [0, 1] for people, ``(3, H, W)``: as it is, or stretched if it was normalised for a model.
+
+    Args:
+        picture: ``(C, H, W)``; other than one or three channels are averaged.
+
+    Raises:
+        InputError: Another shape.
+    """
+    if picture.ndim != 3 or 0 in picture.shape:
+        message = f"Expected a picture (C, H, W), got {tuple(picture.shape)}."
+        raise InputError(message)
+    shown = picture.detach().cpu().float().nan_to_num()
+    if shown.shape[0] not in (1, 3):
+        shown = shown.mean(dim=0, keepdim=True)
+    low, high = float(shown.min()), float(shown.max())
+    if low < 0 or high > 1:
+        shown = (shown - low) / (high - low) if high > low else torch.full_like(shown, 0.5)
+    return shown.expand(3, -1, -1)
+
+
+def signed_overlay(picture: Tensor, values: Tensor, scale: float | None = None) -> Tensor:
+    """A map over a pale grey copy of its picture: red speaks for, blue against, and the stronger the denser.
+
+    Args:
+        picture: ``(C, H, W)``, see :func:`presentable`.
+        values: ``(H, W)``. Pixels that are not finite are grey.
+        scale: What is drawn in full strength; :func:`map_scale` by default.
+
+    Returns:
+        ``(3, H, W)`` float32 in [0, 1].
+
+    Raises:
+        InputError: A map of another size.
+
+    >>> signed_overlay(torch.ones(3, 1, 2), torch.tensor([[1.0, 0.0]]))[:, 0, 1]
+    tensor([1., 1., 1.])
+    """
+    if values.shape != picture.shape[1:]:
+        message = f"Expected a map of the picture's size, {tuple(picture.shape[1:])}, got {tuple(values.shape)}."
+        raise InputError(message)
+    pale = _PALEST + (1 - _PALEST) * grey(presentable(picture))
+    known = values.detach().cpu().isfinite()
+    full = map_scale(values) if scale is None else scale
+    heights = (values.detach().cpu().double().where(known, 0.0) / full).clamp(-1, 1)
+    colours = mpl.colormaps[MAP_COLORS](((heights + 1) / 2).numpy())
+    painted = torch.from_numpy(colours[..., :3]).float().permute(2, 0, 1)
+    mixed = torch.lerp(pale[None].expand(3, -1, -1), painted, heights.abs().sqrt().float())
+    return mixed.where(known, torch.tensor(_UNKNOWN)).clamp(0, 1)
