@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-from captum_paramsal.viz.style import PALETTE, new_panels, to_png
+from captum_paramsal.viz.style import PALETTE, new_axes, new_panels, to_png
 
 TUNING_SEED = "100"
 USUAL = "margin 9"
-BEST = "contribution at block2, space"
 Found = dict[str, Any]
 
 
@@ -171,33 +170,31 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def treatment_figure(tasks: dict[str, dict[str, Found]]) -> bytes:
-    """Differences to plain fine-tuning, one panel a network, as a PNG."""
-    panels = new_panels(8.0, 1.6 + 0.3 * max(map(len, tasks.values())) * len(tasks), len(tasks))
-    for panel, (task, rows) in zip(panels, tasks.items(), strict=True):
-        arms = {arm: row["plain"] for arm, row in rows.items() if "plain" in row}
-        for number, (arm, gap) in enumerate(arms.items()):
-            spread = [[100 * (gap["mean"] - gap["low"])], [100 * (gap["high"] - gap["mean"])]]
-            color = PALETTE[6] if "shuffled" in arm else PALETTE[0] if arm.startswith("contribution") else PALETTE[1]
-            panel.errorbar(100 * gap["mean"], -number, xerr=spread, fmt="o", ms=4, lw=1, color=color)
-        panel.axvline(0, color=PALETTE[6], lw=0.8, linestyle="dashed")
-        panel.set_yticks(-np.arange(len(arms)), list(arms))
-        panel.set_title(task)
-        panel.tick_params(labelbottom=True)
-    panels[-1].set_xlabel("difference to plain fine-tuning, points")
-    return to_png(panels[0], dpi=110)
+    """Differences to plain fine-tuning, row by row, as a PNG."""
+    named = [
+        (f"{task}: {arm}", row["plain"]) for task, rows in tasks.items() for arm, row in rows.items() if "plain" in row
+    ]
+    axes = new_axes(8.0, 1.2 + 0.26 * len(named))
+    for number, (name, gap) in enumerate(named):
+        spread = [[100 * (gap["mean"] - gap["low"])], [100 * (gap["high"] - gap["mean"])]]
+        color = PALETTE[6] if "shuffled" in name else PALETTE[0] if "contribution" in name else PALETTE[1]
+        axes.errorbar(100 * gap["mean"], -number, xerr=spread, fmt="o", ms=4, lw=1, color=color)
+    axes.axvline(0, color=PALETTE[6], lw=0.8, linestyle="dashed")
+    axes.set_yticks(-np.arange(len(named)), [name for name, _ in named])
+    axes.set_ylim(-len(named) + 0.4, 0.6)
+    axes.set_xlabel("difference to plain fine-tuning, points")
+    return to_png(axes, dpi=110)
 
 
 def ablation_figure(rows: dict[str, Found]) -> bytes:
     """Gain over plain by annotated images, margin and layer, as a PNG."""
     panels = new_panels(9.0, 3.2, 1, 3)
-    whole = next(arm for arm in rows if arm.startswith(BEST) and arm.endswith(USUAL) and "shuffled" not in arm)
-    bare = whole.removesuffix(f", {USUAL}")
-    strength = float(bare.split()[-1])
     few = sorted((_annotated(arm), arm) for arm in rows if _annotated(arm))
-    scaled = {f"{n}": arm for n, arm in few if float(arm.split(", ")[1].split()[-1]) < strength}
+    whole = next(base for base in (arm.rpartition(", ")[0] for _, arm in few) if base in rows)
+    bare = whole.removesuffix(f", {USUAL}")
     margins = sorted({int(arm.split()[-1]) for arm in rows if arm.split()[-2:-1] == ["margin"]})
     series = {
-        "annotated images": scaled | {"all": whole},
+        "annotated images": {f"{n}": arm for n, arm in few if arm.startswith(whole)} | {"all": whole},
         "margin, pixels": {f"{n}": f"{bare}, margin {n}" if n else bare for n in [0, *margins]},
         "layer": {
             layer: arm

@@ -184,7 +184,7 @@ def _made_up():
     found |= {f"demo | {usual} | {seed}": {"test": "0000", "validation": 0.5} for seed in (0, 1)}
     found |= {f"demo | {usual} | 100": {"validation": 0.75}}
     shuffled = f"{arm}, shuffled, margin 9"
-    for one in (arm, f"{usual}, 4 annotated".replace("10", "5"), shuffled):
+    for one in (arm, *(f"{usual}, 4 annotated".replace("10", strength) for strength in ("5", "10")), shuffled):
         found[f"demo | {one} | 0"] = {"test": "1000", "validation": 0.5}
     found[f"demo | {shuffled} | 1"] = found["demo | untreated"]
     interval = [0.5, 0.4, 0.6]
@@ -203,6 +203,7 @@ def test_summary(tables):
         "contribution at block2, space 10, margin 9": 1.0,
         "contribution at block2, space 10": 0.75,
         "contribution at block2, space 5, margin 9, 4 annotated": 0.75,
+        "contribution at block2, space 10, margin 9, 4 annotated": 0.75,
         "contribution at block2, space 10, shuffled, margin 9": 0.625,
     }
     best = rows["contribution at block2, space 10, margin 9"]
