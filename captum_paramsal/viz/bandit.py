@@ -10,7 +10,6 @@ import torch
 from matplotlib.axes import Axes
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.metrics import share_interval
 from captum_paramsal.viz.style import PALETTE, new_axes, styled
 
 __all__ = ["bandit_plot"]
@@ -35,6 +34,9 @@ class _Arm:
 
     @classmethod
     def of(cls, rewards: Sequence[float]) -> _Arm:
+        # Not before it is needed: the metrics load Captum, and Captum pyplot.
+        from captum_paramsal.metrics import share_interval  # noqa: PLC0415
+
         hits = torch.tensor(rewards) > 0
         return cls(len(hits), int(hits.sum()), *share_interval(hits))
 

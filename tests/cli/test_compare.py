@@ -16,6 +16,7 @@ def _exit_of(argv):
     return caught.value.code
 
 
+@pytest.mark.slow
 def test_photos(workplace, arguments, capsys):
     assert main(["compare", *arguments, *METHODS, *METRICS, "--out", "out", "--pictures", "2"]) == 0
     captured = capsys.readouterr()
@@ -30,6 +31,7 @@ def test_photos(workplace, arguments, capsys):
     assert not list((workplace / "out").glob("*checkpoint*"))
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on(workplace, arguments, capsys, monkeypatch):
     options = [*METHODS, "--metrics", "sparsity", "--pictures", "0"]
     command = ["compare", *arguments, *options, "--out", "out"]

@@ -51,6 +51,7 @@ def test_page(folder):
     assert len([one for one in page.elements if one[0] == "article"]) == 38
 
 
+@pytest.mark.slow
 def test_treatment_of_the_demo(tmp_path, capsys):
     command = ["doctor", "--treat", "--epochs", "1", "--no-control", "--channel", "0", "--cards", "2"]
     assert main([*command, "--out", str(tmp_path)]) == 0

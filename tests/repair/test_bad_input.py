@@ -137,7 +137,7 @@ def test_a_constraint_that_cannot_act_is_refused():
     fixed.classifier.requires_grad_(requires_grad=False)
     refused(TreatmentError, "a channel constraint that depends on what is trained", fixed)
     linear = nn.Sequential(nn.Conv2d(2, CLASSES, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    marks = torch.zeros(CLASSES, CLASSES, dtype=torch.bool)
+    marks = torch.eye(CLASSES, dtype=torch.bool)
     refused(TreatmentError, "fixed function of the maps of '0'", linear, wanted=Constraints("0", marks))
     refused(TreatmentError, "fixed function of the maps of '0'", linear, wanted=Constraints("0", marks, relative=False))
 
