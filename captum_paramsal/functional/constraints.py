@@ -1,6 +1,6 @@
 """What channels and places say for a class, and what a treatment asks of it.
 
-With m the feature maps of an image and z_n the score of class n, the evidence for n is G = ``abs(dz_n / dm)``, one number
+With m the feature maps of an image and z_n the score of class n, the evidence for n is G = abs(dz_n / dm), one number
 per channel k and place (h, w). Everything here is differentiable and keeps the images apart.
 
 References:
@@ -28,7 +28,7 @@ def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", mult
     Args:
         gradients: dz_n / dm, ``(B, K, H, W)``.
         maps: m, ``(B, K, H, W)``.
-        reduce: "abs" for ``abs(dz_n / dm)``, "relu" for max(0, dz_n / dm).
+        reduce: "abs" for abs(dz_n / dm), "relu" for max(0, dz_n / dm).
         multiply_by_inputs: Take dz_n / dm · m in the place of dz_n / dm.
 
     Returns:

@@ -31,7 +31,7 @@ def channel_constraint(
 ) -> Tensor:
     """Evidence of channels that should not speak, to be added to a loss.
 
-    With G_n(k, h, w) = ``abs(dz_n / dm)``, y the label of an image, s the most probable wrong class and r the relevant
+    With G_n(k, h, w) = abs(dz_n / dm), y the label of an image, s the most probable wrong class and r the relevant
     channels: the mean over images of sum_k (1 - r(y, k)) sum_hw G_y + sum_k r(s, k) sum_hw G_s. The gradients are
     those of each image's own score, so that the size of the batch does not matter; they stay in the graph, for
     without it the constraint would be a constant. A batch norm in training mode between maps and scores mixes the
@@ -45,7 +45,7 @@ def channel_constraint(
             known, silences none.
         first: Class of the first term: "label" (the authors' program) or "predicted" (the paper).
         second: Channels of the second term: "masked", r(s, k) (the program), or "all", 1 for every channel (the paper).
-        reduce: "abs" for ``abs(dz / dm)`` (the paper), "relu" for its positive part (the program).
+        reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part (the program).
         multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
 
     Returns:
@@ -81,7 +81,7 @@ def space_constraint(
 ) -> Tensor:
     """Evidence for the label in the background, to be added to a loss.
 
-    The mean over images of sum_khw (1 - f(h, w)) ``abs(dz_y / dm)``, with f the foreground at the resolution of the maps:
+    The mean over images of sum_khw (1 - f(h, w)) abs(dz_y / dm), with f the foreground at the resolution of the maps:
     the share of foreground among the pixels that a place stands for.
 
     Args:
@@ -89,7 +89,7 @@ def space_constraint(
         maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
         labels: ``(B,)``.
         foreground: f, ``(B, h, w)`` in [0, 1], of any resolution; 1 everywhere for an image without annotation.
-        reduce: "abs" for ``abs(dz / dm)`` (the paper), "relu" for its positive part.
+        reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part.
         multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
 
     Returns:
