@@ -354,9 +354,11 @@ def _seen(
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:
     """The first name of a layer; in a wrapped model its name there is understood too."""
-    bare = layer.removeprefix("module.").removeprefix("_orig_mod.") if isinstance(layer, str) else layer
-    _, module = layer_named(model, bare)
-    names: list[str] = [name for name, one in model.named_modules() if one is module]
+    named = list(model.named_modules())
+    if isinstance(layer, str) and layer not in dict(named):
+        layer = layer.removeprefix("module.").removeprefix("_orig_mod.")
+    _, module = layer_named(model, layer)
+    names: list[str] = [name for name, one in named if one is module]
     return names[0]
 
 

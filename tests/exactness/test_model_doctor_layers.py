@@ -139,3 +139,18 @@ def test_transformers_have_maps_or_are_refused(name):
     with torch.no_grad():
         assert doctor.attribute(images, labels).shape == (len(images), *size)
     Case(model, images, (doctor.layer_names[0],), labels).check(doctor.layer_names[0], noise_samples=2)
+
+
+def test_a_layer_that_is_really_called_module():
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.module(x).mean((2, 3)))
+
+    model = Holder()
+    assert ModelDoctor(model, "module.0").layer_name == "module.0"
+    assert ModelDoctor(nn.DataParallel(model), "module.module.0").layer_name == "module.0"
