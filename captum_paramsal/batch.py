@@ -34,7 +34,7 @@ def require_size(internal_batch_size: int | None) -> None:
 
 
 @contextmanager
-def forward_errors(batch: Batch) -> Iterator[None]:
+def forward_errors(shapes: str) -> Iterator[None]:
     """Say of what goes wrong in a forward pass that it does, and on which shapes.
 
     Raises:
@@ -45,7 +45,7 @@ def forward_errors(batch: Batch) -> Iterator[None]:
     except (torch.OutOfMemoryError, ParamsalError):
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
+        message = f"Expected inputs the model can take; its forward pass failed on shape {shapes}: {error}"
         raise ForwardError(message) from error
 
 

@@ -79,7 +79,7 @@ class SeenAtLayer(ABC):
             ``(c · N, K, H, W)``.
         """
         leaf = disturbed.detach().requires_grad_()
-        with forward_errors(self.batch):
+        with forward_errors(self.batch.shapes):
             values = self.run(leaf, rows.repeat(len(leaf) // len(self), 1), score)
         if not values.requires_grad:
             return torch.zeros_like(leaf)
@@ -118,7 +118,7 @@ class SplitNetwork:
         """Run a batch."""
         rest = self.rest
         interpreter = Interpreter(rest.network, {rest.start}, set(rest.nodes))
-        with torch.no_grad(), forward_errors(batch):
+        with torch.no_grad(), forward_errors(batch.shapes):
             interpreter.run(*batch.inputs, *batch.extra)
             maps = require_maps(interpreter.values[rest.start], self.layer, len(batch))
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
@@ -252,7 +252,7 @@ class WatchedNetwork:
         with (
             torch.no_grad(),
             replaced_maps(self.model, self.layer, keep),
-            forward_errors(batch),
+            forward_errors(batch.shapes),
         ):
             output = self.model(*batch.inputs, *batch.extra)
         maps = require_maps(kept[0], self.layer, len(batch))

@@ -228,7 +228,7 @@ class FilterProfile:
             raise InputError(message)
 
     def _forward(self, batch: Batch) -> Tensor:
-        with forward_errors(batch):
+        with forward_errors(batch.shapes):
             output = self.model(*batch.inputs, *batch.extra)
         if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

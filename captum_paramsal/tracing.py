@@ -127,7 +127,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
             return Trace.joined([self._traced(network, part) for part in shown])
 
     def _traced(self, network: Network, batch: Batch) -> Trace:
-        with forward_errors(batch):
+        with forward_errors(batch.shapes):
             run = network.run(*batch.inputs, *batch.extra)
         targets, index = _targets(batch, run.output)
         found = trace_back(run, index, self.following)

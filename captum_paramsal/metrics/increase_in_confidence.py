@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Batch, require_size
+from captum_paramsal.batch import Batch, forward_errors, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at, usable
 from captum_paramsal.hooks import scoring_state
@@ -162,14 +162,9 @@ def _confidences(
 
 
 def _scores(forward: Callable[..., Tensor], images: Tensor, batch: Batch) -> Tensor:
-    try:
+    with forward_errors(batch.shapes):
         # A copy, since a model may write over what it is given.
         output = forward(images.clone(), *batch.extra)
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        message = f"Expected inputs the model can take; its forward pass failed on shape {batch.shapes}: {error}"
-        raise InputError(message) from error
     if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         message = f"Expected a model that returns class scores with one row per image ({len(batch)}), got {got}."

@@ -77,7 +77,7 @@ def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, s
 def _confidence(case: Case, pictures: Tensor, image: Tensor) -> Tensor:
     """Probability of the target in pictures made of these images, ``(M,)``."""
     batch = case.batch.chosen(image)
-    with forward_errors(batch):
+    with forward_errors(batch.shapes):
         output = case.model(pictures, *batch.extra)
     scores, labels = scores_at(output, batch.rows)
     if not scores.isfinite().all():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from captum_paramsal.batch import ForwardError
+from captum_paramsal.batch import forward_errors
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import labels_of, scores_at, usable
 
@@ -77,14 +77,8 @@ def scores_of(model: nn.Module, batch: ImageBatch) -> Tensor:
         InputError: The model cannot take the images, or does not return such scores.
         TargetError: A label that is no class of the model.
     """
-    try:
+    with forward_errors(str(tuple(batch.inputs.shape))):
         output = model(batch.inputs)
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, (torch.OutOfMemoryError, ParamsalError)):
-            raise
-        shape = tuple(batch.inputs.shape)
-        message = f"Expected images the model can take; its forward pass failed on shape {shape}: {error}"
-        raise ForwardError(message) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch.inputs):
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         message = f"Expected a model that returns class scores ({len(batch.inputs)}, C), got {got}."
