@@ -11,9 +11,11 @@ from captum_paramsal.cli.options import (
     Commands,
     add_command,
     add_compute_options,
+    add_out_option,
     add_source_options,
     natural,
     positive,
+    require_photos_or_demo,
 )
 
 if TYPE_CHECKING:
@@ -92,13 +94,7 @@ def add_to(commands: Commands) -> None:
         help="the class that maps are made for (default prediction)",
     )
     report = parser.add_argument_group("report")
-    report.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("paramsal-compare"),
-        help="folder to write (default ./paramsal-compare)",
-    )
+    add_out_option(report, "paramsal-compare")
     report.add_argument(
         "--pictures", metavar="N", type=natural, default=8, help="images whose maps are shown (default 8)"
     )
@@ -108,12 +104,7 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, compare, write, say where."""
-    own = (args.model, args.images)
-    if any(own) and not all(own):
-        args.parser.error("--model and IMAGES_DIR go together; leave out both to compare on the demo")
-    strange = [f"--{name.replace('_', '-')}" for name in _OF_PHOTOS if getattr(args, name) is not None]
-    if strange and not any(own):
-        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+    require_photos_or_demo(args, _OF_PHOTOS, "compare on the demo")
     if args.boxes is not None and args.labels is None:
         args.parser.error("--boxes: needs --labels, the table that has this column")
 
@@ -121,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
     checkpoint = open_folder(args.out) / _CHECKPOINT
     try:
-        found = _on_photos(args, checkpoint) if all(own) else _on_demo(args, checkpoint)
+        found = _on_demo(args, checkpoint) if args.model is None else _on_photos(args, checkpoint)
     except KeyboardInterrupt:
         if not checkpoint.exists():
             raise
@@ -135,21 +126,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _on_photos(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
-    from captum_paramsal.cli.loading import load_job  # noqa: PLC0415
+    from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
     from captum_paramsal.reference import Reference  # noqa: PLC0415
-    from captum_paramsal.report import About, compare_on  # noqa: PLC0415
+    from captum_paramsal.report import compare_on  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
     if reference is not None:
         reference.check(job.model)
-    about = About(
-        model=args.model,
-        weights="" if args.weights is None else str(args.weights),
-        images=str(args.images),
-        preprocessing=job.photos.preprocessing.describe(),
-        reference="" if args.reference is None else str(args.reference),
-    )
+    about = about_photos(args, job, args.reference)
     return compare_on(
         job.model,
         job.photos,

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_paramsal.cli.doctor_options import OF_PHOTOS, OF_TREATMENT, add_doctor_options
-from captum_paramsal.cli.options import Commands, add_command, add_compute_options, add_source_options
+from captum_paramsal.cli.options import (
+    Commands,
+    add_command,
+    add_compute_options,
+    add_source_options,
+    given_of,
+    require_photos_or_demo,
+)
 
 if TYPE_CHECKING:
     from captum_paramsal.cli.loading import Job
@@ -66,16 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_options_that_go_together(args: argparse.Namespace) -> None:
-    own = (args.model, args.images)
-    if any(own) and not all(own):
-        args.parser.error("--model and IMAGES_DIR go together; leave out both to examine the demo")
-    if (strange := _given(args, OF_PHOTOS)) and not any(own):
-        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
-    if (strange := _given(args, OF_TREATMENT)) and not args.treat:
+    require_photos_or_demo(args, OF_PHOTOS, "examine the demo")
+    if (strange := given_of(args, OF_TREATMENT)) and not args.treat:
         args.parser.error(f"{', '.join(strange)}: needs --treat")
-    if args.treat and all(own) and args.train_labels is None:
+    if args.treat and args.model is not None and args.train_labels is None:
         args.parser.error("--treat: needs --train-labels, the images to train on")
-    if args.diagnosis is not None and (strange := _given(args, ("reference_labels", "layer", "evidence"))):
+    if args.diagnosis is not None and (strange := given_of(args, ("reference_labels", "layer", "evidence"))):
         args.parser.error(f"{', '.join(strange)}: is settled by --diagnosis")
     for kind in ("reference", "validation"):
         if getattr(args, f"{kind}_images") is not None and getattr(args, f"{kind}_labels") is None:
@@ -84,26 +87,15 @@ def _require_options_that_go_together(args: argparse.Namespace) -> None:
         args.parser.error("--boxes: needs --labels, the table that has this column")
 
 
-def _given(args: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
-    """The options among these that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
-
-
 def _examine_photos(args: argparse.Namespace) -> Checkup:
-    from captum_paramsal.cli.loading import load_job  # noqa: PLC0415
+    from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
     from captum_paramsal.diagnosis import Diagnosis  # noqa: PLC0415
-    from captum_paramsal.report import About, examine  # noqa: PLC0415
+    from captum_paramsal.report import examine  # noqa: PLC0415
 
     diagnosis = None if args.diagnosis is None else Diagnosis.load(args.diagnosis)
     # Several tables may share one folder.
-    job = load_job(args, unlisted=not _given(args, ("reference_labels", "train_labels")))
-    about = About(
-        model=args.model,
-        weights="" if args.weights is None else str(args.weights),
-        images=str(args.images),
-        preprocessing=job.photos.preprocessing.describe(),
-        reference=str(args.diagnosis or args.reference_labels or args.train_labels or ""),
-    )
+    job = load_job(args, unlisted=not given_of(args, ("reference_labels", "train_labels")))
+    about = about_photos(args, job, args.diagnosis or args.reference_labels or args.train_labels)
     return examine(
         job.model,
         job.photos,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from captum_paramsal.cli.options import natural, positive, strength
+from captum_paramsal.cli.options import add_out_option, natural, positive, strength
 
 __all__ = ["OF_PHOTOS", "OF_TREATMENT", "add_doctor_options"]
 
@@ -90,13 +90,7 @@ def _add_diagnosis(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_report(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("paramsal-doctor"),
-        help="folder to write (default ./paramsal-doctor)",
-    )
+    add_out_option(group, "paramsal-doctor")
     group.add_argument("--top-k", metavar="K", type=positive, default=5, help="channels per mistake (default 5)")
     group.add_argument(
         "--cards",

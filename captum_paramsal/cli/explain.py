@@ -11,8 +11,10 @@ from captum_paramsal.cli.options import (
     add_command,
     add_compute_options,
     add_method_options,
+    add_out_option,
     add_source_options,
     positive,
+    require_photos_or_demo,
 )
 
 if TYPE_CHECKING:
@@ -55,13 +57,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="from `captum-paramsal reference`; by default it is taken on the very images given",
     )
-    report.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("paramsal-report"),
-        help="folder to write (default ./paramsal-report)",
-    )
+    add_out_option(report, "paramsal-report")
     report.add_argument("--top-k", metavar="K", type=positive, default=10, help="filters per mistake (default 10)")
     report.add_argument(
         "--cards",
@@ -95,12 +91,7 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, explain, write, say where."""
-    own = (args.model, args.images)
-    if any(own) and not all(own):
-        args.parser.error("--model and IMAGES_DIR go together; leave out both to explain the demo")
-    strange = [f"--{name.replace('_', '-')}" for name in _OF_PHOTOS if getattr(args, name) is not None]
-    if strange and not any(own):
-        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+    require_photos_or_demo(args, _OF_PHOTOS, "explain the demo")
     if args.fit is not None and args.method != "pot":
         args.parser.error("--fit: needs --method pot, whose tails are fitted")
     if args.save_pixels and not args.pixels:
@@ -109,25 +100,19 @@ def run(args: argparse.Namespace) -> int:
     from captum_paramsal.report import open_folder  # noqa: PLC0415
 
     folder = open_folder(args.out)
-    explanation = _explain_photos(args) if all(own) else _explain_demo(args)
+    explanation = _explain_demo(args) if args.model is None else _explain_photos(args)
     _announce(explanation, explanation.write(folder))
     return 0
 
 
 def _explain_photos(args: argparse.Namespace) -> Explanation:
-    from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import about_photos, choose_device, load_job, shows_progress  # noqa: PLC0415
     from captum_paramsal.reference import Reference  # noqa: PLC0415
-    from captum_paramsal.report import About, explain  # noqa: PLC0415
+    from captum_paramsal.report import explain  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
-    about = About(
-        model=args.model,
-        weights="" if args.weights is None else str(args.weights),
-        images=str(args.images),
-        preprocessing=job.photos.preprocessing.describe(),
-        reference="" if args.reference is None else str(args.reference),
-    )
+    about = about_photos(args, job, args.reference)
     return explain(
         job.model,
         job.photos,

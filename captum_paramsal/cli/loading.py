@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.report import About
 from captum_paramsal.sources import (
     ClassNames,
     LabelledPhotos,
@@ -19,7 +20,7 @@ from captum_paramsal.sources import (
     preprocessing_of,
 )
 
-__all__ = ["Job", "choose_device", "load_job", "more_photos", "shows_progress"]
+__all__ = ["Job", "about_photos", "choose_device", "load_job", "more_photos", "shows_progress"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> Job:
         args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, unlisted=unlisted
     )
     return Job(model, photos)
+
+
+def about_photos(args: argparse.Namespace, job: Job, reference: Path | None) -> About:
+    """What model, images and reference are called in a report."""
+    return About(
+        model=args.model,
+        weights="" if args.weights is None else str(args.weights),
+        images=str(args.images),
+        preprocessing=job.photos.preprocessing.describe(),
+        reference="" if reference is None else str(reference),
+    )
 
 
 def more_photos(job: Job, labels: Path, folder: Path, boxes: str | None) -> LabelledPhotos:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,9 +12,12 @@ __all__ = [
     "add_command",
     "add_compute_options",
     "add_method_options",
+    "add_out_option",
     "add_source_options",
+    "given_of",
     "natural",
     "positive",
+    "require_photos_or_demo",
     "strength",
 ]
 
@@ -115,6 +119,33 @@ def add_compute_options(parser: argparse.ArgumentParser, *, layers: bool = True)
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="progress bars on standard error; by default if it is a terminal",
+    )
+
+
+def given_of(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The options among these that were given, as they are written."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+
+
+def require_photos_or_demo(args: argparse.Namespace, of_photos: Sequence[str], purpose: str) -> None:
+    """End with a message where half of a model and its images was given, or options of photos without them.
+
+    Args:
+        args: The options, with their parser.
+        of_photos: Names of options that mean nothing to the demo.
+        purpose: What leaving out both is for, such as "explain the demo".
+    """
+    own = (args.model, args.images)
+    if any(own) and not all(own):
+        args.parser.error(f"--model and IMAGES_DIR go together; leave out both to {purpose}")
+    if (strange := given_of(args, of_photos)) and not any(own):
+        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+
+
+def add_out_option(parser: argparse._ArgumentGroup, folder: str) -> None:
+    """Where the report goes."""
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(folder), help=f"folder to write (default ./{folder})"
     )
 
 
