@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 from warnings import warn
 
 import torch
@@ -12,22 +12,20 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, Inputs, require_size
+from captum_paramsal.batch import Batch, Inputs
 from captum_paramsal.class_samples import ClassSamples
 from captum_paramsal.diagnosis import Diagnosis
+from captum_paramsal.divided_model import DividedModel, LayerChoice
 from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
 from captum_paramsal.evidence import EvidenceSettings
 from captum_paramsal.findings import Findings
 from captum_paramsal.fingerprint import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
-from captum_paramsal.graph import Network, last_maps
-from captum_paramsal.hooks import layer_named, scoring_state, unwrap
-from captum_paramsal.layer_pass import Score, SeenAtLayer, SplitNetwork, WatchedNetwork
+from captum_paramsal.hooks import scoring_state
+from captum_paramsal.layer_pass import Score, SeenAtLayer
 from captum_paramsal.passes.batches import LabelledBatch
 
 __all__ = ["ModelDoctor"]
-
-LayerChoice: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 
 
 class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
@@ -86,37 +84,22 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         seed: int = 0,
     ) -> None:
         self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
-        self.model = unwrap(model)
+        self._divided = DividedModel(model)
+        self.model = self._divided.model
         self.diagnosis: Diagnosis | None = None
-        self._network: Network | TraceError | None = None
-        self._parted: dict[tuple[str, bool], SplitNetwork | WatchedNetwork] = {}
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
-        self.layer_names = self._names(layer)
+        self.layer_names = self._divided.names(layer)
         modules = [self.model.get_submodule(name) for name in self.layer_names]
         super().__init__(model, modules if self.several else modules[0])
         for name in self.layer_names:
-            self._divided(name)
-        if isinstance(self.network, TraceError) and noise_samples > 1:
+            self._divided.at(name)
+        why = self._divided.network
+        if isinstance(why, TraceError) and noise_samples > 1:
             message = (
                 f"All of {type(self.model).__name__} runs for each of the {noise_samples} disturbed copies, not only "
-                f"what follows {', '.join(map(repr, self.layer_names))}, since it cannot be captured. {self.network}"
+                f"what follows {', '.join(map(repr, self.layer_names))}, since it cannot be captured. {why}"
             )
             warn(message, WholePassesWarning, stacklevel=2)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_network": None, "_parted": {}}
-
-    @property
-    def network(self) -> Network | TraceError:
-        """The captured network, or why it cannot be captured."""
-        if self._network is None:
-            with scoring_state(self.model):
-                try:
-                    self._network = Network.of(self.model)
-                except TraceError as error:
-                    # Without what the exception holds on to.
-                    self._network = TraceError(str(error))
-        return self._network
 
     @property
     def layer_name(self) -> str:
@@ -169,9 +152,11 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         batch = Batch.of(inputs, target, additional_forward_args)
         found = []
         for name in self.layer_names:
-            divided = self._divided(name, to_input=attribute_to_layer_input)
+            shown = name if show_progress else None
             with scoring_state(self.model):
-                parts = _seen(divided, batch, internal_batch_size, name if show_progress else None)
+                parts = self._divided.seen(
+                    batch, name, internal_batch_size, to_input=attribute_to_layer_input, shown=shown
+                )
                 maps = torch.cat([self.settings.evidence(one, one.rows, internal_batch_size) for one in parts])
             found.append((maps,) if isinstance(inputs, tuple) else maps)
         return found if self.several else found[0]
@@ -209,13 +194,12 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             FewSamplesWarning: Classes with fewer than ``minimum`` such images; each is named.
         """
         name = self.layer_name
-        divided = self._divided(name)
         samples = ClassSamples(confidence, samples_per_class, usual_per_class)
         for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
             labelled = LabelledBatch.of(given)
             batch = Batch.of(labelled.inputs, labelled.target, labelled.extra)
             with scoring_state(self.model):
-                for seen in _seen(divided, batch, internal_batch_size):
+                for seen in self._divided.seen(batch, name, internal_batch_size):
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
         diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
@@ -267,45 +251,12 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             raise InputError(message)
         masks = _checked_masks(masks, batch)
         with scoring_state(self.model):
-            parts = _seen(self._divided(name), batch, internal_batch_size, "diagnosis" if show_progress else None)
+            shown = "diagnosis" if show_progress else None
+            parts = self._divided.seen(batch, name, internal_batch_size, shown=shown)
             found = [
                 self._findings(one, diagnosis, masks, internal_batch_size, mistakes_only=mistakes_only) for one in parts
             ]
         return Findings.joined(found)
-
-    def _names(self, layer: LayerChoice | None) -> tuple[str, ...]:
-        if layer is not None:
-            choices = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
-            if not choices:
-                message = "Expected at least one layer in `layer`, got an empty sequence."
-                raise LayerError(message)
-            return tuple(_name_of(self.model, choice) for choice in choices)
-        found = last_maps(self.network) if isinstance(self.network, Network) else None
-        if found is None:
-            why = f" {self.network}" if isinstance(self.network, TraceError) else ""
-            message = (
-                f"Expected `layer`, since no module of {type(self.model).__name__} was found to return feature maps "
-                f"(N, K, H, W) in front of a last pool or flattening.{why}"
-            )
-            raise LayerError(message)
-        return (found,)
-
-    def _divided(self, name: str, *, to_input: bool = False) -> SplitNetwork | WatchedNetwork:
-        key = (name, to_input)
-        if key not in self._parted:
-            self._parted[key] = self._parts(name, to_input=to_input)
-        return self._parted[key]
-
-    def _parts(self, name: str, *, to_input: bool) -> SplitNetwork | WatchedNetwork:
-        if isinstance(self.network, Network):
-            return SplitNetwork(self.network, name, to_input=to_input)
-        if to_input:
-            message = (
-                "Expected a model that can be captured for `attribute_to_layer_input`, since others may read the same "
-                f"tensor as layer {name!r} does. {self.network}"
-            )
-            raise LayerError(message)
-        return WatchedNetwork(self.model, name)
 
     def _add(self, samples: ClassSamples, seen: SeenAtLayer, size: int | None) -> None:
         probabilities, labels = _classified(seen)
@@ -340,26 +291,6 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             probabilities=probabilities[which],
             foreground=foreground,
         )
-
-
-def _seen(
-    divided: SplitNetwork | WatchedNetwork, batch: Batch, size: int | None, shown: str | None = None
-) -> Iterator[SeenAtLayer]:
-    """The parts of a batch at a layer."""
-    require_size(size)
-    step = size or len(batch)
-    for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
-        yield divided.see(batch.part(start, step))
-
-
-def _name_of(model: nn.Module, layer: str | nn.Module) -> str:
-    """The first name of a layer; in a wrapped model its name there is understood too."""
-    named = list(model.named_modules())
-    if isinstance(layer, str) and layer not in dict(named):
-        layer = layer.removeprefix("module.").removeprefix("_orig_mod.")
-    _, module = layer_named(model, layer)
-    names: list[str] = [name for name, one in named if one is module]
-    return names[0]
 
 
 def _classified(seen: SeenAtLayer) -> tuple[Tensor, Tensor]:
