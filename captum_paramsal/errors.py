@@ -10,6 +10,7 @@ __all__ = [
     "GroupError",
     "IncompleteTailWarning",
     "InputError",
+    "InterventionError",
     "LayerError",
     "ParamsalError",
     "PatchError",
@@ -73,6 +74,10 @@ class DiagnosisFileError(ParamsalError):
 
 class TreatmentError(ParamsalError):
     """A treatment that cannot go on, such as one whose loss is no longer finite."""
+
+
+class InterventionError(ParamsalError):
+    """An intervention on filters that the model does not have, or that cannot be carried out."""
 
 
 class PatchError(ParamsalError):

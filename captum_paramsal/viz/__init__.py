@@ -6,6 +6,7 @@ from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares
 from captum_paramsal.viz.class_channels import channel_order, class_channel_plot
 from captum_paramsal.viz.comparison_grid import comparison_grid
 from captum_paramsal.viz.evidence import evidence_overlay, evidence_plot
+from captum_paramsal.viz.interventions import intervention_plot
 from captum_paramsal.viz.metric_bars import metric_bars, metric_panels
 from captum_paramsal.viz.neurons import neurons_plot
 from captum_paramsal.viz.outlines import outline
@@ -36,6 +37,7 @@ __all__ = [
     "display_map",
     "evidence_overlay",
     "evidence_plot",
+    "intervention_plot",
     "mean_excess_plot",
     "mean_excesses",
     "metric_bars",
