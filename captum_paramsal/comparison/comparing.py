@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_paramsal.comparison.batch_scores import NamedMethod
-from captum_paramsal.comparison.presets import preset
+from captum_paramsal.comparison.presets import Preset, preset
 from captum_paramsal.comparison.progress import Progress
 from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.comparison.task import Task
@@ -23,7 +23,7 @@ from captum_paramsal.reference import Reference
 __all__ = ["compare"]
 
 Method: TypeAlias = Any
-"""A preset's name, a Captum ``Attribution``, or a callable (inputs, target, additional_forward_args) -> maps."""
+"""A preset's name, a :class:`Preset`, a Captum ``Attribution``, or a callable (inputs, target, ...) -> maps."""
 
 DEFAULT_METRICS = ("infidelity", "sensitivity", "deletion", "insertion", "sparsity")
 
@@ -48,7 +48,8 @@ def compare(
 
     Args:
         methods: Methods by the names that they have in tables: presets, Captum's, ours, or a callable (inputs, target,
-            additional_forward_args) -> maps. A sequence of presets' names is taken as it is.
+            additional_forward_args) -> maps. A sequence of presets' names is taken as it is. Give a :class:`Preset` of
+            your own where the method has to be built anew for another model, as model randomisation asks for.
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         images: What the model takes, ``(N, C, H, W)``, or a list of ``(C, H, W)`` in several sizes.
         targets: Class that is explained of each image; None for the model's prediction.
@@ -110,13 +111,16 @@ def _require_several(what: str, names: object) -> None:
 
 
 def _named(name: str, method: Method, model: nn.Module, reference: Reference | None) -> NamedMethod:
-    if not isinstance(method, str):
+    if not isinstance(method, (str, Preset)):
         return NamedMethod(name, method if isinstance(method, InputMaps) else InputMaps(method))
 
-    def rebuild(other: nn.Module) -> InputMaps:
-        return preset(method, other, None if reference is None else reference.transfer(other))
+    def build(other: nn.Module, known: Reference | None) -> InputMaps:
+        return preset(method, other, known) if isinstance(method, str) else method.build(other, known)
 
-    return NamedMethod(name, preset(method, model, reference), rebuild)
+    def rebuild(other: nn.Module) -> InputMaps:
+        return build(other, None if reference is None else reference.transfer(other))
+
+    return NamedMethod(name, build(model, reference), rebuild)
 
 
 def _listed(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:

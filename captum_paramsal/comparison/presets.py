@@ -186,21 +186,23 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "saliency": Preset(lambda model, _: InputMaps(Saliency(model)), "absolute gradient of the class score"),
         "guided_grad_cam": Preset(_guided_grad_cam, "Grad-CAM times guided backpropagation"),
         "deep_lift": Preset(lambda model, _: InputMaps(DeepLift(model)), "DeepLift from zero"),
-        "occlusion": Preset(_occlusion, "loss of score under a window of a seventh of the sides"),
+        "occlusion": Preset(_occlusion, "drop of the class score under a window of a seventh of the sides"),
         "noise_tunnel": Preset(_noise_tunnel, "SmoothGrad: absolute gradients, 10 noisy copies"),
         "input_space_saliency": Preset(
             _input_space, "pixels that drive the filters with the highest z-scores", needs_reference=True
         ),
         "input_space_pot": Preset(
-            _input_space_of_tails, "pixels that drive the least probable filters", needs_reference=True
+            _input_space_of_tails,
+            "pixels that drive the least probable filters, none where no filter is in its tail",
+            needs_reference=True,
         ),
         "discernible_neurons": Preset(
             lambda model, _: InputMaps(DiscernibleNeurons(model)), "pixels that the class score is traced back to"
         ),
         "cnn_fixations": Preset(lambda model, _: InputMaps(CNNFixations(model)), "the same by the strongest weights"),
         "model_doctor": Preset(
-            lambda model, _: InputMaps(ModelDoctor(model, multiply_by_inputs=True)),
-            "contributions of the last feature maps, averaged over noise",
+            lambda model, _: InputMaps(ModelDoctor(model, reduce="relu", multiply_by_inputs=True)),
+            "positive contributions of the last feature maps, averaged over noise",
         ),
         "centre": Preset(lambda _, __: InputMaps(_centre), "a bump in the middle of the image"),
         "random": Preset(lambda _, __: InputMaps(_random), "noise"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from captum_paramsal.comparison.beside import beside
 from captum_paramsal.comparison.statistics import PairedDifference, bootstrap_mean, paired_differences
 from captum_paramsal.errors import InputError, SourceError
 from captum_paramsal.tensor_files import TensorFile
@@ -151,6 +152,20 @@ class Comparison:
             pictures=tuple(self.pictures[i] for i in shown),
             maps=tuple(self.maps[i] for i in shown),
         )
+
+    def beside(self, other: Comparison) -> Comparison:
+        """Methods that were compared on the same images later, in one table with these.
+
+        Columns that one of the two did not measure are NaN for its methods, and so is the rank agreement between
+        methods of the two. Give both calls of ``compare`` the same metrics and seeds where rows shall be compared.
+
+        Args:
+            other: Methods of other names on the same images, targets and boxes, by the same model.
+
+        Raises:
+            InputError: Other images, targets, boxes or another model, or a method of the same name.
+        """
+        return beside(self, other)
 
     def table(self, seed: int = 0) -> list[dict[str, Any]]:
         """One row per method and column: mean over images with its 95 % bootstrap interval, and how many images."""

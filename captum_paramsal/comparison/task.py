@@ -23,7 +23,10 @@ from captum_paramsal.reference import Reference
 __all__ = ["Scored", "Task"]
 
 PASS = 64
-"""Altered copies of images in one forward pass of a metric."""
+"""Altered copies of images in one forward pass of a metric, at most."""
+
+PASS_PIXELS = 8 * 224 * 224
+"""Pixels in one pass on a processor: maps of larger passes are mapped afresh, page by page, at each layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +120,7 @@ class Task:
             torch.zeros_like(images),
             self.methods[0].explain,
             boxes=self._boxes_of(numbers),
-            max_examples_per_batch=max(PASS, len(images)),
+            max_examples_per_batch=max(_copies_at_once(images), len(images)),
         )
 
     def _yardsticks(self, batch: Case) -> dict[str, Tensor]:
@@ -151,6 +154,12 @@ class Task:
             "keep": self.keep,
             "targets": None if rows is None else rows[:, 0].tolist(),
         }
+
+
+def _copies_at_once(images: Tensor) -> int:
+    if images.device.type != "cpu":
+        return PASS
+    return max(1, min(PASS, PASS_PIXELS // (images.shape[-2] * images.shape[-1])))
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import Attribution
+from captum.attr import Attribution, LayerGradCam
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -85,9 +85,11 @@ class InputMaps:
     def multiplies_by_inputs(self) -> bool:
         """Whether the maps hold changes of the output, as Integrated Gradients' do, not changes per unit of the input.
 
-        False for a function, unless it has an attribute of this name.
+        Grad-CAM's do, though Captum's class does not say so: gradients times activations. False for a function, unless
+        it has an attribute of this name.
         """
-        return bool(getattr(_owner(self.method), "multiplies_by_inputs", False))
+        owner = _owner(self.method)
+        return bool(getattr(owner, "multiplies_by_inputs", isinstance(owner, LayerGradCam)))
 
     @property
     def baselines(self) -> Any:
