@@ -5,10 +5,8 @@ the others, and writes the tables and the figure of ``object_pointing.md``.
 """
 
 import argparse
-import csv
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Saliency
-from PIL import Image
-from safetensors.torch import load_file
+from photos import SIDE, Photos, add_data_option, load_photos, load_squeezenet
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models import squeezenet1_1
 from tqdm.auto import tqdm
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, TraceWeights
@@ -42,44 +38,6 @@ from captum_paramsal.metrics import (
 from captum_paramsal.viz import PALETTE, new_axes, to_png
 
 LOG = logging.getLogger("object_pointing")
-SIDE = 227
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-
-
-@dataclass(frozen=True)
-class Photos:
-    """Normalised images ``(N, 3, 227, 227)``, labels ``(N,)`` and the boxes of each image's objects."""
-
-    images: Tensor
-    labels: Tensor
-    boxes: list[Tensor]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def every_second(self, start: int) -> "Photos":
-        """Every second photo."""
-        return Photos(self.images[start::2], self.labels[start::2], self.boxes[start::2])
-
-
-def load_photos(folder: Path, limit: int | None) -> Photos:
-    """Read the photos of a table with the columns file, label and boxes_227_xyxy."""
-    with (folder / "labels.csv").open(encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))[:limit]
-    places = {path.name: path for path in folder.rglob("*") if path.is_file()}
-    images = torch.stack([_pixels(places[Path(row["file"]).name]) for row in rows])
-    boxes = [
-        torch.tensor(
-            [[float(number) for number in box.replace(",", " ").split()] for box in row["boxes_227_xyxy"].split(";")]
-        )
-        for row in rows
-    ]
-    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), [box.clamp(0, SIDE) for box in boxes])
-
-
-def _pixels(path: Path) -> Tensor:
-    photo = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
-    return (photo.float() / 255 - MEAN[:, None, None]) / STD[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -230,9 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    model = squeezenet1_1()
-    model.load_state_dict(load_file(options.data / "models" / "squeezenet1_1.safetensors"))
-    model.eval()
+    model = load_squeezenet(options.data)
     every = load_photos(options.data / "imagenet_val900", options.limit)
     learn, photos = every.every_second(0), every.every_second(1)
     with torch.no_grad():
@@ -282,8 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    data = Path(os.environ.get("PARAMSAL_DATA", "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data, help="folder with models and imagenet_val900")
+    add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("object-pointing"), help="folder for the results")
     parser.add_argument("--limit", type=int, help="images, at most")
     parser.add_argument("--trials", type=int, default=1000, help="trials of the bandit for each weight")

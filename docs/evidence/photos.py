@@ -1,0 +1,72 @@
+"""The real network and the labelled photos that several studies here are made on."""
+
+import argparse
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import squeezenet1_1
+
+__all__ = ["SIDE", "Photos", "add_data_option", "load_photos", "load_squeezenet"]
+
+SIDE = 227
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Normalised images ``(N, 3, 227, 227)``, labels ``(N,)`` and the boxes of each image's objects."""
+
+    images: Tensor
+    labels: Tensor
+    boxes: list[Tensor]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, places: Tensor) -> "Photos":
+        """Some of the photos, by their numbers ``(M,)``."""
+        return Photos(self.images[places], self.labels[places], [self.boxes[place] for place in places.tolist()])
+
+    def every_second(self, start: int) -> "Photos":
+        """Every second photo."""
+        return Photos(self.images[start::2], self.labels[start::2], self.boxes[start::2])
+
+
+def load_photos(folder: Path, limit: int | None) -> Photos:
+    """Read the photos of a table with the columns file, label and boxes_227_xyxy."""
+    with (folder / "labels.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))[:limit]
+    places = {path.name: path for path in folder.rglob("*") if path.is_file()}
+    images = torch.stack([_pixels(places[Path(row["file"]).name]) for row in rows])
+    boxes = [
+        torch.tensor(
+            [[float(number) for number in box.replace(",", " ").split()] for box in row["boxes_227_xyxy"].split(";")]
+        )
+        for row in rows
+    ]
+    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), [box.clamp(0, SIDE) for box in boxes])
+
+
+def _pixels(path: Path) -> Tensor:
+    photo = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+    return (photo.float() / 255 - MEAN[:, None, None]) / STD[:, None, None]
+
+
+def load_squeezenet(data: Path) -> nn.Module:
+    """SqueezeNet 1.1 for ImageNet, in evaluation mode."""
+    model = squeezenet1_1()
+    model.load_state_dict(load_file(data / "models" / "squeezenet1_1.safetensors"))
+    return model.eval()
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Where the files are."""
+    data = Path(os.environ.get("PARAMSAL_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=data, help="folder with models and imagenet_val900")
