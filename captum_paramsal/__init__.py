@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from captum_paramsal.attr.model_doctor import ModelDoctor
     from captum_paramsal.attr.parameter_saliency import ParameterSaliency
     from captum_paramsal.attr.pot_saliency import POTSaliency
+    from captum_paramsal.comparison.comparing import compare
+    from captum_paramsal.comparison.result import Comparison
     from captum_paramsal.diagnosis import Diagnosis
     from captum_paramsal.errors import (
         CheckpointError,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         GroupError,
         IncompleteTailWarning,
         InputError,
+        InterventionError,
         LayerError,
         ParamsalError,
         PatchError,
@@ -47,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CNNFixations",
     "CheckpointError",
+    "Comparison",
     "ConstantEvidenceWarning",
     "Diagnosis",
     "DiagnosisFileError",
@@ -58,6 +62,7 @@ __all__ = [
     "GroupError",
     "IncompleteTailWarning",
     "InputError",
+    "InterventionError",
     "InputSpaceSaliency",
     "LayerError",
     "ModelDoctor",
@@ -76,10 +81,12 @@ __all__ = [
     "TreatmentError",
     "WholePassesWarning",
     "__version__",
+    "compare",
 ]
 
 _ROOMS = {
     "CNNFixations": "attr.cnn_fixations",
+    "Comparison": "comparison.result",
     "Diagnosis": "diagnosis",
     "DiscernibleNeurons": "attr.discernible_neurons",
     "Filter": "filters",
@@ -92,6 +99,7 @@ _ROOMS = {
     "Reference": "reference",
     "Trace": "trace",
     "TraceWeights": "graph.following",
+    "compare": "comparison.comparing",
 }
 
 

@@ -1,34 +1,28 @@
-"""Draw the pictures of the pages, from the embedded demo and from simulated tails: ``python docs/pictures.py``."""
+"""Draw the pictures of the pages, from the embedded demo and from simulated tails: ``python docs/pictures.py``.
 
-from collections.abc import Callable
+Those of the gallery are what its own code draws.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
+from PIL import Image
 from torch import Tensor
 
 from captum_paramsal import DiscernibleNeurons, InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.demo import CLASSES, load_model, load_scenes, normalize
 from captum_paramsal.stats import FilterTails, UpperTail
-from captum_paramsal.viz import PALETTE, new_axes, pixel_plot, profile_plot, to_png, trace_plot
+from captum_paramsal.viz import PALETTE, pixel_plot, to_png, trace_plot
 
 FILTERS = 400
 SIZES = (300, 1000, 3000, 30000)
 SHAPE = 0.3
-
-
-def profiles() -> Axes:
-    """Mean profile of the demo's mistakes and of its correct scenes."""
-    saliency, images, labels, wrong = demo()
-    scores = saliency.attribute(normalize(images), target=labels)
-    return profile_plot(
-        torch.stack([scores[wrong].mean(dim=0), scores[~wrong].mean(dim=0)]),
-        saliency.filters,
-        new_axes(9, 3.2),
-        labels=[f"mean of the {int(wrong.sum())} mistakes", f"mean of the {int((~wrong).sum())} correct scenes"],
-        title="Saliency profiles of the demo",
-    )
 
 
 def pixels() -> Axes:
@@ -105,14 +99,38 @@ def demo() -> tuple[ParameterSaliency, Tensor, Tensor, Tensor]:
     return ParameterSaliency(model, reference), scenes.images, scenes.labels, wrong
 
 
-PICTURES: tuple[Callable[[], Axes], ...] = (profiles, pixels, traces, reference_size)
+def small_png(axes: Axes, dpi: float = 110) -> bytes:
+    """The figure of these axes as a PNG file of 256 colours, a third as large."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(to_png(axes, dpi))) as whole:
+        few = whole.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
+    few.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def gallery() -> Iterator[tuple[str, Axes]]:
+    """Each picture of the gallery, by its file's name, as the code above it leaves it in ``axes``."""
+    names: dict[str, Any] = {}
+    for code, file in BLOCK.findall(PAGES.joinpath("gallery.md").read_text("utf-8")):
+        exec(code, names)  # noqa: S102 -- the code of a page, which the tests run too
+        if file:
+            yield file, names["axes"]
+
+
+PAGES = Path(__file__).parent
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n!\[[^\]]*\]\(_static/([^)]+)\))?", re.MULTILINE | re.DOTALL)
+PICTURES: tuple[Callable[[], Axes], ...] = (pixels, traces, reference_size)
 
 
 def main() -> None:
     """Write one file per picture into ``_static``."""
     for picture in PICTURES:
-        path = Path(__file__).with_name("_static") / f"{picture.__name__}.png"
-        path.write_bytes(to_png(picture(), dpi=110))
+        path = PAGES / "_static" / f"{picture.__name__}.png"
+        path.write_bytes(small_png(picture()))
+    for file, axes in gallery():
+        path = PAGES / "_static" / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(small_png(axes, dpi=90))
 
 
 if __name__ == "__main__":
