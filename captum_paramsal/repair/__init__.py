@@ -5,6 +5,8 @@ from captum_paramsal.repair.curves import Bystanders, fine_tune_curve, knock_out
 from captum_paramsal.repair.editing import fine_tune_step, knock_out, perturb
 from captum_paramsal.repair.foreground import foreground
 from captum_paramsal.repair.intervention_curve import InterventionCurve
+from captum_paramsal.repair.masked_pixels import MaskedPixels, mask_pixels
+from captum_paramsal.repair.neighbors import Neighbors, neighbors
 from captum_paramsal.repair.patch import Change, Patch
 from captum_paramsal.repair.rankings import channel_scores, magnitude_ranking, only_layers, random_ranking
 from captum_paramsal.repair.tally import Tally
@@ -16,6 +18,8 @@ __all__ = [
     "Change",
     "Constraints",
     "InterventionCurve",
+    "MaskedPixels",
+    "Neighbors",
     "Patch",
     "Tally",
     "Treatment",
@@ -27,6 +31,8 @@ __all__ = [
     "knock_out",
     "knock_out_curve",
     "magnitude_ranking",
+    "mask_pixels",
+    "neighbors",
     "only_layers",
     "perturb",
     "perturb_curve",
