@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +49,9 @@ def measured(run: Callable[[], Result], device: torch.device) -> tuple[Result, f
 
 def _resident() -> float:
     """Resident memory in MiB, from which on the peak counts."""
+    # What was freed but is still held by the C library would hide what the next call needs; not every library has this.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         _FORGET_PEAK.write_text("5")
     except OSError:

@@ -15,7 +15,7 @@ from photos import Photos, add_data_option, load_photos, load_squeezenet
 from torch import Tensor, nn
 
 from captum_paramsal import Reference
-from captum_paramsal.comparison import Comparison, compare
+from captum_paramsal.comparison import PRESETS, Comparison, compare
 from captum_paramsal.metrics import (
     BoxOverlap,
     Deletion,
@@ -61,17 +61,13 @@ CHEAP = (
 COSTLY = ("integrated_gradients",)
 """50 passes for a map: judged on its maps alone."""
 
+TIMED = 16
+"""Photos on which seconds and memory of all presets are taken."""
+
 TABLES = {
     "faithful": ("relative infidelity", "relative infidelity of loss", "deletion", "insertion"),
     "on the object": ("pointing game", "pointing game (small boxes)", "iou", "increase in confidence", "box area"),
-    "sound, and the price": (
-        "sensitivity",
-        "randomised rank correlation",
-        "randomised SSIM",
-        "sparsity",
-        "seconds",
-        "peak memory",
-    ),
+    "sound": ("sensitivity", "randomised rank correlation", "randomised SSIM", "sparsity"),
 }
 """Columns of each table."""
 
@@ -180,10 +176,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parts.append(part)
     found = parts[0].beside(parts[1])
     found.save(options.work / "comparison.safetensors")
-    write(found, mistakes, options.work)
+    cost = compare(
+        list(PRESETS),
+        model,
+        photos.images[:TIMED],
+        metrics=["sparsity"],
+        reference=reference,
+        batch_size=options.batch_size,
+        keep=0,
+    )
+    write(found, mistakes, cost, options.work)
 
 
-def write(found: Comparison, mistakes: Tensor, work: Path) -> None:
+def write(found: Comparison, mistakes: Tensor, cost: Comparison, work: Path) -> None:
     """The tables and figures."""
     groups = {"mistakes": found.where(mistakes), "right": found.where(~mistakes)}
     sections = [
@@ -192,7 +197,8 @@ def write(found: Comparison, mistakes: Tensor, work: Path) -> None:
         for name, part in groups.items()
     ]
     compared = ("relative infidelity", "deletion", "insertion", "pointing game")
-    text = "\n".join([*sections, differences(found, compared), left_out(found)])
+    price = f"## price\n\n{table(cost, ('seconds', 'peak memory'))}"
+    text = "\n".join([*sections, price, differences(found, compared), left_out(found)])
     (work / "comparison.md").write_text(text, encoding="utf-8")
     shown = ("relative infidelity", "deletion", "insertion", "pointing game", "sensitivity", "randomised SSIM")
     (work / "comparison.png").write_bytes(bars(groups, shown))
