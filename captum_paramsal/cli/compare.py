@@ -43,9 +43,22 @@ their maps by the same metrics: mistakes and correctly classified images apart. 
 anywhere), comparison.json, comparison.csv, comparison.safetensors and the figures as PNG. Interrupted, it keeps the
 images that are finished; the same command goes on.
 
+Maps are made for the class that the model predicts, right or wrong; with --explain label, for the class on the label.
+Beside the methods, the report has rows in italics, yardsticks: what can be had without a map, such as a random order of
+the pixels or the middle of the image. A method that does not beat them has shown nothing by that metric.
+
 Without --model and IMAGES_DIR, the built-in demo is compared on: a small network, and generated scenes.
 """
 _EPILOG = """\
+methods:
+  grad_cam, integrated_gradients, saliency, guided_grad_cam, deep_lift, occlusion, noise_tunnel, discernible_neurons,
+  cnn_fixations, model_doctor; with a --reference input_space_saliency, and input_space_pot if it has tails; random
+  and, only by name, centre, which do not look at the model
+
+metrics:
+  infidelity, infidelity_of_loss, sensitivity, deletion, insertion, model_randomisation, sparsity; where there are boxes
+  pointing_game, iou, increase_in_confidence
+
 examples:
   captum-paramsal compare
   captum-paramsal compare --model squeezenet1_1 --weights squeezenet1_1.safetensors --labels test.csv --limit 200 \\
@@ -91,7 +104,7 @@ def add_to(commands: Commands) -> None:
         "--explain",
         choices=("prediction", "label"),
         default="prediction",
-        help="the class that maps are made for (default prediction)",
+        help="the class that maps are made for: what the model says (prediction, the default), or what is true (label)",
     )
     report = parser.add_argument_group("report")
     add_out_option(report, "paramsal-compare")

@@ -1,6 +1,7 @@
 """Methods side by side: the same images, the same metrics, one table."""
 
 from captum_paramsal.comparison.comparing import compare
+from captum_paramsal.comparison.for_quantus import quantus_explanation
 from captum_paramsal.comparison.presets import PRESETS, Preset, preset
 from captum_paramsal.comparison.result import Comparison, Failure
 from captum_paramsal.comparison.statistics import PairedDifference, bootstrap_mean, paired_differences
@@ -15,4 +16,5 @@ __all__ = [
     "compare",
     "paired_differences",
     "preset",
+    "quantus_explanation",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from scipy.ndimage import find_objects, label
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from captum_paramsal.comparison import PRESETS, Comparison, compare
+from captum_paramsal.comparison import PRESETS, compare
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.metrics import METRICS
 from captum_paramsal.reference import Reference
+from captum_paramsal.report.comparison_remarks import TAILS, TailedFilters, remarks_on
+from captum_paramsal.report.comparison_time import announcement, seconds_by_method
 from captum_paramsal.report.job import spread
 from captum_paramsal.report.predicting import Prediction, on_device, predict, prepared
 from captum_paramsal.report.records import About
@@ -23,9 +26,6 @@ from captum_paramsal.report.side_by_side import SideBySide
 from captum_paramsal.sources import ImageSource
 
 __all__ = ["ComparisonSettings", "compare_on"]
-
-_ENOUGH = 20
-"""Images of a group below which an interval is hardly worth its name."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def compare_on(
 
     Args:
         model: A classifier, left as it was.
-        images: Labelled images; where masks are known, their parts' boxes are those of the objects.
+        images: Labelled images; metrics that need boxes are asked about those that have some.
         reference: For methods that score filters against one.
         settings: Methods, metrics, sizes, device.
         classes: Names of the classes.
@@ -96,10 +96,13 @@ def compare_on(
         picked = _picked(found, chosen.limit)
         boxes = _boxes(images, picked)
         metrics = list(chosen.metrics) or _default_metrics(has_boxes=boxes is not None)
-        inputs = torch.cat(
-            [prepared(batch, model, device)[0] for batch in images.batches(size, [one.position for one in picked])]
-        )
+        positions = [one.position for one in picked]
+        inputs = [image for batch in images.batches(size, positions) for image in prepared(batch, model, device)[0]]
         labels = torch.tensor([one.label for one in picked])
+        if shown and not (checkpoint and checkpoint.exists()):
+            seconds = seconds_by_method(methods, metrics, model, inputs, reference, batch_size=size)
+            if words := announcement(seconds, len(inputs)):
+                tqdm.write(words, file=sys.stderr)
         comparison = compare(
             methods,
             model,
@@ -113,6 +116,7 @@ def compare_on(
             checkpoint=checkpoint,
             show_progress=shown,
         )
+        tailed = TailedFilters.of(comparison, model, reference, inputs, size)
     pictures = {number: images.picture(picked[number].position) for number in comparison.kept}
     right = sum(one.predicted == one.label for one in found)
     seen = {one.label for one in picked} | {one.predicted for one in picked}
@@ -123,8 +127,8 @@ def compare_on(
         accuracy=right / len(found),
         skipped=tuple(images.skipped),
         classes={number: name for number, name in (classes or {}).items() if number in seen},
-        remarks=tuple(_remarks(comparison, picked)),
-        context=_context(model, about or About(), chosen, reference),
+        remarks=tuple(remarks_on(comparison, comparison.predicted != labels, tailed)),
+        context=_context(model, about or About(), chosen, reference, device),
         pictures={number: picture for number, picture in pictures.items() if picture is not None},
     )
 
@@ -134,7 +138,7 @@ def _default_methods(reference: Reference | None) -> list[str]:
     if reference is None:
         without |= {name for name, preset in PRESETS.items() if preset.needs_reference}
     elif reference.tail is None:
-        without.add("input_space_pot")
+        without.add(TAILS)
     return [name for name in PRESETS if name not in without]
 
 
@@ -153,39 +157,16 @@ def _picked(found: Sequence[Prediction], limit: int | None) -> list[Prediction]:
 
 
 def _boxes(images: ImageSource, picked: Sequence[Prediction]) -> list[Tensor] | None:
-    """Boxes around the parts of each image's mask, a row of NaN where there is none; None where no image has any."""
-    rows, nothing = [], torch.full((1, 4), torch.nan, dtype=torch.float64)
-    for one in picked:
-        mask = images.mask(one.position)
-        parts = [] if mask is None else find_objects(label(mask.numpy())[0])
-        boxes = [[part[1].start, part[0].start, part[1].stop, part[0].stop] for part in parts]
-        rows.append(torch.tensor(boxes, dtype=torch.float64) if boxes else nothing)
-    return rows if any(row.isfinite().all() for row in rows) else None
-
-
-def _remarks(comparison: Comparison, picked: Sequence[Prediction]) -> list[str]:
-    remarks = []
-    wrong = sum(one.predicted != one.label for one in picked)
-    for count, kind in ((wrong, "mistakes"), (len(picked) - wrong, "correctly classified images")):
-        if count < _ENOUGH:
-            remarks.append(
-                f"There are {count} {kind}"
-                + ("." if not count else ": too few for small differences between methods to mean much.")
-            )
-    for method, flags in zip(comparison.methods, comparison.degenerate, strict=True):
-        if flags.any():
-            remarks.append(
-                f"{method} gave {int(flags.sum())} degenerate maps, the same everywhere or not finite. They have no "
-                "score, so its means are over the other images."
-            )
-    failed = sorted({one.method for one in comparison.failures})
-    if failed:
-        remarks.append(f"Some steps failed for {', '.join(failed)}; what was raised stands below.")
-    return remarks
+    """The boxes of each image's object, a row of NaN where it has none; None where no image has any."""
+    known = [images.boxes(one.position) for one in picked]
+    if all(boxes is None for boxes in known):
+        return None
+    nothing = torch.full((1, 4), torch.nan, dtype=torch.float64)
+    return [nothing if boxes is None else boxes for boxes in known]
 
 
 def _context(
-    model: nn.Module, about: About, settings: ComparisonSettings, reference: Reference | None
+    model: nn.Module, about: About, settings: ComparisonSettings, reference: Reference | None, device: torch.device
 ) -> dict[str, Any]:
     return {
         "model": {"name": about.model or type(model).__name__, "weights": about.weights},
@@ -197,6 +178,6 @@ def _context(
             "explained": settings.explained,
             "limit": settings.limit,
             "batch_size": settings.batch_size,
-            "device": str(settings.device),
+            "device": str(device),
         },
     }

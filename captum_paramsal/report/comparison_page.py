@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from captum_paramsal.comparison import PRESETS, Comparison
 from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.report.comparison_pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
 from captum_paramsal.report.comparison_pictures import agreement_drawing, map_pictures, metric_drawing, shown_picture
-from captum_paramsal.report.comparison_words import plain_words
+from captum_paramsal.report.comparison_words import number_words, plain_words, unit_of_mean, yardstick_words
 from captum_paramsal.report.templating import environment
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
@@ -21,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _LISTED = 200
-_LEVEL = 0.05
-_BLIND = ("centre", "random")
-"""Presets that do not look at the model: they are never the best, whatever they score."""
-_CLOSE = 6
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,34 @@ class _Row:
 
 
 @dataclass(frozen=True)
+class _Head:
+    """What stands over a column: its name, which end is better, and the unit of its means."""
+
+    name: str
+    arrow: str
+    better: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class _Metric:
-    note: ColumnNote
+    """A measure by itself.
+
+    Attributes:
+        head: Its name and unit.
+        words: What it measures.
+        best: The method with the best mean; empty where there is nothing to choose.
+        verdict: What can be said of that method.
+        pairs: That method against every other.
+        drawing: The means.
+        rows: The same as numbers.
+    """
+
+    head: _Head
     words: str
+    best: str
     verdict: str
+    pairs: Sequence[PairRow]
     drawing: str
     rows: Sequence[_Row]
 
@@ -95,10 +118,15 @@ def render(found: SideBySide) -> str:
             run=comparison.context,
             groups={name: len(part) for name, part in groups.items()},
             tables=tables,
+            most_images={
+                name: [max((row.cells[place].images for row in rows), default=0) for place in range(len(metrics))]
+                for name, rows in tables.items()
+            },
+            heads=[metric.head for metric in metrics],
             metrics=[metric for metric in metrics if metric.rows],
-            unscored=[note.note.name for note in metrics if not note.rows],
+            unscored=[metric.head.name for metric in metrics if not metric.rows],
             methods={name: PRESETS[name].description if name in PRESETS else "" for name in methods},
-            yardsticks=comparison.methods[len(methods) :],
+            yardsticks={name: yardstick_words(name) for name in comparison.methods[len(methods) :]},
             degenerate=int(comparison.degenerate.sum()),
             cards=[_card(found, place) for place in range(len(comparison.kept))],
             agreement=agreement_drawing(comparison) if len(methods) > 1 else "",
@@ -112,38 +140,23 @@ def render(found: SideBySide) -> str:
 def _table(part: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[_Row]:
     """Every method by every column."""
     width, methods = len(part.columns), len(part.agreement)
-    best = [_best(rows[place : methods * width : width]) for place in range(width)]
+    columns = [rows[place : methods * width : width] for place in range(width)]
+    best = [best_mean(column) for column in columns]
     return [
         _Row(
             method,
             number >= methods,
-            [_cell(rows[number * width + place], best[place]) for place in range(width)],
+            [_cell(rows[number * width + place], best[place], columns[place]) for place in range(width)],
         )
         for number, method in enumerate(part.methods)
     ]
 
 
-def _best(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    means = [row["mean"] for row in rows if isfinite(row["mean"]) and row["method"] not in _BLIND]
-    if len(means) < 2 or not rows[0]["better"]:
-        return None
-    return float(max(means) if rows[0]["better"] == "higher" else min(means))
-
-
-def _cell(row: Mapping[str, Any], best: float | None) -> _Cell:
+def _cell(row: Mapping[str, Any], best: float | None, rows: Sequence[Mapping[str, Any]]) -> _Cell:
     known = [isfinite(row[end]) for end in ("mean", "low", "high")]
-    interval = f"{_number(row['low'])} to {_number(row['high'])}" if all(known) else ""
-    is_best = row["mean"] == best and row["method"] not in _BLIND
-    return _Cell(_number(row["mean"]) if known[0] else "", interval, row["images"], is_best)
-
-
-def _number(value: float) -> str:
-    """Three digits, for people.
-
-    >>> _number(0.123456), _number(1234567.0), _number(-0.00001234), _number(0.0)
-    ('0.123', '1.23e+06', '\N{MINUS SIGN}1.23e-05', '0')
-    """
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}", 1) if value < 0 else f"{value:.3g}"
+    interval = f"{number_words(row['low'])} to {number_words(row['high'])}" if all(known) else ""
+    is_best = row["mean"] == best and competes(row, rows)
+    return _Cell(number_words(row["mean"]) if known[0] else "", interval, row["images"], is_best)
 
 
 def _metric(found: SideBySide, tables: Mapping[str, Sequence[_Row]], place: int) -> _Metric:
@@ -154,29 +167,22 @@ def _metric(found: SideBySide, tables: Mapping[str, Sequence[_Row]], place: int)
     ]
     rows = [row for row in rows if any(cell.mean for cell in row.cells)]
     note = found.comparison.columns[place]
-    drawing = metric_drawing(found, place) if rows else ""
-    return _Metric(note, plain_words(note), _verdict(found, note, place), drawing, rows)
+    best = best_method(found, place)
+    return _Metric(
+        head=_head(note),
+        words=plain_words(note),
+        best=best,
+        verdict=verdict(found, note, best) if best else "",
+        pairs=pair_rows(found, note, best) if best else (),
+        drawing=metric_drawing(found, place) if rows else "",
+        rows=rows,
+    )
 
 
-def _verdict(found: SideBySide, note: ColumnNote, place: int) -> str:
-    """Which method has the best mean over all images, and which ones cannot be told from it."""
-    comparison = found.comparison
-    width, methods = len(comparison.columns), comparison.methods[: len(comparison.agreement)]
-    rows = found.tables["all"][place : len(methods) * width : width]
-    best = _best(rows)
-    if best is None:
-        return ""
-    first = next(row["method"] for row in rows if row["mean"] == best and row["method"] not in _BLIND)
-    pairs = [pair for pair in found.pairs[note.name] if first in (pair.first, pair.second)]
-    others = {pair.second if pair.first == first else pair.first: pair.adjusted for pair in pairs}
-    close = [name for name, p_value in others.items() if not p_value < _LEVEL]
-    words = f"Over all images, {first} has the best mean."
-    if not others:
-        return words
-    if not close:
-        return f"{words} It differs from every other method on the same images (Wilcoxon, Holm, p < {_LEVEL})."
-    named = ", ".join(close[:_CLOSE]) + (f" and {len(close) - _CLOSE} more" if len(close) > _CLOSE else "")
-    return f"{words} These images do not tell it apart from {named} (Wilcoxon, Holm, p ≥ {_LEVEL} or too few images)."
+def _head(note: ColumnNote) -> _Head:
+    arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}"}.get(note.better, "")
+    better = f"{note.better} is better" if note.better else "neither end is better"
+    return _Head(note.name, arrow, better, unit_of_mean(note))
 
 
 def _card(found: SideBySide, place: int) -> _Card:
@@ -194,13 +200,24 @@ def _card(found: SideBySide, place: int) -> _Card:
         right=item.label == int(comparison.predicted[number]),
         picture=found.pictures.get(number) or encode_tensor(picture),
         tiles=[
-            _Tile(name, image, _remark(found, number, column, known=bool(one.isfinite().any())))
+            _Tile(name, image, _remark(found, number, column, one))
             for column, (name, image, one) in enumerate(zip(names, images, maps, strict=True))
         ],
     )
 
 
-def _remark(found: SideBySide, number: int, column: int, *, known: bool) -> str:
-    if not known:
+def _remark(found: SideBySide, number: int, column: int, values: Tensor) -> str:
+    """What is wrong with a method's map of an image, or nothing."""
+    comparison = found.comparison
+    if any(
+        (one.method, one.image, one.step) == (comparison.methods[column], number, "maps") for one in comparison.failures
+    ):
+        return "failed"
+    known = values[values.isfinite()]
+    if not len(known):
         return "no map"
-    return "degenerate" if bool(found.comparison.degenerate[column, number]) else ""
+    if not comparison.degenerate[column, number]:
+        return ""
+    if len(known) < values.numel():
+        return "not finite"
+    return "the same everywhere" if known.any() else "zero everywhere"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from captum_paramsal.comparison import Comparison
+from captum_paramsal.report.comparison_words import unit_of_mean
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import (
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["agreement_drawing", "figures", "map_pictures", "metric_drawing", "shown_picture"]
 
+_LARGEST = 160
+"""Longer side of a map on the page, in pixels: about what its place there has."""
+
 
 def figures(found: SideBySide) -> dict[str, bytes]:
     """The PNG files beside the page, by name."""
@@ -39,8 +44,8 @@ def figures(found: SideBySide) -> dict[str, bytes]:
         *ends,
         comparison.methods,
         [note.name for note in notes],
-        groups=_shown(found),
-        units=[note.unit for note in notes],
+        groups=list(found.groups),
+        units=[unit_of_mean(note) for note in notes],
         better=[note.better for note in notes],
     )
     files = {
@@ -64,8 +69,16 @@ def shown_picture(found: SideBySide, place: int) -> Tensor:
 
 
 def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
-    """The maps ``(M, H, W)`` of an image over it."""
-    return [encode_tensor(signed_overlay(picture, one)) for one in maps]
+    """The maps ``(M, H, W)`` of an image over it, no larger than they are shown.
+
+    A browser that shrank them would mix the red and blue of neighbours to purple; shrunk before they are coloured, what
+    prevails there keeps its sign.
+    """
+    height, width = picture.shape[1:]
+    share = min(1.0, _LARGEST / max(height, width))
+    size = [max(1, round(height * share)), max(1, round(width * share))]
+    small = _resized(picture, size).clamp(0, 1)
+    return [encode_tensor(signed_overlay(small, one)) for one in _resized(maps, size)]
 
 
 def metric_drawing(found: SideBySide, place: int) -> str:
@@ -79,12 +92,19 @@ def metric_drawing(found: SideBySide, place: int) -> str:
         low[:, scored],
         high[:, scored],
         methods,
-        groups=_shown(found),
-        unit=note.unit,
+        groups=list(found.groups),
+        unit=unit_of_mean(note),
         better=note.better,
     )
     words = f"Means of {note.name} with 95 % intervals for {len(methods)} methods; the table has the numbers."
     return to_svg(drawn, words, prefix=f"metric{place}-")
+
+
+def _resized(values: Tensor, size: list[int]) -> Tensor:
+    """``(K, H, W)`` in another size; as it is where it has that."""
+    if list(values.shape[1:]) == size:
+        return values
+    return interpolate(values[None], size, mode="bilinear", antialias=True)[0]
 
 
 def agreement_drawing(comparison: Comparison) -> str:
@@ -108,15 +128,10 @@ def _alike(comparison: Comparison, names: Sequence[str]) -> str:
 
 
 def _ends(found: SideBySide) -> tuple[Tensor, Tensor, Tensor]:
-    """Means and ends of their intervals in each group of :func:`_shown`, each ``(G, M, C)``."""
+    """Means and ends of their intervals, ``(G, M, C)``; correct images first, which are blue everywhere."""
     shape = len(found.groups), len(found.comparison.methods), len(found.comparison.columns)
-    rows = [row for group in _shown(found) for row in found.tables[group]]
+    rows = [row for group in found.groups for row in found.tables[group]]
     mean, low, high = (
         torch.tensor([row[end] for row in rows], dtype=torch.float64).reshape(shape) for end in ("mean", "low", "high")
     )
     return mean, low, high
-
-
-def _shown(found: SideBySide) -> list[str]:
-    """The groups in the order of their colours: correct ones are blue, mistakes vermilion, as everywhere."""
-    return sorted(found.groups)

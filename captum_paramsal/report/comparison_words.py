@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from types import MappingProxyType
 
 from captum_paramsal.comparison.result import ColumnNote
 
-__all__ = ["plain_words"]
+__all__ = ["number_words", "p_words", "plain_words", "unit_of_mean", "yardstick_words"]
+
+_SMALLEST = 0.001
 
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -16,8 +19,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "number first, so only its shape counts.",
         "relative infidelity": "The same, divided by what a map of nothing but zeros gets. At 1 the map knows "
         "nothing about how the score reacts; below, it helps.",
-        "infidelity of the loss": "As infidelity, with the loss of the explained class in place of its score.",
-        "relative infidelity of the loss": "The same, divided by what a map of nothing but zeros gets.",
+        "infidelity of loss": "As infidelity, with the loss of the explained class in place of its score.",
+        "relative infidelity of loss": "The same, divided by what a map of nothing but zeros gets.",
         "sensitivity": "The image is changed so little that nobody would see it. This is how much the map changes "
         "all the same, as a share of its size. A steady map is pleasant, but not thereby right: one that "
         "ignores the model is the steadiest of all.",
@@ -37,12 +40,58 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "randomised rank correlation": "How alike the map is when all that the model learned has been replaced by "
         "random numbers. A map that stays the same did not show what the model learned.",
         "randomised SSIM": "The same, by structural similarity, which looks at the shapes in the map.",
-        "seconds": "Time for one map, when images are taken together.",
-        "peak memory": "Memory for one map, beyond what model and images take.",
+        "seconds": "Time for one map. It is measured for a batch of images together and divided among them, so there "
+        "is no interval and no test.",
+        "peak memory": "Memory for one map, beyond what model and images take; measured by batch, as the time is.",
     }
 )
+
+_YARDSTICKS: Mapping[str, str] = MappingProxyType(
+    {
+        "centre pixel": "always points at the middle of the image",
+        "random pixel": "points anywhere: it hits as often as the object's share of the image says",
+        "whole image": "a box around everything",
+        "object's box": "the box of the object itself in place of the map's",
+        "random order": "pixels go or come in a random order",
+    }
+)
+
+_UNITS_OF_MEANS: Mapping[str, str] = MappingProxyType(
+    {"hit": "share of images", "share of that of a map of zeros": "share of the zero map's"}
+)
+"""What a column's mean is in, where that is not what its metric calls the unit of one image."""
 
 
 def plain_words(column: ColumnNote) -> str:
     """A column in plain words; in those of its metric where there are none."""
     return _WORDS.get(column.name, column.description)
+
+
+def yardstick_words(name: str) -> str:
+    """What a row of the table that belongs to no method stands for."""
+    return _YARDSTICKS.get(name, "looks neither at the model nor at a map")
+
+
+def unit_of_mean(column: ColumnNote) -> str:
+    """Unit of the mean over images."""
+    return _UNITS_OF_MEANS.get(column.unit, column.unit)
+
+
+def number_words(value: float) -> str:
+    """Three digits, for people.
+
+    >>> number_words(0.123456), number_words(1234567.0), number_words(-0.00001234), number_words(0.0)
+    ('0.123', '1.23e+06', '\N{MINUS SIGN}1.23e-05', '0')
+    """
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}", 1) if value < 0 else f"{value:.3g}"
+
+
+def p_words(p_value: float) -> str:
+    """A p-value for people.
+
+    >>> p_words(0.0123), p_words(0.00001), p_words(float("nan"))
+    ('0.012', '< 0.001', 'too few images')
+    """
+    if isnan(p_value):
+        return "too few images"
+    return f"< {_SMALLEST:g}" if p_value < _SMALLEST else f"{p_value:.2g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.comparison import Comparison, PairedDifference
+from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.report.comparison_page import render
 from captum_paramsal.report.comparison_pictures import figures
 from captum_paramsal.report.output import as_csv, as_json, open_folder, write_atomically
@@ -23,6 +24,8 @@ __all__ = ["SideBySide"]
 
 _SCHEMA = "captum_paramsal.comparison"
 _VERSION = 1
+_BY_BATCH = frozenset(column.name for column in COST)
+"""Columns whose numbers are those of batches: the images of one share theirs, and are no sample of anything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +62,26 @@ class SideBySide:
 
     @cached_property
     def groups(self) -> dict[str, Comparison]:
-        """The comparison on mistakes and on correctly classified images, without a group that is empty."""
-        masks = {"mistakes": self.wrong, "correct": ~self.wrong}
+        """The comparison on correctly classified images and on mistakes, without a group that is empty."""
+        masks = {"correct": ~self.wrong, "mistakes": self.wrong}
         return {name: self.comparison.where(mask) for name, mask in masks.items() if mask.any()}
 
     @cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Means with their intervals, on "all" images and in each group, see ``Comparison.table``."""
-        return {name: part.table() for name, part in {"all": self.comparison, **self.groups}.items()}
+        """Means with their intervals, on "all" images and in each group, see ``Comparison.table``; costs have none."""
+        no_interval = {"low": nan, "high": nan}
+        return {
+            name: [row | no_interval if row["metric"] in _BY_BATCH else row for row in part.table()]
+            for name, part in {"all": self.comparison, **self.groups}.items()
+        }
 
     @cached_property
     def pairs(self) -> dict[str, list[PairedDifference]]:
-        """Every two methods on the same images, by each column that has a better end; pairs that share images."""
+        """Every two methods that share images, by each column that has a better end, but for the costs."""
         return {
             column.name: [pair for pair in self.comparison.paired(column.name) if pair.images]
             for column in self.comparison.columns
-            if column.better
+            if column.better and column.name not in _BY_BATCH
         }
 
     def class_name(self, number: int) -> str:

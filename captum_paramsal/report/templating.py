@@ -6,6 +6,7 @@ import math
 from functools import cache
 
 import jinja2
+from markupsafe import Markup, escape
 
 from captum_paramsal.report.tail_section import probability
 
@@ -25,8 +26,18 @@ def environment() -> jinja2.Environment:
     made.filters["percent"] = _percent
     made.filters["probability"] = probability
     made.filters["finely"] = _finely
+    made.filters["breakable"] = _breakable
     made.filters["thousands"] = lambda number: f"{number:,}"
     return made
+
+
+def _breakable(name: str) -> Markup:
+    """A name with underscores, which may go on in the next line after each.
+
+    >>> print(_breakable("grad_cam<"))
+    grad_<wbr>cam&lt;
+    """
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def _percent(share: float) -> str:

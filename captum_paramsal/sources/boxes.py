@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, SourceError
@@ -17,7 +18,7 @@ from captum_paramsal.sources.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Box", "boxes_as_seen", "mask_of", "parse_boxes"]
+__all__ = ["Box", "boxes_as_seen", "boxes_of", "mask_of", "parse_boxes"]
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the photo as it lies in the file, before it is turned upright."""
@@ -85,6 +86,18 @@ def mask_of(boxes: Tensor, size: tuple[int, int]) -> Tensor | None:
         InputError: Boxes that are none, or lie outside of the image.
     """
     return covered([boxes], size)[0] if len(boxes) else None
+
+
+def boxes_of(mask: Tensor) -> Tensor | None:
+    """The box around each part of a mask ``(H, W)`` that hangs together, ``(B, 4)``; None for an empty one.
+
+    >>> boxes_of(torch.tensor([[True, True, False], [True, False, False], [False, False, True]]))
+    tensor([[0., 0., 2., 2.],
+            [2., 2., 3., 3.]], dtype=torch.float64)
+    """
+    parts = find_objects(label(mask.numpy())[0])
+    boxes = [[across.start, down.start, across.stop, down.stop] for down, across in parts]
+    return torch.tensor(boxes, dtype=torch.float64) if boxes else None
 
 
 def _parse_box(text: str) -> Box:

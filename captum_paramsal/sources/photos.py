@@ -124,12 +124,23 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         Raises:
             SourceError: The file is damaged, or a box does not lie within the photo.
         """
-        item, side = self.items[position], self.preprocessing.image_size
+        side, seen = self.preprocessing.image_size, self.boxes(position)
+        return None if seen is None else mask_of(seen, (side, side))
+
+    def boxes(self, position: int) -> Tensor | None:
+        """Boxes of a photo, ``(B, 4)`` float64 in pixels of what the model sees; None without a box in it.
+
+        They are scaled and cut off as the photo is, and not rounded. Boxes that overlap stay apart.
+
+        Raises:
+            SourceError: The file is damaged, or a box does not lie within the photo.
+        """
+        item = self.items[position]
         if not item.boxes:
             return None
         with self._opened(position) as photo:
             seen = boxes_as_seen(item.boxes, photo, self.preprocessing, item.name)
-        return mask_of(seen, (side, side))
+        return seen if len(seen) else None
 
     def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
         """The photos in batches; the next one is decoded while the model works on this one.

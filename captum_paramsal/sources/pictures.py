@@ -42,8 +42,13 @@ class Picture:
         return f"data:{self.mime};base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
-def encode(picture: Image.Image) -> Picture:
-    """Shrink to at most 256 pixels; JPEG, or PNG where pictures are so small that every pixel counts."""
+def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
+    """Shrink to at most 256 pixels; JPEG, or PNG where pictures are so small that every pixel counts.
+
+    Args:
+        picture: Any size.
+        drawn: Its colours mean something, and are kept pixel by pixel; in a photo neighbours may share theirs.
+    """
     small = picture.copy()
     small.thumbnail((_LARGEST, _LARGEST))
     tiny = max(small.size) <= _TINY
@@ -51,7 +56,7 @@ def encode(picture: Image.Image) -> Picture:
     if tiny:
         small.save(buffer, format="PNG", optimize=True)
     else:
-        small.save(buffer, format="JPEG", quality=82, optimize=True)
+        small.save(buffer, format="JPEG", quality=82, optimize=True, subsampling=0 if drawn else 2)
     return Picture(buffer.getvalue(), "image/png" if tiny else "image/jpeg", *small.size)
 
 
@@ -67,4 +72,4 @@ def encode_tensor(pixels: Tensor) -> Picture:
         message = f"Expected a picture of shape (1 or 3, H, W), got {tuple(pixels.shape)}."
         raise SourceError(message)
     array = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return encode(Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array))
+    return encode(Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array), drawn=True)

@@ -80,3 +80,7 @@ class ImageSource(Protocol):
     def mask(self, position: int) -> Tensor | None:
         """Pixels of the object as the model sees it, ``(H, W)`` bool; None where nobody said where it lies."""
         ...
+
+    def boxes(self, position: int) -> Tensor | None:
+        """Boxes of the object as the model sees it, ``(B, 4)`` float64 in pixels; None where nobody said."""
+        ...

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, SourceError
-from captum_paramsal.sources.boxes import mask_of
+from captum_paramsal.metrics.boxes import boxes_per_image
+from captum_paramsal.sources.boxes import boxes_of, mask_of
 from captum_paramsal.sources.pictures import Picture, encode_tensor
 from captum_paramsal.sources.source import Batch, Item, Skipped
 
@@ -25,8 +26,8 @@ class LabelledTensors:
         names: One per image; "image 0", "image 1", ... by default.
         notes: A remark on each image, shown beside it.
         masks: ``(N, H, W)`` bool, pixels of each image's object.
-        boxes: In place of masks, the boxes ``(B, 4)`` of each image's object: x1, y1, x2, y2 in pixels; no row where
-            nobody said.
+        boxes: In place of masks, the boxes ``(B, 4)`` of each image's object: x1, y1, x2, y2 in pixels; no row, or
+            one of NaN, where nobody said.
 
     Raises:
         SourceError: Another number of labels, names, notes, masks or boxes than images, or no image at all; masks of
@@ -54,7 +55,12 @@ class LabelledTensors:
             )
             raise SourceError(message)
         self._images = images
-        self._masks = _masks(images, masks, boxes)
+        if masks is not None and boxes is not None:
+            message = "Expected masks or boxes, got both."
+            raise SourceError(message)
+        _require_masks(masks, images)
+        self._masks = masks
+        self._boxes = _checked(boxes, images)
         self._prepare = prepare
         described = zip(names, labels.tolist(), notes, strict=True)
         self.items: Sequence[Item] = [Item(name, label, note) for name, label, note in described]
@@ -79,25 +85,40 @@ class LabelledTensors:
 
     def mask(self, position: int) -> Tensor | None:
         """Pixels of the object, ``(H, W)`` bool; None where nobody said where it lies."""
-        return self._masks[position]
+        boxes = self._boxes[position]
+        if self._masks is None and boxes is not None:
+            return mask_of(boxes, _size_of(self._images))
+        return None if self._masks is None else self._masks[position]
+
+    def boxes(self, position: int) -> Tensor | None:
+        """Boxes of the object, ``(B, 4)`` float64: those given, or those around the parts of its mask; None without."""
+        return self._boxes[position] if self._masks is None else boxes_of(self._masks[position])
 
 
-def _masks(images: Tensor, masks: Tensor | None, boxes: Sequence[Tensor] | None) -> Sequence[Tensor | None]:
-    size = (images.shape[-2], images.shape[-1])
-    if masks is not None and boxes is not None:
-        message = "Expected masks or boxes, got both."
+def _size_of(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def _require_masks(masks: Tensor | None, images: Tensor) -> None:
+    expected = (len(images), *_size_of(images))
+    if masks is not None and (tuple(masks.shape) != expected or masks.dtype != torch.bool):
+        message = f"Expected masks {expected} of bool, got {tuple(masks.shape)} of {masks.dtype}."
         raise SourceError(message)
-    if masks is not None:
-        if tuple(masks.shape) != (len(images), *size) or masks.dtype != torch.bool:
-            message = f"Expected masks {(len(images), *size)} of bool, got {tuple(masks.shape)} of {masks.dtype}."
-            raise SourceError(message)
-        return list(masks)
+
+
+def _checked(boxes: Sequence[Tensor] | None, images: Tensor) -> Sequence[Tensor | None]:
+    """The boxes of each image, without rows of NaN; None where there is none."""
     if boxes is None:
         return [None] * len(images)
     if len(boxes) != len(images):
         message = f"Expected the boxes of {len(images)} images, got those of {len(boxes)}."
         raise SourceError(message)
+    size, known = _size_of(images), []
     try:
-        return [mask_of(torch.as_tensor(rows), size) for rows in boxes]
+        for rows in map(torch.as_tensor, boxes):
+            own = boxes_per_image([rows], 1, size, may_be_empty=True)[0] if len(rows) else rows
+            own = own[own.isfinite().all(dim=-1)]
+            known.append(own if len(own) else None)
     except InputError as error:
         raise SourceError(str(error)) from error
+    return known

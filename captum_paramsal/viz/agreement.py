@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import torch
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
@@ -18,7 +20,9 @@ _MOST_NUMBERS = 20
 _BRIGHT = 0.5
 
 
-def agreement_plot(agreement: Tensor, methods: Sequence[str], ax: Axes | None = None, *, title: str = "") -> Axes:
+def agreement_plot(
+    agreement: ArrayLike | Tensor, methods: Sequence[str], ax: Axes | None = None, *, title: str = ""
+) -> Axes:
     """Draw how alike methods are, two by two.
 
     Args:
@@ -36,13 +40,12 @@ def agreement_plot(agreement: Tensor, methods: Sequence[str], ax: Axes | None = 
     >>> from torch import tensor
     >>> ax = agreement_plot(tensor([[1.0, -0.25], [-0.25, 1.0]]), ["ours", "theirs"])
     >>> [text.get_text() for text in ax.texts]
-    ['1.00', '-0.25', '-0.25', '1.00']
+    ['1.00', '\N{MINUS SIGN}0.25', '\N{MINUS SIGN}0.25', '1.00']
     """
-    count = len(methods)
-    if not count or tuple(agreement.shape) != (count, count):
-        message = f"Expected a matrix ({count}, {count}) for {count} methods, got {tuple(agreement.shape)}."
+    count, values = len(methods), torch.as_tensor(agreement).detach().cpu().double()
+    if not count or tuple(values.shape) != (count, count):
+        message = f"Expected a matrix ({count}, {count}) for {count} methods, got {tuple(values.shape)}."
         raise InputError(message)
-    values = agreement.detach().cpu().double()
     shades = mpl.colormaps[_COLORS].with_extremes(bad=_UNKNOWN)
     with styled():
         axes = new_axes(2.9 + 0.44 * count, 1.9 + 0.36 * count) if ax is None else ax
@@ -68,5 +71,6 @@ def _write_numbers(axes: Axes, values: Tensor, shades: mpl.colors.Colormap) -> N
             red, green, blue, _ = shades((value + 1) / 2)
             # Not the ink of the page, which turns bright on a dark one: cells keep their colours.
             color = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > _BRIGHT else "#ffffff"
-            words = f"{value:.2f}"
+            # Adding 0 makes a rounded -0 plain; the minus is the one of the colour bar.
+            words = f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
             axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=7, color=color)

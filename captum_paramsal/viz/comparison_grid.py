@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
@@ -21,8 +23,8 @@ _SIDE = 1.25
 
 
 def comparison_grid(
-    pictures: Sequence[Tensor] | Tensor,
-    maps: Sequence[Tensor] | Tensor,
+    pictures: Sequence[ArrayLike | Tensor] | Tensor,
+    maps: Sequence[ArrayLike | Tensor] | Tensor,
     methods: Sequence[str],
     ax: Axes | None = None,
     *,
@@ -54,12 +56,13 @@ def comparison_grid(
     >>> len(ax.images), [label.get_text() for label in ax.get_xticklabels()]
     (8, ['image', 'a', 'b', 'c'])
     """
-    titles = [""] * len(pictures) if names is None else list(names)
-    _require_match(pictures, maps, methods, titles)
-    rows, columns = len(pictures), len(methods) + 1
+    shown, drawn = ([torch.as_tensor(one).detach().cpu() for one in given] for given in (pictures, maps))
+    titles = [""] * len(shown) if names is None else list(names)
+    _require_match(shown, drawn, methods, titles)
+    rows, columns = len(shown), len(methods) + 1
     with styled():
         axes = new_axes(_SIDE * columns + 1.6, _SIDE * rows + 1.3) if ax is None else ax
-        for row, (picture, of_image) in enumerate(zip(pictures, maps, strict=True)):
+        for row, (picture, of_image) in enumerate(zip(shown, drawn, strict=True)):
             _place(axes, presentable(picture), row, 0)
             for column, values in enumerate(of_image, 1):
                 _place(axes, signed_overlay(picture, values), row, column)
@@ -104,7 +107,7 @@ def _remark(axes: Axes, values: Tensor, row: int, column: int) -> None:
 
 
 def _require_match(
-    pictures: Sequence[Tensor] | Tensor, maps: Sequence[Tensor] | Tensor, methods: Sequence[str], names: Sequence[str]
+    pictures: Sequence[Tensor], maps: Sequence[Tensor], methods: Sequence[str], names: Sequence[str]
 ) -> None:
     counts = {len(pictures), len(maps), len(names)}
     wrong = [tuple(one.shape) for one in maps if one.ndim != 3 or len(one) != len(methods)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, isnan
+from math import ceil
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
@@ -22,9 +24,9 @@ _DIRECTION = {"higher": "higher is better \N{RIGHTWARDS ARROW}", "lower": "\N{LE
 
 
 def metric_bars(
-    means: Tensor,
-    low: Tensor,
-    high: Tensor,
+    means: ArrayLike | Tensor,
+    low: ArrayLike | Tensor,
+    high: ArrayLike | Tensor,
     methods: Sequence[str],
     ax: Axes | None = None,
     *,
@@ -40,7 +42,7 @@ def metric_bars(
     there is no zero for them to start from.
 
     Args:
-        means: ``(M,)``, or ``(G, M)`` for groups of images; NaN is said in words.
+        means: ``(M,)``, or ``(G, M)`` for groups of images; NaN and infinity are said in words.
         low: Lower ends of the intervals, the same shape; NaN for none.
         high: Upper ends.
         methods: M names, from top to bottom.
@@ -61,10 +63,12 @@ def metric_bars(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['ours', 'theirs']
     """
-    rows = [part.detach().cpu().double().reshape(-1, part.shape[-1]) for part in (means, low, high)]
+    given = (torch.as_tensor(part).detach().cpu().double() for part in (means, low, high))
+    parts = [part.where(part.isfinite(), torch.nan) for part in given]
+    rows = [part.reshape(-1, part.shape[-1]) if part.ndim else part.reshape(1, 1) for part in parts]
     names = list(groups) or [""] * len(rows[0])
-    if not methods or not means.shape == low.shape == high.shape or rows[0].shape != (len(names), len(methods)):
-        got = ", ".join(str(tuple(part.shape)) for part in (means, low, high))
+    if not methods or len({part.shape for part in parts}) > 1 or rows[0].shape != (len(names), len(methods)):
+        got = ", ".join(str(tuple(part.shape)) for part in parts)
         message = f"Expected three times ({len(names)}, {len(methods)}), groups and methods, got {got}."
         raise InputError(message)
     with styled():
@@ -74,8 +78,7 @@ def metric_bars(
         if wide:
             axes.set_xscale("log")
         for group, name in enumerate(names):
-            ends = zip(*(part[group].tolist() for part in rows), strict=True)
-            _draw_group(axes, list(ends), (group, len(names)), name, bars=not wide)
+            _draw_group(axes, [part[group] for part in rows], (group, len(names)), name, bars=not wide)
         for row, method_known in enumerate(rows[0].isfinite().any(dim=0).tolist()):
             if not method_known:
                 place = axes.get_yaxis_transform()
@@ -85,9 +88,9 @@ def metric_bars(
 
 
 def metric_panels(
-    means: Tensor,
-    low: Tensor,
-    high: Tensor,
+    means: ArrayLike | Tensor,
+    low: ArrayLike | Tensor,
+    high: ArrayLike | Tensor,
     methods: Sequence[str],
     metrics: Sequence[str],
     *,
@@ -95,7 +98,7 @@ def metric_panels(
     units: Sequence[str] | None = None,
     better: Sequence[str] | None = None,
 ) -> tuple[Axes, ...]:
-    """:func:`metric_bars` of several metrics on one figure, three beside each other.
+    """:func:`metric_bars` of several metrics on one figure, three beside each other, with the names on the left.
 
     Args:
         means: ``(M, C)``, or ``(G, M, C)`` for groups of images.
@@ -113,8 +116,12 @@ def metric_panels(
     Raises:
         InputError: No metric, or numbers and names that do not go together.
     """
-    if not metrics or means.shape[-1] != len(metrics):
-        message = f"Expected scores of {len(metrics)} metrics, at least one, got {tuple(means.shape)}."
+    parts = [torch.as_tensor(part) for part in (means, low, high)]
+    wrong = [tuple(part.shape) for part in parts if not part.ndim or part.shape[-1] != len(metrics)]
+    if not metrics or wrong:
+        message = (
+            f"Expected scores of {len(metrics)} metrics, at least one, got {(wrong or [tuple(parts[0].shape)])[0]}."
+        )
         raise InputError(message)
     across = min(3, len(metrics))
     down = ceil(len(metrics) / across)
@@ -126,9 +133,9 @@ def metric_panels(
         unused.remove()
     for number, metric in enumerate(metrics):
         metric_bars(
-            means[..., number],
-            low[..., number],
-            high[..., number],
+            parts[0][..., number],
+            parts[1][..., number],
+            parts[2][..., number],
             methods,
             grid[number],
             groups=groups,
@@ -136,23 +143,23 @@ def metric_panels(
             better="" if better is None else better[number],
             title=metric,
         )
+        # The lines of a row are on one height, and drawing names takes most of the time of a figure.
+        grid[number].tick_params(labelleft=number % across == 0)
     return tuple(grid[: len(metrics)])
 
 
-def _draw_group(
-    axes: Axes, scores: Sequence[tuple[float, float, float]], share: tuple[int, int], name: str, *, bars: bool
-) -> None:
-    """One group's share of every method's line: means with their ends."""
+def _draw_group(axes: Axes, scores: Sequence[Tensor], share: tuple[int, int], name: str, *, bars: bool) -> None:
+    """One group's share of every method's line: means with their ends, each ``(M,)``."""
+    means, low, high = scores
     group, thickness = share[0], 0.7 / share[1]
     color, marker = PALETTE[group % len(PALETTE)], _MARKERS[group % len(_MARKERS)]
-    for row, (mean, start, end) in enumerate(scores):
-        place = row - 0.35 + thickness * (group + 0.5)
-        if bars:
-            axes.barh([place], [0.0 if isnan(mean) else mean], thickness * 0.9, color=color, alpha=0.35)
-        axes.plot([start, end], [place, place], color=color, linewidth=1.8, solid_capstyle="butt")
-        axes.plot([mean], [place], marker, color=color, markersize=4.5)
-    if name:
-        axes.plot([], [], marker, color=color, label=name)
+    places = torch.arange(len(means), dtype=torch.float64) - 0.35 + thickness * (group + 0.5)
+    if bars:
+        axes.barh(places.tolist(), means.nan_to_num().tolist(), thickness * 0.9, color=color, alpha=0.35)
+    # All intervals as one line with gaps: a line for each would take most of the time of a figure.
+    ends = torch.stack([low, high, torch.full_like(low, torch.nan)], dim=1).flatten()
+    axes.plot(ends, places.repeat_interleave(3), color=color, linewidth=1.8, solid_capstyle="butt")
+    axes.plot(means, places, marker, color=color, markersize=4.5, label=name or None)
 
 
 def _finish(axes: Axes, methods: Sequence[str], unit: str, better: str, title: str, *, legend: bool) -> None:
@@ -163,7 +170,8 @@ def _finish(axes: Axes, methods: Sequence[str], unit: str, better: str, title: s
     axes.set_axisbelow(True)
     if axes.get_xscale() == "linear":
         axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlabel(", ".join(part for part in (unit, _DIRECTION.get(better, "")) if part))
+    # One below the other: side by side they may be wider than the plot.
+    axes.set_xlabel("\n".join(part for part in (unit, _DIRECTION.get(better, "")) if part))
     if legend:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2, fontsize=8)
     axes.set_title(title, pad=20 if legend else None)

@@ -1,9 +1,12 @@
 import csv
 import json
+import re
 
 import pytest
 
 from captum_paramsal.cli import main
+from captum_paramsal.comparison import PRESETS
+from captum_paramsal.metrics import METRICS as KNOWN_METRICS
 from captum_paramsal.metrics import Sparsity
 
 METHODS = ["--methods", "saliency,grad_cam,random"]
@@ -120,3 +123,5 @@ def test_help(capsys):
     assert all(
         word in text for word in ("IMAGES_DIR", "--methods A,B,C", "--metrics A,B,C", "--reference FILE", "demo")
     )
+    assert {*PRESETS, *KNOWN_METRICS} <= {*re.findall(r"\w+", text)}
+    assert all(words in text for words in ("the class that the model predicts", "--explain label", "yardsticks"))

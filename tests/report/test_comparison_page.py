@@ -8,9 +8,11 @@ from report.small_comparisons import WithSkipped, small_comparison, small_images
 from report.test_page import Page
 
 from captum_paramsal.comparison import Comparison, Failure
+from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.metrics import METRICS
 from captum_paramsal.report.comparison_page import render
-from captum_paramsal.report.comparison_words import plain_words
+from captum_paramsal.report.comparison_words import plain_words, unit_of_mean, yardstick_words
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,8 @@ def test_what_went_wrong_is_said(page):
     assert "RuntimeError: <b>no</b> gradient" in page.text
     assert "<photo> 0" in page.text
     alts = [image["alt"] for image in page.all("img")]
-    assert sum(alt.endswith(": degenerate") for alt in alts) == 1
-    assert sum(alt.endswith(": no map") for alt in alts) == 1
+    assert sum(alt.endswith(": zero everywhere") for alt in alts) == 1
+    assert sum(alt.endswith(": failed") for alt in alts) == 1
     assert "broken.jpg" in page.text
 
 
@@ -83,10 +85,32 @@ def test_noise_is_never_the_best():
     assert "random has" not in verdict
 
 
-def test_every_metric_is_explained_in_words_of_its_own(found, page):
+@pytest.mark.parametrize("note", [*(column for make in METRICS.values() for column in make().columns), *COST])
+def test_every_metric_is_explained_in_words_of_its_own(note):
+    assert plain_words(note) != note.description
+
+
+def test_words_units_and_directions_are_on_the_page(found, page):
     for note in found.comparison.columns:
-        assert plain_words(note) != note.description
         assert " ".join(plain_words(note).split()) in page.text
+        better = f"{note.better} is better" if note.better else "neither end is better"
+        assert f"{note.name} {unit_of_mean(note)}; {better}" in page.text
+        arrow = {"higher": " \N{UPWARDS ARROW}", "lower": " \N{DOWNWARDS ARROW}", "": ""}[note.better]
+        assert page.text.count(f"{note.name}{arrow} {unit_of_mean(note)}") >= len(found.groups)
+
+
+@pytest.mark.parametrize("explained", ["prediction", "label"])
+def test_which_class_and_which_yardsticks(explained):
+    found = small_comparison(methods=["saliency"], metrics=["pointing_game"], explained=explained, shown=1)
+    text = Page(render(found)).text
+    assert ("the class that the model predicts, also where that is wrong" in text) == (explained == "prediction")
+    assert ("label, also where the model said another" in text) == (explained == "label")
+    item, comparison = found.items[0], found.comparison
+    target = item.label if explained == "label" else int(comparison.predicted[0])
+    assert f"maps for {found.class_name(target)}" in text
+    for name in comparison.methods[1:]:
+        assert f"{name} yardstick: {yardstick_words(name)}" in text
+        assert yardstick_words(name) != yardstick_words("something else")
 
 
 def test_files(found, tmp_path):
@@ -111,7 +135,9 @@ def test_one_kind_of_image_one_method_and_no_picture():
     page = Page(render(lone))
     assert not page.all("img")
     assert "Who agrees" not in page.text
-    assert "There are 0" in page.text
+    assert "There are no" in page.text
+    assert "There is 1" in page.text
+    assert "has the best mean" not in page.text
 
 
 def test_half_of_a_limited_number_are_mistakes():

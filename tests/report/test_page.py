@@ -8,7 +8,7 @@ from report.small_jobs import tiny_explanation, tiny_images, tiny_net
 from captum_paramsal.report.page import render
 from captum_paramsal.sources import LabelledTensors, Skipped
 
-VOID = {"br", "img", "input", "link", "meta", "rect", "path", "use", "hr"}
+VOID = {"br", "img", "input", "link", "meta", "rect", "path", "use", "hr", "wbr"}
 
 
 class Page(HTMLParser):

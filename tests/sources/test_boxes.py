@@ -5,7 +5,7 @@ from sources.photo_files import save_photo
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources import LabelledPhotos, LabelledTensors, Preprocessing, labels_from_csv
-from captum_paramsal.sources.boxes import boxes_as_seen, parse_boxes
+from captum_paramsal.sources.boxes import boxes_as_seen, boxes_of, parse_boxes
 
 SIDE = 20
 CROP = Preprocessing(image_size=SIDE, short_side=SIDE, mean=(0.5,), std=(0.5,))
@@ -92,6 +92,18 @@ def test_masks_of_photos(photos):
     assert found.mask(2) is None  # cut away
 
 
+def test_boxes_of_photos_stay_apart_and_are_not_rounded(photos):
+    """What a mask would make one box of: boxes that overlap, that touch, and one within another."""
+    table = "file,label,boxes\na.png,1,22 2 30.5 10;25.25 4 38 12;38 12 40 14;26 5 27 6\nb.png,0,\nc.png,0,0 0 15 20\n"
+    found = photos(table)
+    boxes = found.boxes(0)
+    assert boxes.dtype == torch.float64
+    assert boxes.tolist() == [[2, 2, 10.5, 10], [5.25, 4, 18, 12], [18, 12, 20, 14], [6, 5, 7, 6]]
+    assert len(boxes_of(found.mask(0))) < len(boxes)
+    assert found.boxes(1) is None
+    assert found.boxes(2) is None  # cut away
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -132,11 +144,12 @@ def test_box_outside_of_its_photo(photos):
     assert found.mask(1).all()
 
 
-def test_mask_of_a_damaged_file(photos, tmp_path):
+@pytest.mark.parametrize("ask", [LabelledPhotos.mask, LabelledPhotos.boxes])
+def test_mask_of_a_damaged_file(photos, tmp_path, ask):
     found = photos("file,label,boxes\na.png,1,0 0 6 6\n")
     (tmp_path / "photos" / "a.png").write_text("no photo")
     with pytest.raises(SourceError, match="readable image"):
-        found.mask(0)
+        ask(found, 0)
 
 
 def test_further_cells_still_do_not_matter_without_boxes(tmp_path):
@@ -153,6 +166,20 @@ def test_tensors_with_masks_or_boxes():
     assert boxed.mask(0) is None
     assert boxed.mask(1).nonzero().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2], [3, 5]]
     assert LabelledTensors(images, labels).mask(0) is None
+
+
+def test_boxes_of_tensors():
+    images, labels = torch.rand(3, 3, 8, 9), torch.zeros(3, dtype=torch.long)
+    given = [torch.tensor([[1, 0, 5, 4], [3, 2, 9, 8]]), torch.zeros(0, 4), torch.full((1, 4), torch.nan)]
+    boxed = LabelledTensors(images, labels, boxes=given)
+    assert boxed.boxes(0).tolist() == given[0].tolist()
+    assert boxed.boxes(1) is None
+    assert boxed.boxes(2) is None
+    assert boxed.mask(2) is None
+    masked = LabelledTensors(images, labels, masks=torch.stack([boxed.mask(0), *torch.zeros(2, 8, 9).bool()]))
+    assert masked.boxes(0).tolist() == [[1, 0, 9, 8]]
+    assert masked.boxes(1) is None
+    assert LabelledTensors(images, labels).boxes(0) is None
 
 
 @pytest.mark.parametrize(

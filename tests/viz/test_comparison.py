@@ -74,7 +74,7 @@ def test_bars_of_more_methods_than_colours():
     axes = metric_bars(scores, scores - 1, scores + 1, MANY, unit="points", better="lower", title="metric")
     assert [label.get_text() for label in axes.get_yticklabels()] == MANY
     assert [text.get_text() for text in axes.texts] == ["no score"]
-    assert axes.get_xlabel() == "points, \N{LEFTWARDS ARROW} lower is better"
+    assert axes.get_xlabel() == "points\n\N{LEFTWARDS ARROW} lower is better"
     widths = [patch.get_width() for patch in axes.patches]
     assert widths == pytest.approx(scores.nan_to_num().tolist())
     assert "no score" in to_svg(axes, "bars")
