@@ -41,8 +41,8 @@ def quantus_explanation(
     comes with it. The model is explained in evaluation mode and left as it was. Quantus itself is not needed here.
 
     Args:
-        method: A preset's name, see :data:`PRESETS`, a :class:`Preset` of your own, or what makes a method from a model,
-            a class such as Captum's ``Saliency``, or a function that returns an ``Attribution``, an
+        method: A preset's name, see :data:`PRESETS`, a :class:`Preset` of your own, or what makes a method from a
+            model, a class such as Captum's ``Saliency``, or a function that returns an ``Attribution``, an
             :class:`~captum_paramsal.metrics.InputMaps`, or a function of ``inputs``, ``target`` and
             ``additional_forward_args``.
         reference: For the presets that score filters against one, taken on the model before it is changed. It is
