@@ -89,7 +89,7 @@ class InputMaps:
         it has an attribute of this name.
         """
         owner = _owner(self.method)
-        return bool(getattr(owner, "multiplies_by_inputs", isinstance(owner, LayerGradCam)))
+        return isinstance(owner, LayerGradCam) or bool(getattr(owner, "multiplies_by_inputs", False))
 
     @property
     def baselines(self) -> Any:

@@ -40,7 +40,7 @@ def gradients(model):
 BY_HAND = {
     "saliency": (gradients, False),
     "integrated_gradients": (integrated, True),
-    "grad_cam": (interpolated_grad_cam, False),
+    "grad_cam": (interpolated_grad_cam, True),
 }
 
 

@@ -49,7 +49,7 @@ def test_as_captum_has_it(name, normalize, noise):
     model = small_model()
     case = case_of(METHODS[name](model), model)
     metric = Infidelity(normalize, samples=4, noise=noise)
-    multiplies = name in ("integrated gradients", "other baseline")
+    multiplies = name in ("integrated gradients", "other baseline", "grad_cam")
     baselines = 0.5 if name == "other baseline" else None
     how = {"multiplies": multiplies, "target": case.targets, "baselines": baselines}
     expected = direct(model, case.images, case.maps, metric, **how)

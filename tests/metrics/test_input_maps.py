@@ -127,7 +127,7 @@ def test_multiplies_by_inputs():
     assert InputMaps(IntegratedGradients(model)).multiplies_by_inputs
     assert not InputMaps(IntegratedGradients(model, multiply_by_inputs=False)).multiplies_by_inputs
     assert InputMaps(partial(IntegratedGradients(model).attribute, n_steps=3)).multiplies_by_inputs
-    assert not InputMaps(LayerGradCam(model, model[0])).multiplies_by_inputs
+    assert InputMaps(LayerGradCam(model, model[0])).multiplies_by_inputs
     assert not InputMaps(function).multiplies_by_inputs
     function.multiplies_by_inputs = True
     assert InputMaps(function).multiplies_by_inputs
