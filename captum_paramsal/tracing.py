@@ -52,8 +52,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """Always False: the map counts votes."""
-        return False
+        """Always True: votes say how much of the decision lies at a place, not how it changes with a pixel's value."""
+        return True
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(

@@ -179,6 +179,11 @@ def _random(inputs: Tensor, target: Any = None, additional_forward_args: Any = N
     return noise.expand_as(inputs).contiguous()
 
 
+# Like the maps of layers that they are compared with, they say how much of the score lies where.
+for _guess in (_centre, _random):
+    _guess.multiplies_by_inputs = True  # type: ignore[attr-defined] # functions have what one gives them
+
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "grad_cam": Preset(_grad_cam, "Grad-CAM at the last feature maps, positive part"),

@@ -15,7 +15,7 @@ from photos import Photos, add_data_option, load_photos, load_squeezenet
 from torch import Tensor, nn
 
 from captum_paramsal import Reference
-from captum_paramsal.comparison import PRESETS, Comparison, compare
+from captum_paramsal.comparison import PRESETS, Comparison, PairedDifference, compare
 from captum_paramsal.metrics import (
     BoxOverlap,
     Deletion,
@@ -114,17 +114,22 @@ def left_out(found: Comparison) -> str:
     return "\n".join([f"Degenerate maps: {', '.join(empty) or 'none'}.", *failed]) + "\n"
 
 
-def differences(found: Comparison, columns: Sequence[str]) -> str:
-    """Pairs of methods with Grad-CAM or Integrated Gradients, in the columns, as Markdown."""
-    rivals = ("grad_cam", "integrated_gradients")
-    lines = []
-    for column in columns:
-        for pair in found.paired(column):
-            if rivals[0] in (pair.first, pair.second) or rivals[1] in (pair.first, pair.second):
-                low, high = pair.interval
-                what = f"{pair.first} - {pair.second} | {column} | {pair.images}"
-                lines.append(f"| {what} | {pair.mean:.3f} ({low:.3f} to {high:.3f}) | {pair.adjusted:.2g} |")
-    return "\n".join(["| pair | column | images | difference | p, Holm |", "|---|---|---|---|---|", *lines]) + "\n"
+def differences(found: Comparison, rival: str, columns: Sequence[str]) -> str:
+    """Each method minus a rival, paired, with interval and p-value, as Markdown."""
+    pairs = {column: {frozenset((one.first, one.second)): one for one in found.paired(column)} for column in columns}
+    lines = [f"| minus {rival} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for method in found.methods[: len(found.agreement)]:
+        if method != rival:
+            cells = [_difference(pairs[column][frozenset((method, rival))], rival) for column in columns]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _difference(pair: PairedDifference, rival: str) -> str:
+    low, high = pair.interval
+    mean, low, high = (pair.mean, low, high) if pair.second == rival else (-pair.mean, -high, -low)
+    p = "p < 0.001" if pair.adjusted < 0.001 else f"p = {pair.adjusted:.2g}"
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {p}"
 
 
 def bars(groups: dict[str, Comparison], columns: Sequence[str]) -> bytes:
@@ -197,8 +202,9 @@ def write(found: Comparison, mistakes: Tensor, cost: Comparison, work: Path) -> 
         for name, part in groups.items()
     ]
     compared = ("relative infidelity", "deletion", "insertion", "pointing game")
+    against = [differences(found, rival, compared) for rival in ("grad_cam", "integrated_gradients")]
     price = f"## price\n\n{table(cost, ('seconds', 'peak memory'))}"
-    text = "\n".join([*sections, price, differences(found, compared), left_out(found)])
+    text = "\n".join([*sections, price, *against, left_out(found)])
     (work / "comparison.md").write_text(text, encoding="utf-8")
     shown = ("relative infidelity", "deletion", "insertion", "pointing game", "sensitivity", "randomised SSIM")
     (work / "comparison.png").write_bytes(bars(groups, shown))
