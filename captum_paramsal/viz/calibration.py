@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["calibration_plot", "share_plot", "shares_per_image", "tail_levels", "tail_shares"]
 
@@ -27,7 +28,7 @@ def tail_levels(highest: float = 0.1) -> Tensor:
     return torch.tensor([level for level in levels if level <= highest], dtype=torch.float64)
 
 
-def shares_per_image(p_values: Tensor, levels: Tensor) -> Tensor:
+def shares_per_image(p_values: Values, levels: Values) -> Tensor:
     """Share of each image's p-values at or below each level.
 
     Args:
@@ -43,17 +44,17 @@ def shares_per_image(p_values: Tensor, levels: Tensor) -> Tensor:
     >>> shares_per_image(torch.tensor([[0.01, 0.5], [0.01, 0.02]]), torch.tensor([0.01, 0.1])).tolist()
     [[0.5, 0.5], [0.5, 1.0]]
     """
-    rows = p_values.detach().cpu()
+    rows = as_values(p_values)
     if rows.ndim != 2 or not rows.numel() or not ((rows >= 0) & (rows <= 1)).all():
         span = f" from {float(rows.min()):g} to {float(rows.max()):g}" if rows.numel() else ""
-        message = f"Expected p-values (N, F) in [0, 1], got {tuple(p_values.shape)}{span}."
+        message = f"Expected p-values (N, F) in [0, 1], got {tuple(rows.shape)}{span}."
         raise InputError(message)
-    wanted = levels.detach().to(rows).expand(len(rows), -1).contiguous()
+    wanted = as_values(levels).to(rows).expand(len(rows), -1).contiguous()
     below = torch.searchsorted(rows.sort(dim=1).values, wanted, right=True)
     return below.double() / rows.shape[1]
 
 
-def tail_shares(p_values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+def tail_shares(p_values: Values, levels: Values) -> tuple[Tensor, Tensor]:
     """Share of p-values at or below each level, and its standard error.
 
     The p-values of one image rise and fall together, so the error is taken between images: the spread of their
@@ -73,13 +74,14 @@ def tail_shares(p_values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     >>> shares.tolist(), errors.tolist()
     ([0.5, 0.75], [0.0, 0.25])
     """
-    shares = shares_per_image(p_values[:, None] if p_values.ndim == 1 else p_values, levels)
+    rows = as_values(p_values)
+    shares = shares_per_image(rows[:, None] if rows.ndim == 1 else rows, levels)
     alone = torch.full_like(shares[0], torch.nan)
     return shares.mean(dim=0), shares.std(dim=0) / len(shares) ** 0.5 if len(shares) > 1 else alone
 
 
 def calibration_plot(
-    p_values: Tensor, ax: Axes | None = None, *, levels: Tensor | None = None, label: str = ""
+    p_values: Values, ax: Axes | None = None, *, levels: Values | None = None, label: str = ""
 ) -> Axes:
     """Draw how often p-values fall below small levels, against how often they should.
 
@@ -104,8 +106,8 @@ def calibration_plot(
 
 
 def share_plot(
-    levels: Tensor,
-    curves: Sequence[tuple[str, Tensor, Tensor]],
+    levels: Values,
+    curves: Sequence[tuple[str, Values, Values]],
     ax: Axes | None = None,
     *,
     colors: Sequence[str] = PALETTE,
@@ -118,15 +120,16 @@ def share_plot(
         ax: Where to draw; by default on a new figure.
         colors: One for each group.
     """
-    x = levels.detach().cpu().double()
-    drawn = [values[values > 0] for _, values, _ in curves]
+    x = as_values(levels).double()
+    groups = [(name, as_values(values), as_values(errors)) for name, values, errors in curves]
+    drawn = [values[values > 0] for _, values, _ in groups]
     floor = min([float(x[0]), *(float(values.min()) for values in drawn if len(values))])
     with styled():
         axes = new_axes(4.8, 4.2) if ax is None else ax
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.plot(x.numpy(), x.numpy(), color=INK, linewidth=0.8, linestyle="--", label="as it should be")
-        for (name, values, errors), color in zip(curves, colors, strict=False):
+        for (name, values, errors), color in zip(groups, colors, strict=False):
             shown = values > 0
             place, share, error = (part[shown].numpy() for part in (x, values, errors.nan_to_num()))
             low = (share - _DEVIATIONS * error).clip(min=floor)

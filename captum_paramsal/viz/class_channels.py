@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.class_labels import ClassNames, class_label
 from captum_paramsal.viz.style import new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["channel_order", "class_channel_plot"]
 
@@ -22,7 +23,7 @@ _EVERY_COLUMN = 600
 """Channels up to which every one has a column of its own in the picture; beyond, neighbours are averaged."""
 
 
-def channel_order(normalized: Tensor) -> Tensor:
+def channel_order(normalized: Values) -> Tensor:
     """Channels by the class that they speak for most, and for each class the strongest first.
 
     Args:
@@ -34,7 +35,7 @@ def channel_order(normalized: Tensor) -> Tensor:
     >>> channel_order(torch.tensor([[0.1, 1.0, 0.7], [1.0, 0.0, 0.2]])).tolist()
     [1, 2, 0]
     """
-    heights = normalized.detach().cpu().double().nan_to_num(nan=-torch.inf)
+    heights = as_values(normalized).double().nan_to_num(nan=-torch.inf)
     best, owner = heights.max(dim=0)
     # Two stable sorts: first by strength, then by class.
     by_strength = best.argsort(descending=True, stable=True)
@@ -42,7 +43,7 @@ def channel_order(normalized: Tensor) -> Tensor:
 
 
 def class_channel_plot(
-    normalized: Tensor,
+    normalized: Values,
     ax: Axes | None = None,
     *,
     names: ClassNames = None,
@@ -78,8 +79,9 @@ def class_channel_plot(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['cat', 'dog', 'eel']
     """
-    rows = _rows(normalized, classes)
-    shown = normalized.detach().cpu().double()[rows]
+    matrix = as_values(normalized).double()
+    rows = _rows(matrix, classes)
+    shown = matrix[rows]
     columns = channel_order(shown) if order else torch.arange(shown.shape[1])
     with styled():
         axes = new_axes(9.0, 1.1 + 0.24 * max(3, len(rows))) if ax is None else ax

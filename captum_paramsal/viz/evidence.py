@@ -9,11 +9,12 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.outlines import draw_outline
 from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.traces import trace_overlay
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["evidence_overlay", "evidence_plot"]
 
 
-def evidence_overlay(image: Tensor, evidence: Tensor) -> Tensor:
+def evidence_overlay(image: Values, evidence: Values) -> Tensor:
     """A map of evidence as a glow over a dimmed grey copy of its image, the brighter the more, up to its maximum.
 
     Args:
@@ -31,14 +32,15 @@ def evidence_overlay(image: Tensor, evidence: Tensor) -> Tensor:
     >>> evidence_overlay(torch.rand(3, 8, 8), torch.tensor([[0.0, 1.0], [float("nan"), 0.5]])).shape
     torch.Size([3, 8, 8])
     """
-    if evidence.ndim != 2 or 0 in evidence.shape:
-        message = f"Expected a map of evidence (h, w), got {tuple(evidence.shape)}."
+    glow = as_values(evidence)
+    if glow.ndim != 2 or 0 in glow.shape:
+        message = f"Expected a map of evidence (h, w), got {tuple(glow.shape)}."
         raise InputError(message)
-    return trace_overlay(image, evidence.detach().cpu().float().nan_to_num(nan=0.0, posinf=0.0))
+    return trace_overlay(image, glow.float().nan_to_num(nan=0.0, posinf=0.0))
 
 
 def evidence_plot(
-    image: Tensor, evidence: Tensor, ax: Axes | None = None, *, mask: Tensor | None = None, title: str = ""
+    image: Values, evidence: Values, ax: Axes | None = None, *, mask: Values | None = None, title: str = ""
 ) -> Axes:
     """Draw a map of evidence over its image, with the outline of the object.
 
@@ -62,14 +64,16 @@ def evidence_plot(
     """
     shown = evidence_overlay(image, evidence)
     height, width = shown.shape[1:]
-    if mask is not None and tuple(mask.shape) != (height, width):
-        message = f"Expected a mask of the image's {height} x {width} pixels (height x width), got {tuple(mask.shape)}."
+    object_pixels = None if mask is None else as_values(mask)
+    if object_pixels is not None and tuple(object_pixels.shape) != (height, width):
+        got = tuple(object_pixels.shape)
+        message = f"Expected a mask of the image's {height} x {width} pixels (height x width), got {got}."
         raise InputError(message)
     with styled():
         axes = new_axes(3.6, 3.6 * height / width) if ax is None else ax
         axes.imshow(shown.permute(1, 2, 0).numpy(), interpolation="nearest")
-        if mask is not None:
-            draw_outline(axes, mask)
+        if object_pixels is not None:
+            draw_outline(axes, object_pixels)
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)
         axes.set_axis_off()

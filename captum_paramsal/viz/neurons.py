@@ -15,6 +15,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
+from captum_paramsal.viz.values import Values
 
 __all__ = ["neurons_plot"]
 
@@ -36,7 +37,7 @@ _NAMED, _LETTERS, _LETTER = 3, 60, 0.065
 def neurons_plot(
     layers: Mapping[str, Mapping[str, Any]],
     *,
-    image: Tensor | None = None,
+    image: Values | None = None,
     names: Mapping[str, Mapping[int, str]] | None = None,
     columns: int | None = None,
     title: str = "",
@@ -180,7 +181,7 @@ def _unit(most: int) -> float:
     return min(_ONE, _MOST / most)
 
 
-def _faint(image: Tensor) -> Tensor:
+def _faint(image: Values) -> Tensor:
     """A grey copy ``(H, W)`` near white, no larger than it is seen."""
     picture = grey(image)
     scale = min(1.0, _FINEST / max(picture.shape))

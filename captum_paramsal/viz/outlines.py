@@ -9,13 +9,14 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["draw_outline", "outline"]
 
 _LIGHT = "#ffffff"
 
 
-def outline(mask: Tensor) -> Tensor:
+def outline(mask: Values) -> Tensor:
     """Lines between the pixels of a mask and those around it.
 
     Args:
@@ -30,10 +31,10 @@ def outline(mask: Tensor) -> Tensor:
     >>> outline(torch.tensor([[True, True], [False, False]])).tolist()
     [[0, 0, 2, 0], [0, 1, 2, 1], [0, 0, 0, 1], [2, 0, 2, 1]]
     """
-    if mask.ndim != 2 or mask.dtype != torch.bool:
-        message = f"Expected a mask (H, W) of bool, got {tuple(mask.shape)} of {mask.dtype}."
+    inside = as_values(mask)
+    if inside.ndim != 2 or inside.dtype != torch.bool:
+        message = f"Expected a mask (H, W) of bool, got {tuple(inside.shape)} of {inside.dtype}."
         raise InputError(message)
-    inside = mask.detach().cpu()
     level, upright = _levels(inside), _levels(inside.T)[:, [1, 0, 3, 2]]
     return torch.cat([level, upright])
 

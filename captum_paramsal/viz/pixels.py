@@ -14,6 +14,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["decoded", "display_map", "pixel_overlay", "pixel_plot"]
 
@@ -23,7 +24,7 @@ _COLORS, _DARKEST = "inferno", 0.4
 _DIMMED = 0.5
 
 
-def display_map(gradients: Tensor) -> Tensor:
+def display_map(gradients: Values) -> Tensor:
     """The papers' display form of a pixel gradient: what stands out, as brightness.
 
     The signed maximum over the channels, its absolute value, cut off at its 90th and 99th percentile, stretched to
@@ -47,15 +48,15 @@ def display_map(gradients: Tensor) -> Tensor:
             [0.1250, 0.2500, 0.1250],
             [0.0625, 0.1250, 0.0625]])
     """
-    _require_gradients(gradients)
-    maps = gradients.detach().cpu().double()
+    maps = as_values(gradients).double()
+    _require_gradients(maps)
     flat = maps.amax(dim=-3).abs()
     low, high = _cut(flat.flatten(-2))
     stretched = ((flat - low) / torch.where(high > low, high - low, 1.0)).clamp(0, 1)
     return _smoothed(stretched.reshape(-1, 1, *flat.shape[-2:])).reshape(flat.shape).float()
 
 
-def pixel_overlay(image: Tensor, gradients: Tensor) -> Tensor:
+def pixel_overlay(image: Values, gradients: Values) -> Tensor:
     """The pixels that stand out, glowing on a dimmed grey copy of their image.
 
     Args:
@@ -68,19 +69,19 @@ def pixel_overlay(image: Tensor, gradients: Tensor) -> Tensor:
     Raises:
         InputError: An image of another shape; or see :func:`display_map`.
     """
-    dimmed = _DIMMED * grey(image)
-    if gradients.ndim != 3:
-        message = f"Expected the gradients of one image, (C, H, W), got {tuple(gradients.shape)}."
+    dimmed, maps = _DIMMED * grey(image), as_values(gradients)
+    if maps.ndim != 3:
+        message = f"Expected the gradients of one image, (C, H, W), got {tuple(maps.shape)}."
         raise InputError(message)
-    heat = display_map(gradients)
-    if heat.shape != image.shape[1:]:
-        heat = interpolate(heat[None, None], image.shape[1:], mode="bilinear", antialias=True)[0, 0]
+    heat = display_map(maps)
+    if heat.shape != dimmed.shape:
+        heat = interpolate(heat[None, None], dimmed.shape, mode="bilinear", antialias=True)[0, 0]
     shades = mpl.colormaps[_COLORS]((_DARKEST + (1 - _DARKEST) * heat).numpy())
     colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
     return torch.lerp(dimmed[None], colored, heat.sqrt()).clamp(0, 1)
 
 
-def pixel_plot(image: Tensor, gradients: Tensor, ax: Axes | None = None, *, title: str = "") -> Axes:
+def pixel_plot(image: Values, gradients: Values, ax: Axes | None = None, *, title: str = "") -> Axes:
     """Draw the pixels that stand out over their image.
 
     Args:

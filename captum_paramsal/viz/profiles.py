@@ -12,6 +12,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import profile_curve
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["profile_plot"]
 
@@ -23,7 +24,7 @@ _FITTING = 125
 
 
 def profile_plot(
-    scores: Tensor,
+    scores: Values,
     filters: FilterIndex,
     ax: Axes | None = None,
     *,
@@ -59,11 +60,11 @@ def profile_plot(
     >>> ax.lines[0].get_ydata().tolist()
     [2.0, 1.0, 7.0]
     """
-    values = scores.detach().cpu()
+    values = as_values(scores)
     curves = values.unsqueeze(0) if values.ndim == 1 else values
     if curves.ndim != 2 or (labels and len(labels) != len(curves)):
         message = (
-            f"Expected scores (F,) or (K, F) and no label or one per profile, got {tuple(scores.shape)} "
+            f"Expected scores (F,) or (K, F) and no label or one per profile, got {tuple(values.shape)} "
             f"and {len(labels)} labels."
         )
         raise InputError(message)

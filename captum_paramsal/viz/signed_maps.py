@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["MAP_COLORS", "map_scale", "presentable", "signed_overlay"]
 
@@ -18,7 +19,7 @@ _PALEST = 0.6
 _UNKNOWN = 0.72
 
 
-def map_scale(values: Tensor) -> float:
+def map_scale(values: Values) -> float:
     """What counts as full strength in a map: the 99th percentile of its absolute values, without what is not finite.
 
     A map that is not 0 in fewer pixels than 1 % has its maximum instead, and one of zeros 1.
@@ -26,14 +27,14 @@ def map_scale(values: Tensor) -> float:
     >>> map_scale(torch.tensor([[0.0, -2.0], [2.0, float("nan")]])), map_scale(torch.zeros(2, 2))
     (2.0, 1.0)
     """
-    known = values.detach().cpu().double().flatten()
+    known = as_values(values).double().flatten()
     known = known[known.isfinite()].abs().sort().values
     if not len(known) or not known[-1]:
         return 1.0
     return float(known[round(_TOP * (len(known) - 1))]) or float(known[-1])
 
 
-def presentable(picture: Tensor) -> Tensor:
+def presentable(picture: Values) -> Tensor:
     """A picture in [0, 1] for people, ``(3, H, W)``: as it is, or stretched if it was normalised for a model.
 
     Args:
@@ -42,10 +43,11 @@ def presentable(picture: Tensor) -> Tensor:
     Raises:
         InputError: Another shape.
     """
-    if picture.ndim != 3 or 0 in picture.shape:
-        message = f"Expected a picture (C, H, W), got {tuple(picture.shape)}."
+    pixels = as_values(picture)
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        message = f"Expected a picture (C, H, W), got {tuple(pixels.shape)}."
         raise InputError(message)
-    shown = picture.detach().cpu().float().nan_to_num()
+    shown = pixels.float().nan_to_num()
     if shown.shape[0] not in (1, 3):
         shown = shown.mean(dim=0, keepdim=True)
     low, high = float(shown.min()), float(shown.max())
@@ -54,7 +56,7 @@ def presentable(picture: Tensor) -> Tensor:
     return shown.expand(3, -1, -1)
 
 
-def signed_overlay(picture: Tensor, values: Tensor, scale: float | None = None) -> Tensor:
+def signed_overlay(picture: Values, values: Values, scale: float | None = None) -> Tensor:
     """A map over a pale grey copy of its picture: red speaks for, blue against, and the stronger the denser.
 
     Args:
@@ -71,13 +73,14 @@ def signed_overlay(picture: Tensor, values: Tensor, scale: float | None = None) 
     >>> signed_overlay(torch.ones(3, 1, 2), torch.tensor([[1.0, 0.0]]))[:, 0, 1]
     tensor([1., 1., 1.])
     """
-    if values.shape != picture.shape[1:]:
-        message = f"Expected a map of the picture's size, {tuple(picture.shape[1:])}, got {tuple(values.shape)}."
+    shown, signed = presentable(picture), as_values(values)
+    if signed.shape != shown.shape[1:]:
+        message = f"Expected a map of the picture's size, {tuple(shown.shape[1:])}, got {tuple(signed.shape)}."
         raise InputError(message)
-    pale = _PALEST + (1 - _PALEST) * grey(presentable(picture))
-    known = values.detach().cpu().isfinite()
-    full = map_scale(values) if scale is None else scale
-    heights = (values.detach().cpu().double().where(known, 0.0) / full).clamp(-1, 1)
+    pale = _PALEST + (1 - _PALEST) * grey(shown)
+    known = signed.isfinite()
+    full = map_scale(signed) if scale is None else scale
+    heights = (signed.double().where(known, 0.0) / full).clamp(-1, 1)
     colours = mpl.colormaps[MAP_COLORS](((heights + 1) / 2).numpy())
     painted = torch.from_numpy(colours[..., :3]).float().permute(2, 0, 1)
     mixed = torch.lerp(pale[None].expand(3, -1, -1), painted, heights.abs().sqrt().float())

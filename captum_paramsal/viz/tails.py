@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, new_panels, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["mean_excess_plot", "mean_excesses", "qq_plot", "qq_points", "threshold_stability_plot"]
 
@@ -21,7 +22,7 @@ _STRAIGHT = 1e-8
 _MOST_COUNTS = 10
 
 
-def qq_points(excesses: Tensor, shape: float, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def qq_points(excesses: Values, shape: float, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Quantiles of a fitted tail beside those observed, and where the observed ones may lie if the fit is right.
 
     Of n excesses in ascending order, number i stands beside the fit's quantile at i / (n + 1). The envelope is exact
@@ -45,7 +46,7 @@ def qq_points(excesses: Tensor, shape: float, scale: float) -> tuple[Tensor, Ten
     >>> observed.tolist(), [round(q, 3) for q in fitted.tolist()]
     ([1.0, 3.0], [0.405, 1.099])
     """
-    present = excesses.detach().cpu().double().flatten()
+    present = as_values(excesses).double().flatten()
     present = present[~(present <= 0)].sort().values
     if not len(present) or not present.isfinite().all() or not 0 < scale < torch.inf:
         message = (
@@ -61,7 +62,7 @@ def qq_points(excesses: Tensor, shape: float, scale: float) -> tuple[Tensor, Ten
     return fitted, present, low, high
 
 
-def qq_plot(excesses: Tensor, shape: float, scale: float, ax: Axes | None = None, *, title: str = "") -> Axes:
+def qq_plot(excesses: Values, shape: float, scale: float, ax: Axes | None = None, *, title: str = "") -> Axes:
     """Draw observed excesses against the quantiles of their fitted tail; on the line where the fit is right.
 
     Args:
@@ -98,7 +99,7 @@ def qq_plot(excesses: Tensor, shape: float, scale: float, ax: Axes | None = None
     return axes
 
 
-def mean_excesses(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def mean_excesses(values: Values) -> tuple[Tensor, Tensor, Tensor]:
     """Mean excess over rising thresholds, each value in turn being the threshold.
 
     Args:
@@ -115,7 +116,7 @@ def mean_excesses(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     >>> thresholds.tolist(), means.tolist()
     ([0.0, 1.0, 2.0], [4.0, 3.5, 3.0])
     """
-    sample = values.detach().cpu().double().flatten()
+    sample = as_values(values).double().flatten()
     ordered = sample[sample != -torch.inf].sort(descending=True).values
     if not ordered.isfinite().all():
         message = "Expected values that are finite, or -inf where absent, got NaN or infinity."
@@ -135,7 +136,7 @@ def mean_excesses(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return thresholds.flip(0), (mean + centre - thresholds).flip(0), (deviation / counts.sqrt()).flip(0)
 
 
-def mean_excess_plot(values: Tensor, ax: Axes | None = None, *, threshold: float | None = None) -> Axes:
+def mean_excess_plot(values: Values, ax: Axes | None = None, *, threshold: float | None = None) -> Axes:
     """Draw the mean excess over rising thresholds; above a good threshold it is a straight line.
 
     Its slope there is ξ / (1 - ξ): level for an exponential tail, rising for a heavy one, falling for one that ends.
@@ -167,13 +168,13 @@ def mean_excess_plot(values: Tensor, ax: Axes | None = None, *, threshold: float
 
 
 def threshold_stability_plot(
-    threshold: Tensor,
-    count: Tensor,
+    threshold: Values,
+    count: Values,
     *,
-    shape: Tensor,
-    shape_error: Tensor,
-    modified_scale: Tensor,
-    modified_scale_error: Tensor,
+    shape: Values,
+    shape_error: Values,
+    modified_scale: Values,
+    modified_scale_error: Values,
     axes: tuple[Axes, Axes] | None = None,
 ) -> tuple[Axes, Axes]:
     """Draw shape and modified scale over rising thresholds; both stay level above a good threshold.
@@ -196,20 +197,21 @@ def threshold_stability_plot(
     Raises:
         InputError: Not as many of each.
     """
-    parts = (threshold, count, shape, shape_error, modified_scale, modified_scale_error)
-    if len({tuple(part.shape) for part in parts}) != 1 or threshold.ndim != 1 or not len(threshold):
+    given = (threshold, count, shape, shape_error, modified_scale, modified_scale_error)
+    parts = [as_values(part) for part in given]
+    if len({tuple(part.shape) for part in parts}) != 1 or parts[0].ndim != 1 or not len(parts[0]):
         got = ", ".join(str(tuple(part.shape)) for part in parts)
         message = f"Expected six tensors of one shape (T,), got {got}."
         raise InputError(message)
     with styled():
         upper, lower = new_panels(6.4, 5.2, 2) if axes is None else axes
-        _draw_estimates(upper, threshold, shape, shape_error)
-        _draw_estimates(lower, threshold, modified_scale, modified_scale_error)
+        _draw_estimates(upper, parts[0], parts[2], parts[3])
+        _draw_estimates(lower, parts[0], parts[4], parts[5])
         upper.axhline(0.0, color=INK, linewidth=0.6, zorder=1.5)
         upper.set_ylabel("shape ξ")
         lower.set_ylabel("modified scale")
         lower.set_xlabel("threshold")
-        _draw_counts(upper, threshold.tolist(), count.tolist())
+        _draw_counts(upper, parts[0].tolist(), parts[1].tolist())
     return upper, lower
 
 

@@ -6,13 +6,13 @@ import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["point_width", "trace_overlay", "trace_plot"]
 
@@ -29,10 +29,10 @@ _ACROSS, _MANY = 45, 100
 
 
 def trace_plot(
-    image: Tensor,
-    points: ArrayLike | Tensor,
-    box: ArrayLike | Tensor | None = None,
-    heatmap: Tensor | None = None,
+    image: Values,
+    points: Values,
+    box: Values | None = None,
+    heatmap: Values | None = None,
     ax: Axes | None = None,
     *,
     title: str = "",
@@ -65,7 +65,7 @@ def trace_plot(
         axes = new_axes(3.6, 3.6 * height / width) if ax is None else ax
         axes.imshow(_DIMMED * picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         if heatmap is not None:
-            _draw_heat(axes, heatmap, (height, width))
+            _draw_heat(axes, as_values(heatmap), (height, width))
         across = point_width(axes.bbox.width / axes.figure.dpi * 72, len(places))
         axes.scatter(places[:, 1], places[:, 0], s=across**2, c=_POINT, edgecolors=INK, linewidths=across / 8, zorder=5)
         if corners is not None and not corners.isnan().any():
@@ -77,7 +77,7 @@ def trace_plot(
     return axes
 
 
-def trace_overlay(image: Tensor, heatmap: Tensor) -> Tensor:
+def trace_overlay(image: Values, heatmap: Values) -> Tensor:
     """The picture that :func:`trace_plot` draws points and box on: a heat map over a dimmed grey copy of its image.
 
     Args:
@@ -93,8 +93,8 @@ def trace_overlay(image: Tensor, heatmap: Tensor) -> Tensor:
     >>> trace_overlay(torch.rand(3, 8, 8), torch.eye(4)).shape
     torch.Size([3, 8, 8])
     """
-    picture = grey(image)
-    shares = _shares(heatmap, (heatmap.shape[0], heatmap.shape[-1]) if heatmap.ndim else (1, 1))
+    picture, heat = grey(image), as_values(heatmap)
+    shares = _shares(heat, (heat.shape[0], heat.shape[-1]) if heat.ndim else (1, 1))
     if shares.shape != picture.shape:
         shares = interpolate(shares[None, None], picture.shape, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
     shades = mpl.colormaps[_HEAT](((shares - _COLDEST) / (1 - _COLDEST)).numpy())
@@ -124,7 +124,7 @@ def _draw_heat(axes: Axes, heatmap: Tensor, size: tuple[int, int]) -> None:
 
 def _shares(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
     """Heat as a share of its maximum, ``(H, W)``; all 0 stays 0."""
-    heat = heatmap.detach().cpu().float()
+    heat = heatmap.float()
     if heat.shape != size or not (heat >= 0).all() or not heat.isfinite().all():
         message = (
             f"Expected a heat map {size} of numbers that are finite and not negative, got {tuple(heat.shape)} from "
@@ -143,8 +143,8 @@ def _draw_box(axes: Axes, corners: list[float]) -> None:
         )
 
 
-def _checked(points: ArrayLike | Tensor, height: int, width: int) -> Tensor:
-    places = torch.as_tensor(points).detach().cpu()
+def _checked(points: Values, height: int, width: int) -> Tensor:
+    places = as_values(points)
     if places.ndim != 2 or places.shape[1] != 2:
         message = f"Expected points (y, x), (K, 2), got {tuple(places.shape)}."
         raise InputError(message)
@@ -156,8 +156,8 @@ def _checked(points: ArrayLike | Tensor, height: int, width: int) -> Tensor:
     return places
 
 
-def _corners(box: ArrayLike | Tensor) -> Tensor:
-    corners = torch.as_tensor(box).detach().cpu().double()
+def _corners(box: Values) -> Tensor:
+    corners = as_values(box).double()
     if corners.shape != (4,):
         message = f"Expected a box (x1, y1, x2, y2), got shape {tuple(corners.shape)}."
         raise InputError(message)

@@ -8,6 +8,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.class_labels import ClassNames, class_label
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
 
 __all__ = ["treatment_plot"]
 
@@ -15,9 +16,9 @@ _BETTER, _WORSE = PALETTE[0], PALETTE[1]
 
 
 def treatment_plot(
-    labels: Tensor,
-    before: Tensor,
-    after: Tensor,
+    labels: Values,
+    before: Values,
+    after: Values,
     ax: Axes | None = None,
     *,
     names: ClassNames = None,
@@ -45,9 +46,9 @@ def treatment_plot(
     >>> [text.get_text().split("\N{MINUS SIGN}") for text in ax.texts]
     [['+1 ', '0'], ['+0 ', '1']]
     """
-    truth, old, new = (part.detach().cpu() for part in (labels, before, after))
+    truth, old, new = (as_values(part) for part in (labels, before, after))
     if truth.ndim != 1 or not len(truth) or not truth.shape == old.shape == new.shape:
-        got = ", ".join(str(tuple(part.shape)) for part in (labels, before, after))
+        got = ", ".join(str(tuple(part.shape)) for part in (truth, old, new))
         message = f"Expected labels and predictions (N,) of at least one image, got {got}."
         raise InputError(message)
     classes = truth.unique().tolist()

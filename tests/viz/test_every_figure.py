@@ -141,10 +141,6 @@ TURNED: Mapping[str, Callable[..., Any]] = {
     "signed_overlay": lambda of: viz.signed_overlay(of(picture()), of(noise(8, 8))),
     "tail_shares": lambda of: viz.tail_shares(of(noise(2, 9).sigmoid()), of(viz.tail_levels())),
 }
-TENSORS_ALONE = {"calibration_plot", "class_channel_plot", "evidence_plot", "mean_excess_plot", "neurons_plot"}
-TENSORS_ALONE |= {"pixel_plot", "profile_plot", "qq_plot", "share_plot", "threshold_stability_plot", "trace_plot"}
-TENSORS_ALONE |= {"treatment_plot", *TURNED}
-"""Functions that do not take arrays yet."""
 OTHERS = {"INK", "PALETTE", "decoded", "new_axes", "tail_levels", "to_png", "to_svg"}
 OF_MAPS = ("comparison_grid", "evidence_plot", "pixel_plot", "trace_plot", "agreement_plot", "metric_bars")
 OF_MAPS += ("metric_panels", "class_channel_plot", "profile_plot")
@@ -170,11 +166,6 @@ def artists(axes):
     return images + lines + bars, texts
 
 
-def taking_arrays(names):
-    marks = pytest.mark.xfail(raises=(AttributeError, TypeError, InputError), strict=True)
-    return [pytest.param(name, marks=marks) if name in TENSORS_ALONE else name for name in names]
-
-
 def test_nothing_is_forgotten():
     assert {*FIGURES, *TURNED, *OTHERS} == {*viz.__all__}
 
@@ -193,7 +184,7 @@ def _no_window(monkeypatch):
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("name", taking_arrays(FIGURES))
+@pytest.mark.parametrize("name", FIGURES)
 def test_tensors_and_arrays_draw_the_same(name):
     one, other = (listed(FIGURES[name].draw(of, FIGURES[name].values, None)) for of in KINDS.values())
     assert len(one) == len(other) == FIGURES[name].axes
@@ -205,7 +196,7 @@ def test_tensors_and_arrays_draw_the_same(name):
             np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", taking_arrays(TURNED))
+@pytest.mark.parametrize("name", TURNED)
 def test_tensors_and_arrays_turn_into_the_same(name):
     one, other = (TURNED[name](of) for of in KINDS.values())
     for first, second in zip(listed(one), listed(other), strict=True):
