@@ -99,7 +99,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
 
         Returns:
             The shape of ``inputs``, in units of cosine similarity per unit of the input; positive where a larger value
-            makes the top filters stand out more. All zero for an image whose scores are.
+            makes the top filters stand out more. All zero for an image in which no filter but these has a score.
             :func:`captum_paramsal.viz.display_map` makes the papers' picture of it.
 
         Raises:

@@ -73,7 +73,7 @@ def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def boosted_similarity(scores: Tensor, top_k: int, boost: float) -> Tensor:
     """Cosine similarity of scores with a fixed copy of them in which the highest are boosted.
 
-    Its gradient says what would make those filters stand out more.
+    Its gradient says what would make those filters stand out more; zero where no other filter has a score.
 
     Args:
         scores: ``(N, F)``.
@@ -92,7 +92,11 @@ def boosted_similarity(scores: Tensor, top_k: int, boost: float) -> Tensor:
     fixed = scores.detach()
     top = fixed.topk(top_k, dim=1).indices
     boosted = fixed.scatter(1, top, fixed.gather(1, top) * boost)
-    return torch.nn.functional.cosine_similarity(scores, boosted, dim=1)
+    similarity = torch.nn.functional.cosine_similarity(scores, boosted, dim=1)
+    # Where nothing but the highest is there, scores and copy are parallel and no change brings them closer: the
+    # gradient is zero, not what rounding leaves of it.
+    others = fixed.scatter(1, top, 0.0).any(dim=1)
+    return torch.where(others, similarity, similarity.detach())
 
 
 def profile_curve(scores: Tensor, filters: FilterIndex) -> tuple[Tensor, Tensor]:

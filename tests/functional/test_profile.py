@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from captum_paramsal import FilterIndex, InputError
-from captum_paramsal.functional import mean_abs, profile_curve, standardize
+from captum_paramsal.functional import boosted_similarity, mean_abs, profile_curve, standardize
 
 
 def test_absolute_value_comes_before_the_mean():
@@ -38,3 +38,16 @@ def test_curve_sorts_within_layers_and_gives_each_the_same_width():
 def test_curve_of_other_filters_is_refused():
     with pytest.raises(InputError, match=r"\(\.\.\., 5\), got \(3,\)"):
         profile_curve(torch.zeros(3), FilterIndex({"a": 1, "b": 4}))
+
+
+def test_nothing_stands_out_more_where_there_is_nothing_else():
+    scores = torch.zeros(3, 8)
+    scores[0, [2, 5]] = torch.tensor([0.7, 1.3])
+    scores[1] = torch.linspace(0.1, 0.8, 8)
+    scores.requires_grad_()
+    similarity = boosted_similarity(scores, top_k=3, boost=100.0)
+    (gradient,) = torch.autograd.grad(similarity.sum(), scores)
+    assert similarity[0].item() == pytest.approx(1)
+    assert torch.equal(gradient[0], torch.zeros(8))
+    assert torch.equal(gradient[2], torch.zeros(8))
+    assert gradient[1].abs().max() > 1e-3
