@@ -129,7 +129,7 @@ def _difference(pair: PairedDifference, rival: str) -> str:
     low, high = pair.interval
     mean, low, high = (pair.mean, low, high) if pair.second == rival else (-pair.mean, -high, -low)
     p = "p < 0.001" if pair.adjusted < 0.001 else f"p = {pair.adjusted:.2g}"
-    p = p if pair.adjusted == pair.adjusted else "too few differ"  # noqa: PLR0124 -- NaN is not itself
+    p = p if pair.adjusted == pair.adjusted else "too few differ"
     return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {p}"
 
 
