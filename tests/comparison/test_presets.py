@@ -3,7 +3,8 @@
 import pytest
 import torch
 from comparison.small_runs import small_run
-from metrics.small_cases import small_model, some_images
+from metrics.small_cases import some_images
+from torch import nn
 
 from captum_paramsal import Reference
 from captum_paramsal.comparison import PRESETS, compare
@@ -67,8 +68,16 @@ def test_two_presets_look_at_nothing():
     assert torch.equal(found.maps[1][1], noise)
 
 
+def wide_model():
+    """More filters in their tails than the ten that are boosted."""
+    layers = [nn.Conv2d(3, 16, 3), nn.Tanh(), nn.Conv2d(16, 16, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(*layers, nn.Linear(64, 4)).double().eval()
+
+
 def test_tails_on_a_small_network():
-    model, (usual, labels) = small_model(), some_images(220)
+    model, (usual, labels) = wide_model(), some_images(220)
     reference = Reference.fit(model, [(usual, labels)], show_progress=False)
     images, targets = some_images(2)
     options = {"model": model, "reference": reference, "metrics": ["sparsity"]}
