@@ -5,21 +5,18 @@
 """
 
 import argparse
-import importlib
-import io
-import json
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from cifar10 import any_of, cifar10_pictures, real_models
+from results import Results
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
@@ -37,24 +34,6 @@ SHIFTED = 0.6  # Chance that the patch of a validation or test scene speaks for 
 MARGIN = 9  # Pixels around the object that may speak: the paper's 30 at 224, at 64.
 BOUNDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 STRENGTHS = {"gradient": (1.0, 10.0, 100.0, 1000.0), "contribution": (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)}
-
-
-class Results:
-    """What has been found so far, in a file; what is in it is not found again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-
-    def once(self, key: str, find: Callable[[], Any]) -> Any:
-        """What is known under a key, or what is found now."""
-        if key not in self.found:
-            self.found[key] = find()
-            LOG.info("%s: %s", key, {k: v for k, v in self.found[key].items() if not isinstance(v, (str, list))})
-            unfinished = self._path.with_suffix(".partial")
-            unfinished.write_text(json.dumps(self.found, indent=0) + "\n", "utf-8")
-            unfinished.replace(self._path)
-        return self.found[key]
 
 
 @dataclass(frozen=True)
@@ -163,24 +142,10 @@ def cifar(options: argparse.Namespace) -> Task:
     return Task("cifar", model, train, validation, test, steps=options.size(60), batch=32)
 
 
-def any_of(count: int) -> np.ndarray:
-    """Numbers of images in an order that does not go by class."""
-    return np.random.default_rng(0).permutation(count)
-
-
-def real_models() -> Any:
-    """The networks and pictures that the tests read."""
-    sys.path.append(str(Path(__file__).parents[2] / "tests"))
-    return importlib.import_module("exactness.real_models")
-
-
 def cifar_images(data: Path, split: str, chosen: np.ndarray) -> Images:
     """Images of CIFAR-10 as the network takes them."""
-    with np.load(data / "cifar10" / f"cifar10_{split}_jpeg.npz") as archive:
-        files, ends, labels = archive["jpeg"], archive["offsets"], archive["y"]
-    opened = (Image.open(io.BytesIO(files[ends[i] : ends[i + 1]].tobytes())) for i in chosen.tolist())
-    inputs = torch.stack([real_models().to_tensor(one) for one in opened])
-    return Images(channels_last(inputs), torch.from_numpy(labels[chosen]).long())
+    inputs, labels = cifar10_pictures(data, split, chosen)
+    return Images(channels_last(inputs), labels)
 
 
 def channels_last(value: Any) -> Any:

@@ -1,0 +1,28 @@
+"""``python docs/evidence NAME [OPTIONS]`` makes the tables and figures of a page in this folder again."""
+
+import runpy
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+STUDIES = (
+    "depth_bias",
+    "object_pointing",
+    "comparison",
+    "model_doctor",
+    "model_doctor_tables",
+)
+
+
+def main() -> None:
+    """Run the study that is named first, with the options behind it."""
+    if len(sys.argv) < 2 or sys.argv[1] not in STUDIES:
+        message = f"Expected the name of a study: {', '.join(STUDIES)}. Its options are shown by `NAME --help`."
+        raise SystemExit(message)
+    name = sys.argv.pop(1)
+    sys.argv[0] = f"{FOLDER.name} {name}"
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What studies here have in common: results that are not made again, and tables with intervals."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from captum_paramsal.stats.bootstrap import bootstrap_means
+
+__all__ = ["Results", "markdown_table", "with_interval"]
+
+LOG = logging.getLogger("evidence")
+
+
+class Results:
+    """What has been found so far, in a file; what is in it is not found again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+    def once(self, key: str, find: Callable[[], Any]) -> Any:
+        """What is known under a key, or what is found now."""
+        if key not in self.found:
+            self.found[key] = find()
+            LOG.info("%s: %s", key, {k: v for k, v in self.found[key].items() if not isinstance(v, (str, list))})
+            unfinished = self._path.with_suffix(".partial")
+            unfinished.write_text(json.dumps(self.found, indent=0) + "\n", "utf-8")
+            unfinished.replace(self._path)
+        return self.found[key]
+
+
+def with_interval(values: Tensor, digits: int = 1, *, percent: bool = True) -> str:
+    """Mean of ``(N,)`` values with its 95 % bootstrap interval, such as ``"12.3 (10.1 to 14.2)"``."""
+    mean, low, high = ((100 if percent else 1) * bootstrap_means(values[:, None])[:, 0]).tolist()
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as the pages have it; all columns but the first to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
