@@ -7,6 +7,7 @@ import pytest
 
 TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "tutorials").glob("*.ipynb"))
 IDS = [path.stem for path in TUTORIALS]
+QUICK = "which_filters_made_this_mistake"
 
 
 def cells_of(path):
@@ -22,7 +23,10 @@ def test_committed_without_outputs(path):
     assert not [cell.id for cell in cells_of(path) if cell.outputs or cell.execution_count is not None]
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=IDS)
+# Building the docs runs every tutorial, too.
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem != QUICK)) for path in TUTORIALS]
+)
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::pytest.PytestUnraisableExceptionWarning")
 def test_runs(path, tmp_path):
     # The warnings above are Jupyter's own; those of the notebook go to the notebook.
