@@ -17,9 +17,12 @@ from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
     FrozenConvolutions,
+    GradientSums,
     Plan,
     Recording,
+    Reduction,
     StalePlanError,
+    SummingReduction,
     plan_recording,
     scoring_state,
     unwrap,
@@ -92,6 +95,39 @@ class FilterProfile:
             parts = self._parts(batch, internal_batch_size)
             shown = tqdm(parts, desc="saliency profiles", disable=not show_progress)
             return torch.cat([self._replanned(part, self._recorded) for part in shown])
+
+    def gradient_sums(  # noqa: PLR0917 -- what Captum takes, behind what it is summed over
+        self,
+        groups: Tensor,
+        count: int,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> GradientSums:
+        """Weight gradients of every filter with their signs, summed over groups of examples.
+
+        Args:
+            groups: Group of each example, from 0, ``(N,)``.
+            count: Groups, G.
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class that each example's loss is taken at.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = Batch.of(inputs, target, additional_forward_args)
+
+        def summed(plan: Plan, part: Batch) -> GradientSums:
+            reduction = SummingReduction(groups[part.start : part.start + len(part)], count)
+            self._recorded(plan, part, reduction)
+            return reduction.sums
+
+        with scoring_state(self.model):
+            first, *others = (self._replanned(part, summed) for part in self._parts(batch, internal_batch_size))
+        return sum(others, start=first)
 
     def input_gradients(
         self,
@@ -182,8 +218,8 @@ class FilterProfile:
         self._one_by_one = True
         return self._planned(batch)
 
-    def _recorded(self, plan: Plan, batch: Batch) -> Tensor:
-        recording = Recording(self.layers, plan, len(batch))
+    def _recorded(self, plan: Plan, batch: Batch, reduce: Reduction | None = None) -> Tensor:
+        recording = Recording(self.layers, plan, len(batch), reduce)
         with watching_layers(recording, plan):
             losses, logits = self._losses(batch)
             recording.backward(losses)

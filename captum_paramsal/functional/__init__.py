@@ -17,6 +17,7 @@ from captum_paramsal.functional.constraints import (
     space_penalty,
     strongest_wrong_class,
 )
+from captum_paramsal.functional.gradient_coherence import coherence
 from captum_paramsal.functional.graph import usable
 from captum_paramsal.functional.losses import Loss, cross_entropy
 from captum_paramsal.functional.products import fused_products, mean_abs_product
@@ -39,6 +40,7 @@ __all__ = [
     "boosted_similarity",
     "channel_correlation",
     "channel_penalty",
+    "coherence",
     "cross_entropy",
     "disturbances",
     "evidence_of",

@@ -23,10 +23,12 @@ from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
 
-__all__ = ["ForwardHook", "ForwardPreHook", "Recording", "Watcher", "watching_layers"]
+__all__ = ["ForwardHook", "ForwardPreHook", "Recording", "Reduction", "Watcher", "watching_layers"]
 
 ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 ForwardHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
+Reduction: TypeAlias = Callable[[str, SampleGradients], Tensor]
+"""From the name of a layer and its weight gradients to one number per example and filter, ``(N, O)``."""
 
 
 class Recording:
@@ -36,16 +38,18 @@ class Recording:
         layers: Layers whose filters are scored.
         plan: Where their gradients are taken.
         count: Examples in the batch.
+        reduce: What becomes of a layer's gradients, which are gone afterwards; their mean absolute value by default.
 
     Attributes:
         anchor: Leaf of the autograd graph; a backward pass to it passes every layer.
     """
 
-    def __init__(self, layers: Sequence[FilterLayer], plan: Plan, count: int) -> None:
+    def __init__(self, layers: Sequence[FilterLayer], plan: Plan, count: int, reduce: Reduction | None = None) -> None:
         self.anchor = torch.zeros((), requires_grad=True)
         self._layers = {layer.name: layer for layer in layers}
         self._plan = plan
         self._count = count
+        self._reduce: Reduction = reduce or (lambda _, gradients: gradients.mean_abs())
         self._profiles: dict[str, Tensor] = {}
         self._gradients: dict[str, SampleGradients] = {}
         self._open_calls: dict[str, int] = defaultdict(int)
@@ -58,13 +62,13 @@ class Recording:
             torch.autograd.grad(losses.sum(), self.anchor, allow_unused=True)
 
     def profile(self, like: Tensor) -> Tensor:
-        """Mean absolute weight gradient of every filter, ``(N, F)``; 0 for weights that the loss does not depend on.
+        """What the layers' gradients became, ``(N, F)``; 0 for weights that the loss does not depend on.
 
         Args:
             like: A tensor of the device and the type that the profile is wanted in.
         """
         for name, gradients in self._gradients.items():
-            self._profiles[name] = gradients.mean_abs()
+            self._profiles[name] = self._reduce(name, gradients)
         return side_by_side(self._layers, self._profiles, self._count, like)
 
     def watch_layer(self, name: str) -> ForwardHook:
@@ -146,7 +150,7 @@ class Recording:
         if self._open_calls[name]:
             self._gradients[name] = gradients
         else:
-            self._profiles[name] = gradients.mean_abs()
+            self._profiles[name] = self._reduce(name, gradients)
 
     def _require_examples(self, tensor: Tensor, dimension: int, names: Sequence[str]) -> None:
         if tensor.ndim <= dimension or tensor.shape[dimension] != self._count:

@@ -3,6 +3,7 @@
 from captum_paramsal.stats.bandit import BanditRun, upper_confidence_bound
 from captum_paramsal.stats.moments import Moments
 from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
+from captum_paramsal.stats.stratified_ranks import StratifiedRanks, stratified_ranks
 from captum_paramsal.stats.tails import FilterTails, ThresholdStability, threshold_stability
 from captum_paramsal.stats.upper_tail import TailStream, UpperTail, require_fraction
 
@@ -12,11 +13,13 @@ __all__ = [
     "FilterTails",
     "GeneralizedPareto",
     "Moments",
+    "StratifiedRanks",
     "TailMethod",
     "TailStream",
     "ThresholdStability",
     "UpperTail",
     "require_fraction",
+    "stratified_ranks",
     "threshold_stability",
     "upper_confidence_bound",
 ]
