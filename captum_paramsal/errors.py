@@ -20,6 +20,7 @@ __all__ = [
     "TargetError",
     "TraceError",
     "TreatmentError",
+    "TriageFileError",
     "WholePassesWarning",
 ]
 
@@ -74,6 +75,10 @@ class DiagnosisFileError(ParamsalError):
 
 class TreatmentError(ParamsalError):
     """A treatment that cannot go on, such as one whose loss is no longer finite."""
+
+
+class TriageFileError(ParamsalError):
+    """A file of a triage that is damaged, or that cannot be written."""
 
 
 class InterventionError(ParamsalError):

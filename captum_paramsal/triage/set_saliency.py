@@ -1,0 +1,128 @@
+"""How salient every filter is for a whole set of mistakes: do their gradients ask for the same change?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.hooks import GradientSums
+from captum_paramsal.layers import LayerSelection
+from captum_paramsal.profile import FilterProfile
+from captum_paramsal.reference import Reference
+
+__all__ = ["SetSaliency", "set_saliency"]
+
+
+@dataclass(frozen=True, eq=False)
+class SetSaliency:
+    """Saliency of every filter for each of G sets of mistakes.
+
+    Attributes:
+        filters: Which filter each column belongs to.
+        coherence: How far the gradients of a set agree in direction, ``(G, F)`` float64: 1 where all are equal, about 0
+            where each mistake asks for another change.
+        excess: Mean saliency over the set as a multiple of the reference's mean, ``(G, F)`` float64; 0 for a filter
+            that is dead in the reference.
+        pull: Change of the mean loss with a common factor on the filter's weights, ``(G, F)`` float64: above 0 the loss
+            falls if the filter gets weaker, below 0 if it gets stronger. 0 for a filter without weights that differ
+            from 0.
+        counts: Mistakes of each set, ``(G,)``.
+    """
+
+    filters: FilterIndex
+    coherence: Tensor
+    excess: Tensor
+    pull: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, profile: FilterProfile, sums: GradientSums, reference_mean: Tensor) -> SetSaliency:
+        """From summed gradients and the mean of each filter in the reference set, ``(F,)``."""
+        counts = profile.filters.counts
+        living = reference_mean > 0
+        means = sums.mean_profile(counts)
+        excess = torch.where(living, means / torch.where(living, reference_mean, 1.0), 0.0)
+        return cls(profile.filters, sums.coherence(counts), excess, _pull(profile, sums), sums.counts)
+
+    @property
+    def score(self) -> Tensor:
+        """Coherence times excess, ``(G, F)``: high where the set asks a filter for one change, and asks loudly.
+
+        0 where gradients disagree more than chance would have it.
+        """
+        return self.coherence.clamp(min=0) * self.excess
+
+    def top(self, k: int = 10) -> list[list[Filter]]:
+        """The k filters of the highest score of each set."""
+        return self.filters.top(self.score, k)
+
+
+def set_saliency(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    reference: Reference,
+    *,
+    layers: LayerSelection | None = None,
+    loss: Loss = cross_entropy,
+    internal_batch_size: int | None = None,
+) -> SetSaliency:
+    """Saliency of every filter for a set of mistakes together.
+
+    For one image, a filter is salient because of what it does wrong, or because the loss is large. Over a set, the
+    directions tell these apart: with ``g_i`` the gradient of mistake i's loss with respect to the filter's weights,
+    ``coherence = (|Σ g_i|² - Σ |g_i|²) / ((n - 1) Σ |g_i|²)``.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        images: Mistakes that may have one cause, ``(N, ...)``.
+        labels: Their true classes, ``(N,)``.
+        reference: What the filters usually do in this model; it need not be a healthy one.
+        layers: Layers to score; by default those of the reference.
+        loss: Loss per example.
+        internal_batch_size: Images in one pass; bounds memory, not the result.
+
+    Returns:
+        One set; see ``docs/evidence/planted_faults.md`` for how often it finds a damaged filter.
+
+    Raises:
+        InputError: Fewer than two images, or images that cannot be scored.
+        ReferenceMismatchError: The reference was taken on other weights, layers or another loss.
+
+    >>> from captum_paramsal import Reference
+    >>> from captum_paramsal.demo import load_model, load_scenes, normalize
+    >>> model, scenes = load_model(), load_scenes("validation")[:40]
+    >>> images = normalize(scenes.images)
+    >>> reference = Reference.fit(model, [(images, scenes.labels)], show_progress=False)
+    >>> found = set_saliency(model, images[:4], scenes.labels[:4], reference)
+    >>> found.score.shape == (1, len(reference.filters)), len(found.top(3)[0])
+    (True, 3)
+    """
+    if len(images) < 2:
+        message = f"Expected at least two images, whose gradients may agree or not, got {len(images)}."
+        raise InputError(message)
+    profile = FilterProfile(model, reference.filters if layers is None else layers, loss)
+    reference.check_profile(profile)
+    together = torch.zeros(len(images), dtype=torch.int64)
+    sums = profile.gradient_sums(together, 1, images, labels, None, internal_batch_size)
+    return SetSaliency.of(profile, sums, reference.mean)
+
+
+def _pull(profile: FilterProfile, sums: GradientSums) -> Tensor:
+    columns: list[Tensor] = []
+    for layer in profile.layers:
+        vectors = sums.vectors.get(layer.name)
+        if vectors is None:
+            columns.append(torch.zeros(len(sums.counts), profile.filters.counts[layer.name], dtype=torch.float64))
+            continue
+        # The weights are cut into filters as their gradients are.
+        rows = layer.rule.slices(layer.module, tuple(weight.detach()[None] for weight in layer.weights))
+        weights = rows.sample(0).to(vectors)
+        means = vectors / sums.counts.to(vectors.device).clamp(min=1)[:, None, None]
+        columns.append((means * weights).sum(dim=2).double().cpu())
+    return torch.cat(columns, dim=1)

@@ -1,0 +1,192 @@
+"""Sorting all mistakes of a set, on networks whose fault is known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from metrics.small_cases import small_model, some_images
+from torch import nn
+
+from captum_paramsal import Filter, ParameterSaliency, Reference
+from captum_paramsal.demo import load_model, load_scenes, normalize
+from captum_paramsal.errors import FewSamplesWarning, InputError, ReferenceMismatchError, TriageFileError
+from captum_paramsal.triage import Triage, set_saliency, triage
+
+QUIET = {"show_progress": False}
+
+
+def answered(model, images):
+    """Labels that the model gives."""
+    with torch.no_grad():
+        return model(images).argmax(dim=1)
+
+
+def with_mistakes(count=60, share=3):
+    """A network, and images every third of which has another label than it says."""
+    model, (images, _) = small_model(), some_images(count)
+    with torch.no_grad():
+        model[-1].bias -= model(images).mean(dim=0)  # so that all classes are predicted
+    labels = answered(model, images)
+    wrong = torch.arange(count) % share == 0
+    return model, images, torch.where(wrong, (labels + 1) % 4, labels), wrong
+
+
+def batches_of(images, labels, size=16):
+    return list(zip(images.split(size), labels.split(size), strict=True))
+
+
+@pytest.fixture(scope="module")
+def sorted_out():
+    model, images, labels, wrong = with_mistakes()
+    return triage(model, batches_of(images, labels), **QUIET), model, images, labels, wrong
+
+
+def test_mistakes_and_pairs(sorted_out):
+    found, model, images, labels, wrong = sorted_out
+    assert found.images.tolist() == wrong.nonzero()[:, 0].tolist()
+    assert torch.equal(found.labels, labels[wrong])
+    assert torch.equal(found.predicted, answered(model, images)[wrong])
+    pairs = found.confusion_pairs()
+    assert sum(pair.count for pair in pairs) == len(found) == 20
+    assert [pair.count for pair in pairs] == sorted((pair.count for pair in pairs), reverse=True)
+    for pair in pairs:
+        own = (labels == pair.label) & (answered(model, images) == pair.predicted)
+        assert pair.count == own.sum()
+        assert pair.share == pair.count / (labels == pair.label).sum().item()
+
+
+def test_scores_are_those_of_the_sets(sorted_out):
+    found, model, images, labels, wrong = sorted_out
+    reference = Reference.fit(model, batches_of(images, labels), **QUIET)
+    sets = [wrong.nonzero()[:, 0], *(found.images[found.members(g)] for g in range(found.group_count))]
+    for row, places in enumerate(sets):
+        expected = set_saliency(model, images[places], labels[places], reference)
+        for name in ("coherence", "excess", "pull"):
+            torch.testing.assert_close(getattr(found, name)[row], getattr(expected, name)[0], rtol=1e-6, atol=1e-9)
+
+
+def test_pull_is_the_change_of_the_loss_with_the_filters_size():
+    model, images, labels, wrong = with_mistakes(24)
+    reference = Reference.fit(model, batches_of(images, labels), **QUIET)
+    found = set_saliency(model, images[wrong], labels[wrong], reference)
+    step = 1e-5
+
+    def loss():
+        with torch.no_grad():
+            return nn.functional.cross_entropy(model(images[wrong]), labels[wrong])
+
+    for place in (0, 7):
+        one = found.filters[place]
+        weight = model.get_submodule(one.layer).weight.data
+        before = weight[one.index].clone()
+        weight[one.index] = (1 + step) * before
+        above = loss()
+        weight[one.index] = (1 - step) * before
+        below = loss()
+        weight[one.index] = before
+        torch.testing.assert_close(found.pull[0, place], (above - below) / (2 * step), rtol=1e-6, atol=1e-9)
+
+
+def test_a_broken_filter_is_found_among_all_mistakes():
+    """Of the demo, with a reference of the damaged network, and with the mistakes it made before among them."""
+    model, scenes = load_model(), load_scenes("test")
+    images = normalize(scenes.images)
+    broken = Filter("block1.shortcut.0", 12)
+    with torch.no_grad():
+        model.get_submodule(broken.layer).weight[broken.index] *= -1
+    found = triage(model, batches_of(images, scenes.labels, 60), **QUIET)
+    assert len(found) > 40
+    assert broken in [one.filter for one in found.guilty(k=3)]
+    assert bool(found.significant[found.filters.index(broken)])
+
+
+def test_significance_is_that_of_relative_ranks_within_classes(sorted_out):
+    found, model, images, labels, wrong = sorted_out
+    assert found.context["compared within"] == "classes"
+    profile = ParameterSaliency(model).attribute(images, labels)
+    relative = profile / profile.mean(dim=1, keepdim=True)
+    place, wins, pairs = 3, 0.0, 0
+    for label in range(4):
+        here = labels == label
+        own, others = relative[here & wrong, place], relative[here & ~wrong, place]
+        wins += float((own[:, None] > others).sum())
+        pairs += len(own) * len(others)
+    assert found.superiority[place].item() == pytest.approx(wins / pairs)
+    assert ((found.q_values >= 0) & (found.q_values <= 1)).all()
+    assert torch.equal(found.significant, found.q_values <= 0.05)
+
+
+def test_saved_and_loaded(sorted_out, tmp_path):
+    found = sorted_out[0]
+    found.save(tmp_path / "triage.safetensors")
+    again = Triage.load(tmp_path / "triage.safetensors")
+    assert again.to_table() == found.to_table()
+    assert again.confusion_pairs() == found.confusion_pairs()
+    assert (again.filters, again.context) == (found.filters, found.context)
+    (tmp_path / "damaged.safetensors").write_bytes((tmp_path / "triage.safetensors").read_bytes()[:-7])
+    with pytest.raises(TriageFileError, match="damaged"):
+        Triage.load(tmp_path / "damaged.safetensors")
+    with pytest.raises(TriageFileError, match="nowhere"):
+        found.save(tmp_path / "nowhere" / "triage.safetensors")
+
+
+def test_the_table_has_the_guiltiest_filters_of_every_group(sorted_out):
+    found = sorted_out[0]
+    table = found.to_table(k=4)
+    assert len(table) == 4 * (1 + found.group_count)
+    assert table[0]["filter"] == str(found.guilty(k=1)[0].filter)
+    assert table[0]["score"] == pytest.approx(table[0]["coherence"] * table[0]["excess"])
+    assert [row["score"] for row in table[:4]] == sorted((row["score"] for row in table[:4]), reverse=True)
+
+
+def test_batch_sizes_change_nothing(sorted_out):
+    found, model, images, labels, _ = sorted_out
+    again = triage(model, batches_of(images, labels, 7), internal_batch_size=2, **QUIET)
+    torch.testing.assert_close(again.coherence, found.coherence, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(again.q_values, found.q_values)
+    assert torch.equal(again.groups, found.groups)
+
+
+def test_classes_without_right_images_are_compared_with_all():
+    model, images, labels, wrong = with_mistakes()
+    # Class 3 alone is right, the mistakes are of others.
+    lonely = torch.where(wrong, labels, 3)
+    images = torch.where((~wrong & (answered(model, images) != 3))[:, None, None, None], images[:1], images)
+    keep = wrong | (answered(model, images) == 3)
+    keep &= ~wrong | (labels != 3)
+    with pytest.warns(FewSamplesWarning, match="right images of all classes"):
+        found = triage(model, batches_of(images[keep], lonely[keep]), **QUIET)
+    assert found.context["compared within"] == "all images"
+
+
+def test_what_cannot_be_sorted(sorted_out):
+    found, model, images, labels, _ = sorted_out
+    right = answered(model, images)
+    with pytest.raises(InputError, match="gets all 60 images right"):
+        triage(model, batches_of(images, right), **QUIET)
+    with pytest.raises(InputError, match="numbered alike"):
+        triage(model, batches_of(images, (right + 1) % 4), **QUIET)
+    with pytest.raises(InputError, match="no batches"):
+        triage(model, [], **QUIET)
+    with pytest.raises(InputError, match="without labels"):
+        triage(model, [images], **QUIET)
+    with pytest.raises(InputError, match="`level`"):
+        triage(model, batches_of(images, labels), level=0.0, **QUIET)
+    narrow = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 4)).double()
+    other = Reference.fit(narrow, [(images, labels)], **QUIET)
+    with pytest.raises(ReferenceMismatchError):
+        triage(model, batches_of(images, labels), other, **QUIET)
+    with pytest.raises(InputError, match="two images"):
+        set_saliency(model, images[:1], labels[:1], other)
+    with pytest.raises(InputError, match="Expected a group"):
+        replace(found, groups=found.groups).guilty(99)
+
+
+def test_the_model_is_left_as_it_was(sorted_out):
+    _, model, images, labels, _ = sorted_out
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    triage(model, batches_of(images, labels), **QUIET)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(parameter.grad is not None for parameter in model.parameters())
