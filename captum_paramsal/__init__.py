@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         TargetError,
         TraceError,
         TreatmentError,
+        TriageFileError,
         WholePassesWarning,
     )
     from captum_paramsal.filters import Filter, FilterIndex
@@ -79,6 +80,7 @@ __all__ = [
     "TraceError",
     "TraceWeights",
     "TreatmentError",
+    "TriageFileError",
     "WholePassesWarning",
     "__version__",
     "compare",

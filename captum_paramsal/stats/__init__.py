@@ -3,6 +3,7 @@
 from captum_paramsal.stats.bandit import BanditRun, upper_confidence_bound
 from captum_paramsal.stats.moments import Moments
 from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
+from captum_paramsal.stats.rank_fusion import reciprocal_rank_fusion
 from captum_paramsal.stats.stratified_ranks import StratifiedRanks, stratified_ranks
 from captum_paramsal.stats.tails import FilterTails, ThresholdStability, threshold_stability
 from captum_paramsal.stats.upper_tail import TailStream, UpperTail, require_fraction
@@ -18,6 +19,7 @@ __all__ = [
     "TailStream",
     "ThresholdStability",
     "UpperTail",
+    "reciprocal_rank_fusion",
     "require_fraction",
     "stratified_ranks",
     "threshold_stability",

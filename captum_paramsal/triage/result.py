@@ -45,9 +45,9 @@ class GuiltyFilter:
 
     Attributes:
         filter: Which.
-        score: Coherence times excess.
+        score: Its ranks by the next three fused, at most 3/11.
         coherence: How far the mistakes' gradients agree, 1 being wholly.
-        excess: Mean saliency as a multiple of the usual one.
+        excess: Mean z-score: how far above the usual its saliency is, in standard deviations.
         pull: Above 0, the loss falls if the filter gets weaker; below 0, if it gets stronger.
         superiority: Chance that it is more salient in a mistake than in a right image of the same class, relative to
             the other filters; over all mistakes.

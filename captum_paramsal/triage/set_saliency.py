@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.functional import Loss, cross_entropy, standardize
 from captum_paramsal.hooks import GradientSums
 from captum_paramsal.layers import LayerSelection
 from captum_paramsal.profile import FilterProfile
 from captum_paramsal.reference import Reference
+from captum_paramsal.stats import Moments, reciprocal_rank_fusion
 
 __all__ = ["SetSaliency", "set_saliency"]
 
@@ -26,8 +27,8 @@ class SetSaliency:
         filters: Which filter each column belongs to.
         coherence: How far the gradients of a set agree in direction, ``(G, F)`` float64: 1 where all are equal, about 0
             where each mistake asks for another change.
-        excess: Mean saliency over the set as a multiple of the reference's mean, ``(G, F)`` float64; 0 for a filter
-            that is dead in the reference.
+        excess: Mean z-score over the set, ``(G, F)`` float64: how far above the reference's mean the saliency is, in
+            the reference's standard deviations.
         pull: Change of the mean loss with a common factor on the filter's weights, ``(G, F)`` float64: above 0 the loss
             falls if the filter gets weaker, below 0 if it gets stronger. 0 for a filter without weights that differ
             from 0.
@@ -41,21 +42,20 @@ class SetSaliency:
     counts: Tensor
 
     @classmethod
-    def of(cls, profile: FilterProfile, sums: GradientSums, reference_mean: Tensor) -> SetSaliency:
-        """From summed gradients and the mean of each filter in the reference set, ``(F,)``."""
+    def of(cls, profile: FilterProfile, sums: GradientSums, usual: Moments) -> SetSaliency:
+        """From summed gradients and the reference set's mean and standard deviation of each filter."""
         counts = profile.filters.counts
-        living = reference_mean > 0
-        means = sums.mean_profile(counts)
-        excess = torch.where(living, means / torch.where(living, reference_mean, 1.0), 0.0)
+        excess = standardize(sums.mean_profile(counts), usual.mean, usual.std)
         return cls(profile.filters, sums.coherence(counts), excess, _pull(profile, sums), sums.counts)
 
     @property
     def score(self) -> Tensor:
-        """Coherence times excess, ``(G, F)``: high where the set asks a filter for one change, and asks loudly.
+        """The ranks of coherence, excess and strength of the pull fused, ``(G, F)`` float64.
 
-        0 where gradients disagree more than chance would have it.
+        Each sees faults that the others do not, see :func:`captum_paramsal.stats.reciprocal_rank_fusion`; at most 3/11,
+        for a filter that is first in all three.
         """
-        return self.coherence.clamp(min=0) * self.excess
+        return reciprocal_rank_fusion([self.coherence, self.excess, self.pull.abs()])
 
     def top(self, k: int = 10) -> list[list[Filter]]:
         """The k filters of the highest score of each set."""
@@ -110,7 +110,7 @@ def set_saliency(
     reference.check_profile(profile)
     together = torch.zeros(len(images), dtype=torch.int64)
     sums = profile.gradient_sums(together, 1, images, labels, None, internal_batch_size)
-    return SetSaliency.of(profile, sums, reference.mean)
+    return SetSaliency.of(profile, sums, reference.moments)
 
 
 def _pull(profile: FilterProfile, sums: GradientSums) -> Tensor:

@@ -92,7 +92,7 @@ def triage(
     placed = torch.where(groups < 0, count, groups)
     sums = scored.gradient_sums(profile, placed, count + 1, internal_batch_size, shown=show_progress)
     parts = [sums.of_groups(range(count + 1)), *(sums.of_groups([group]) for group in range(count))]
-    saliency = [SetSaliency.of(profile, part, usual.mean) for part in parts]
+    saliency = [SetSaliency.of(profile, part, usual) for part in parts]
     ranks, within = _ranks(scored)
     return Triage(
         filters=profile.filters,
