@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captum_paramsal import __version__
-from captum_paramsal.cli import compare, doctor, explain, reference
+from captum_paramsal.cli import compare, doctor, explain, reference, triage
 from captum_paramsal.errors import ParamsalError
 
 __all__ = ["main"]
@@ -22,6 +22,8 @@ examples:
       Find the channels that mislead the demo model, and treat it.
   captum-paramsal compare
       Compare attribution methods on the demo model.
+  captum-paramsal triage
+      Sort all mistakes of the demo model: which belong together, and by which filters.
 
 Exit status: 0 done, 2 something is wrong with what was given, 130 interrupted.
 """
@@ -61,4 +63,5 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_to(commands)
     doctor.add_to(commands)
     compare.add_to(commands)
+    triage.add_to(commands)
     return parser

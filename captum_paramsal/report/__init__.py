@@ -12,9 +12,11 @@ from captum_paramsal.report.fitting import fit_reference
 from captum_paramsal.report.output import open_folder
 from captum_paramsal.report.records import About, Group, Mistake, RankedFilter
 from captum_paramsal.report.side_by_side import SideBySide
+from captum_paramsal.report.sorted_mistakes import SortedMistakes
 from captum_paramsal.report.tail_summary import TailExample, TailSummary
 from captum_paramsal.report.therapy import Therapy
 from captum_paramsal.report.treatment_records import TreatmentResult
+from captum_paramsal.report.triaging import TriageSettings, triage_on
 
 __all__ = [
     "About",
@@ -31,13 +33,16 @@ __all__ = [
     "RankedFilter",
     "Shares",
     "SideBySide",
+    "SortedMistakes",
     "TailExample",
     "TailSummary",
     "Therapy",
     "TreatmentResult",
+    "TriageSettings",
     "compare_on",
     "examine",
     "explain",
     "fit_reference",
     "open_folder",
+    "triage_on",
 ]

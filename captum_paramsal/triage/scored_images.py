@@ -40,7 +40,13 @@ class ScoredImages:
 
     @classmethod
     def of(
-        cls, profile: FilterProfile, batches: Iterable[Any], internal_batch_size: int | None, *, shown: bool
+        cls,
+        profile: FilterProfile,
+        batches: Iterable[Any],
+        internal_batch_size: int | None,
+        *,
+        total: int | None,
+        shown: bool,
     ) -> ScoredImages:
         """Score batches (inputs, labels) or (inputs, labels, additional_forward_args).
 
@@ -49,7 +55,8 @@ class ScoredImages:
             TargetError: Labels that do not name one class per image.
         """
         rows, mistakes = [], []
-        with tqdm(total=total_of(batches), desc="triage", unit="img", disable=not shown) as bar:
+        total = total_of(batches) if total is None else total
+        with tqdm(total=total, desc="triage", unit="img", disable=not shown) as bar:
             for number, raw in enumerate(batches):
                 one = LabelledBatch.of(raw)
                 batch = Batch.of(one.inputs, one.target, one.extra)

@@ -35,6 +35,7 @@ def triage(
     layers: LayerSelection | None = None,
     loss: Loss = cross_entropy,
     internal_batch_size: int | None = None,
+    total: int | None = None,
     seed: int = 0,
     show_progress: bool = True,
 ) -> Triage:
@@ -62,6 +63,7 @@ def triage(
             class scores.
         loss: Loss per example.
         internal_batch_size: Images in one pass; bounds memory, not the result.
+        total: Images in all, for the progress bar, where the batches do not tell.
         seed: Fixes the shuffling that groups are compared with.
         show_progress: Show progress bars.
 
@@ -82,7 +84,7 @@ def triage(
     profile = FilterProfile(model, chosen, loss)
     if reference is not None:
         reference.check_profile(profile)
-    scored = ScoredImages.of(profile, batches, internal_batch_size, shown=show_progress)
+    scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)
     _require_both(scored)
     usual = Moments.of(scored.profile) if reference is None else reference.moments
     scores = standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std)

@@ -5,6 +5,7 @@ from captum_paramsal.viz.bandit import bandit_plot
 from captum_paramsal.viz.calibration import calibration_plot, share_plot, shares_per_image, tail_levels, tail_shares
 from captum_paramsal.viz.class_channels import channel_order, class_channel_plot
 from captum_paramsal.viz.comparison_grid import comparison_grid
+from captum_paramsal.viz.confusion import confused_classes, confusion_plot
 from captum_paramsal.viz.evidence import evidence_overlay, evidence_plot
 from captum_paramsal.viz.interventions import intervention_plot
 from captum_paramsal.viz.metric_bars import metric_bars, metric_panels
@@ -23,6 +24,7 @@ from captum_paramsal.viz.tails import (
 )
 from captum_paramsal.viz.traces import trace_plot
 from captum_paramsal.viz.treatment import treatment_plot
+from captum_paramsal.viz.triage import triage_plot
 
 __all__ = [
     "INK",
@@ -33,6 +35,8 @@ __all__ = [
     "channel_order",
     "class_channel_plot",
     "comparison_grid",
+    "confused_classes",
+    "confusion_plot",
     "decoded",
     "display_map",
     "evidence_overlay",
@@ -61,4 +65,5 @@ __all__ = [
     "to_svg",
     "trace_plot",
     "treatment_plot",
+    "triage_plot",
 ]

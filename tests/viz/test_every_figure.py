@@ -89,6 +89,9 @@ FIGURES: Mapping[str, Figure] = {
         lambda of, values, ax: viz.comparison_grid(of(picture()[None]), of(values[None]), ["a", "b"], ax),
         noise(2, 8, 8),
     ),
+    "confusion_plot": Figure(
+        lambda of, values, ax: viz.confusion_plot(of(values), ax), torch.tensor([[5.0, 2.0, 0.0], [1, 7, 0], [0, 3, 4]])
+    ),
     "evidence_plot": Figure(
         lambda of, values, ax: viz.evidence_plot(of(picture()), of(values), ax, mask=of(torch.eye(8) > 0)),
         noise(4, 4).abs(),
@@ -127,9 +130,13 @@ FIGURES: Mapping[str, Figure] = {
     "treatment_plot": Figure(
         lambda of, values, ax: viz.treatment_plot(of([0, 1, 1]), of(values), of([0, 1, 1]), ax), torch.tensor([0, 0, 1])
     ),
+    "triage_plot": Figure(
+        lambda of, values, ax: viz.triage_plot(of(values), FilterIndex({"one": 3, "two": 5}), ax), noise(3, 8).abs()
+    ),
 }
 TURNED: Mapping[str, Callable[..., Any]] = {
     "channel_order": lambda of: viz.channel_order(of(torch.rand(3, 5, generator=seeded()))),
+    "confused_classes": lambda of: viz.confused_classes(of([[5, 2, 0], [1, 7, 0], [0, 3, 4]])),
     "display_map": lambda of: viz.display_map(of(noise(3, 8, 8))),
     "evidence_overlay": lambda of: viz.evidence_overlay(of(picture()), of(noise(4, 4).abs())),
     "mean_excesses": lambda of: viz.mean_excesses(of(noise(50))),
@@ -143,7 +150,7 @@ TURNED: Mapping[str, Callable[..., Any]] = {
 }
 OTHERS = {"INK", "PALETTE", "decoded", "new_axes", "tail_levels", "to_png", "to_svg"}
 OF_MAPS = ("comparison_grid", "evidence_plot", "pixel_plot", "trace_plot", "agreement_plot", "metric_bars")
-OF_MAPS += ("metric_panels", "class_channel_plot", "profile_plot")
+OF_MAPS += ("metric_panels", "class_channel_plot", "profile_plot", "confusion_plot", "triage_plot")
 NO_NUMBERS = ("NaN", "all NaN", "infinite")
 REFUSED = {
     "pixel_plot": NO_NUMBERS,

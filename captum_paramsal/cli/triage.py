@@ -1,0 +1,166 @@
+"""``captum-paramsal triage``: all mistakes of a set, sorted by what made them, as a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captum_paramsal.cli.options import (
+    Commands,
+    add_command,
+    add_compute_options,
+    add_out_option,
+    add_source_options,
+    positive,
+    require_photos_or_demo,
+)
+
+if TYPE_CHECKING:
+    from captum_paramsal.report import SortedMistakes, TriageSettings
+
+__all__ = ["add_to", "run"]
+
+_OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+_DESCRIPTION = """\
+Sort all mistakes among labelled images: which classes are confused, which filters are more salient in mistakes than in
+right images of the same class (false discovery rate controlled), which mistakes belong together because the same
+filters stand out, and which filters each group wants changed, all in one direction. Writes report.html (one file, opens
+anywhere), triage.json, triage.csv, mistakes.csv, triage.safetensors and the figures as PNG.
+
+Without --model and IMAGES_DIR, the mistakes of the built-in demo are sorted: a small network, and generated scenes.
+"""
+_EPILOG = """\
+examples:
+  captum-paramsal triage
+  captum-paramsal triage --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
+      --reference squeezenet.reference.safetensors --labels val/labels.csv --out report val/images
+  captum-paramsal triage --model mypackage.models:build --weights best.pt --layers "layer4.*" --smallest 5 photos/
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the subcommand to a parser."""
+    summary = "sort all mistakes: which belong together, and by which filters"
+    parser = add_command(commands, "triage", summary, description=_DESCRIPTION, epilog=_EPILOG)
+    add_source_options(parser, optional_images=True)
+    sorting = parser.add_argument_group("triage")
+    sorting.add_argument(
+        "--reference",
+        metavar="FILE",
+        type=Path,
+        help="from `captum-paramsal reference`; by default it is taken on the very images given",
+    )
+    sorting.add_argument(
+        "--level",
+        metavar="Q",
+        type=_rate,
+        default=0.05,
+        help="false discovery rate of the filters that are called significant (default 0.05)",
+    )
+    sorting.add_argument(
+        "--smallest", metavar="N", type=_several, default=3, help="mistakes that a group has at least (default 3)"
+    )
+    sorting.add_argument(
+        "--limit", metavar="N", type=positive, help="images at most, evenly spread over all of them; all by default"
+    )
+    add_out_option(parser.add_argument_group("report"), "paramsal-triage")
+    add_compute_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, sort, write, say where."""
+    require_photos_or_demo(args, _OF_PHOTOS, "sort the mistakes of the demo")
+
+    from captum_paramsal.report import open_folder  # noqa: PLC0415
+
+    folder = open_folder(args.out)
+    found = _of_demo(args) if args.model is None else _of_photos(args)
+    _announce(found, found.write(folder))
+    return 0
+
+
+def _of_photos(args: argparse.Namespace) -> SortedMistakes:
+    from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
+    from captum_paramsal.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.report import triage_on  # noqa: PLC0415
+
+    reference = None if args.reference is None else Reference.load(args.reference)
+    job = load_job(args)
+    about = about_photos(args, job, args.reference)
+    settings = _settings(args)
+    return triage_on(job.model, job.photos, reference, settings=settings, classes=job.classes, about=about)
+
+
+def _of_demo(args: argparse.Namespace) -> SortedMistakes:
+    from captum_paramsal import demo  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
+    from captum_paramsal.report import About, fit_reference, triage_on  # noqa: PLC0415
+
+    model, settings = demo.load_model(), _settings(args)
+    reference = fit_reference(
+        model,
+        labelled(demo.load_scenes("validation")),
+        layers=args.layers,
+        batch_size=args.batch_size,
+        device=settings.device,
+        show_progress=settings.show_progress,
+    )
+    about = About(
+        model="the demo model",
+        weights="built in",
+        images="generated scenes, split test",
+        preprocessing="64 x 64 px, normalised",
+        reference="generated scenes, split validation",
+    )
+    classes = dict(enumerate(demo.CLASSES))
+    images = labelled(demo.load_scenes("test"))
+    return triage_on(model, images, reference, settings=settings, classes=classes, about=about)
+
+
+def _settings(args: argparse.Namespace) -> TriageSettings:
+    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.report import TriageSettings  # noqa: PLC0415
+
+    return TriageSettings(
+        level=args.level,
+        smallest=args.smallest,
+        layers=args.layers,
+        limit=args.limit,
+        batch_size=args.batch_size,
+        device=choose_device(args.device),
+        show_progress=shows_progress(args),
+    )
+
+
+def _rate(text: str) -> float:
+    """A number between 0 and 1, for argparse."""
+    number = float(text)
+    if not 0 < number < 1:
+        message = f"expected a number between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def _several(text: str) -> int:
+    """A whole number of at least 2, for argparse."""
+    number = int(text)
+    if number < 2:
+        message = f"expected a whole number of at least 2, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def _announce(one: SortedMistakes, report: Path) -> None:
+    found = one.triage
+    skipped = f", {len(one.skipped)} files skipped" if one.skipped else ""
+    print(f"{one.images} images, {len(found)} mistakes (accuracy {one.accuracy:.1%}){skipped}")
+    label, predicted, count = one.pairs_among(range(len(found)))[0]
+    print(f"most often: {label} taken for {predicted}, {count} of {len(found)}")
+    print(f"{int(found.significant.sum())} of {len(found.filters)} filters significantly more salient in mistakes")
+    groups = "1 group" if found.group_count == 1 else f"{found.group_count} groups"
+    print(f"{groups} of mistakes, {int((found.groups < 0).sum())} mistakes in none")
+    for remark in one.remarks:
+        print(f"note: {remark}")
+    print(report.resolve())

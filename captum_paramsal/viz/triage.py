@@ -1,0 +1,107 @@
+"""Which filters are guilty of which mistakes: filters by groups of mistakes, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.viz.style import new_axes, styled
+from captum_paramsal.viz.values import Values, as_values
+
+__all__ = ["triage_plot"]
+
+_HEAT, _UNKNOWN = "inferno", "#9aa0a8"
+_BRIGHT = 0.5
+
+
+def triage_plot(
+    scores: Values,
+    filters: FilterIndex,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    k: int = 3,
+    title: str = "",
+) -> Axes:
+    """Draw the filters that stand out in sets of mistakes, from the input to the output of the network.
+
+    A filter that is bright in one column alone belongs to one kind of mistake; one that is bright in many may be behind
+    all of them.
+
+    Args:
+        scores: ``(G, F)``, such as ``Triage.saliency.score``: a row for each set.
+        filters: What the F scores belong to.
+        ax: Where to draw; by default on a new figure.
+        names: Of the sets; by default "all" for the first, as a triage has them, and "0", "1", ... for the groups.
+        k: Filters with the highest scores of each set that are drawn, for all sets.
+        title: Over the plot.
+
+    Returns:
+        The axes, with the score in each cell. Nothing is shown; ``ax.figure.savefig`` writes a file.
+
+    Raises:
+        InputError: Scores, filters and names that do not go together, or a ``k`` below 1.
+
+    >>> ax = triage_plot(torch.tensor([[0.1, 2.0, 0.0], [0.0, 1.0, 3.0]]), FilterIndex({"conv": 3}), k=1)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['conv[1]', 'conv[2]']
+    """
+    values = as_values(scores).double()
+    if values.ndim != 2 or not len(values) or values.shape[1] != len(filters) or k < 1:
+        message = f"Expected scores (sets, {len(filters)}) and k of at least 1, got {tuple(values.shape)} and {k}."
+        raise InputError(message)
+    columns = ["all", *map(str, range(len(values) - 1))] if names is None else list(names)
+    if len(columns) != len(values):
+        message = f"Expected {len(values)} names, one for each set, got {len(columns)}."
+        raise InputError(message)
+    values = values.where(values.isfinite(), torch.nan)
+    rows = _highest(values, k)
+    heat = mpl.colormaps[_HEAT].with_extremes(bad=_UNKNOWN)
+    largest = max(float(values[:, rows].nan_to_num().max()), 1e-12)
+    with styled():
+        axes = new_axes(3.2 + 0.42 * len(columns), 1.3 + 0.2 * len(rows)) if ax is None else ax
+        drawn = axes.pcolormesh(values[:, rows].T.numpy(), cmap=heat, vmin=0, vmax=largest)
+        axes.invert_yaxis()
+        axes.set_xticks([place + 0.5 for place in range(len(columns))], columns)
+        axes.set_yticks([place + 0.5 for place in range(len(rows))], [str(filters[row]) for row in rows])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel="mistakes: all, and group by group" if names is None else "")
+        _write_numbers(axes, values[:, rows].T, largest, heat)
+        _part_layers(axes, [filters[row].layer for row in rows])
+        axes.figure.colorbar(drawn, ax=axes, label="score", fraction=0.05, pad=0.02)
+        axes.set_title(title)
+    return axes
+
+
+def _highest(values: Tensor, k: int) -> list[int]:
+    """Columns of the filters that are among the k highest of some set, in the order of the network."""
+    ranked = values.nan_to_num(nan=-torch.inf).argsort(dim=1, descending=True, stable=True)
+    return sorted({*ranked[:, :k].flatten().tolist()})
+
+
+def _write_numbers(axes: Axes, values: Tensor, largest: float, heat: mpl.colors.Colormap) -> None:
+    digits = 2 if largest < 1 else 1 if largest < 100 else 0
+    for row, numbers in enumerate(values.tolist()):
+        for column, value in enumerate(numbers):
+            if value != value:  # noqa: PLR0124 -- NaN is not itself
+                continue
+            red, green, blue, _ = heat(min(max(value / largest, 0.0), 1.0))
+            # Not the ink of the page, which turns bright on a dark one: cells keep their colours.
+            color = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > _BRIGHT else "#ffffff"
+            # Adding 0 makes a rounded -0 plain; the minus is the one of the colour bar.
+            words = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+            axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=7, color=color)
+
+
+def _part_layers(axes: Axes, layers: Sequence[str]) -> None:
+    """A line between the filters of different layers."""
+    for place in range(1, len(layers)):
+        if layers[place] != layers[place - 1]:
+            axes.axhline(place, color="#808080", linewidth=1.2)
