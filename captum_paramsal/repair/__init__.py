@@ -7,6 +7,7 @@ from captum_paramsal.repair.foreground import foreground
 from captum_paramsal.repair.intervention_curve import InterventionCurve
 from captum_paramsal.repair.masked_pixels import MaskedPixels, mask_pixels
 from captum_paramsal.repair.neighbors import Neighbors, neighbors
+from captum_paramsal.repair.other_mistakes import CuredOthers, cure_others
 from captum_paramsal.repair.patch import Change, Patch
 from captum_paramsal.repair.rankings import channel_scores, magnitude_ranking, only_layers, random_ranking
 from captum_paramsal.repair.tally import Tally
@@ -17,6 +18,7 @@ __all__ = [
     "Bystanders",
     "Change",
     "Constraints",
+    "CuredOthers",
     "InterventionCurve",
     "MaskedPixels",
     "Neighbors",
@@ -25,6 +27,7 @@ __all__ = [
     "Treatment",
     "channel_constraint",
     "channel_scores",
+    "cure_others",
     "fine_tune_curve",
     "fine_tune_step",
     "foreground",

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, forward_errors, require_size
+from captum_paramsal.batch import Batch, require_size
 from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.filters import FilterIndex
 from captum_paramsal.fingerprint import Fingerprint
-from captum_paramsal.functional import Loss, cross_entropy, scores_at
-from captum_paramsal.hooks import scoring_state
+from captum_paramsal.functional import Loss, cross_entropy
 from captum_paramsal.repair.edited_scores import EditedModel, Order
 from captum_paramsal.repair.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
 from captum_paramsal.repair.intervention_curve import InterventionCurve
+from captum_paramsal.repair.requests import class_scores, require_mistakes, top_filters
 
 __all__ = ["Bystanders", "fine_tune_curve", "knock_out_curve", "perturb_curve"]
 
@@ -190,8 +190,10 @@ class _Asked:
 def _curve(edited: EditedModel, asked: _Asked, size: int, *, shown: bool) -> InterventionCurve:
     require_size(size)
     batch, bystanders = Batch.of(asked.images, asked.labels), asked.bystanders
-    labels = _mistakes(edited.model, batch, edited.intervention)
-    chosen = _top(asked.ranking, asked.filters, asked.k, len(batch))
+    before, labels = class_scores(edited.model, batch)
+    advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `bystanders`."
+    require_mistakes(before, labels, advice)
+    chosen = top_filters(asked.ranking, asked.filters, asked.k, len(batch))
     drawn = None if bystanders is None else _drawn(edited.model, bystanders, len(batch))
     scores, broken = [], []
     parts = range(0, len(batch), size)
@@ -217,35 +219,6 @@ def _described(intervention: Intervention) -> dict[str, Any]:
     return {"name": intervention.name, **asdict(intervention)}  # type: ignore[call-overload]
 
 
-def _mistakes(model: nn.Module, batch: Batch, intervention: Intervention) -> Tensor:
-    """Labels of the images, all of which must be mistakes."""
-    if batch.rows is None:
-        message = "Expected `labels`, the true class of each image, got None."
-        raise InputError(message)
-    with scoring_state(model), torch.no_grad(), forward_errors(batch.shapes):
-        output = torch.cat([model(part.clone()) for part in batch.inputs[0].split(16)])
-    scores, labels = scores_at(output, batch.rows)
-    right = (scores.argmax(dim=1) == labels).nonzero()[:, 0].tolist()
-    if right:
-        message = (
-            f"Expected mistakes, got {len(right)} images that the model gets right, the first of them number "
-            f"{right[0]}. Nothing has been {intervention.name}. Leave them out, or give them as `bystanders`."
-        )
-        raise InterventionError(message)
-    return labels
-
-
-def _top(ranking: Tensor, filters: FilterIndex, k: int, count: int) -> list[list[Filter]]:
-    if not isinstance(ranking, Tensor) or ranking.shape not in ((len(filters),), (count, len(filters))):
-        got = tuple(ranking.shape) if isinstance(ranking, Tensor) else type(ranking).__name__
-        message = f"Expected `ranking` of shape ({count}, {len(filters)}) or ({len(filters)},), got {got}."
-        raise InputError(message)
-    if not 1 <= k <= len(filters):
-        message = f"Expected `k` from 1 to {len(filters)}, the number of filters, got {k}."
-        raise InterventionError(message)
-    return filters.top(ranking.expand(count, -1), k)
-
-
 def _drawn(model: nn.Module, bystanders: Bystanders, count: int) -> Tensor:
     """Numbers of the bystanders of each mistake, ``(count, per_mistake)``."""
     if not 1 <= bystanders.per_mistake <= len(bystanders.images):
@@ -254,10 +227,7 @@ def _drawn(model: nn.Module, bystanders: Bystanders, count: int) -> Tensor:
             f"{bystanders.per_mistake}."
         )
         raise InterventionError(message)
-    batch = Batch.of(bystanders.images, bystanders.labels)
-    with scoring_state(model), torch.no_grad(), forward_errors(batch.shapes):
-        output = torch.cat([model(part.clone()) for part in batch.inputs[0].split(16)])
-    scores, labels = scores_at(output, batch.rows)
+    scores, labels = class_scores(model, Batch.of(bystanders.images, bystanders.labels))
     wrong = (scores.argmax(dim=1) != labels).nonzero()[:, 0].tolist()
     if wrong:
         message = (

@@ -11,6 +11,10 @@ STUDIES = (
     "comparison",
     "model_doctor",
     "model_doctor_tables",
+    "planted_faults",
+    "parameter_saliency",
+    "parameter_saliency_tables",
+    "pot_saliency",
 )
 
 
