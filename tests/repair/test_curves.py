@@ -344,3 +344,35 @@ def test_saved_read_and_turned_into_a_table(tmp_path):
                 model, images[:3], labels[:3], random_ranking(filters, 3), filters, k=4, show_progress=False
             )
         )
+
+
+class ViewsMaps(nn.Module):
+    """Takes the maps in the order of their memory, as older code does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 5, 3)
+        self.second = nn.Conv2d(5, 4, 3)
+        self.last = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, x):
+        x = self.second(torch.relu(self.first(x)))
+        return self.last(x.view(x.shape[0], -1))
+
+
+def test_a_model_that_views_its_maps_shares_passes_too():
+    torch.manual_seed(0)
+    model = ViewsMaps().double().eval()
+    images = torch.randn(3, 3, 8, 8).double()
+    labels = (model(images).argmax(dim=1) + 1) % 3
+    saliency = ParameterSaliency(model, layers=["first", "second"])
+    ranking = saliency.attribute(images, labels)
+    edited = EditedModel(model, KnockOut())
+    orders = [
+        edited.order(own, image[None], label[None])
+        for own, image, label in zip(saliency.filters.top(ranking, 4), images, labels, strict=True)
+    ]
+    found = edited.scores(images, orders)
+    assert edited.shares_passes
+    order = [[(one.layer, one.index) for one in own] for own in saliency.filters.top(ranking, 4)]
+    torch.testing.assert_close(found, slow_scores(model, images, labels, order, zero), rtol=0, atol=1e-12)
