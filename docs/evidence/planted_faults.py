@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from cifar10 import real_models
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from results import markdown_table, with_interval
 from safetensors.torch import load_file
 from torch import Tensor
@@ -135,7 +135,8 @@ def by_novelty(found: Sequence[Found]) -> dict[str, list[Found]]:
 
 def figure(networks: dict[str, list[Found]]) -> bytes:
     """Bars with intervals: how often the damaged filter is among the first ten."""
-    drawn, axes = plt.subplots(1, len(networks), figsize=(9.5, 3.6), squeeze=False, layout="constrained")
+    drawn = Figure(figsize=(9.5, 3.6), layout="constrained")
+    axes = drawn.subplots(1, len(networks), squeeze=False)
     for panel, (name, found) in zip(axes[0], networks.items(), strict=True):
         shown = [method for method in MAIN if method in found[0].ranks]
         for place, method in enumerate(reversed(shown)):
