@@ -1,7 +1,5 @@
 """Sorting all mistakes of a set, on networks whose fault is known."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from metrics.small_cases import small_model, some_images
@@ -179,7 +177,7 @@ def test_what_cannot_be_sorted(sorted_out):
     with pytest.raises(InputError, match="two images"):
         set_saliency(model, images[:1], labels[:1], other)
     with pytest.raises(InputError, match="Expected a group"):
-        replace(found, groups=found.groups).guilty(99)
+        found.guilty(99)
 
 
 def test_the_model_is_left_as_it_was(sorted_out):
