@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from captum_paramsal.versions import __version__
+
 if TYPE_CHECKING:
     from captum_paramsal.attr.cnn_fixations import CNNFixations
     from captum_paramsal.attr.discernible_neurons import DiscernibleNeurons
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
     from captum_paramsal.graph.following import TraceWeights
     from captum_paramsal.reference import Reference
     from captum_paramsal.trace import Trace
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CNNFixations",

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captum_paramsal.cli.numbers import natural, positive
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
     add_compute_options,
     add_out_option,
     add_source_options,
-    natural,
-    positive,
     require_photos_or_demo,
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from captum_paramsal.cli.options import add_out_option, natural, positive, strength
+from captum_paramsal.cli.numbers import natural, positive, strength
+from captum_paramsal.cli.options import add_out_option
 
 __all__ = ["OF_PHOTOS", "OF_TREATMENT", "add_doctor_options"]
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captum_paramsal.cli.numbers import positive
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -13,7 +14,6 @@ from captum_paramsal.cli.options import (
     add_method_options,
     add_out_option,
     add_source_options,
-    positive,
     require_photos_or_demo,
 )
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from captum_paramsal.cli.numbers import positive
+
 __all__ = [
     "Commands",
     "add_command",
@@ -15,10 +17,7 @@ __all__ = [
     "add_out_option",
     "add_source_options",
     "given_of",
-    "natural",
-    "positive",
     "require_photos_or_demo",
-    "strength",
 ]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no other name
@@ -147,30 +146,3 @@ def add_out_option(parser: argparse._ArgumentGroup, folder: str) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(folder), help=f"folder to write (default ./{folder})"
     )
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        message = f"expected a whole number of at least 1, got {text}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0, for argparse."""
-    number = int(text)
-    if number < 0:
-        message = f"expected a whole number of at least 0, got {text}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def strength(text: str) -> float:
-    """A finite number of at least 0, for argparse."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        message = f"expected a number of at least 0, got {text}"
-        raise argparse.ArgumentTypeError(message)
-    return number

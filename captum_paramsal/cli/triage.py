@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captum_paramsal.cli.numbers import positive, rate, several
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
     add_compute_options,
     add_out_option,
     add_source_options,
-    positive,
     require_photos_or_demo,
 )
 
@@ -54,12 +54,12 @@ def add_to(commands: Commands) -> None:
     sorting.add_argument(
         "--level",
         metavar="Q",
-        type=_rate,
+        type=rate,
         default=0.05,
         help="false discovery rate of the filters that are called significant (default 0.05)",
     )
     sorting.add_argument(
-        "--smallest", metavar="N", type=_several, default=3, help="mistakes that a group has at least (default 3)"
+        "--smallest", metavar="N", type=several, default=3, help="mistakes that a group has at least (default 3)"
     )
     sorting.add_argument(
         "--limit", metavar="N", type=positive, help="images at most, evenly spread over all of them; all by default"
@@ -132,24 +132,6 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
         device=choose_device(args.device),
         show_progress=shows_progress(args),
     )
-
-
-def _rate(text: str) -> float:
-    """A number between 0 and 1, for argparse."""
-    number = float(text)
-    if not 0 < number < 1:
-        message = f"expected a number between 0 and 1, got {text}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def _several(text: str) -> int:
-    """A whole number of at least 2, for argparse."""
-    number = int(text)
-    if number < 2:
-        message = f"expected a whole number of at least 2, got {text}"
-        raise argparse.ArgumentTypeError(message)
-    return number
 
 
 def _announce(one: SortedMistakes, report: Path) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-import captum_paramsal
 from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.comparison.task import Scored, Task
 from captum_paramsal.errors import CheckpointError, SourceError
+from captum_paramsal.versions import versions
 
 __all__ = ["Progress"]
 
@@ -44,7 +42,7 @@ class Progress:
         """All images in the order in which they were given."""
         joined = self._joined()
         order = torch.tensor(joined.numbers).argsort()
-        return replace(joined.comparison.reordered(order), context={**self._run, **_versions()})
+        return replace(joined.comparison.reordered(order), context={**self._run, "versions": versions()})
 
     def _joined(self) -> Scored:
         numbers = tuple(number for one in self._scored for number in one.numbers)
@@ -62,13 +60,3 @@ class Progress:
             message = f"Expected a checkpoint of this comparison in '{path}', got one with other {other}. Delete it."
             raise CheckpointError(message)
         return Scored(tuple(comparison.context["numbers"]), comparison)
-
-
-def _versions() -> dict[str, Any]:
-    return {
-        "versions": {
-            "captum_paramsal": captum_paramsal.__version__,
-            "captum": version("captum"),
-            "torch": torch.__version__,
-        }
-    }

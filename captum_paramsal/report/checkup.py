@@ -26,7 +26,7 @@ __all__ = ["Checkup"]
 _SCHEMA = "captum_paramsal.checkup"
 _VERSION = 1
 _DATA, _DIAGNOSIS, _PATCH = "doctor.json", "diagnosis.safetensors", "treated.patch.safetensors"
-_CONTEXT = ("versions", "model", "layer", "method", "images", "usual", "parameters")
+_CONTEXT = ("versions", "model", "images", "layer", "method", "usual", "parameters")
 _ABOUT_MISTAKE = (
     "file",
     "label",

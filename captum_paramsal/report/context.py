@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
-import torch
-
-import captum_paramsal
 from captum_paramsal.fingerprint import Fingerprint
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.mistakes import Saliency
@@ -34,18 +30,8 @@ def describe(
         "pot": {"fit": fit, "false_discovery_rate": FALSE_DISCOVERIES},
     }
     return {
-        "versions": {
-            "captum_paramsal": captum_paramsal.__version__,
-            "captum": version("captum"),
-            "torch": torch.__version__,
-        },
-        "model": {
-            "name": about.model or type(saliency.model).__name__,
-            "weights": about.weights,
-            "fingerprint": Fingerprint.of(saliency.model).short,
-        },
+        **about.head(saliency.model, Fingerprint.of(saliency.model)),
         "method": {"name": method, "unit": YARDSTICKS[method].unit, **by_method[method]},
-        "images": {"origin": about.images, "preprocessing": about.preprocessing},
         "reference": {
             "origin": "these images" if fitted_here else about.reference,
             "fitted_on_these_images": fitted_here,

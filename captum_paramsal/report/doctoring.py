@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from scipy.stats import mannwhitneyu
 from torch import nn
 
-import captum_paramsal
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.diagnosis import Diagnosis
 from captum_paramsal.report.checkup import Checkup
@@ -173,19 +171,9 @@ def _context(
     model: nn.Module, diagnosis: Diagnosis, about: About, settings: DoctorSettings, origin: str
 ) -> dict[str, Any]:
     return {
-        "versions": {
-            "captum_paramsal": captum_paramsal.__version__,
-            "captum": version("captum"),
-            "torch": torch.__version__,
-        },
-        "model": {
-            "name": about.model or type(model).__name__,
-            "weights": about.weights,
-            "fingerprint": diagnosis.fingerprint.short,
-        },
+        **about.head(model, diagnosis.fingerprint),
         "layer": {"name": diagnosis.layer, "channels": diagnosis.channels},
         "method": {"name": "ModelDoctor", **diagnosis.settings},
-        "images": {"origin": about.images, "preprocessing": about.preprocessing},
         "usual": {
             "origin": "these images" if origin == "same" else about.reference,
             "fitted_on_these_images": origin == "same",

@@ -202,7 +202,7 @@ class Explanation:
 
 _BEFORE = {"method": {"name": "parameter", "unit": "standard deviations", "unusual_above": 3.0}}
 """What version 1 takes for granted."""
-_CONTEXT = ("versions", "model", "method", "images", "reference", "parameters")
+_CONTEXT = ("versions", "model", "images", "method", "reference", "parameters")
 _ABOUT_MISTAKE = (
     "file",
     "label",

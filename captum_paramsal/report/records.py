@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import nn
+
 from captum_paramsal.filters import Filter
+from captum_paramsal.fingerprint import Fingerprint
 from captum_paramsal.report.trace_records import MistakeTraces
+from captum_paramsal.versions import versions
 
 __all__ = ["About", "Group", "Mistake", "RankedFilter", "class_name"]
 
@@ -29,6 +33,15 @@ class About:
     images: str = ""
     preprocessing: str = ""
     reference: str = ""
+
+    def head(self, model: nn.Module, fingerprint: Fingerprint) -> dict[str, Any]:
+        """Versions, model and images, as every report has them in JSON."""
+        name = self.model or type(model).__name__
+        return {
+            "versions": versions(),
+            "model": {"name": name, "weights": self.weights, "fingerprint": fingerprint.short},
+            "images": {"origin": self.images, "preprocessing": self.preprocessing},
+        }
 
 
 def class_name(classes: Mapping[int, str], number: int) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import captum_paramsal
 from captum_paramsal.errors import FewSamplesWarning, ParamsalError, SourceError, TargetError
 from captum_paramsal.fingerprint import Fingerprint
 from captum_paramsal.layers import LayerSelection
@@ -166,17 +164,7 @@ def _context(
     """Versions, model, images, reference and parameters, as JSON has them."""
     options = {name: getattr(settings, name) for name in ("level", "smallest", "limit", "batch_size")}
     return {
-        "versions": {
-            "captum_paramsal": captum_paramsal.__version__,
-            "captum": version("captum"),
-            "torch": torch.__version__,
-        },
-        "model": {
-            "name": about.model or type(model).__name__,
-            "weights": about.weights,
-            "fingerprint": Fingerprint.of(model).short,
-        },
-        "images": {"origin": about.images, "preprocessing": about.preprocessing},
+        **about.head(model, Fingerprint.of(model)),
         "reference": {"origin": "these images", "fitted_on_these_images": True, "images": found.context["images"]}
         if reference is None
         else {
