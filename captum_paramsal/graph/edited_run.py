@@ -61,12 +61,19 @@ class EditedRun(fx.Interpreter):
         network: What is run, in evaluation mode. Each example has its own row in the first dimension of all tensors.
         edits: Of every example.
         steps: Steps behind step 0, at which nothing is edited.
+        layout: Order in memory of the maps; channels last is faster on processors, with many rows at a time.
 
     Raises:
         NotSharedError: While running, an operation that does not keep the examples apart in the first dimension.
     """
 
-    def __init__(self, network: Network, edits: Sequence[Sequence[ChannelEdit]], steps: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        edits: Sequence[Sequence[ChannelEdit]],
+        steps: int,
+        layout: torch.memory_format = torch.preserve_format,
+    ) -> None:
         super().__init__(network.model, graph=network.graph)
         self._constants = network.constants
         self._width = steps + 1
@@ -75,19 +82,11 @@ class EditedRun(fx.Interpreter):
             for edit in own:
                 self._edits[edit.layer].append((example, edit))
         self._examples = len(edits)
-        # Faster on processors, many rows at a time.
-        self._channels_last = True
+        self._layout = layout
 
     def scores(self, *inputs: Any) -> Tensor:
         """Class scores of every example at every step, ``(N, steps + 1, C)``."""
-        try:
-            found = self.run(*inputs)
-        except RuntimeError:
-            if not self._channels_last:
-                raise
-            # Code that views maps in the order of their memory takes them only as they usually are.
-            self._channels_last = False
-            found = self.run(*inputs)
+        found = self.run(*inputs)
         if not isinstance(found, _Rows) or not isinstance(found.value, Tensor) or found.value.ndim != 2:
             message = "Expected one tensor of class scores (N, C)."
             raise NotSharedError(message)
@@ -137,8 +136,7 @@ class EditedRun(fx.Interpreter):
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != self._examples:
             return value
         # A copy, since a model may write over what it is given.
-        reordered = self._channels_last and value.ndim == 4 and value.device.type == "cpu"
-        copy = value.clone(memory_format=torch.channels_last if reordered else torch.preserve_format)
+        copy = value.clone(memory_format=self._layout if value.ndim == 4 else torch.preserve_format)
         return _Rows(copy, torch.arange(self._examples, device=value.device) * self._width)
 
     def _edited(self, name: str, inputs: Tensor, before: _Rows) -> _Rows:

@@ -68,6 +68,7 @@ class EditedModel:
         self._owners = _owners(self.model)
         self._network = _captured(self.model)
         self._checked = False
+        self._views_maps = False
 
     @property
     def shares_passes(self) -> bool:
@@ -105,8 +106,7 @@ class EditedModel:
             )
 
     def _shared(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
-        steps = len(orders[0].slices)
-        scores = EditedRun(network, [self._edits(order) for order in orders], steps).scores(images)
+        scores = self._run(network, images, orders)
         if not self._checked:
             # What a graph cannot show, such as a hook on a module that is no leaf, shows in the last step's scores.
             alone = self._one_by_one(images[:1], orders[0], only_last=True)[-1]
@@ -116,6 +116,16 @@ class EditedModel:
                 raise NotSharedError(message)
             self._checked = True
         return scores
+
+    def _run(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
+        edits, steps = [self._edits(order) for order in orders], len(orders[0].slices)
+        if images.device.type == "cpu" and not self._views_maps:
+            try:
+                return EditedRun(network, edits, steps, torch.channels_last).scores(images)
+            except RuntimeError:
+                # Code that views maps in the order of their memory takes them only as they usually are.
+                self._views_maps = True
+        return EditedRun(network, edits, steps).scores(images)
 
     def _one_by_one(self, image: Tensor, order: Order, *, only_last: bool = False) -> Tensor:
         """Scores at every step, or at the last one alone, by changing the model itself."""

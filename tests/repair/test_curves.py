@@ -374,5 +374,9 @@ def test_a_model_that_views_its_maps_shares_passes_too():
     ]
     found = edited.scores(images, orders)
     assert edited.shares_passes
+    runs = []
+    model.first.register_forward_hook(lambda *_: runs.append(1))
+    torch.testing.assert_close(edited.scores(images, orders), found)
+    assert len(runs) == 1, "how it takes its maps was known"
     order = [[(one.layer, one.index) for one in own] for own in saliency.filters.top(ranking, 4)]
     torch.testing.assert_close(found, slow_scores(model, images, labels, order, zero), rtol=0, atol=1e-12)
