@@ -9,7 +9,7 @@ from captum_paramsal.repair.masked_pixels import MaskedPixels, mask_pixels
 from captum_paramsal.repair.neighbors import Neighbors, neighbors
 from captum_paramsal.repair.other_mistakes import CuredOthers, cure_others
 from captum_paramsal.repair.patch import Change, Patch
-from captum_paramsal.repair.rankings import channel_scores, magnitude_ranking, only_layers, random_ranking
+from captum_paramsal.repair.rankings import channel_scores, magnitude_ranking, only_layers, random_ranking, ties_by
 from captum_paramsal.repair.tally import Tally
 from captum_paramsal.repair.treat import treat
 from captum_paramsal.repair.treatment import Treatment
@@ -41,5 +41,6 @@ __all__ = [
     "perturb_curve",
     "random_ranking",
     "space_constraint",
+    "ties_by",
     "treat",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,17 @@ class InterventionCurve:
     def steps(self) -> int:
         """Most filters that are changed, K."""
         return self.wrong.shape[1] - 1
+
+    def where(self, images: Tensor) -> InterventionCurve:
+        """The curve of some of the images, ``(N,)`` bool.
+
+        Raises:
+            InterventionError: Not one bool per image.
+        """
+        if images.shape != (len(self),) or images.dtype != torch.bool:
+            message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
+            raise InterventionError(message)
+        return replace(self, **{name: getattr(self, name)[images] for name in _TENSORS})
 
     def measures(self) -> dict[str, Tensor]:
         """What is averaged over images, each ``(N, K + 1)``: changes of probabilities, and shares."""

@@ -12,7 +12,7 @@ from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.repair.filter_parameters import FilterParameters
 
-__all__ = ["channel_scores", "magnitude_ranking", "only_layers", "random_ranking"]
+__all__ = ["channel_scores", "magnitude_ranking", "only_layers", "random_ranking", "ties_by"]
 
 
 def random_ranking(filters: FilterIndex, count: int, seed: int = 0) -> Tensor:
@@ -49,6 +49,33 @@ def only_layers(ranking: Tensor, filters: FilterIndex, *patterns: str) -> Tensor
         device=ranking.device,
     )
     return ranking.masked_fill(~kept, -torch.inf)
+
+
+def ties_by(ranking: Tensor, other: Tensor) -> Tensor:
+    """The ranking with filters of equal score in the order of another one, and then of their numbers.
+
+    POT saliency is 0 for every filter below its threshold, so a top k that reaches so far takes the shallowest of them;
+    ``ties_by(tails, z_scores)`` takes the most salient.
+
+    Args:
+        ranking: ``(N, F)`` or ``(F,)``.
+        other: Of the same shape.
+
+    Returns:
+        Ranks, the highest first, F - 1 to 0.
+
+    Raises:
+        InterventionError: Rankings of different shapes.
+
+    >>> ties_by(torch.tensor([0.0, 2.0, 0.0]), torch.tensor([1.5, 0.1, 3.0])).tolist()
+    [0.0, 2.0, 1.0]
+    """
+    if ranking.shape != other.shape:
+        message = f"Expected two rankings of one shape, got {tuple(ranking.shape)} and {tuple(other.shape)}."
+        raise InterventionError(message)
+    within = other.argsort(dim=-1, descending=True, stable=True)
+    order = within.gather(-1, ranking.gather(-1, within).argsort(dim=-1, descending=True, stable=True))
+    return (ranking.shape[-1] - 1 - order.argsort(dim=-1)).to(torch.get_default_dtype())
 
 
 def channel_scores(attributions: Mapping[str, Tensor], filters: FilterIndex) -> Tensor:

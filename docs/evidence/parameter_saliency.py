@@ -32,6 +32,7 @@ from captum_paramsal.repair import (
     only_layers,
     perturb_curve,
     random_ranking,
+    ties_by,
 )
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
@@ -182,7 +183,7 @@ def rankings(subject: Subject, places: Tensor) -> dict[str, Callable[[], Tensor]
         "z-score": lambda: scores,
         "least salient": lambda: -scores,
         "raw gradient": lambda: raw,
-        "POT": lambda: _tails_first(POTSaliency(subject.model, subject.saliency.reference).score(raw), scores),
+        "POT": lambda: ties_by(POTSaliency(subject.model, subject.saliency.reference).score(raw), scores),
         "last stage": lambda: only_layers(scores, subject.filters, *subject.layout.last),
         "random": lambda: random_ranking(subject.filters, len(places)),
         "magnitude": lambda: magnitude_ranking(subject.model, subject.filters),
@@ -201,13 +202,6 @@ def squared_gradients(subject: Subject, places: Tensor) -> Tensor:
             gradients = torch.autograd.grad(loss, weights)
         rows.append(torch.cat([one.square().flatten(1).sum(dim=1) for one in gradients]))
     return torch.stack(rows)
-
-
-def _tails_first(tails: Tensor, scores: Tensor) -> Tensor:
-    """Filters beyond their thresholds in the order of their tails, then the others in the order of their z-scores."""
-    beyond = tails > 0
-    behind = scores.double() - scores.max().double() - 1.0
-    return tails.double().where(beyond, behind)
 
 
 def bystanders(subject: Subject, options: argparse.Namespace) -> Bystanders:

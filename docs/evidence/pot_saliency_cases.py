@@ -8,18 +8,17 @@ from pathlib import Path
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
+from corruptions import CORRUPTIONS
 from depth_bias import Task, digits, domains, predicted, trained
 from photos import MEAN, STD, load_photos, load_squeezenet
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from captum_paramsal import ParameterSaliency, POTSaliency, Reference
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.repair import Bystanders, only_layers, random_ranking
 
 __all__ = [
-    "CORRUPTIONS",
     "FITS",
     "Case",
     "at_tail",
@@ -174,32 +173,6 @@ def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
     rows = _rows(options.work / "corrupted", case.model, case.filters, images, labels)
     rankings = rankings_of(case.model, rows, at_tail(case.reference, options.tail), SQUEEZENET_LAST)
     return replace(case, name="corrupted", images=images, labels=labels, rankings=rankings, held_out=None)
-
-
-def gaussian_noise(pixels: Tensor) -> Tensor:
-    """Noise of standard deviation 0.38 on pixels in [0, 1]."""
-    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))
-    return (pixels + 0.38 * noise).clamp(0, 1)
-
-
-def pixelate(pixels: Tensor) -> Tensor:
-    """A quarter of the side, by averages, and back."""
-    small = interpolate(pixels, size=[side // 4 for side in pixels.shape[2:]], mode="area")
-    return interpolate(small, size=pixels.shape[2:], mode="nearest")
-
-
-def contrast(pixels: Tensor) -> Tensor:
-    """A twentieth of the contrast, around each channel's mean."""
-    mean = pixels.mean(dim=(2, 3), keepdim=True)
-    return (mean + 0.05 * (pixels - mean)).clamp(0, 1)
-
-
-CORRUPTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gaussian noise": gaussian_noise,
-    "pixelate": pixelate,
-    "contrast": contrast,
-}
-"""ImageNet-C's strengths at severity 5."""
 
 
 def rankings_of(

@@ -2,15 +2,15 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from corruptions import CORRUPTIONS
 from depth_bias import top_shares
 from PIL import Image
-from pot_saliency_cases import CORRUPTIONS, FITS, Case, at_tail, stages_of
+from pot_saliency_cases import FITS, Case, at_tail, stages_of
 from results import markdown_table, with_interval
 from torch import Tensor
 
@@ -157,20 +157,15 @@ def common(case: Case) -> str:
     return markdown_table(["", *arms], rows)
 
 
-def part(curve: InterventionCurve, rows: slice) -> InterventionCurve:
-    """The curve of some of its images."""
-    names = ("labels", "predicted", "wrong", "true", "corrected", "broken")
-    return replace(curve, **{name: getattr(curve, name)[rows] for name in names})
-
-
 def kind_table(arms: Mapping[str, InterventionCurve]) -> str:
     """Mistakes cured and right images broken by kind of corruption, with all filters changed."""
-    size = len(next(iter(arms.values()))) // len(CORRUPTIONS)
+    count = len(next(iter(arms.values())))
+    kinds = torch.arange(count) // (count // len(CORRUPTIONS))
     header = ["filters by", *(f"{kind}, {what} %" for kind in CORRUPTIONS for what in ("cured", "broken"))]
     rows = []
     for arm, curve in arms.items():
-        kinds = [part(curve, slice(n * size, (n + 1) * size)).measures() for n in range(len(CORRUPTIONS))]
-        cells = [with_interval(one[name][:, -1], 0) for one in kinds for name in ("corrected", "correct images broken")]
+        parts = [curve.where(kinds == n).measures() for n in range(len(CORRUPTIONS))]
+        cells = [with_interval(one[name][:, -1], 0) for one in parts for name in ("corrected", "correct images broken")]
         rows.append([arm, *cells])
     return markdown_table(header, rows)
 

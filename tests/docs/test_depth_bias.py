@@ -1,15 +1,13 @@
 """The script of the page on depth bias, on data of its own."""
 
-import importlib.util
 import io
 import json
-import sys
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
-from docs.pages import DOCS
+from docs.scripts import loaded
 from PIL import Image
 from torch import nn
 
@@ -20,11 +18,8 @@ from captum_paramsal.fingerprint import Fingerprint
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("depth_bias", DOCS / "evidence" / "depth_bias.py")
-    module = sys.modules["depth_bias"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["depth_bias"]
+    with loaded("depth_bias") as found:
+        yield found["depth_bias"]
 
 
 @pytest.fixture

@@ -1,35 +1,26 @@
 """The scripts of the page on whether Model Doctor cures, on few scenes and made-up results."""
 
-import importlib.util
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
-from docs.pages import DOCS
+from docs.scripts import loaded
 from torch import nn
 
 from captum_paramsal.errors import TreatmentError
 
 
-def _loaded(name):
-    spec = importlib.util.spec_from_file_location(name, DOCS / "evidence" / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def script():
-    yield _loaded("model_doctor")
-    del sys.modules["model_doctor"]
+    with loaded("model_doctor") as found:
+        yield found["model_doctor"]
 
 
 @pytest.fixture(scope="module")
 def tables():
-    yield _loaded("model_doctor_tables")
-    del sys.modules["model_doctor_tables"]
+    with loaded("model_doctor_tables") as found:
+        yield found["model_doctor_tables"]
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """The scripts of the page on Levin et al., on a tiny network and made-up results."""
 
-import importlib.util
 import json
-import sys
 from argparse import Namespace
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
-from docs.pages import DOCS
+from docs.scripts import loaded
 from repair.small_models import CLASSES, Small, drawn, labelled
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
@@ -23,18 +21,8 @@ NAMES = ("photos", "cifar10", "results", "parameter_saliency", "parameter_salien
 
 @pytest.fixture(scope="module")
 def scripts():
-    kept = {name: sys.modules.get(name) for name in NAMES}
-    found = {}
-    for name in NAMES:
-        spec = importlib.util.spec_from_file_location(name, DOCS / "evidence" / f"{name}.py")
-        found[name] = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(found[name])
-    yield found
-    for name, module in kept.items():
-        if module is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = module
+    with loaded(*NAMES) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +76,6 @@ def test_rankings_of_every_arm(study, subject):
     cross_entropy(fresh(subject.images[places[1:2]]), subject.labels[places[1:2]]).backward()
     expected = fresh.features[3].weight.grad[2].square().sum()
     torch.testing.assert_close(found["longest step"][1, last.start + 2], expected)
-
-
-def test_filters_below_their_thresholds_follow_by_their_scores(study):
-    tails = torch.tensor([[0.0, 2.0, -1e-9, 5.0]])
-    scores = torch.tensor([[9.0, 1.0, 10.0, 2.0]])
-    assert study._tails_first(tails, scores).argsort(descending=True).tolist() == [[3, 1, 2, 0]]
 
 
 def test_curves_are_kept(study, subject, options):

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from docs.pages import DOCS
+from docs.scripts import loaded
 from metrics.small_cases import small_model, some_images
 
 from captum_paramsal.profile import FilterProfile
@@ -14,23 +15,20 @@ from captum_paramsal.profile import FilterProfile
 ROOT = DOCS.parent
 
 
-def loaded(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def benchmark():
-    yield loaded("planted_faults_benchmark", ROOT / "tests" / "benchmarks" / "planted_faults.py")
-    del sys.modules["planted_faults_benchmark"]
+    name = "planted_faults_benchmark"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "benchmarks" / "planted_faults.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
 def page():
-    yield loaded("planted_faults", DOCS / "evidence" / "planted_faults.py")
-    del sys.modules["planted_faults"]
+    with loaded("planted_faults") as found:
+        yield found["planted_faults"]
 
 
 @pytest.fixture(scope="module")

@@ -336,6 +336,11 @@ def test_saved_read_and_turned_into_a_table(tmp_path):
     assert rows[1]["change of wrong class low"] <= mean <= rows[1]["change of wrong class high"]
     with pytest.raises(InterventionError, match="from 0 to 4, got 5"):
         found.to_table(at=[5])
+    some = torch.tensor([True, False, True, False, False, True])
+    assert found.where(some).wrong.equal(found.wrong[some])
+    assert found.where(some).difference(again.where(some))["corrected"].abs().max() == 0
+    with pytest.raises(InterventionError, match=r"one bool per image, \(6,\), got torch.int64 \(1,\)"):
+        found.where(torch.tensor([2]))
     nothing = found.difference(again)["corrected"]
     assert torch.equal(nothing, torch.zeros(3, 5, dtype=torch.float64))
     with pytest.raises(InterventionError, match="same images"):
