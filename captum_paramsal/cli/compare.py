@@ -160,8 +160,8 @@ def _on_photos(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
 
 def _on_demo(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
     from captum_paramsal import demo  # noqa: PLC0415
-    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
-    from captum_paramsal.report import About, compare_on, fit_reference  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
+    from captum_paramsal.report import compare_on, fit_reference  # noqa: PLC0415
     from captum_paramsal.sources import LabelledTensors  # noqa: PLC0415
 
     model, scenes = demo.load_model(), demo.load_scenes("test")
@@ -173,20 +173,13 @@ def _on_demo(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
     )
     names = [f"scene {number}" for number in range(len(scenes))]
     boxes = [box[None] for box in scenes.boxes]
-    about = About(
-        model="the demo model",
-        weights="built in",
-        images="generated scenes, split test",
-        preprocessing="64 x 64 px, normalised",
-        reference="generated scenes, split validation",
-    )
     return compare_on(
         model,
         LabelledTensors(scenes.images, scenes.labels, demo.normalize, names=names, boxes=boxes),
         reference,
         settings=settings,
         classes=dict(enumerate(demo.CLASSES)),
-        about=about,
+        about=ABOUT,
         checkpoint=checkpoint,
     )
 

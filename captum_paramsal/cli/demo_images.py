@@ -1,12 +1,20 @@
-"""The demo's scenes as labelled images."""
+"""The demo's scenes as labelled images, and what they are called in reports."""
 
 from __future__ import annotations
 
 from captum_paramsal import demo
+from captum_paramsal.report import About
 from captum_paramsal.sources import LabelledTensors
 
-__all__ = ["labelled", "training_scenes"]
+__all__ = ["ABOUT", "labelled", "training_scenes"]
 
+ABOUT = About(
+    model="the demo model",
+    weights="built in",
+    images="generated scenes, split test",
+    preprocessing="64 x 64 px, normalised",
+    reference="generated scenes, split validation",
+)
 _TRAINED_ON = 1024
 
 

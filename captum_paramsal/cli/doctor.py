@@ -110,18 +110,11 @@ def _examine_photos(args: argparse.Namespace) -> Checkup:
 
 def _examine_demo(args: argparse.Namespace) -> Checkup:
     from captum_paramsal import demo  # noqa: PLC0415
-    from captum_paramsal.cli.demo_images import labelled, training_scenes  # noqa: PLC0415
-    from captum_paramsal.report import About, Therapy, examine  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import ABOUT, labelled, training_scenes  # noqa: PLC0415
+    from captum_paramsal.report import Therapy, examine  # noqa: PLC0415
 
     usual = labelled(demo.load_scenes("validation"))
     therapy = Therapy(labelled(training_scenes()), usual, **_treatment(args)) if args.treat else None
-    about = About(
-        model="the demo model",
-        weights="built in",
-        images="generated scenes, split test",
-        preprocessing="64 x 64 px, normalised",
-        reference="generated scenes, split validation",
-    )
     return examine(
         demo.load_model(),
         labelled(demo.load_scenes("test")),
@@ -129,7 +122,7 @@ def _examine_demo(args: argparse.Namespace) -> Checkup:
         therapy=therapy,
         settings=_settings(args),
         classes=dict(enumerate(demo.CLASSES)),
-        about=about,
+        about=ABOUT,
     )
 
 

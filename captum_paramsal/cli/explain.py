@@ -129,9 +129,9 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
 
 def _explain_demo(args: argparse.Namespace) -> Explanation:
     from captum_paramsal import demo  # noqa: PLC0415
-    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
     from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
-    from captum_paramsal.report import About, explain, fit_reference  # noqa: PLC0415
+    from captum_paramsal.report import explain, fit_reference  # noqa: PLC0415
 
     model = demo.load_model()
     usual, scenes = demo.load_scenes("validation"), demo.load_scenes("test")
@@ -143,15 +143,8 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
     }
     reference = fit_reference(model, labelled(usual), **options)
     images = labelled(scenes)
-    about = About(
-        model="the demo model",
-        weights="built in",
-        images="generated scenes, split test",
-        preprocessing="64 x 64 px, normalised",
-        reference="generated scenes, split validation",
-    )
     names = dict(enumerate(demo.CLASSES))
-    return explain(model, images, reference, classes=names, about=about, **options, **_of_the_report(args))
+    return explain(model, images, reference, classes=names, about=ABOUT, **options, **_of_the_report(args))
 
 
 def _of_the_report(args: argparse.Namespace) -> dict[str, Any]:

@@ -95,8 +95,8 @@ def _of_photos(args: argparse.Namespace) -> SortedMistakes:
 
 def _of_demo(args: argparse.Namespace) -> SortedMistakes:
     from captum_paramsal import demo  # noqa: PLC0415
-    from captum_paramsal.cli.demo_images import labelled  # noqa: PLC0415
-    from captum_paramsal.report import About, fit_reference, triage_on  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
+    from captum_paramsal.report import fit_reference, triage_on  # noqa: PLC0415
 
     model, settings = demo.load_model(), _settings(args)
     reference = fit_reference(
@@ -107,16 +107,9 @@ def _of_demo(args: argparse.Namespace) -> SortedMistakes:
         device=settings.device,
         show_progress=settings.show_progress,
     )
-    about = About(
-        model="the demo model",
-        weights="built in",
-        images="generated scenes, split test",
-        preprocessing="64 x 64 px, normalised",
-        reference="generated scenes, split validation",
-    )
     classes = dict(enumerate(demo.CLASSES))
     images = labelled(demo.load_scenes("test"))
-    return triage_on(model, images, reference, settings=settings, classes=classes, about=about)
+    return triage_on(model, images, reference, settings=settings, classes=classes, about=ABOUT)
 
 
 def _settings(args: argparse.Namespace) -> TriageSettings:
