@@ -115,7 +115,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=Path, default=Path("depth-bias"), help="work folder of depth_bias")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--photos", type=int, default=64, help="mistakes on photos, at most")
-    parser.add_argument("--corrupted", type=int, default=10, help="mistakes on spoilt photos of each kind")
+    parser.add_argument("--corrupted", type=int, default=20, help="mistakes on spoilt photos of each kind")
     parser.add_argument("--pictures", type=int, default=200, help="mistakes on CIFAR-10's pictures, at most")
     parser.add_argument("--digits", type=int, default=100, help="mistakes on street digits, at most")
     parser.add_argument("--sketches", type=int, default=64, help="mistakes on PACS's sketches, at most")
