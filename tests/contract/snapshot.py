@@ -120,3 +120,10 @@ def nothing_left_behind(model: nn.Module, *arguments: Any) -> Iterator[None]:
     finally:
         changed = list(differences(before, snapshot(model, *arguments)))
         assert not changed, f"{len(changed)} things are left behind: " + "; ".join(changed[:8])
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

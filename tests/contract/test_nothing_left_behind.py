@@ -5,7 +5,7 @@ import torch
 from contract import models
 from contract.closeness import assert_same
 from contract.samples import LABELS, Sample, noise, small
-from contract.snapshot import nothing_left_behind
+from contract.snapshot import causes, nothing_left_behind
 from oracles.weights import seeded
 
 from captum_paramsal import Reference
@@ -174,12 +174,6 @@ def raised_by(call, **arguments):
     except Exception as error:  # noqa: BLE001
         return error
     return None
-
-
-def causes(error):
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @pytest.mark.parametrize("internal_batch_size", [None, 2])

@@ -7,7 +7,6 @@ import pytest
 
 TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "tutorials").glob("*.ipynb"))
 IDS = [path.stem for path in TUTORIALS]
-QUICK = "which_filters_made_this_mistake"
 
 
 def cells_of(path):
@@ -24,9 +23,8 @@ def test_committed_without_outputs(path):
 
 
 # Building the docs runs every tutorial, too.
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem != QUICK)) for path in TUTORIALS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TUTORIALS, ids=IDS)
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::pytest.PytestUnraisableExceptionWarning")
 def test_runs(path, tmp_path):
     # The warnings above are Jupyter's own; those of the notebook go to the notebook.
