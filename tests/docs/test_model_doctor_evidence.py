@@ -13,7 +13,7 @@ from captum_paramsal.errors import TreatmentError
 
 @pytest.fixture(scope="module")
 def script():
-    with loaded("model_doctor") as found:
+    with loaded("cifar10", "results", "model_doctor") as found:
         yield found["model_doctor"]
 
 

@@ -27,7 +27,7 @@ def benchmark():
 
 @pytest.fixture(scope="module")
 def page():
-    with loaded("planted_faults") as found:
+    with loaded("cifar10", "results", "planted_faults") as found:
         yield found["planted_faults"]
 
 
