@@ -20,7 +20,8 @@ def runnable(page):
     ]
 
 
-SLOW = ("docs/gallery.md",)
+# The first repeats the README's commands, and docs/pictures.py runs the second.
+SLOW = ("docs/index.md", "docs/gallery.md")
 
 
 @pytest.mark.parametrize(
