@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Batch, forward_errors
+from captum_paramsal.batch import Batch
 from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.functional import scores_at
-from captum_paramsal.hooks import scoring_state, unwrap
+from captum_paramsal.hooks import unwrap
 from captum_paramsal.metrics.baselines import BASELINES
+from captum_paramsal.repair.requests import class_scores
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
 __all__ = ["MaskedPixels", "mask_pixels", "pixel_mask"]
@@ -89,15 +89,15 @@ def mask_pixels(
 
     Raises:
         InterventionError: Options out of range.
-        InputError: Maps of another size, or with values that are not finite.
+        InputError: Maps of another size, or with values that are not finite; no labels, or images that cannot be
+            scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 7, 8, 17 and 20.
     """
-    batch = Batch.of(images, labels)
     masks = pixel_mask(maps, images, share, which, seed)
     covered = images.where(~masks[:, None], _cover(images, fill))
-    both = torch.stack([_probabilities(model, one, batch) for one in (images, covered)], dim=1)
+    both = torch.stack([_probabilities(model, one, labels) for one in (images, covered)], dim=1)
     rows, predicted = torch.arange(len(images)), both[:, 0].argmax(dim=1)
     labels = labels.cpu()
     return MaskedPixels(
@@ -144,11 +144,8 @@ def _cover(images: Tensor, fill: Fill) -> Tensor:
     return BASELINES[fill](images)
 
 
-def _probabilities(model: nn.Module, images: Tensor, batch: Batch) -> Tensor:
-    model = unwrap(model)
-    with scoring_state(model), torch.no_grad(), forward_errors(batch.shapes):
-        output = torch.cat([model(part.clone()) for part in images.split(16)])
-    scores, _ = scores_at(output, batch.rows)
+def _probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    scores, _ = class_scores(unwrap(model), Batch.of(images, labels))
     return scores.double().softmax(dim=1).cpu()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from photos import Photos, add_data_option, load_photos, load_squeezenet
+from photos import Photos, add_data_option, load_photos, load_squeezenet, scores_of
 from torch import Tensor, nn
 
 from captum_paramsal import Reference
@@ -74,8 +74,7 @@ TABLES = {
 
 def predictions(model: nn.Module, photos: Photos) -> Tensor:
     """Predicted classes, ``(N,)``."""
-    with torch.no_grad():
-        return torch.cat([model(images).argmax(dim=1) for images in photos.images.split(50)])
+    return scores_of(model, photos.images).argmax(dim=1)
 
 
 def picked(wrong: Tensor, per_group: int) -> Tensor:

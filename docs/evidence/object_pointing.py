@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Saliency
-from photos import SIDE, Photos, add_data_option, load_photos, load_squeezenet
+from photos import SIDE, Photos, add_data_option, load_photos, load_squeezenet, scores_of
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
@@ -191,8 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_squeezenet(options.data)
     every = load_photos(options.data / "imagenet_val900", options.limit)
     learn, photos = every.every_second(0), every.every_second(1)
-    with torch.no_grad():
-        predicted = torch.cat([model(images).argmax(dim=1) for images in photos.images.split(50)])
+    predicted = scores_of(model, photos.images).argmax(dim=1)
     neurons = DiscernibleNeurons(model)
     search = neurons.fit_weights(learn.images, learn.labels, learn.boxes, trials=options.trials)
     search.save(options.work / "weights.json")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from photos import add_data_option, load_photos, load_squeezenet
+from photos import add_data_option, load_photos, load_squeezenet, scores_of
 from results import Results
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -168,12 +168,6 @@ def _subject(
     known = load_file(rows)
     predicted = scores_of(model, others.images).argmax(dim=1)
     return Subject(name, model, saliency, others.images, others.labels, predicted, known["raw"], known["usual"], layout)
-
-
-def scores_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Class scores, ``(N, C)``."""
-    with torch.no_grad():
-        return torch.cat([model(part) for part in images.split(50)])
 
 
 def rankings(subject: Subject, places: Tensor) -> dict[str, Callable[[], Tensor]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from parameter_saliency import Subject, interval, scores_of
+from parameter_saliency import Subject, interval
+from photos import scores_of
 from results import Results
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn

@@ -1,7 +1,6 @@
 """Tables and figures of what ``parameter_saliency.py`` found: ``python docs/evidence parameter_saliency_tables``."""
 
 import argparse
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 import torch
 from parameter_saliency import DISTURBED, KNOCKED, OTHER_RATES, RATE, TUNED
 from parameter_saliency_pixels import FORGETTING, picture
-from PIL import Image
-from results import markdown_table
+from results import fewer_colours, markdown_table
 
 from captum_paramsal import FilterIndex
 from captum_paramsal.repair import InterventionCurve
@@ -205,15 +203,6 @@ def profile_figure(network: str, known: Mapping[str, Any]) -> bytes:
     )
 
 
-def smaller(png: bytes, colours: int = 128) -> bytes:
-    """The same picture with few colours, in a fraction of the bytes."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(
-        buffer, "png", optimize=True
-    )
-    return buffer.getvalue()
-
-
 def written(work: Path) -> str:
     """All tables of the results that are there."""
     known = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(work.glob("*-*.json"))}
@@ -253,7 +242,7 @@ def figures(work: Path) -> dict[str, bytes]:
         path = work / f"{network}-profiles.json"
         if path.exists():
             known = json.loads(path.read_text("utf-8"))["profiles"]
-            found[f"profiles_{network}"] = smaller(profile_figure(network, known))
+            found[f"profiles_{network}"] = fewer_colours(profile_figure(network, known))
         path = work / f"{network}-whole.json"
         if path.exists():
             lines[network] = json.loads(path.read_text("utf-8"))[f"{RATE:g}"]
@@ -261,7 +250,7 @@ def figures(work: Path) -> dict[str, bytes]:
         curves = {network: saved_curves(work, network, kind) for network in NETWORKS}
         curves = {network: arms for network, arms in curves.items() if arms}
         if curves:
-            found[kind] = smaller(curve_figure(curves, lines if kind == "tuned" else {}))
+            found[kind] = fewer_colours(curve_figure(curves, lines if kind == "tuned" else {}))
     return {**found, "maps": picture()}
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_1
 
-__all__ = ["SIDE", "Photos", "add_data_option", "load_photos", "load_squeezenet"]
+__all__ = ["SIDE", "Photos", "add_data_option", "load_photos", "load_squeezenet", "scores_of"]
 
 SIDE = 227
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -64,6 +64,12 @@ def load_squeezenet(data: Path) -> nn.Module:
     model = squeezenet1_1()
     model.load_state_dict(load_file(data / "models" / "squeezenet1_1.safetensors"))
     return model.eval()
+
+
+def scores_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Class scores, ``(N, C)``, of so many images that they are passed in parts."""
+    with torch.no_grad():
+        return torch.cat([model(part) for part in images.split(50)])
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

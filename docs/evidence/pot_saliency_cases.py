@@ -10,7 +10,7 @@ import torch
 from cifar10 import any_of, cifar10_pictures, real_models
 from corruptions import CORRUPTIONS
 from depth_bias import Task, digits, domains, predicted, trained
-from photos import MEAN, STD, load_photos, load_squeezenet
+from photos import MEAN, STD, load_photos, load_squeezenet, scores_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -78,7 +78,7 @@ def photo_case(options: argparse.Namespace) -> Case:
     usual, others = every.every_second(0), every.every_second(1)
     reference = _reference(options.work / "photos", model, usual.images, usual.labels, LARGEST_TAIL)
     rows = _rows(options.work / "photos", model, reference.filters, others.images, others.labels)
-    wrong = _predictions(model, others.images) != others.labels
+    wrong = scores_of(model, others.images).argmax(dim=1) != others.labels
     chosen = wrong.nonzero()[: options.photos, 0]
     return Case(
         "photos",
@@ -99,7 +99,7 @@ def picture_case(options: argparse.Namespace) -> Case:
     images, labels = cifar10_pictures(options.data, "test", places[2000:4500])
     reference = _reference(options.work / "pictures", model, *usual, LARGEST_TAIL)
     rows = _rows(options.work / "pictures", model, reference.filters, images, labels)
-    wrong = _predictions(model, images) != labels
+    wrong = scores_of(model, images).argmax(dim=1) != labels
     chosen = wrong.nonzero()[: options.pictures, 0]
     return Case(
         "pictures",
@@ -143,7 +143,7 @@ def _shifted_case(task: Task, slug: str, model: nn.Module, count: int, options: 
     half = len(labels) // 2
     other = _reference(options.work / f"{slug}-other", model, images[:half], labels[:half], options.tail)
     rows = _rows(options.work / slug, model, own.filters, images[half:], labels[half:])
-    wrong = _predictions(model, images[half:]) != labels[half:]
+    wrong = scores_of(model, images[half:]).argmax(dim=1) != labels[half:]
     chosen = wrong.nonzero()[:count, 0]
     rankings = rankings_of(model, rows[chosen], own, ("layer4.*",), note=", own domain")
     rankings |= rankings_of(model, rows[chosen], other, ("layer4.*",), note=", other domain")
@@ -163,7 +163,7 @@ def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
     for name, spoil in CORRUPTIONS.items():
         spoilt = spoil(others.images * STD[:, None, None] + MEAN[:, None, None])
         spoilt = (spoilt - MEAN[:, None, None]) / STD[:, None, None]
-        wrong = _predictions(case.model, spoilt) != others.labels
+        wrong = scores_of(case.model, spoilt).argmax(dim=1) != others.labels
         chosen = wrong.nonzero()[:, 0][:: max(1, int(wrong.sum()) // options.corrupted)][: options.corrupted]
         accuracy = 1 - wrong.double().mean().item()
         LOG.info("%s: %.1f %% right", name, 100 * accuracy)
@@ -221,11 +221,6 @@ def _rows(place: Path, model: nn.Module, filters: FilterIndex, images: Tensor, l
         rows = saliency.attribute(images, target=labels, internal_batch_size=25)
         save_file({"rows": rows.detach().contiguous()}, file)
     return load_file(file)["rows"]
-
-
-def _predictions(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([model(part).argmax(dim=1) for part in images.split(50)])
 
 
 def _joined(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Tables and figures of the page on POT saliency."""
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,8 @@ import numpy as np
 import torch
 from corruptions import CORRUPTIONS
 from depth_bias import top_shares
-from PIL import Image
 from pot_saliency_cases import FITS, Case, at_tail, stages_of
-from results import markdown_table, with_interval
+from results import fewer_colours, markdown_table, with_interval
 from torch import Tensor
 
 from captum_paramsal import ParameterSaliency, POTSaliency
@@ -186,13 +184,6 @@ def figure(curves: Curves) -> bytes:
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return fewer_colours(to_png(panels[0], dpi=90))
-
-
-def fewer_colours(png: bytes) -> bytes:
-    """The picture with 128 colours, at less than half the size."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(128).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
 
 
 def write_thresholds(curves: Mapping[str, InterventionCurve], usual: str, work: Path) -> None:

@@ -1,16 +1,18 @@
 """What studies here have in common: results that are not made again, and tables with intervals."""
 
+import io
 import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
-__all__ = ["Results", "markdown_table", "with_interval"]
+__all__ = ["Results", "fewer_colours", "markdown_table", "with_interval"]
 
 LOG = logging.getLogger("evidence")
 
@@ -43,3 +45,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as the pages have it; all columns but the first to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def fewer_colours(png: bytes) -> bytes:
+    """The picture with 128 colours, at less than half the size."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(128).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
