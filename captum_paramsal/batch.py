@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, ParamsalError
-from captum_paramsal.functional import Target, labels_of, usable
-
-__all__ = ["Batch", "ForwardError", "Inputs", "forward_errors", "require_scores", "require_size"]
+from captum_paramsal.functional import Target, detached, labels_of
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
@@ -66,7 +64,7 @@ def require_scores(output: Any, count: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ModelInputs:
     """Examples, further arguments of the model and labels.
 
     Attributes:
@@ -84,7 +82,7 @@ class Batch:
     shapes: str
 
     @classmethod
-    def of(cls, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> Batch:
+    def of(cls, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> ModelInputs:
         """Check what a caller gave.
 
         Raises:
@@ -107,26 +105,26 @@ class Batch:
     def __len__(self) -> int:
         return len(self.inputs[0])
 
-    def part(self, start: int, size: int) -> Batch:
+    def part(self, start: int, size: int) -> ModelInputs:
         """Some of the examples, one after the other."""
         here = slice(start, start + size)
-        inputs = tuple(usable(tensor[here]) for tensor in self.inputs)
+        inputs = tuple(detached(tensor[here]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, here) for value in self.extra)
-        rows = None if self.rows is None else usable(self.rows[here])
-        return Batch(inputs, extra, rows, self.start + start, self.shapes)
+        rows = None if self.rows is None else detached(self.rows[here])
+        return ModelInputs(inputs, extra, rows, self.start + start, self.shapes)
 
-    def chosen(self, which: Tensor) -> Batch:
+    def chosen(self, which: Tensor) -> ModelInputs:
         """Some of the examples, by number."""
-        inputs = tuple(usable(tensor[which.to(tensor.device)]) for tensor in self.inputs)
+        inputs = tuple(detached(tensor[which.to(tensor.device)]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, which) for value in self.extra)
-        rows = None if self.rows is None else usable(self.rows[which.to(self.rows.device)])
-        return Batch(inputs, extra, rows, self.start, self.shapes)
+        rows = None if self.rows is None else detached(self.rows[which.to(self.rows.device)])
+        return ModelInputs(inputs, extra, rows, self.start, self.shapes)
 
     def _rows_of(self, value: Any, here: slice | Tensor) -> Any:
         if not isinstance(value, Tensor):
             return value
         here = here.to(value.device) if isinstance(here, Tensor) else here
-        return usable(value[here] if value.ndim and len(value) == len(self) else value)
+        return detached(value[here] if value.ndim and len(value) == len(self) else value)
 
 
 def _as_tuple(additional_forward_args: Any) -> tuple[Any, ...]:

@@ -2,28 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CheckpointError",
-    "ConstantEvidenceWarning",
-    "DiagnosisFileError",
-    "FewSamplesWarning",
-    "GroupError",
-    "IncompleteTailWarning",
-    "InputError",
-    "InterventionError",
-    "LayerError",
-    "ParamsalError",
-    "PatchError",
-    "ReferenceFileError",
-    "ReferenceMismatchError",
-    "SourceError",
-    "TargetError",
-    "TraceError",
-    "TreatmentError",
-    "TriageFileError",
-    "WholePassesWarning",
-]
-
 
 class ParamsalError(ValueError):
     """Anything that ``captum_paramsal`` refuses to do with what it was given."""

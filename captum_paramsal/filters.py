@@ -14,8 +14,6 @@ from captum_paramsal.errors import InputError, LayerError, ParamsalError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Filter", "FilterIndex"]
-
 
 @dataclass(frozen=True, order=True)
 class Filter:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-__all__ = ["__version__", "versions"]
-
 __version__ = "0.1.0"
 
 

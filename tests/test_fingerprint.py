@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from captum_paramsal.fingerprint import Fingerprint
+from captum_paramsal.files import Fingerprint
 
 
 def net():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from captum_paramsal.graph import Following
-from captum_paramsal.tracing import TraceAttribution
-
-__all__ = ["CNNFixations"]
+from captum_paramsal.attr.trace_attribution import TraceAttribution
+from captum_paramsal.graph import TraceSettings
 
 
 class CNNFixations(TraceAttribution):
@@ -33,5 +31,7 @@ class CNNFixations(TraceAttribution):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        following = Following(weights=None, top_k=1, linear_top_k=None, places=1, active_only=False, single_place=True)
+        following = TraceSettings(
+            weights=None, top_k=1, linear_top_k=None, places=1, active_only=False, single_place=True
+        )
         super().__init__(model, following)

@@ -10,16 +10,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch
+from captum_paramsal.attr.trace_attribution import TraceAttribution
+from captum_paramsal.batch import ModelInputs
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.functional import Target
-from captum_paramsal.graph import Following, TraceWeights
+from captum_paramsal.graph import TraceSettings, TraceWeights
 from captum_paramsal.metrics import Boxes, boxes_per_image, iou
 from captum_paramsal.stats import upper_confidence_bound
-from captum_paramsal.tracing import TraceAttribution
-from captum_paramsal.weight_search import WeightSearch
-
-__all__ = ["DiscernibleNeurons"]
+from captum_paramsal.traces import WeightSearch
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Values that are tried for a weight."""
@@ -85,7 +83,7 @@ class DiscernibleNeurons(TraceAttribution):
                 message = f"Expected `{name}` to be a whole number from 1 up, got {number!r}."
                 raise ParamsalError(message)
         self.weights = TraceWeights() if weights is None else weights
-        following = Following(
+        following = TraceSettings(
             weights=self.weights,
             top_k=top_k,
             linear_top_k=linear_top_k,
@@ -134,7 +132,7 @@ class DiscernibleNeurons(TraceAttribution):
         if not values or trials < len(values):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
-        labels = Batch.of(images, targets).rows
+        labels = ModelInputs.of(images, targets).rows
         known = boxes_per_image(boxes, len(images))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}

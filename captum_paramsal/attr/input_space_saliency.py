@@ -9,13 +9,11 @@ from captum.attr import GradientAttribution
 from captum.log import log_usage
 from torch import Tensor
 
+from captum_paramsal.attr.filter_attribution import FilterAttribution
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Target, boosted_similarity
-from captum_paramsal.scoring import FilterAttribution
-
-__all__ = ["InputSpaceSaliency"]
 
 
 class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly

@@ -12,20 +12,16 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, Inputs
-from captum_paramsal.class_samples import ClassSamples
-from captum_paramsal.diagnosis import Diagnosis
-from captum_paramsal.divided_model import DividedModel, LayerChoice
+from captum_paramsal.batch import Inputs, ModelInputs
+from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
+from captum_paramsal.doctor.class_samples import ClassSamples
+from captum_paramsal.doctor.layer_pass import LayerActivations, Score
+from captum_paramsal.doctor.split_model import LayerChoice, SplitModel
 from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
-from captum_paramsal.evidence import EvidenceSettings
-from captum_paramsal.findings import Findings
-from captum_paramsal.fingerprint import Fingerprint
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
-from captum_paramsal.hooks import scoring_state
-from captum_paramsal.layer_pass import Score, SeenAtLayer
-from captum_paramsal.passes.batches import LabelledBatch
-
-__all__ = ["ModelDoctor"]
+from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.reference.data_batches import LoaderItem
 
 
 class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
@@ -84,7 +80,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         seed: int = 0,
     ) -> None:
         self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
-        self._divided = DividedModel(model)
+        self._divided = SplitModel(model)
         self.model = self._divided.model
         self.diagnosis: Diagnosis | None = None
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
@@ -149,11 +145,11 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             LayerError: A layer without maps, or that the scores do not depend on.
             InputError: An empty batch, values that are not finite, a shape the model cannot take.
         """
-        batch = Batch.of(inputs, target, additional_forward_args)
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
         found = []
         for name in self.layer_names:
             shown = name if show_progress else None
-            with scoring_state(self.model):
+            with frozen_eval(self.model):
                 parts = self._divided.seen(
                     batch, name, internal_batch_size, to_input=attribute_to_layer_input, shown=shown
                 )
@@ -196,9 +192,9 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         name = self.layer_name
         samples = ClassSamples(confidence, samples_per_class, usual_per_class)
         for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
-            labelled = LabelledBatch.of(given)
-            batch = Batch.of(labelled.inputs, labelled.target, labelled.extra)
-            with scoring_state(self.model):
+            labelled = LoaderItem.of(given)
+            batch = ModelInputs.of(labelled.inputs, labelled.target, labelled.extra)
+            with frozen_eval(self.model):
                 for seen in self._divided.seen(batch, name, internal_batch_size):
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
@@ -245,12 +241,12 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             raise InputError(message)
         diagnosis.check(self.model, name, self.settings.as_dict())
         diagnosis.warn_if_constant()
-        batch = Batch.of(inputs, target, additional_forward_args)
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
         if batch.rows is None:
             message = "Expected `target`, the true class of each image, got None."
             raise InputError(message)
         masks = _checked_masks(masks, batch)
-        with scoring_state(self.model):
+        with frozen_eval(self.model):
             shown = "diagnosis" if show_progress else None
             parts = self._divided.seen(batch, name, internal_batch_size, shown=shown)
             found = [
@@ -258,7 +254,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             ]
         return Findings.joined(found)
 
-    def _add(self, samples: ClassSamples, seen: SeenAtLayer, size: int | None) -> None:
+    def _add(self, samples: ClassSamples, seen: LayerActivations, size: int | None) -> None:
         probabilities, labels = _classified(seen)
         sure, predicted = probabilities.max(dim=1)
         samples.classes = probabilities.shape[1]
@@ -270,7 +266,13 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
                 samples.add(place, row)
 
     def _findings(
-        self, seen: SeenAtLayer, diagnosis: Diagnosis, masks: Tensor | None, size: int | None, *, mistakes_only: bool
+        self,
+        seen: LayerActivations,
+        diagnosis: Diagnosis,
+        masks: Tensor | None,
+        size: int | None,
+        *,
+        mistakes_only: bool,
     ) -> Findings:
         probabilities, labels = _classified(seen)
         predicted = probabilities.argmax(dim=1)
@@ -293,13 +295,13 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         )
 
 
-def _classified(seen: SeenAtLayer) -> tuple[Tensor, Tensor]:
+def _classified(seen: LayerActivations) -> tuple[Tensor, Tensor]:
     """Softmax probabilities ``(N, classes)`` and labels ``(N,)``, on the processor."""
     scores, labels = scores_at(seen.scores, seen.rows)
     return scores.double().softmax(dim=1).cpu(), labels.cpu()
 
 
-def _checked_masks(masks: Tensor | None, batch: Batch) -> Tensor | None:
+def _checked_masks(masks: Tensor | None, batch: ModelInputs) -> Tensor | None:
     if masks is None:
         return None
     expected = (len(batch), *batch.inputs[0].shape[-2:])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from captum_paramsal.functional import standardize, usable
-from captum_paramsal.scoring import FilterAttribution
-
-__all__ = ["ParameterSaliency"]
+from captum_paramsal.attr.filter_attribution import FilterAttribution
+from captum_paramsal.functional import detached, standardize
 
 
 class ParameterSaliency(FilterAttribution):
@@ -52,5 +50,5 @@ class ParameterSaliency(FilterAttribution):
         """Standard deviations from the reference's mean ``(N, F)``, or the profile itself without a reference."""
         if self.reference is None:
             return profile
-        mean, std = (usable(value).to(profile.device) for value in (self.reference.mean, self.reference.std))
+        mean, std = (detached(value).to(profile.device) for value in (self.reference.mean, self.reference.std))
         return standardize(profile, mean, std)

@@ -8,15 +8,13 @@ import torch
 from scipy.stats import false_discovery_control
 from torch import Tensor, nn
 
+from captum_paramsal.attr.filter_attribution import FilterAttribution
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, p_values_of
-from captum_paramsal.layers import LayerSelection
+from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.scoring import FilterAttribution
 from captum_paramsal.stats import MINIMUM_EXCESSES, FilterTails, TailMethod, UpperTail
-
-__all__ = ["POTSaliency"]
 
 
 class POTSaliency(FilterAttribution):

@@ -10,8 +10,6 @@ from captum_paramsal import __version__
 from captum_paramsal.cli import compare, doctor, explain, reference, triage
 from captum_paramsal.errors import ParamsalError
 
-__all__ = ["main"]
-
 _EPILOG = """\
 examples:
   captum-paramsal explain

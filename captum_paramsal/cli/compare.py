@@ -18,9 +18,7 @@ from captum_paramsal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from captum_paramsal.report import ComparisonSettings, SideBySide
-
-__all__ = ["add_to", "run"]
+    from captum_paramsal.report import ComparisonReport, ComparisonSettings
 
 _CHECKPOINT = "comparison.checkpoint.safetensors"
 _DEMO_IMAGES = 16
@@ -137,17 +135,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _on_photos(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
+def _on_photos(args: argparse.Namespace, checkpoint: Path) -> ComparisonReport:
     from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
-    from captum_paramsal.reference import Reference  # noqa: PLC0415
-    from captum_paramsal.report import compare_on  # noqa: PLC0415
+    from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.report import compare  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
     if reference is not None:
         reference.check(job.model)
     about = about_photos(args, job, args.reference)
-    return compare_on(
+    return compare(
         job.model,
         job.photos,
         reference,
@@ -158,10 +156,10 @@ def _on_photos(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
     )
 
 
-def _on_demo(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
+def _on_demo(args: argparse.Namespace, checkpoint: Path) -> ComparisonReport:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
-    from captum_paramsal.report import compare_on, fit_reference  # noqa: PLC0415
+    from captum_paramsal.report import compare, fit_reference  # noqa: PLC0415
     from captum_paramsal.sources import LabelledTensors  # noqa: PLC0415
 
     model, scenes = demo.load_model(), demo.load_scenes("test")
@@ -173,7 +171,7 @@ def _on_demo(args: argparse.Namespace, checkpoint: Path) -> SideBySide:
     )
     names = [f"scene {number}" for number in range(len(scenes))]
     boxes = [box[None] for box in scenes.boxes]
-    return compare_on(
+    return compare(
         model,
         LabelledTensors(scenes.images, scenes.labels, demo.normalize, names=names, boxes=boxes),
         reference,
@@ -209,7 +207,7 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _announce(found: SideBySide, report: Path) -> None:
+def _announce(found: ComparisonReport, report: Path) -> None:
     comparison = found.comparison
     methods, mistakes = len(comparison.agreement), int(found.wrong.sum())
     skipped = f", {len(found.skipped)} files skipped" if found.skipped else ""

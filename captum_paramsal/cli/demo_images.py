@@ -6,8 +6,6 @@ from captum_paramsal import demo
 from captum_paramsal.report import About
 from captum_paramsal.sources import LabelledTensors
 
-__all__ = ["ABOUT", "labelled", "training_scenes"]
-
 ABOUT = About(
     model="the demo model",
     weights="built in",

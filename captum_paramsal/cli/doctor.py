@@ -17,11 +17,9 @@ from captum_paramsal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from captum_paramsal.cli.loading import Job
-    from captum_paramsal.report import Checkup, DoctorSettings, Therapy
+    from captum_paramsal.cli.loading import LoadedJob
+    from captum_paramsal.report import DoctorReport, DoctorSettings, TreatmentSettings
     from captum_paramsal.sources import LabelledPhotos
-
-__all__ = ["add_to", "run"]
 
 _DESCRIPTION = """\
 Classify labelled images, find out which channels of a layer each class relies on, and name for every mistake the
@@ -87,16 +85,16 @@ def _require_options_that_go_together(args: argparse.Namespace) -> None:
         args.parser.error("--boxes: needs --labels, the table that has this column")
 
 
-def _examine_photos(args: argparse.Namespace) -> Checkup:
+def _examine_photos(args: argparse.Namespace) -> DoctorReport:
     from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
-    from captum_paramsal.diagnosis import Diagnosis  # noqa: PLC0415
-    from captum_paramsal.report import examine  # noqa: PLC0415
+    from captum_paramsal.doctor.diagnosis import Diagnosis  # noqa: PLC0415
+    from captum_paramsal.report import doctor  # noqa: PLC0415
 
     diagnosis = None if args.diagnosis is None else Diagnosis.load(args.diagnosis)
     # Several tables may share one folder.
     job = load_job(args, unlisted=not given_of(args, ("reference_labels", "train_labels")))
     about = about_photos(args, job, args.diagnosis or args.reference_labels or args.train_labels)
-    return examine(
+    return doctor(
         job.model,
         job.photos,
         diagnosis,
@@ -108,14 +106,14 @@ def _examine_photos(args: argparse.Namespace) -> Checkup:
     )
 
 
-def _examine_demo(args: argparse.Namespace) -> Checkup:
+def _examine_demo(args: argparse.Namespace) -> DoctorReport:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, labelled, training_scenes  # noqa: PLC0415
-    from captum_paramsal.report import Therapy, examine  # noqa: PLC0415
+    from captum_paramsal.report import TreatmentSettings, doctor  # noqa: PLC0415
 
     usual = labelled(demo.load_scenes("validation"))
-    therapy = Therapy(labelled(training_scenes()), usual, **_treatment(args)) if args.treat else None
-    return examine(
+    therapy = TreatmentSettings(labelled(training_scenes()), usual, **_treatment(args)) if args.treat else None
+    return doctor(
         demo.load_model(),
         labelled(demo.load_scenes("test")),
         usual=usual,
@@ -145,16 +143,16 @@ def _settings(args: argparse.Namespace) -> DoctorSettings:
     return DoctorSettings(**given, device=choose_device(args.device), show_progress=shows_progress(args))
 
 
-def _therapy_on_photos(args: argparse.Namespace, job: Job) -> Therapy:
+def _therapy_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSettings:
     from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
-    from captum_paramsal.report import Therapy  # noqa: PLC0415
+    from captum_paramsal.report import TreatmentSettings  # noqa: PLC0415
 
     train = more_photos(job, args.train_labels, args.train_images or args.images, args.boxes)
     validation = _photos_of(args, job, "validation")
     for name, photos in (("--train-labels", train), ("--validation-labels", validation)):
         if photos is not None:
             _require_unseen(job.photos, photos, name)
-    return Therapy(train, validation, **_treatment(args))
+    return TreatmentSettings(train, validation, **_treatment(args))
 
 
 def _treatment(args: argparse.Namespace) -> dict[str, Any]:
@@ -162,7 +160,7 @@ def _treatment(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def _photos_of(args: argparse.Namespace, job: Job, kind: str) -> LabelledPhotos | None:
+def _photos_of(args: argparse.Namespace, job: LoadedJob, kind: str) -> LabelledPhotos | None:
     """Images for another purpose; in the folder of the images to examine if none of their own is named."""
     from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
 
@@ -188,7 +186,7 @@ def _require_unseen(held_out: LabelledPhotos, photos: LabelledPhotos, name: str)
         raise SourceError(message)
 
 
-def _save_weights(checkup: Checkup, path: Path) -> None:
+def _save_weights(checkup: DoctorReport, path: Path) -> None:
     from captum_paramsal.errors import SourceError  # noqa: PLC0415
     from captum_paramsal.sources import save_weights  # noqa: PLC0415
 
@@ -198,7 +196,7 @@ def _save_weights(checkup: Checkup, path: Path) -> None:
     save_weights(checkup.treated, path)
 
 
-def _announce(checkup: Checkup, report: Path) -> None:
+def _announce(checkup: DoctorReport, report: Path) -> None:
     mistakes = len(checkup.mistakes)
     skipped = f", {len(checkup.skipped)} files skipped" if checkup.skipped else ""
     print(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")

@@ -8,8 +8,6 @@ from pathlib import Path
 from captum_paramsal.cli.numbers import natural, positive, strength
 from captum_paramsal.cli.options import add_out_option
 
-__all__ = ["OF_PHOTOS", "OF_TREATMENT", "add_doctor_options"]
-
 OF_PHOTOS = (
     "weights",
     "labels",

@@ -20,8 +20,6 @@ from captum_paramsal.cli.options import (
 if TYPE_CHECKING:
     from captum_paramsal.report import Explanation
 
-__all__ = ["add_to", "run"]
-
 _DESCRIPTION = """\
 Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard, the
 pixels that drive them, and where the evidence for the true and for the predicted class was gathered. Writes
@@ -107,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _explain_photos(args: argparse.Namespace) -> Explanation:
     from captum_paramsal.cli.loading import about_photos, choose_device, load_job, shows_progress  # noqa: PLC0415
-    from captum_paramsal.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
     from captum_paramsal.report import explain  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)

@@ -14,16 +14,14 @@ from types import FrameType
 import torch
 from torch import distributed
 
-from captum_paramsal.passes import Group
-
-__all__ = ["ProcessGroup", "process_group"]
+from captum_paramsal.reference import ProcessGroup
 
 _PATIENCE = timedelta(days=7)
 """For the slowest process; one that is gone is noticed at once, since its connections close."""
 
 
 @dataclass(frozen=True)
-class ProcessGroup(Group):
+class ProcessGroup(ProcessGroup):
     """The processes, and the device of this one.
 
     Attributes:

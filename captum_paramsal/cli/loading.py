@@ -20,11 +20,9 @@ from captum_paramsal.sources import (
     preprocessing_of,
 )
 
-__all__ = ["Job", "about_photos", "choose_device", "load_job", "more_photos", "shows_progress"]
-
 
 @dataclass(frozen=True)
-class Job:
+class LoadedJob:
     """What a subcommand works on."""
 
     model: nn.Module
@@ -36,7 +34,7 @@ class Job:
         return self.photos.classes
 
 
-def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> Job:
+def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
     """Load what ``add_source_options`` asked for; images, the quickest to be wrong, come first.
 
     Args:
@@ -65,10 +63,10 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> Job:
     photos = LabelledPhotos.open(
         args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, unlisted=unlisted
     )
-    return Job(model, photos)
+    return LoadedJob(model, photos)
 
 
-def about_photos(args: argparse.Namespace, job: Job, reference: Path | None) -> About:
+def about_photos(args: argparse.Namespace, job: LoadedJob, reference: Path | None) -> About:
     """What model, images and reference are called in a report."""
     return About(
         model=args.model,
@@ -79,7 +77,7 @@ def about_photos(args: argparse.Namespace, job: Job, reference: Path | None) -> 
     )
 
 
-def more_photos(job: Job, labels: Path, folder: Path, boxes: str | None) -> LabelledPhotos:
+def more_photos(job: LoadedJob, labels: Path, folder: Path, boxes: str | None) -> LabelledPhotos:
     """Other labelled photos for the same model, prepared in the same way.
 
     Raises:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["natural", "positive", "rate", "several", "strength"]
-
 
 def natural(text: str) -> int:
     """A whole number of at least 0."""

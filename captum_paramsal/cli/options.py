@@ -9,17 +9,6 @@ from typing import Any, TypeAlias
 
 from captum_paramsal.cli.numbers import positive
 
-__all__ = [
-    "Commands",
-    "add_command",
-    "add_compute_options",
-    "add_method_options",
-    "add_out_option",
-    "add_source_options",
-    "given_of",
-    "require_photos_or_demo",
-]
-
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no other name
 
 

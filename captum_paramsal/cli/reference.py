@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from captum_paramsal.reference import Reference
     from captum_paramsal.sources import Skipped
 
-__all__ = ["add_to", "run"]
-
 _DESCRIPTION = """\
 Take the mean and standard deviation of every filter's saliency over a set of labelled images, correct and
 incorrect alike, with the upper tail that `explain --method pot` needs, and save them for

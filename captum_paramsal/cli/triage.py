@@ -17,9 +17,7 @@ from captum_paramsal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from captum_paramsal.report import SortedMistakes, TriageSettings
-
-__all__ = ["add_to", "run"]
+    from captum_paramsal.report import TriageReport, TriageSettings
 
 _OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
 _DESCRIPTION = """\
@@ -81,22 +79,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_photos(args: argparse.Namespace) -> SortedMistakes:
+def _of_photos(args: argparse.Namespace) -> TriageReport:
     from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
-    from captum_paramsal.reference import Reference  # noqa: PLC0415
-    from captum_paramsal.report import triage_on  # noqa: PLC0415
+    from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
+    from captum_paramsal.report import triage  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
     about = about_photos(args, job, args.reference)
     settings = _settings(args)
-    return triage_on(job.model, job.photos, reference, settings=settings, classes=job.classes, about=about)
+    return triage(job.model, job.photos, reference, settings=settings, classes=job.classes, about=about)
 
 
-def _of_demo(args: argparse.Namespace) -> SortedMistakes:
+def _of_demo(args: argparse.Namespace) -> TriageReport:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
-    from captum_paramsal.report import fit_reference, triage_on  # noqa: PLC0415
+    from captum_paramsal.report import fit_reference, triage  # noqa: PLC0415
 
     model, settings = demo.load_model(), _settings(args)
     reference = fit_reference(
@@ -109,7 +107,7 @@ def _of_demo(args: argparse.Namespace) -> SortedMistakes:
     )
     classes = dict(enumerate(demo.CLASSES))
     images = labelled(demo.load_scenes("test"))
-    return triage_on(model, images, reference, settings=settings, classes=classes, about=ABOUT)
+    return triage(model, images, reference, settings=settings, classes=classes, about=ABOUT)
 
 
 def _settings(args: argparse.Namespace) -> TriageSettings:
@@ -127,7 +125,7 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
     )
 
 
-def _announce(one: SortedMistakes, report: Path) -> None:
+def _announce(one: TriageReport, report: Path) -> None:
     found = one.triage
     skipped = f", {len(one.skipped)} files skipped" if one.skipped else ""
     print(f"{one.images} images, {len(found)} mistakes (accuracy {one.accuracy:.1%}){skipped}")

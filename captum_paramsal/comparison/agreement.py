@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["rank_agreement"]
-
 
 def rank_agreement(maps: Tensor) -> Tensor:
     """Spearman's correlation of every two methods' maps of the same image.

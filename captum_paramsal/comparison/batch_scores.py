@@ -14,8 +14,6 @@ from captum_paramsal.comparison.result import ColumnNote, Failure
 from captum_paramsal.metrics import Case, InputMaps, Metric, per_pixel
 from captum_paramsal.metrics.model_state import explaining
 
-__all__ = ["COST", "NamedMethod", "ScoredBatch", "case_of"]
-
 COST = (
     ColumnNote("seconds", "s", "lower", "Time for the map of one image, taken in batches."),
     ColumnNote("peak memory", "MiB", "lower", "Memory for the map of one image on top of what was held, in batches."),
@@ -48,7 +46,7 @@ def case_of(whole: Case, rows: Sequence[int]) -> Case:
     )
 
 
-class ScoredBatch:
+class BatchScores:
     """A method's maps of some images, and their scores.
 
     Args:

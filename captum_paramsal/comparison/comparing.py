@@ -20,8 +20,6 @@ from captum_paramsal.hooks import unwrap
 from captum_paramsal.metrics import Boxes, InputMaps, Metric, metric_named
 from captum_paramsal.reference import Reference
 
-__all__ = ["compare"]
-
 Method: TypeAlias = Any
 """A preset's name, a :class:`Preset`, a Captum ``Attribution``, or a callable (inputs, target, ...) -> maps."""
 

@@ -11,8 +11,6 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["measured"]
-
 Result = TypeVar("Result")
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")

@@ -18,8 +18,6 @@ from captum_paramsal.metrics import InputMaps, per_pixel
 from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.reference import Reference
 
-__all__ = ["quantus_explanation"]
-
 Build: TypeAlias = Callable[[nn.Module], Any]
 """From a model to an ``Attribution``, an :class:`InputMaps`, or a function of images and targets."""
 

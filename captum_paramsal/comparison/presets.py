@@ -33,8 +33,6 @@ from captum_paramsal.hooks import unwrap
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 
-__all__ = ["PRESETS", "Preset", "preset"]
-
 OCCLUDED_SHARE = 7
 """The occluding window has one part in so many of the image's sides, and moves by half of that."""
 

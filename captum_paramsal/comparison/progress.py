@@ -9,11 +9,9 @@ from pathlib import Path
 import torch
 
 from captum_paramsal.comparison.result import Comparison
-from captum_paramsal.comparison.task import Scored, Task
+from captum_paramsal.comparison.task import PartialComparison, Task
 from captum_paramsal.errors import CheckpointError, SourceError
 from captum_paramsal.versions import versions
-
-__all__ = ["Progress"]
 
 
 class Progress:
@@ -22,7 +20,7 @@ class Progress:
     def __init__(self, path: str | os.PathLike[str] | None, task: Task) -> None:
         self._path = None if path is None else Path(path)
         self._run = task.run()
-        self._scored: list[Scored] = []
+        self._scored: list[PartialComparison] = []
         if self._path is not None and self._path.exists():
             self._scored.append(self._resumed(self._path))
 
@@ -30,7 +28,7 @@ class Progress:
         """Whether these images are scored."""
         return any(set(numbers) <= set(one.numbers) for one in self._scored)
 
-    def add(self, scored: Scored) -> None:
+    def add(self, scored: PartialComparison) -> None:
         """Note some images, and write down how far it has come."""
         self._scored.append(scored)
         if self._path is not None:
@@ -44,11 +42,11 @@ class Progress:
         order = torch.tensor(joined.numbers).argsort()
         return replace(joined.comparison.reordered(order), context={**self._run, "versions": versions()})
 
-    def _joined(self) -> Scored:
+    def _joined(self) -> PartialComparison:
         numbers = tuple(number for one in self._scored for number in one.numbers)
-        return Scored(numbers, Comparison.joined([one.comparison for one in self._scored]))
+        return PartialComparison(numbers, Comparison.joined([one.comparison for one in self._scored]))
 
-    def _resumed(self, path: Path) -> Scored:
+    def _resumed(self, path: Path) -> PartialComparison:
         try:
             comparison = Comparison.load(path)
         except SourceError as error:
@@ -59,4 +57,4 @@ class Progress:
             other = ", ".join(name for name, value in self._run.items() if found.get(name) != value)
             message = f"Expected a checkpoint of this comparison in '{path}', got one with other {other}. Delete it."
             raise CheckpointError(message)
-        return Scored(tuple(comparison.context["numbers"]), comparison)
+        return PartialComparison(tuple(comparison.context["numbers"]), comparison)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from captum_paramsal.comparison.beside import beside
+from captum_paramsal.comparison.side_by_side import beside
 from captum_paramsal.comparison.statistics import PairedDifference, bootstrap_mean, paired_differences
 from captum_paramsal.errors import InputError, SourceError
-from captum_paramsal.tensor_files import TensorFile
+from captum_paramsal.files import TensorFile
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-__all__ = ["ColumnNote", "Comparison", "Failure"]
 
 _FILE = TensorFile("comparison", "captum_paramsal.comparison", (1,), SourceError)
 

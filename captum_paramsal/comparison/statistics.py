@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, wilcoxon
 from torch import Tensor
 
-__all__ = ["PairedDifference", "bootstrap_mean", "holm", "paired_differences"]
-
 RESAMPLES = 2000
 
 _FEW = 13

@@ -11,16 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.comparison.agreement import rank_agreement
-from captum_paramsal.comparison.batch_scores import COST, NamedMethod, ScoredBatch
+from captum_paramsal.comparison.batch_scores import COST, BatchScores, NamedMethod
 from captum_paramsal.comparison.result import ColumnNote, Comparison
 from captum_paramsal.errors import InputError
-from captum_paramsal.fingerprint import Fingerprint
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Target, labels_of, scores_at
-from captum_paramsal.hooks import scoring_state
+from captum_paramsal.hooks import frozen_eval
 from captum_paramsal.metrics import Boxes, Case, Metric, boxes_per_image
 from captum_paramsal.reference import Reference
-
-__all__ = ["Scored", "Task"]
 
 PASS = 64
 """Altered copies of images in one forward pass of a metric, at most."""
@@ -30,7 +28,7 @@ PASS_PIXELS = 8 * 224 * 224
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class PartialComparison:
     """Scores of some of the images, with their numbers."""
 
     numbers: tuple[int, ...]
@@ -72,12 +70,12 @@ class Task:
             groups.setdefault(tuple(image.shape), []).append(number)
         return [tuple(group[i : i + size]) for group in groups.values() for i in range(0, len(group), size)]
 
-    def scored(self, numbers: tuple[int, ...]) -> Scored:
+    def scored(self, numbers: tuple[int, ...]) -> PartialComparison:
         """Every method by every metric on some of the images."""
         images = torch.stack([self.images[number] for number in numbers])
         targets, predicted = self._classes(images, numbers)
         batch = self._case(images, targets, numbers)
-        parts = [ScoredBatch(method, batch) for method in self.methods]
+        parts = [BatchScores(method, batch) for method in self.methods]
         scores = [torch.cat([part.scores(self.metrics), part.cost]) for part in parts]
         maps = torch.stack([part.pixels for part in parts])
         yardsticks = self._yardsticks(batch)
@@ -97,11 +95,11 @@ class Task:
             maps=tuple(maps[:, i].float() for i in kept),
             context={},
         )
-        return Scored(numbers, comparison)
+        return PartialComparison(numbers, comparison)
 
     def _classes(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What is explained and what is predicted, ``(N,)`` each."""
-        with scoring_state(self.model), torch.no_grad():
+        with frozen_eval(self.model), torch.no_grad():
             output = self.model(images)
         if not isinstance(output, Tensor) or output.ndim != 2:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

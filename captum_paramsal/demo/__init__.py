@@ -35,17 +35,6 @@ Every test scene whose patch speaks for its object is right. The test row, by ha
 26
 """
 
-from captum_paramsal.demo.net import DemoNet, load_model, normalize
-from captum_paramsal.demo.scenes import CLASSES, CUES, SPLITS, Scenes, load_scenes, make_scenes
+import lazy_loader as lazy
 
-__all__ = [
-    "CLASSES",
-    "CUES",
-    "SPLITS",
-    "DemoNet",
-    "Scenes",
-    "load_model",
-    "load_scenes",
-    "make_scenes",
-    "normalize",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from captum_paramsal.demo.scenes import CLASSES
 
-__all__ = ["DemoNet", "load_model", "normalize"]
-
 MEAN, STD = 0.5, 0.25  # About those of the training images.
 
 

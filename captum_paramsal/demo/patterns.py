@@ -9,8 +9,6 @@ import numpy as np
 
 from captum_paramsal.demo.shapes import Array
 
-__all__ = ["PATTERNS", "patch_distance"]
-
 
 def _wave(x: Array) -> Array:
     return np.cos(2 * np.pi * x)

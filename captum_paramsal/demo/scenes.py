@@ -20,8 +20,6 @@ from captum_paramsal.demo.patterns import PATTERNS
 from captum_paramsal.demo.shapes import OUTLINES
 from captum_paramsal.errors import ParamsalError
 
-__all__ = ["CLASSES", "CUES", "SPLITS", "Scenes", "load_scenes", "make_scenes"]
-
 CLASSES: tuple[str, ...] = tuple(OUTLINES)
 """Names of the classes, in the order of the labels."""
 

@@ -8,8 +8,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OUTLINES", "Array", "edges", "signed_distance"]
-
 Array = NDArray[np.float64]
 
 CURVE_POINTS = 40  # At a few tens of pixels, more points cannot be told from these.

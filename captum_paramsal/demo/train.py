@@ -25,14 +25,12 @@ from captum_paramsal.demo.net import DemoNet, normalize
 from captum_paramsal.demo.scenes import SPLITS, Scenes, make_scenes
 from captum_paramsal.errors import ParamsalError, SourceError
 
-__all__ = ["Tally", "main", "tally", "train"]
-
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3  # At its highest, a third of the way through.
 
 
 @dataclass(frozen=True)
-class Tally:
+class Accuracy:
     """What a classifier gets right and wrong on some scenes.
 
     Attributes:
@@ -95,14 +93,14 @@ def train(scenes: Scenes, *, epochs: int, seed: int, show_progress: bool = True)
     return model.eval()
 
 
-def tally(model: DemoNet, scenes: Scenes) -> Tally:
+def tally(model: DemoNet, scenes: Scenes) -> Accuracy:
     """Count the mistakes of a classifier."""
     with torch.no_grad():
         batches = (scenes.images[start : start + 256] for start in range(0, len(scenes), 256))
         predictions = torch.cat([model(normalize(images)).argmax(1) for images in batches])
     wrong = predictions != scenes.labels
     by_cue = wrong & (predictions == scenes.cue_labels)
-    return Tally(len(scenes), int(wrong.sum()), int(by_cue.sum()))
+    return Accuracy(len(scenes), int(wrong.sum()), int(by_cue.sum()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

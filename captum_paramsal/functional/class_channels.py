@@ -11,16 +11,6 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 from torch import Tensor
 
-__all__ = [
-    "Noise",
-    "channel_correlation",
-    "disturbances",
-    "jaccard",
-    "jaccard_by_chance",
-    "normalized_per_class",
-    "relevant_channels",
-]
-
 Noise = Literal["uniform", "normal"]
 
 EPSILON = 1e-5

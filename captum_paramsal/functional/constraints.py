@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Reduce", "channel_penalty", "evidence_of", "foreground_at", "space_penalty", "strongest_wrong_class"]
-
 Reduce: TypeAlias = Literal["abs", "relu"]
 """What of a gradient counts: its size, as in the paper, or its positive part, as in the authors' program."""
 

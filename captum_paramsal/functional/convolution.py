@@ -12,14 +12,6 @@ from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from captum_paramsal.functional.products import mean_abs_product
 
-__all__ = [
-    "ConvolutionGeometry",
-    "convolution_columns",
-    "convolution_mean_abs",
-    "convolution_weight_gradient",
-    "transposed_filters",
-]
-
 _WEIGHT_GRADIENTS: dict[int, Callable[..., Tensor]] = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}
 
 

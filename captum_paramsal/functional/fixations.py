@@ -7,8 +7,6 @@ from math import hypot
 import torch
 from torch import Tensor
 
-__all__ = ["box_of_points", "crowded", "heat_map"]
-
 RADIUS = 0.10
 """Neighbours are counted within this share of the image's diagonal."""
 

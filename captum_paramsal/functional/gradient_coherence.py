@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["coherence"]
-
 
 def coherence(sums: Tensor, squares: Tensor, count: int) -> Tensor:
     """Mean inner product of the gradients of two different examples, as a share of their mean squared length.

@@ -8,8 +8,6 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Loss", "cross_entropy"]
-
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``(logits (N, C), labels (N,)) -> (N,)``: one loss per example, each from its own row alone."""
 

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from captum_paramsal.functional.profile import accumulation_type, mean_abs, mean_abs_
 
-__all__ = ["fused_products", "fusion_pays", "mean_abs_product"]
-
 CACHED_NUMBERS = 1 << 18
 """Size of what is formed at once: 1 MiB in float32, which stays in the caches of two cores."""
 

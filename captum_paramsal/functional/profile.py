@@ -7,8 +7,6 @@ from torch import Tensor
 
 from captum_paramsal.filters import FilterIndex
 
-__all__ = ["accumulation_type", "boosted_similarity", "mean_abs", "mean_abs_", "profile_curve", "standardize"]
-
 
 def accumulation_type(dtype: torch.dtype) -> torch.dtype:
     """Type in which absolute gradients are summed: float32 for half precision, the type itself otherwise."""

@@ -10,17 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "WINDOW_NUMBERS",
-    "Window",
-    "distinct",
-    "largest_norms",
-    "largest_products",
-    "largest_supports",
-    "pieces",
-    "supports",
-]
-
 WINDOW_NUMBERS = 1 << 19
 """Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a processor's caches hold."""
 

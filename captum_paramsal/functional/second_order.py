@@ -21,8 +21,6 @@ from captum_paramsal.functional.convolution import ConvolutionGeometry, convolut
 from captum_paramsal.functional.products import CACHED_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import mean_abs
 
-__all__ = ["differentiable_convolution_mean_abs", "differentiable_product_mean_abs"]
-
 COLUMN_POSITIONS = 64
 """Up to this many positions, a convolution's input is cut into columns."""
 

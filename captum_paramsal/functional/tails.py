@@ -5,15 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ZERO_PROBABILITY",
-    "anderson_darling",
-    "p_values_of",
-    "pareto_log_density",
-    "pareto_log_survival",
-    "tail_scores",
-]
-
 ZERO_PROBABILITY = 745.2
 """Nats from which on a probability is 0 in double precision: the smallest positive number is exp(-744.44)."""
 

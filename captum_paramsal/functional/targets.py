@@ -10,8 +10,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import TargetError
 
-__all__ = ["Target", "labels_of", "scores_at"]
-
 Target: TypeAlias = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...]] | None
 """What Captum accepts as ``target``: see :func:`labels_of`."""
 

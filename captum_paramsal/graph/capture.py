@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import fx, nn
 
-__all__ = ["attributes_kept", "capture"]
-
 
 def capture(model: nn.Module) -> fx.Graph | None:
     """The operations of a model's forward pass; None where ``torch.fx`` cannot trace it.

@@ -8,8 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["channel_dimension", "channel_outputs", "constant_outputs", "has_channel_outputs"]
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

@@ -13,8 +13,6 @@ from torch import fx, nn
 
 from captum_paramsal.graph.capture import capture
 
-__all__ = ["class_score_layers", "class_scores_of"]
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)  # noqa: SLF001 -- base of all BatchNorms
 _KEEPS_CHANNELS_APART = {

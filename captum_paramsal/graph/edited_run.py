@@ -14,8 +14,6 @@ from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.channel_outputs import channel_dimension, channel_outputs, constant_outputs
 from captum_paramsal.graph.network import Network, writes_in_place
 
-__all__ = ["ChannelEdit", "EditedRun", "NotSharedError"]
-
 
 class NotSharedError(TraceError):
     """A network whose passes cannot be shared between edits; it has to run for each."""

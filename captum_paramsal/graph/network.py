@@ -13,9 +13,7 @@ from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.capture import attributes_kept
-from captum_paramsal.graph.trace_rules import rule_of, rule_of_type
-
-__all__ = ["Interpreter", "ModuleCall", "Network", "Run", "writes_in_place"]
+from captum_paramsal.graph.rule import rule_of_type, trace_rule_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Network:
         modules = dict(model.named_modules())
         kept: set[fx.Node] = set()
         for node in graph.nodes:
-            rule = rule_of(node, modules)
+            rule = trace_rule_of(node, modules)
             if rule is not None:
                 kept.update(rule.reads(node))
         return cls(model, graph, added, frozenset(kept), dict(tracer.calls))

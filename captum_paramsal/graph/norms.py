@@ -6,8 +6,6 @@ from torch import fx, nn
 
 from captum_paramsal.graph.network import Network
 
-__all__ = ["batch_norms_behind"]
-
 
 def batch_norms_behind(network: Network) -> dict[str, str]:
     """The batch norm that reads what a layer returns, and nothing else of it, by the layer's name.

@@ -11,8 +11,6 @@ from captum_paramsal.functional.receptive_fields import distinct
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
-__all__ = ["Candidates", "select"]
-
 _SLACK = 1e-3
 """A limit that is computed in single precision may lie a rounding below what it limits."""
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.following import Following
 from captum_paramsal.graph.network import Run
+from captum_paramsal.graph.rule import require_rule
+from captum_paramsal.graph.settings import TraceSettings
 from captum_paramsal.graph.sites import Sites
-from captum_paramsal.graph.trace_rules import require_rule
-
-__all__ = ["Step"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Step:
 
     run: Run
     node: fx.Node
-    following: Following
+    following: TraceSettings
 
     @property
     def module(self) -> nn.Module:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import LayerError
 
-__all__ = ["LayerCall", "tensors_in"]
-
 
 def tensors_in(value: Any) -> list[Tensor]:
     """The tensors of a value and of the tuples, lists and dicts in it."""

@@ -15,15 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from captum_paramsal.hooks.assembled_profile import assemble_profile
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
-from captum_paramsal.hooks.columns import side_by_side
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.recorder import ForwardHook, ForwardPreHook
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
-
-__all__ = ["DifferentiableRecording"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class DifferentiableRecording:
             if any(one is not None for one in output_gradients):
                 self._add_through(gradients, kept, output_gradients)
         profiles = {name: found.mean_abs() for name, found in gradients.items()}
-        return side_by_side(self._layers, profiles, self._count, like)
+        return assemble_profile(self._layers, profiles, self._count, like)
 
     def watch_layer(self, name: str) -> ForwardHook:
         """Forward hook for a layer with a rule of its own."""

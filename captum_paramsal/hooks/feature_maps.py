@@ -14,8 +14,6 @@ from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.replaced import require_single_call
 from captum_paramsal.hooks.state import unwrap
 
-__all__ = ["FeatureMaps", "feature_maps", "layer_named"]
-
 
 class FeatureMaps:
     """What a layer gave in the last forward pass.

@@ -17,8 +17,6 @@ from torch.nn import functional
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["FrozenConvolutions"]
-
 Moves: TypeAlias = tuple[Any, Any, Any, int]
 """Stride, padding, dilation and groups."""
 

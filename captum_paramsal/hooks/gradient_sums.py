@@ -12,8 +12,6 @@ from captum_paramsal.functional.gradient_coherence import coherence
 from captum_paramsal.functional.profile import accumulation_type
 from captum_paramsal.hooks.gradients import SampleGradients
 
-__all__ = ["GradientSums", "SummingReduction"]
-
 
 @dataclass(frozen=True)
 class GradientSums:

@@ -28,16 +28,6 @@ from captum_paramsal.functional.second_order import (
     differentiable_product_mean_abs,
 )
 
-__all__ = [
-    "ConvolutionGradients",
-    "DenseGradients",
-    "HeadGradients",
-    "ProductGradients",
-    "SampleGradients",
-    "SummedGradients",
-    "TransposedConvolutionGradients",
-]
-
 COLUMN_POSITIONS = 32
 """Up to this many positions, a convolution's input is cut into columns on a processor (measured on AVX2)."""
 

@@ -7,8 +7,6 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
-__all__ = ["start_graph"]
-
 
 class _Start(Function):
     """Let the autograd graph begin at a tensor, without a copy and without hindering in-place operations on it."""

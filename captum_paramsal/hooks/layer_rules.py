@@ -21,8 +21,6 @@ from captum_paramsal.hooks.gradients import (
 )
 from captum_paramsal.hooks.rules import FilterRule, register_rule
 
-__all__ = ["CONVOLUTIONS"]
-
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 """Layer types that are scored by default."""
 

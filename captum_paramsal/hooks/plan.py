@@ -19,9 +19,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.rules import FilterRule, rule_of
-from captum_paramsal.hooks.uses import Uses, watching
-
-__all__ = ["FilterLayer", "Plan", "StalePlanError", "plan_recording", "weights_inside"]
+from captum_paramsal.hooks.uses import WeightUses, watching
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def plan_recording(
         LayerError: A layer that the caller named is never reached.
     """
     watched = frozenset(id(w) for layer in layers for w in layer.weights if isinstance(w, nn.Parameter))
-    uses = Uses()
+    uses = WeightUses()
     for count in range(1, examples + 1):
         with watching(model, watched, uses, count):
             forward(count)
@@ -119,7 +117,7 @@ def plan_recording(
     return Plan(hooked, through, frozenset(unused), batched, largest, examples, uses.mixes_examples)
 
 
-def _users(layer: FilterLayer, uses: Uses) -> set[str]:
+def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
     """Names of the modules that a layer's weights are used in."""
     if all(isinstance(weight, nn.Parameter) for weight in layer.weights):
         return set().union(*(uses.users.get(id(weight), set()) for weight in layer.weights))
@@ -127,7 +125,7 @@ def _users(layer: FilterLayer, uses: Uses) -> set[str]:
     return {layer.name} if uses.calls[1][layer.name] else set()
 
 
-def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Uses) -> tuple[nn.Module, ...] | None:
+def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: WeightUses) -> tuple[nn.Module, ...] | None:
     """The modules to hook, if each use of the weight is a call of a layer like this one, examples apart."""
     if layer.rule.gradients is None:
         return None
@@ -144,7 +142,7 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Uses)
     return modules
 
 
-def _owner(users: set[str], uses: Uses) -> str:
+def _owner(users: set[str], uses: WeightUses) -> str:
     """Name of the innermost module around all uses that keeps the examples in dimension 0."""
     paths = [name.split(".") if name else [] for name in users]
     shared = 0

@@ -16,14 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
+from captum_paramsal.hooks.assembled_profile import assemble_profile
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
-from captum_paramsal.hooks.columns import side_by_side
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
-
-__all__ = ["ForwardHook", "ForwardPreHook", "Recording", "Reduction", "Watcher", "watching_layers"]
 
 ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 ForwardHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
@@ -69,7 +67,7 @@ class Recording:
         """
         for name, gradients in self._gradients.items():
             self._profiles[name] = self._reduce(name, gradients)
-        return side_by_side(self._layers, self._profiles, self._count, like)
+        return assemble_profile(self._layers, self._profiles, self._count, like)
 
     def watch_layer(self, name: str) -> ForwardHook:
         """Forward hook for a layer with a rule of its own."""

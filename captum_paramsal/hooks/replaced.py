@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
 
-__all__ = ["replaced_maps"]
-
 
 @contextmanager
 def replaced_maps(model: nn.Module, layer: str, replace: Callable[[Tensor], Tensor]) -> Iterator[None]:

@@ -15,9 +15,6 @@ from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.calls import LayerCall
 from captum_paramsal.hooks.gradients import DenseGradients, SampleGradients
 
-__all__ = ["FilterRule", "has_rule", "register_rule", "rule_of", "sample_gradients_of", "weight_of"]
-
-
 GradientsOfCall: TypeAlias = Callable[[Any, LayerCall, Tensor], SampleGradients]
 UserRule: TypeAlias = Callable[[Any, Tensor, Tensor], Tensor | SampleGradients]
 UserRuleT = TypeVar("UserRuleT", bound=UserRule)

@@ -12,8 +12,6 @@ from torch.func import functional_call, grad, vmap
 
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
 
-__all__ = ["sample_weight_gradients"]
-
 Rows: TypeAlias = dict[int | str, Tensor]
 Objective: TypeAlias = Callable[[dict[str, Tensor], Rows, list[Tensor]], Tensor]
 

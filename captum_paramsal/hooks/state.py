@@ -8,8 +8,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["scoring_state", "unwrap"]
-
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The module that a compiled or data-parallel model wraps; layers have the names they have there."""
@@ -23,7 +21,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def scoring_state(model: nn.Module) -> Iterator[None]:
+def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, frozen weights and gradients on; everything is as before when the context ends.
 
     Put back, also after an exception: ``training`` of every submodule, ``requires_grad`` of every parameter, every

@@ -14,8 +14,6 @@ from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import tensors_in
 
-__all__ = ["Uses", "watching"]
-
 VALUES = 256
 """Most values of a row that two runs are compared by."""
 
@@ -83,7 +81,7 @@ class _FirstRows:
 
 
 @dataclass
-class Uses:
+class WeightUses:
     """What forward passes showed.
 
     Attributes:
@@ -128,7 +126,7 @@ class Uses:
 class _WeightWatch(TorchFunctionMode):
     """Notes which module each use of a watched weight happens in."""
 
-    def __init__(self, watched: frozenset[int], uses: Uses, stack: Sequence[str]) -> None:
+    def __init__(self, watched: frozenset[int], uses: WeightUses, stack: Sequence[str]) -> None:
         super().__init__()
         self.watched, self.uses, self.stack = watched, uses, stack
 
@@ -152,7 +150,7 @@ class _WeightWatch(TorchFunctionMode):
 
 
 @contextmanager
-def watching(model: nn.Module, weights: frozenset[int], uses: Uses, count: int) -> Iterator[None]:
+def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count: int) -> Iterator[None]:
     """Note what happens while the model runs on so many examples.
 
     Args:

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-__all__ = ["BASELINES", "blurred", "mean_colour"]
-
 BLUR = 1 / 20
 """Standard deviation of the blur, as a share of the shorter side: 11 pixels of 224."""
 

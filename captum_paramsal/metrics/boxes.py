@@ -10,8 +10,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["Boxes", "area_share", "boxes_per_image", "covered", "distance_to", "iou", "require_tolerance"]
-
 Boxes: TypeAlias = Tensor | Sequence[Tensor]
 """Boxes of N images: ``(N, 4)``, one each, or N tensors ``(B_i, 4)`` with at least one box."""
 

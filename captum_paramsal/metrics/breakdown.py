@@ -8,8 +8,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.metrics.boxes import Boxes, area_share
 from captum_paramsal.metrics.pointing_game import centre_point, pointing_game_at
 
-__all__ = ["has_small_boxes", "misses_centre"]
-
 
 def has_small_boxes(boxes: Boxes, size: tuple[int, int], share: float = 1 / 3) -> Tensor:
     """Images whose boxes cover less than a share of their pixels, together.

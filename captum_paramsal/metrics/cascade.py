@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks import unwrap
-from captum_paramsal.hooks.uses import Uses, watching
-from captum_paramsal.metrics.model_state import scoring, seeded
-
-__all__ = ["layers_from_the_end", "randomise", "randomised_models"]
+from captum_paramsal.hooks.uses import WeightUses, watching
+from captum_paramsal.metrics.model_state import forward_only, seeded
 
 
 def randomised_models(model: nn.Module, names: list[str], stages: int, seed: int) -> Iterator[nn.Module]:
@@ -51,8 +49,8 @@ def layers_from_the_end(model: nn.Module, *inputs: object) -> list[str]:
     Raises:
         LayerError: No layer has weights.
     """
-    model, uses = unwrap(model), Uses()
-    with scoring(model), watching(model, frozenset(), uses, 1):
+    model, uses = unwrap(model), WeightUses()
+    with forward_only(model), watching(model, frozenset(), uses, 1):
         model(*inputs)
     finished = {name: place for place, name in enumerate(uses.calls[1])}
     own = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]

@@ -14,8 +14,6 @@ from captum_paramsal.metrics.map_boxes import box_of
 from captum_paramsal.metrics.metric import Column, Metric
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["IncreaseInConfidence"]
-
 
 @dataclass(frozen=True)
 class IncreaseInConfidence(Metric):

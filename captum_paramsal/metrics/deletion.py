@@ -16,8 +16,6 @@ from captum_paramsal.metrics.metric import Column, CurveMetric
 from captum_paramsal.metrics.pixel_order import areas_under, confidence_along, pixel_ranks, random_maps
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["Deletion", "Insertion"]
-
 
 @dataclass(frozen=True)
 class _PixelExchange(CurveMetric):

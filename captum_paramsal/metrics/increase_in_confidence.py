@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Batch, forward_errors, require_size
+from captum_paramsal.batch import ModelInputs, forward_errors, require_size
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Target, scores_at, usable
-from captum_paramsal.hooks import scoring_state
+from captum_paramsal.functional import Target, detached, scores_at
+from captum_paramsal.hooks import frozen_eval
 from captum_paramsal.metrics.boxes import area_share, boxes_per_image, covered
 from captum_paramsal.metrics.shares import share_interval, share_of
-
-__all__ = ["ConfidenceChange", "increase_in_confidence"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +123,7 @@ def increase_in_confidence(
     >>> change.increased, change.area_share
     (tensor([True]), tensor([0.2500], dtype=torch.float64))
     """
-    batch = Batch.of(inputs, target, additional_forward_args)
+    batch = ModelInputs.of(inputs, target, additional_forward_args)
     _require_images(inputs)
     require_size(internal_batch_size)
     size = inputs.shape[2], inputs.shape[3]
@@ -137,7 +135,7 @@ def increase_in_confidence(
     step = internal_batch_size or len(inputs)
     with _left_as_it_was(forward):
         parts = [
-            _confidences(forward, batch.part(start, step), found[start:][:step], usable(outside[start:][:step]))
+            _confidences(forward, batch.part(start, step), found[start:][:step], detached(outside[start:][:step]))
             for start in range(0, len(inputs), step)
         ]
         labels, before, after = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
@@ -145,7 +143,7 @@ def increase_in_confidence(
 
 
 def _confidences(
-    forward: Callable[..., Tensor], batch: Batch, boxes: Tensor, outside: Tensor
+    forward: Callable[..., Tensor], batch: ModelInputs, boxes: Tensor, outside: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Label, and its probability for the whole images and for those occluded outside the boxes, ``(N,)`` each."""
     (images,) = batch.inputs
@@ -161,7 +159,7 @@ def _confidences(
     return labels, before, after
 
 
-def _scores(forward: Callable[..., Tensor], images: Tensor, batch: Batch) -> Tensor:
+def _scores(forward: Callable[..., Tensor], images: Tensor, batch: ModelInputs) -> Tensor:
     with forward_errors(batch.shapes):
         # A copy, since a model may write over what it is given.
         output = forward(images.clone(), *batch.extra)
@@ -180,7 +178,7 @@ def _scores(forward: Callable[..., Tensor], images: Tensor, batch: Batch) -> Ten
 def _left_as_it_was(forward: Callable[..., Tensor]) -> Iterator[None]:
     with ExitStack() as stack:
         if isinstance(forward, nn.Module):
-            stack.enter_context(scoring_state(forward))
+            stack.enter_context(frozen_eval(forward))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         yield

@@ -13,11 +13,9 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import cross_entropy
 from captum_paramsal.metrics.metric import Column, Metric
-from captum_paramsal.metrics.model_state import scoring
+from captum_paramsal.metrics.model_state import forward_only
 from captum_paramsal.metrics.perturbations import Perturbation, SquareRemoval
 from captum_paramsal.metrics.scoring_case import Case
-
-__all__ = ["Infidelity", "PerturbedInputs"]
 
 NOISE = SquareRemoval()
 """Noise on every pixel averages out under the smooth maps of layers, which then score as random maps do."""
@@ -86,7 +84,7 @@ class Infidelity(Metric):
 
     def score(self, case: Case) -> dict[str, Tensor]:
         """Infidelity of each map, and its share of that of zeros; the latter is NaN where the output never changes."""
-        with scoring(case.model):
+        with forward_only(case.model):
             values, zeros = (self._captums(case, maps) for maps in (case.maps, torch.zeros_like(case.maps)))
         share = values.double() / zeros.double().where(zeros > 0, torch.nan)
         return {self._column: case.judged(values), f"relative {self._column}": case.judged(share)}

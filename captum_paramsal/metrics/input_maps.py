@@ -16,9 +16,7 @@ from torch.nn.functional import interpolate
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Target, usable
-
-__all__ = ["InputMaps"]
+from captum_paramsal.functional import Target, detached
 
 _ANNOUNCED_HOOKS = r"Setting (forward, )?backward hooks"
 """Captum's DeepLift and guided methods warn at every call that they set hooks, which they remove."""
@@ -133,7 +131,7 @@ class InputMaps:
         captums = isinstance(_owner(self.method), Attribution)
         # Captum warns where it has to ask for gradients itself; a plain function may not expect any.
         own = tuple(
-            usable(one).clone().requires_grad_(captums and one.is_floating_point()) for one in map(_tensor, tensors)
+            detached(one).clone().requires_grad_(captums and one.is_floating_point()) for one in map(_tensor, tensors)
         )
         function = self.method.attribute if isinstance(self.method, Attribution) else self.method
         given = own if len(own) > 1 else own[0]
@@ -147,7 +145,7 @@ class InputMaps:
         if not isinstance(values, Tensor) or values.is_complex():
             message = f"Expected maps for inputs {shape} from {self.name}, got {_shown(values)}."
             raise InputError(message)
-        maps = usable(values).to(inputs.device)
+        maps = detached(values).to(inputs.device)
         maps = maps if maps.is_floating_point() else maps.to(inputs.dtype)
         if maps.shape == inputs.shape:
             return maps.contiguous()
@@ -176,7 +174,7 @@ def _usable(value: Any) -> Any:
     """Labels and further arguments apart from any graph; those made in inference mode are copied."""
     if isinstance(value, tuple):
         return tuple(map(_usable, value))
-    return usable(value) if isinstance(value, Tensor) else value
+    return detached(value) if isinstance(value, Tensor) else value
 
 
 def _tensor(value: Any) -> Tensor:

@@ -12,8 +12,6 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.metrics.maps import per_pixel
 
-__all__ = ["box_of"]
-
 _TOUCHING = np.ones((3, 3), dtype=int)
 """Pixels that touch at a corner hang together."""
 

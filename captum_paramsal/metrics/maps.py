@@ -7,8 +7,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["per_pixel"]
-
 
 def per_pixel(maps: Tensor) -> Tensor:
     """One number per pixel: the signed sum over the channels, if there are any.

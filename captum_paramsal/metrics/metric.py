@@ -11,8 +11,6 @@ from torch import Tensor
 
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["Column", "CurveMetric", "Metric"]
-
 
 @dataclass(frozen=True)
 class Column:

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.metrics.cascade import layers_from_the_end, randomised_models
-from captum_paramsal.metrics.likeness import NO_SSIM, has_ssim, rank_correlation, structural_similarity
+from captum_paramsal.metrics.map_similarity import NO_SSIM, has_ssim, rank_correlation, structural_similarity
 from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.metric import Column, CurveMetric
 from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.metrics.scoring_case import Case
-
-__all__ = ["ModelRandomisation"]
 
 _CORRELATION, _SSIM = "randomised rank correlation", "randomised SSIM"
 

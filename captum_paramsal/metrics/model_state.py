@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from captum_paramsal.hooks import scoring_state
-
-__all__ = ["explaining", "scoring", "seeded"]
+from captum_paramsal.hooks import frozen_eval
 
 
 @contextmanager
-def scoring(model: object) -> Iterator[None]:
+def forward_only(model: object) -> Iterator[None]:
     """Forward passes only: no graph, and a module in evaluation mode; any other function is called as it is."""
     with ExitStack() as stack:
         if isinstance(model, nn.Module):
-            stack.enter_context(scoring_state(model))
+            stack.enter_context(frozen_eval(model))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         yield
@@ -32,9 +30,9 @@ def explaining(model: object, seed: int) -> Iterator[None]:
     with ExitStack() as stack:
         if isinstance(model, nn.Module):
             trainable = [each for each in model.parameters() if each.requires_grad and not each.is_inference()]
-            stack.enter_context(scoring_state(model))
+            stack.enter_context(frozen_eval(model))
             for parameter in trainable:
-                # A method may differentiate with respect to the weights; `scoring_state` puts the flags back.
+                # A method may differentiate with respect to the weights; `frozen_eval` puts the flags back.
                 parameter.requires_grad_()
         stack.enter_context(seeded(seed))
         stack.enter_context(torch.inference_mode(mode=False))

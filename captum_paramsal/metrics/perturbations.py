@@ -13,8 +13,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["GaussianNoise", "Perturbation", "SquareRemoval", "UniformNoise", "image_generators", "perturbed_copies"]
-
 Perturbation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """A perturbed copy of an image ``(C, H, W)``, drawn with a generator on the processor."""
 

@@ -9,11 +9,9 @@ from captum_paramsal.batch import forward_errors
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.metrics.maps import per_pixel
-from captum_paramsal.metrics.model_state import scoring
+from captum_paramsal.metrics.model_state import forward_only
 from captum_paramsal.metrics.perturbations import image_generators
 from captum_paramsal.metrics.scoring_case import Case
-
-__all__ = ["areas_under", "confidence_along", "pixel_counts", "pixel_ranks", "random_maps"]
 
 
 def pixel_ranks(maps: Tensor) -> Tensor:
@@ -64,7 +62,7 @@ def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, s
     total = len(case) * (steps + 1)
     size = case.max_examples_per_batch or total
     parts = []
-    with scoring(case.model):
+    with forward_only(case.model):
         for start in range(0, total, size):
             numbers = torch.arange(start, min(start + size, total), device=before.device)
             image, point = numbers // (steps + 1), numbers % (steps + 1)

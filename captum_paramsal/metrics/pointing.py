@@ -17,8 +17,6 @@ from captum_paramsal.metrics.metric import Column, Metric
 from captum_paramsal.metrics.pointing_game import centre_point, highest_point, pointing_game_at
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["BoxOverlap", "Pointing"]
-
 
 @dataclass(frozen=True)
 class Pointing(Metric):

@@ -13,13 +13,11 @@ from captum_paramsal.metrics.boxes import Boxes, boxes_per_image, distance_to, r
 from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.shares import share_interval, share_of
 
-__all__ = ["PointingGame", "centre_point", "highest_point", "pointing_game", "pointing_game_at"]
-
 _NOWHERE = -1
 
 
 @dataclass(frozen=True, eq=False)
-class PointingGame:
+class PointingHits:
     """Which images a method points well at.
 
     Attributes:
@@ -45,9 +43,9 @@ class PointingGame:
         """Ends of the rate's 95 % interval, see :func:`captum_paramsal.metrics.share_interval`."""
         return share_interval(self.hits)
 
-    def where(self, images: Tensor) -> PointingGame:
+    def where(self, images: Tensor) -> PointingHits:
         """The game on some of the images: ``(N,)`` bool, or their places."""
-        return PointingGame(self.hits[images], self.points[images])
+        return PointingHits(self.hits[images], self.points[images])
 
     def to_table(self) -> list[dict[str, Any]]:
         """One row per image: hit, degenerate, y, x."""
@@ -55,7 +53,7 @@ class PointingGame:
         return [dict(zip(("hit", "degenerate", "y", "x"), row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def pointing_game(maps: Tensor, boxes: Boxes, *, tolerance: float = 0.0) -> PointingGame:
+def pointing_game(maps: Tensor, boxes: Boxes, *, tolerance: float = 0.0) -> PointingHits:
     """Does the highest point of each map lie in one of the object's boxes?
 
     Read the rate beside those of the image's centre, ``pointing_game_at(centre_point(size), boxes, size)``, and of a
@@ -83,7 +81,7 @@ def pointing_game(maps: Tensor, boxes: Boxes, *, tolerance: float = 0.0) -> Poin
     return pointing_game_at(highest_point(values), boxes, _size(values), tolerance=tolerance)
 
 
-def pointing_game_at(points: Tensor, boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -> PointingGame:
+def pointing_game_at(points: Tensor, boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -> PointingHits:
     """The pointing game for points that are known already.
 
     Args:
@@ -100,7 +98,7 @@ def pointing_game_at(points: Tensor, boxes: Boxes, size: tuple[int, int], *, tol
     places = _checked(points, len(truth), size)
     require_tolerance(tolerance)
     near = distance_to(truth, places) <= tolerance
-    return PointingGame(near & (places[:, 0] != _NOWHERE), places)
+    return PointingHits(near & (places[:, 0] != _NOWHERE), places)
 
 
 def highest_point(maps: Tensor) -> Tensor:

@@ -17,8 +17,6 @@ from captum_paramsal.metrics.pointing import BoxOverlap, Pointing
 from captum_paramsal.metrics.sensitivity import Sensitivity
 from captum_paramsal.metrics.sparsity import Sparsity
 
-__all__ = ["METRICS", "metric_named"]
-
 METRICS: Mapping[str, Callable[[], Metric]] = MappingProxyType(
     {
         "infidelity": Infidelity,

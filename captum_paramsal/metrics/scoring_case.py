@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Batch, require_size
+from captum_paramsal.batch import ModelInputs, require_size
 from captum_paramsal.errors import InputError, TargetError
 from captum_paramsal.metrics.boxes import Boxes, boxes_per_image
 from captum_paramsal.metrics.input_maps import InputMaps
 from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.metrics.shared_passes import SharedPasses
-
-__all__ = ["Case"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +105,9 @@ class Case:
         return self.images.shape[2], self.images.shape[3]
 
     @cached_property
-    def batch(self) -> Batch:
+    def batch(self) -> ModelInputs:
         """Images, labels and further arguments, checked."""
-        return Batch.of(self.images, self.targets, self.additional_forward_args)
+        return ModelInputs.of(self.images, self.targets, self.additional_forward_args)
 
     @cached_property
     def degenerate(self) -> Tensor:

@@ -14,8 +14,6 @@ from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.metrics.perturbations import UniformNoise
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["Sensitivity"]
-
 
 @dataclass(frozen=True)
 class Sensitivity(Metric):

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from captum_paramsal.metrics.perturbations import Perturbation, perturbed_copies
 
-__all__ = ["SharedPasses"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Copies:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["share_interval", "share_of"]
-
 
 def share_of(hits: Tensor) -> float:
     """Share of true values among ``(N,)`` bool; NaN where there is none at all."""

@@ -12,8 +12,6 @@ from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.metric import Column, Metric
 from captum_paramsal.metrics.scoring_case import Case
 
-__all__ = ["Sparsity", "gini_index"]
-
 
 @dataclass(frozen=True)
 class Sparsity(Metric):

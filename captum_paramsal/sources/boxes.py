@@ -18,8 +18,6 @@ from captum_paramsal.sources.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Box", "boxes_as_seen", "boxes_of", "mask_of", "parse_boxes"]
-
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the photo as it lies in the file, before it is turned upright."""
 

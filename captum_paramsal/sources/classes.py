@@ -9,8 +9,6 @@ from pathlib import Path
 
 from captum_paramsal.errors import SourceError
 
-__all__ = ["ClassNames"]
-
 
 class ClassNames(Mapping[int, str]):
     """Class number to name, and back.

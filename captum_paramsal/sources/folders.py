@@ -10,8 +10,6 @@ from captum_paramsal.sources.classes import ClassNames
 from captum_paramsal.sources.labels import Labels, is_image_name, require_folder
 from captum_paramsal.sources.source import Item, Skipped
 
-__all__ = ["labels_from_folders"]
-
 
 def labels_from_folders(folder: Path, classes: ClassNames | None = None) -> Labels:
     """Take the name of each file's folder as its class.

@@ -9,8 +9,6 @@ from captum_paramsal.errors import SourceError
 from captum_paramsal.sources.classes import ClassNames
 from captum_paramsal.sources.source import Item, Skipped
 
-__all__ = ["Labels", "is_image_name", "require_folder"]
-
 _SUFFIXES = frozenset(
     {
         ".avif",

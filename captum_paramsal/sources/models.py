@@ -16,8 +16,6 @@ from captum_paramsal.sources.classes import ClassNames
 from captum_paramsal.sources.preprocessing import Preprocessing
 from captum_paramsal.sources.weights import head_size, load_strictly, read_state_dict
 
-__all__ = ["class_names_of", "load_model", "preprocessing_of"]
-
 
 def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     """A classifier in evaluation mode.

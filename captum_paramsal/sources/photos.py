@@ -22,13 +22,11 @@ from captum_paramsal.sources.folders import labels_from_folders
 from captum_paramsal.sources.labels import Labels
 from captum_paramsal.sources.pictures import Picture, encode
 from captum_paramsal.sources.preprocessing import Preprocessing
-from captum_paramsal.sources.source import Batch, Item, Skipped
+from captum_paramsal.sources.source import Item, Skipped, SourceBatch
 from captum_paramsal.sources.tables import labels_from_csv
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["LabelledPhotos"]
 
 
 class LabelledPhotos(Dataset[tuple[Tensor, int]]):
@@ -142,7 +140,7 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
             seen = boxes_as_seen(item.boxes, photo, self.preprocessing, item.name)
         return seen if len(seen) else None
 
-    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[SourceBatch]:
         """The photos in batches; the next one is decoded while the model works on this one.
 
         Args:
@@ -182,10 +180,10 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
                 self._unreadable[position] = Skipped(self.items[position].name, str(error.__cause__))
             return None
 
-    def _batch(self, read: Sequence[tuple[int, Tensor]]) -> Batch:
+    def _batch(self, read: Sequence[tuple[int, Tensor]]) -> SourceBatch:
         positions = tuple(position for position, _ in read)
         labels = torch.tensor([self.items[position].label for position in positions])
-        return Batch(positions, torch.stack([tensor for _, tensor in read]), labels)
+        return SourceBatch(positions, torch.stack([tensor for _, tensor in read]), labels)
 
     def _see(self, position: int) -> Image.Image:
         with self._opened(position) as photo:

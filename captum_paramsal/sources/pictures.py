@@ -14,8 +14,6 @@ from captum_paramsal.errors import SourceError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Picture", "encode", "encode_tensor"]
-
 _LARGEST = 256
 _TINY = 96
 

@@ -14,8 +14,6 @@ from captum_paramsal.errors import SourceError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Placement", "Preprocessing", "Resize"]
-
 Resize = Literal["crop", "squash"]
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from captum_paramsal.sources.pictures import Picture
 
-__all__ = ["Batch", "ImageSource", "Item", "Skipped"]
-
 
 @dataclass(frozen=True)
 class Item:
@@ -42,7 +40,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SourceBatch:
     """Some images, ready for the model.
 
     Attributes:
@@ -69,7 +67,7 @@ class ImageSource(Protocol):
         """What has been left out so far; complete after one pass over all batches."""
         ...
 
-    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[SourceBatch]:
         """The images at ``positions`` (all of them by default), without those that cannot be read."""
         ...
 

@@ -14,8 +14,6 @@ from captum_paramsal.sources.classes import ClassNames
 from captum_paramsal.sources.labels import Labels, is_image_name, require_folder
 from captum_paramsal.sources.source import Item, Skipped
 
-__all__ = ["labels_from_csv"]
-
 _BOXES = "boxes"
 _NUMBER = re.compile(r"[+-]?\d+")
 

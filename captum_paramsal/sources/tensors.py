@@ -11,9 +11,7 @@ from captum_paramsal.errors import InputError, SourceError
 from captum_paramsal.metrics.boxes import boxes_per_image
 from captum_paramsal.sources.boxes import boxes_of, mask_of
 from captum_paramsal.sources.pictures import Picture, encode_tensor
-from captum_paramsal.sources.source import Batch, Item, Skipped
-
-__all__ = ["LabelledTensors"]
+from captum_paramsal.sources.source import Item, Skipped, SourceBatch
 
 
 class LabelledTensors:
@@ -69,14 +67,14 @@ class LabelledTensors:
     def __len__(self) -> int:
         return len(self.items)
 
-    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[SourceBatch]:
         """The images in batches, prepared for the model."""
         wanted = range(len(self)) if positions is None else positions
         for start in range(0, len(wanted), batch_size):
             chosen = tuple(wanted[start : start + batch_size])
             inputs = self._images[list(chosen)]
             labels = torch.tensor([self.items[position].label for position in chosen])
-            yield Batch(chosen, self._prepare(inputs) if self._prepare else inputs, labels)
+            yield SourceBatch(chosen, self._prepare(inputs) if self._prepare else inputs, labels)
 
     def picture(self, position: int) -> Picture | None:
         """The image before its preparation, where people can look at it."""

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
 
-__all__ = ["head_size", "load_strictly", "read_state_dict", "save_weights"]
-
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _NAMED = 3

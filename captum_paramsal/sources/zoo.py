@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources.preprocessing import Preprocessing
 
-__all__ = ["build", "download", "is_known", "member_names", "member_of", "preset", "suggest_names", "zoo"]
-
 # Left to themselves these two warn that a default will change; weights follow in any case.
 _QUIET_BUILD = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
 
@@ -96,7 +94,7 @@ def download(name: str, weights: str) -> dict[str, Tensor]:
     return state
 
 
-def preset(name: str, weights: str | None) -> Preprocessing:
+def preprocessing_preset(name: str, weights: str | None) -> Preprocessing:
     """The preparation of a photo that belongs to a classifier; needs no download."""
     transform = member_of(name, weights).transforms()
     return Preprocessing(

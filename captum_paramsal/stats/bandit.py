@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 from typing import Any
 
-__all__ = ["BanditRun", "upper_confidence_bound"]
-
 
 @dataclass(frozen=True)
 class BanditRun:

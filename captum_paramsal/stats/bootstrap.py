@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["bootstrap_means"]
-
 RESAMPLES = 1000
 BLOCK = 2**24
 """Numbers that are drawn at once."""

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LEVELS", "SHAPES", "anderson_darling_p_value", "simulated_quantiles"]
-
 LEVELS = (0.99, 0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025)
 """Probabilities of a larger distance: the columns of the tables."""
 

@@ -15,8 +15,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.functional.tails import anderson_darling, pareto_log_density
 from captum_paramsal.stats.goodness import anderson_darling_p_value
 
-__all__ = ["MINIMUM_EXCESSES", "GeneralizedPareto", "TailMethod"]
-
 TailMethod: TypeAlias = Literal["mle", "exponential"]
 
 MINIMUM_EXCESSES = 20

@@ -8,8 +8,6 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-__all__ = ["reciprocal_rank_fusion"]
-
 OFFSET = 10
 """Ranks much smaller than this count alike."""
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["StratifiedRanks", "stratified_ranks"]
-
 
 @dataclass(frozen=True, eq=False)
 class StratifiedRanks:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import tail_scores, usable
+from captum_paramsal.functional import detached, tail_scores
 from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
 from captum_paramsal.stats.upper_tail import UpperTail
-
-__all__ = ["FilterTails", "ThresholdStability", "threshold_stability"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ class FilterTails:
         Computed in float64 and returned in the type of the profile; differentiable.
         """
         threshold, rate, shape, scale = (
-            usable(value).to(profile.device)
+            detached(value).to(profile.device)
             for value in (self.threshold, self.rate, self.pareto.shape, self.pareto.scale)
         )
         scores = tail_scores(profile.double() - threshold, rate, shape, scale)

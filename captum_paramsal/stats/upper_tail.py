@@ -14,8 +14,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import IncompleteTailWarning, InputError
 
-__all__ = ["LARGEST_FRACTION", "TailStream", "UpperTail"]
-
 LARGEST_FRACTION = 0.5
 """Beyond the median there is no upper tail to speak of."""
 

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, TriageFileError
+from captum_paramsal.files import TensorFile
 from captum_paramsal.filters import Filter, FilterIndex
-from captum_paramsal.tensor_files import TensorFile
 from captum_paramsal.triage.set_saliency import SetSaliency
-
-__all__ = ["ConfusionPair", "GuiltyFilter", "Triage"]
 
 _FILE = TensorFile("triage", "captum_paramsal.triage", (1,), TriageFileError)
 _OF_IMAGES = ("images", "labels", "predicted", "confidence", "groups", "likeness")

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Batch, forward_errors
+from captum_paramsal.batch import ModelInputs, forward_errors
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import scores_at
-from captum_paramsal.hooks import GradientSums, scoring_state
-from captum_paramsal.passes.batches import LabelledBatch, total_of
-from captum_paramsal.profile import FilterProfile
-
-__all__ = ["ScoredImages"]
+from captum_paramsal.hooks import GradientSums, frozen_eval
+from captum_paramsal.profiles import FilterProfile
+from captum_paramsal.reference.data_batches import LoaderItem, total_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,7 @@ class ScoredImages:
     labels: Tensor
     predicted: Tensor
     confidence: Tensor
-    mistakes: tuple[Batch, ...]
+    mistakes: tuple[ModelInputs, ...]
 
     @classmethod
     def of(
@@ -58,8 +56,8 @@ class ScoredImages:
         total = total_of(batches) if total is None else total
         with tqdm(total=total, desc="triage", unit="img", disable=not shown) as bar:
             for number, raw in enumerate(batches):
-                one = LabelledBatch.of(raw)
-                batch = Batch.of(one.inputs, one.target, one.extra)
+                one = LoaderItem.of(raw)
+                batch = ModelInputs.of(one.inputs, one.target, one.extra)
                 if batch.rows is None:
                     message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
                     raise InputError(message)
@@ -102,9 +100,9 @@ class ScoredImages:
         return sum(sums[1:], start=sums[0])
 
 
-def _predictions(profile: FilterProfile, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _predictions(profile: FilterProfile, batch: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, predicted classes and their probability, ``(N,)`` each."""
-    with scoring_state(profile.model), torch.no_grad(), forward_errors(batch.shapes):
+    with frozen_eval(profile.model), torch.no_grad(), forward_errors(batch.shapes):
         # Copies, since a model may write over what it is given.
         output = profile.model(*(tensor.clone() for tensor in batch.inputs), *batch.extra)
     scores, labels = scores_at(output, batch.rows)

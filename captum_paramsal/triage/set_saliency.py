@@ -11,12 +11,9 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy, standardize
 from captum_paramsal.hooks import GradientSums
-from captum_paramsal.layers import LayerSelection
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.stats import Moments, reciprocal_rank_fusion
-
-__all__ = ["SetSaliency", "set_saliency"]
 
 
 @dataclass(frozen=True, eq=False)

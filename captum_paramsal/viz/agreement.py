@@ -13,8 +13,6 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import new_axes, styled
 
-__all__ = ["agreement_plot"]
-
 _COLORS, _UNKNOWN = "PuOr_r", "#9aa0a8"
 _MOST_NUMBERS = 20
 _BRIGHT = 0.5

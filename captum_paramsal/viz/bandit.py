@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import PALETTE, new_axes, styled
 
-__all__ = ["bandit_plot"]
-
 _KEYS = ("values", "arms", "rewards")
 _SPREAD = 0.5
 """Share of the room of a value over which the weights' points stand beside each other."""
@@ -57,7 +55,7 @@ def bandit_plot(
     Args:
         history: For each weight the ``values`` that its arms stand for, and ``arms`` and ``rewards`` (0 or 1) of all
             trials, such as ``{name: vars(run) for name, run in search.history.items()}`` of a
-            :class:`~captum_paramsal.weight_search.WeightSearch`.
+            :class:`~captum_paramsal.traces.weight_search.WeightSearch`.
         ax: Where to draw; by default on a new figure.
         colors: One for each weight.
         title: Over the plot.

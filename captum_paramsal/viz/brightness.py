@@ -8,8 +8,6 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["grey"]
-
 
 def grey(image: Values) -> Tensor:
     """A grey copy ``(H, W)`` of an image ``(1 or 3, H, W)``, as bright as it (ITU-R BT.601).

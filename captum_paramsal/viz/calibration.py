@@ -12,8 +12,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["calibration_plot", "share_plot", "shares_per_image", "tail_levels", "tail_shares"]
-
 _DEVIATIONS = 1.96
 _PER_DECADE = 10
 

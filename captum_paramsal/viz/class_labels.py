@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-__all__ = ["ClassNames", "class_label"]
-
 ClassNames: TypeAlias = Mapping[int, str] | Sequence[str] | None
 """Names by class number, as far as known."""
 

@@ -16,8 +16,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.signed_maps import MAP_COLORS, presentable, signed_overlay
 from captum_paramsal.viz.style import new_axes, styled
 
-__all__ = ["comparison_grid"]
-
 _GAP = 0.06
 _SIDE = 1.25
 

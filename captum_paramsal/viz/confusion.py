@@ -15,8 +15,6 @@ from captum_paramsal.viz.class_labels import ClassNames, class_label
 from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["confused_classes", "confusion_plot"]
-
 _HEAT, _RIGHT = "inferno", "#9aa0a8"
 """From black to yellow it rises evenly in brightness; grey is no shade of it."""
 _MOST = 12

@@ -11,8 +11,6 @@ from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.traces import trace_overlay
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["evidence_overlay", "evidence_plot"]
-
 
 def evidence_overlay(image: Values, evidence: Values) -> Tensor:
     """A map of evidence as a glow over a dimmed grey copy of its image, the brighter the more, up to its maximum.

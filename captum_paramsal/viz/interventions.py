@@ -14,8 +14,6 @@ from captum_paramsal.viz.style import PALETTE, new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["intervention_plot"]
-
 _LINES = ("-", "--", "-.", ":")
 
 

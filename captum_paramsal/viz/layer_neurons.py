@@ -11,8 +11,6 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-__all__ = ["LayerNeurons"]
-
 
 @dataclass(frozen=True, eq=False)
 class LayerNeurons:

@@ -15,8 +15,6 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
-__all__ = ["metric_bars", "metric_panels"]
-
 _MARKERS = "osD^v"
 _WIDE = 30.0
 """Times the smallest that the largest mean must be, for a logarithmic axis."""

@@ -17,8 +17,6 @@ from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
 from captum_paramsal.viz.values import Values
 
-__all__ = ["neurons_plot"]
-
 _COLORS = LinearSegmentedColormap.from_list("support", ["#f3d34a", "#35a07b", "#2f5f8f", "#2a1052"])
 """Darkens evenly from yellow to violet, so it is read alike with any kind of colour blindness."""
 _PAPER, _FAINT, _FINEST = "#ffffff", 0.35, 160

@@ -11,8 +11,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["draw_outline", "outline"]
-
 _LIGHT = "#ffffff"
 
 

@@ -16,8 +16,6 @@ from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["decoded", "display_map", "pixel_overlay", "pixel_plot"]
-
 _LOWER, _UPPER = 0.90, 0.99
 _COLORS, _DARKEST = "inferno", 0.4
 """From purple to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""

@@ -14,8 +14,6 @@ from captum_paramsal.functional import profile_curve
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["profile_plot"]
-
 _DASHES = ("-", "--", ":", "-.")
 _MOST_TICKS = 32
 _LONGEST = 24

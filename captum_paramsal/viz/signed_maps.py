@@ -10,8 +10,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["MAP_COLORS", "map_scale", "presentable", "signed_overlay"]
-
 MAP_COLORS = "RdBu_r"
 """Red for, blue against: with any kind of colour blindness the two ends are told apart."""
 _TOP = 0.99

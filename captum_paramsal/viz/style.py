@@ -13,8 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["INK", "PALETTE", "new_axes", "new_panels", "styled", "to_png", "to_svg"]
-
 # Okabe and Ito's colours, told apart by people with any kind of colour blindness; blue and vermilion come
 # first, for figures of two.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -11,8 +11,6 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, new_panels, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["mean_excess_plot", "mean_excesses", "qq_plot", "qq_points", "threshold_stability_plot"]
-
 _ENDS = (0.025, 0.975)
 _DEVIATIONS = 1.96
 """Standard errors to either side that cover 95 % of a normal distribution."""

@@ -14,8 +14,6 @@ from captum_paramsal.viz.brightness import grey
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["point_width", "trace_overlay", "trace_plot"]
-
 _HEAT = "inferno"
 """From black to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
 _COLDEST = -0.3

@@ -10,8 +10,6 @@ from captum_paramsal.viz.class_labels import ClassNames, class_label
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["treatment_plot"]
-
 _BETTER, _WORSE = PALETTE[0], PALETTE[1]
 
 

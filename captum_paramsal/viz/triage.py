@@ -14,8 +14,6 @@ from captum_paramsal.filters import FilterIndex
 from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.values import Values, as_values
 
-__all__ = ["triage_plot"]
-
 _HEAT, _UNKNOWN = "inferno", "#9aa0a8"
 _BRIGHT = 0.5
 

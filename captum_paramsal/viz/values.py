@@ -8,8 +8,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-__all__ = ["Values", "as_values"]
-
 Values: TypeAlias = ArrayLike | Tensor
 """A tensor, an array of numpy, or what numpy makes one of."""
 

@@ -24,7 +24,7 @@ from captum_paramsal import CNNFixations, DiscernibleNeurons, TraceWeights
 from captum_paramsal.functional.fixations import heat_map
 from captum_paramsal.metrics import (
     ConfidenceChange,
-    PointingGame,
+    PointingHits,
     area_share,
     box_of,
     centre_point,
@@ -44,7 +44,7 @@ LOG = logging.getLogger("object_pointing")
 class Found:
     """What a method found on every photo: the pointing game, and a box each."""
 
-    game: PointingGame
+    game: PointingHits
     boxes: Tensor | None
 
 

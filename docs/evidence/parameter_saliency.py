@@ -22,16 +22,16 @@ from torch.nn.functional import cross_entropy
 
 from captum_paramsal import FilterIndex, ParameterSaliency, POTSaliency, Reference
 from captum_paramsal.repair import (
-    Bystanders,
+    ControlImages,
     InterventionCurve,
     cure_others,
     fine_tune_curve,
     knock_out_curve,
     magnitude_ranking,
     neighbors,
-    only_layers,
     perturb_curve,
     random_ranking,
+    restrict_to_layers,
     ties_by,
 )
 from captum_paramsal.stats.bootstrap import bootstrap_means
@@ -127,7 +127,7 @@ class Subject:
 
     def columns(self, *patterns: str) -> Tensor:
         """Filters of some layers, ``(F,)`` bool."""
-        return only_layers(torch.zeros(len(self.filters)), self.filters, *patterns).isfinite()
+        return restrict_to_layers(torch.zeros(len(self.filters)), self.filters, *patterns).isfinite()
 
 
 def squeezenet(options: argparse.Namespace) -> Subject:
@@ -178,7 +178,7 @@ def rankings(subject: Subject, places: Tensor) -> dict[str, Callable[[], Tensor]
         "least salient": lambda: -scores,
         "raw gradient": lambda: raw,
         "POT": lambda: ties_by(POTSaliency(subject.model, subject.saliency.reference).score(raw), scores),
-        "last stage": lambda: only_layers(scores, subject.filters, *subject.layout.last),
+        "last stage": lambda: restrict_to_layers(scores, subject.filters, *subject.layout.last),
         "random": lambda: random_ranking(subject.filters, len(places)),
         "magnitude": lambda: magnitude_ranking(subject.model, subject.filters),
         "longest step": lambda: squared_gradients(subject, places),
@@ -198,9 +198,9 @@ def squared_gradients(subject: Subject, places: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def bystanders(subject: Subject, options: argparse.Namespace) -> Bystanders:
+def bystanders(subject: Subject, options: argparse.Namespace) -> ControlImages:
     """Correctly classified photos that see every change too."""
-    return Bystanders(subject.images[subject.right], subject.labels[subject.right], per_mistake=options.bystanders)
+    return ControlImages(subject.images[subject.right], subject.labels[subject.right], per_mistake=options.bystanders)
 
 
 def kept_curve(path: Path, make: Callable[[], InterventionCurve]) -> InterventionCurve:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import squeezenet1_1
 
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile
 from captum_paramsal.stats import reciprocal_rank_fusion
 from captum_paramsal.stats.bootstrap import bootstrap_means
 from captum_paramsal.viz import to_png

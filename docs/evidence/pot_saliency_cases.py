@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from captum_paramsal import ParameterSaliency, POTSaliency, Reference
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.repair import Bystanders, only_layers, random_ranking
+from captum_paramsal.repair import ControlImages, random_ranking, restrict_to_layers
 
 __all__ = [
     "FITS",
@@ -61,7 +61,7 @@ class Case:
     model: nn.Module
     images: Tensor
     labels: Tensor
-    bystanders: Bystanders
+    bystanders: ControlImages
     reference: Reference
     rankings: dict[str, Tensor]
     held_out: Tensor | None = None
@@ -85,7 +85,7 @@ def photo_case(options: argparse.Namespace) -> Case:
         model,
         others.images[chosen],
         others.labels[chosen],
-        Bystanders(others.images[~wrong], others.labels[~wrong], options.bystanders),
+        ControlImages(others.images[~wrong], others.labels[~wrong], options.bystanders),
         reference,
         rankings_of(model, rows[chosen], at_tail(reference, options.tail), SQUEEZENET_LAST),
         rows,
@@ -106,7 +106,7 @@ def picture_case(options: argparse.Namespace) -> Case:
         model,
         images[chosen],
         labels[chosen],
-        Bystanders(images[~wrong], labels[~wrong], options.bystanders),
+        ControlImages(images[~wrong], labels[~wrong], options.bystanders),
         reference,
         rankings_of(model, rows[chosen], at_tail(reference, options.tail), ("layer3.*",)),
         rows,
@@ -149,7 +149,7 @@ def _shifted_case(task: Task, slug: str, model: nn.Module, count: int, options: 
     rankings |= rankings_of(model, rows[chosen], other, ("layer4.*",), note=", other domain")
     right = predicted(model, task, task.validation).argmax(dim=1) == task.validation.labels
     kept = right.nonzero()[torch.randperm(int(right.sum()), generator=torch.Generator().manual_seed(0))[:500], 0]
-    bystanders = Bystanders(*_joined(task.batches(task.validation[kept], 256)), options.bystanders)
+    bystanders = ControlImages(*_joined(task.batches(task.validation[kept], 256)), options.bystanders)
     return Case(slug, model, images[half:][chosen], labels[half:][chosen], bystanders, own, rankings, rows)
 
 
@@ -182,7 +182,7 @@ def rankings_of(
     scores = {f"POT, {fit}{note}": POTSaliency(model, reference, fit=fit).score(rows) for fit in FITS}
     scores[f"z-score{note}"] = ParameterSaliency(model, reference).score(rows)
     scores["raw profile"] = rows
-    scores["last stage"] = only_layers(rows, reference.filters, *last)
+    scores["last stage"] = restrict_to_layers(rows, reference.filters, *last)
     scores["random"] = random_ranking(reference.filters, len(rows))
     return scores
 

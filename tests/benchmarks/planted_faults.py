@@ -30,7 +30,7 @@ from exactness import real_models
 from captum_paramsal import ParameterSaliency, POTSaliency, Reference
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import channel_correlation
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile
 from captum_paramsal.repair import channel_scores, magnitude_ranking, random_ranking
 
 LOG = logging.getLogger("planted_faults")

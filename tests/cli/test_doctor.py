@@ -9,7 +9,7 @@ from report.test_page import Page
 from safetensors.torch import load_file
 
 from captum_paramsal.cli import loading, main
-from captum_paramsal.report import Checkup
+from captum_paramsal.report import DoctorReport
 from captum_paramsal.sources import LabelledPhotos
 
 NETWORK = """\
@@ -86,7 +86,7 @@ def test_doctor_says_where_and_what(workplace, arguments, capsys):
     assert lines[2].startswith("note: For 6 of 6 mistakes fewer than 19 images of the predicted class are known")
     assert lines[-1] == str(workplace / "out" / "report.html")
     assert captured.err == ""
-    found = Checkup.load("out")
+    found = DoctorReport.load("out")
     assert {one.channels[0].channel for one in found.mistakes} == {0, 1, 2}
     assert all(one.background > 0.9 > one.background_area for one in found.mistakes)
     assert found.class_name(2) == "eel"
@@ -106,7 +106,7 @@ def test_a_diagnosis_that_was_written_before(arguments):
     assert main(["doctor", *arguments, "--out", "first"]) == 0
     command = ["doctor", *arguments, "--diagnosis", "first/diagnosis.safetensors", "--out", "second"]
     assert main(command) == 0
-    assert Checkup.load("second").mistakes == Checkup.load("first").mistakes
+    assert DoctorReport.load("second").mistakes == DoctorReport.load("first").mistakes
 
 
 def test_treatment(workplace, arguments, capsys):
@@ -116,7 +116,7 @@ def test_treatment(workplace, arguments, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("treated: accuracy 80.0% -> ") for line in lines)
     assert any(line.startswith("without constraints: accuracy ") for line in lines)
-    found = Checkup.load("out")
+    found = DoctorReport.load("out")
     assert found.treatment.settings["annotated"] == 30
     assert set(found.treatment.weights) == {"space"}
     scope = {}
@@ -132,9 +132,9 @@ def test_column_of_boxes_of_another_name(workplace, arguments):
     text = (workplace / "test.csv").read_text().replace("boxes", "mine")
     (workplace / "test.csv").write_text(text)
     assert main(["doctor", *arguments, "--out", "without"]) == 0
-    assert Checkup.load("without").wrong.background.images == 0
+    assert DoctorReport.load("without").wrong.background.images == 0
     assert main(["doctor", *arguments, "--boxes", "mine", "--out", "with"]) == 0
-    assert Checkup.load("with").wrong.background.images == 6
+    assert DoctorReport.load("with").wrong.background.images == 6
 
 
 def test_progress_bars_when_asked_for(arguments, capsys):

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from torch import nn
 
 from captum_paramsal.demo import DemoNet, load_model, load_scenes, normalize
-from captum_paramsal.demo.train import Tally, tally
+from captum_paramsal.demo.train import Accuracy, tally
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_gradients_reach_every_parameter():
 
 @pytest.mark.parametrize(
     ("split", "documented"),
-    [("validation", Tally(480, 82, 71)), ("test", Tally(240, 38, 29))],
+    [("validation", Accuracy(480, 82, 71)), ("test", Accuracy(240, 38, 29))],
 )
 def test_mistakes_are_those_documented(model, split, documented):
     assert tally(model, load_scenes(split)) == documented

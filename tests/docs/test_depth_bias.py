@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from captum_paramsal import ParameterSaliency
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.fingerprint import Fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from docs.pages import DOCS
 from docs.scripts import loaded
 from metrics.small_cases import small_model, some_images
 
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile
 
 ROOT = DOCS.parent
 

@@ -6,7 +6,7 @@ from docs.scripts import loaded
 from torch import nn
 
 from captum_paramsal import POTSaliency, Reference
-from captum_paramsal.repair import Bystanders, InterventionCurve
+from captum_paramsal.repair import ControlImages, InterventionCurve
 
 OWN = (
     "photos",
@@ -58,7 +58,7 @@ def case(cases):
         model,
         images[wrong],
         labels[wrong],
-        Bystanders(images[right], labels[right], 1),
+        ControlImages(images[right], labels[right], 1),
         reference,
         cases.rankings_of(model, rows[-20:], cases.at_tail(reference, 0.1), ("2",)),
         rows,

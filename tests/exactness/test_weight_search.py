@@ -12,7 +12,7 @@ from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, InputError, ParamsalError, SourceError, TargetError, TraceWeights
 from captum_paramsal.metrics import iou
-from captum_paramsal.weight_search import WeightSearch
+from captum_paramsal.traces import WeightSearch
 
 GRID = (0.0, 0.3, 1.0)
 TRIALS = 20

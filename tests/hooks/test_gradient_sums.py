@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from captum_paramsal.functional import coherence
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile
 
 
 class SharedTwice(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 from captum_paramsal.errors import InputError, LayerError
 from captum_paramsal.metrics import InputMaps, ModelRandomisation
 from captum_paramsal.metrics.cascade import layers_from_the_end, randomise, randomised_models
-from captum_paramsal.metrics.likeness import rank_correlation, structural_similarity
+from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
 
 RANKS, SSIM = "randomised rank correlation", "randomised SSIM"
 
@@ -132,8 +132,8 @@ def test_what_cannot_be_judged():
 
 
 def test_without_scikit_image(monkeypatch):
-    monkeypatch.setattr("captum_paramsal.metrics.likeness.find_spec", lambda _: None)
-    monkeypatch.setattr("captum_paramsal.metrics.likeness.import_module", sys.exit)
+    monkeypatch.setattr("captum_paramsal.metrics.map_similarity.find_spec", lambda _: None)
+    monkeypatch.setattr("captum_paramsal.metrics.map_similarity.import_module", sys.exit)
     model = small_model()
     case = case_of(saliency(model), model, rebuild=saliency)
     metric = ModelRandomisation(stages=1)

@@ -10,7 +10,7 @@ from passes.small_pass import IMAGES, loader, model
 
 from captum_paramsal import CheckpointError, InputError, Reference
 from captum_paramsal.passes import checkpoint as checkpoints
-from captum_paramsal.profile import FilterProfile
+from captum_paramsal.profiles import FilterProfile
 
 SCRIPT = Path(__file__).with_name("small_pass.py")
 

@@ -10,8 +10,8 @@ import torch
 from passes.small_pass import loader, model
 
 from captum_paramsal import InputError, Reference
-from captum_paramsal.passes.batches import share_of
-from captum_paramsal.passes.group import Group
+from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.reference.data_batches import own_share
 
 SCRIPT = Path(__file__).with_name("small_pass.py")
 
@@ -106,9 +106,9 @@ def test_a_shuffling_loader_is_refused(folder):
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
 def test_shares_are_a_partition(size):
     batches = [(torch.full((2, 1), float(number)), torch.zeros(2)) for number in range(11)]
-    taken = [float(x[0, 0]) for rank in range(size) for x, _ in share_of(batches, Group(rank, size))]
+    taken = [float(x[0, 0]) for rank in range(size) for x, _ in own_share(batches, ProcessGroup(rank, size))]
     assert sorted(taken) == list(range(11))
-    streamed = [float(x[0, 0]) for rank in range(size) for x, _ in share_of(iter(batches), Group(rank, size))]
+    streamed = [float(x[0, 0]) for rank in range(size) for x, _ in own_share(iter(batches), ProcessGroup(rank, size))]
     assert sorted(streamed) == list(range(11))
 
 
@@ -123,7 +123,7 @@ def test_a_process_reads_only_its_own_images_from_a_loader():
             read.append(place)
             return torch.zeros(1), 0
 
-    batches = list(share_of(torch.utils.data.DataLoader(Watched(), batch_size=2), Group(1, 2)))
+    batches = list(own_share(torch.utils.data.DataLoader(Watched(), batch_size=2), ProcessGroup(1, 2)))
     assert read == [2, 3, 6, 7]
     assert len(batches) == 2
 
@@ -132,4 +132,4 @@ def test_a_distributed_sampler_is_refused():
     data = torch.utils.data.TensorDataset(torch.zeros(8, 1))
     sampler = torch.utils.data.DistributedSampler(data, num_replicas=2, rank=0)
     with pytest.raises(InputError, match="DistributedSampler, which repeats"):
-        share_of(torch.utils.data.DataLoader(data, sampler=sampler), Group(0, 2))
+        own_share(torch.utils.data.DataLoader(data, sampler=sampler), ProcessGroup(0, 2))

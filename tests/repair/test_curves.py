@@ -9,7 +9,7 @@ from torch.nn import functional
 from captum_paramsal import ParameterSaliency
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.repair import (
-    Bystanders,
+    ControlImages,
     InterventionCurve,
     fine_tune_curve,
     knock_out,
@@ -18,8 +18,8 @@ from captum_paramsal.repair import (
     perturb_curve,
     random_ranking,
 )
-from captum_paramsal.repair.edited_scores import EditedModel
-from captum_paramsal.repair.intervention import KnockOut
+from captum_paramsal.repair.interventions.edited_scores import EditedModel
+from captum_paramsal.repair.interventions.intervention import KnockOut
 
 
 class Block(nn.Module):
@@ -232,7 +232,7 @@ def test_bystanders_see_the_changes_of_each_mistake():
     classes = model(others).argmax(dim=1)
     filters = ParameterSaliency(model).filters
     ranking = random_ranking(filters, 6)
-    every = Bystanders(others, classes, per_mistake=8)
+    every = ControlImages(others, classes, per_mistake=8)
     found = knock_out_curve(
         model, images, labels, ranking, filters, k=10, bystanders=every, internal_batch_size=2, show_progress=False
     )
@@ -292,9 +292,9 @@ def test_what_is_refused():
     with pytest.raises(InterventionError, match="has no layer '0'"):
         run(ranking=torch.rand(3, 4), filters=others)
     with pytest.raises(InterventionError, match="bystanders that the model gets right, got 3 mistakes"):
-        run(bystanders=Bystanders(images, labels))
+        run(bystanders=ControlImages(images, labels))
     with pytest.raises(InterventionError, match="per_mistake"):
-        run(bystanders=Bystanders(images, right, per_mistake=4))
+        run(bystanders=ControlImages(images, right, per_mistake=4))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

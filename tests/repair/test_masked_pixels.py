@@ -7,7 +7,7 @@ from torch import nn
 from captum_paramsal import ParameterSaliency
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.repair import mask_pixels
-from captum_paramsal.repair.masked_pixels import pixel_mask
+from captum_paramsal.repair.interventions.masked_pixels import pixel_mask
 
 
 def small(seed=0):

@@ -8,7 +8,7 @@ from torch import nn
 
 from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.repair import channel_scores, magnitude_ranking, only_layers, random_ranking, ties_by
+from captum_paramsal.repair import channel_scores, magnitude_ranking, random_ranking, restrict_to_layers, ties_by
 
 FILTERS = FilterIndex({"stem": 2, "block.one": 3, "block.two": 1})
 
@@ -30,12 +30,12 @@ def test_magnitude_is_the_mean_absolute_weight():
 
 def test_other_layers_come_behind():
     ranking = torch.arange(6.0).expand(2, 6)
-    found = only_layers(ranking, FILTERS, "block.*")
+    found = restrict_to_layers(ranking, FILTERS, "block.*")
     assert found.argsort(dim=1, descending=True)[:, :4].tolist() == [[5, 4, 3, 2]] * 2
     assert found[:, :2].isneginf().all()
-    assert only_layers(ranking[0], FILTERS, "stem").isfinite().tolist() == [True, True] + [False] * 4
+    assert restrict_to_layers(ranking[0], FILTERS, "stem").isfinite().tolist() == [True, True] + [False] * 4
     with pytest.raises(InterventionError, match=r"stem, block.one, block.two, got 'head.\*'"):
-        only_layers(ranking, FILTERS, "head.*")
+        restrict_to_layers(ranking, FILTERS, "head.*")
 
 
 def test_maps_of_layers_become_scores_of_filters():

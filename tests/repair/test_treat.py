@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from captum_paramsal.repair import Constraints, treat
-from captum_paramsal.repair.strengths import MEASURED_BATCHES
+from captum_paramsal.repair.treatment.strengths import MEASURED_BATCHES
 
 QUIET = {"show_progress": False}
 

@@ -6,7 +6,7 @@ from repair.small_models import Small, batches, relevant, same, state
 from scipy.stats import binom
 
 from captum_paramsal.errors import PatchError, TreatmentError
-from captum_paramsal.repair import Constraints, Patch, Tally, Treatment, treat
+from captum_paramsal.repair import Constraints, HeldOutPredictions, Patch, Treatment, treat
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def treatment():
 
 def of(before, after, labels):
     def tally(predictions):
-        return Tally(torch.tensor(labels), torch.tensor(predictions), torch.ones(len(labels)), 0.0, 3)
+        return HeldOutPredictions(torch.tensor(labels), torch.tensor(predictions), torch.ones(len(labels)), 0.0, 3)
 
     model = Small()
     return Treatment(model, Patch.between(model, model), tally(before), tally(after), [], {}, 0, "validation")

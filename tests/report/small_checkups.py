@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from captum_paramsal.report import About, DoctorSettings, examine
+from captum_paramsal.report import About, DoctorSettings, doctor
 from captum_paramsal.sources import LabelledTensors
 
 COLOURS = {0: "red", 1: "green", 2: "<b>blue</b>"}
@@ -45,4 +45,4 @@ def scenes(count: int = 120, seed: int = 1, *, masked: bool = True, misled_every
 def colour_checkup(images=None, **options):
     about = About(model="colour & net", weights="by hand", images="blots")
     settings = {"settings": QUICK, "classes": COLOURS, "about": about}
-    return examine(colour_net(), images or scenes(), **{**settings, **options})
+    return doctor(colour_net(), images or scenes(), **{**settings, **options})

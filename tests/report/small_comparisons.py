@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from captum_paramsal.report import ComparisonSettings, compare_on
+from captum_paramsal.report import ComparisonSettings, compare
 from captum_paramsal.sources import LabelledTensors, Skipped
 
 
@@ -25,7 +25,7 @@ def small_net():
 def small_comparison(images=None, reference=None, *, checkpoint=None, classes=None, **settings):
     chosen = {"methods": ["saliency", "grad_cam", "random"], "metrics": ["deletion", "sparsity", "pointing_game"]}
     chosen |= {"show_progress": False, "batch_size": 4, "shown": 3, **settings}
-    return compare_on(
+    return compare(
         small_net(),
         images or small_images(),
         reference,

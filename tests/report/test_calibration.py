@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from captum_paramsal.report import Calibration, Shares, TailSummary
-from captum_paramsal.report.calibration import calibrate
-from captum_paramsal.report.tail_section import tail_section
+from captum_paramsal.report.explain.calibration import calibrate
+from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.viz import shares_per_image
 
 LEVELS = torch.tensor([0.01, 0.05])

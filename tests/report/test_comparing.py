@@ -6,9 +6,9 @@ from report.small_comparisons import small_comparison, small_images, small_net
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.comparison_pictures import map_pictures
-from captum_paramsal.report.comparison_remarks import TAILS, TailedFilters, remarks_on
-from captum_paramsal.sources import Batch, LabelledTensors
+from captum_paramsal.report.compare.pictures import map_pictures
+from captum_paramsal.report.compare.remarks import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.sources import LabelledTensors, SourceBatch
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import decoded
 
@@ -31,7 +31,7 @@ class SeveralSizes(LabelledTensors):
         for batch in super().batches(1, positions):
             larger = batch.positions[0] % 2
             inputs = batch.inputs.repeat_interleave(2, dim=3) if larger else batch.inputs
-            yield Batch(batch.positions, inputs, batch.labels)
+            yield SourceBatch(batch.positions, inputs, batch.labels)
 
 
 def test_images_of_several_sizes(tmp_path):
@@ -92,7 +92,7 @@ def test_other_degenerate_maps_are_counted_apart():
     flags[0, :3], flags[1, 0] = True, True
     some = replace(comparison, methods=(TAILS, *comparison.methods[1:]), degenerate=flags)
     counts = torch.tensor([0, 0, 30, 30, 30, 30, 30, 2])
-    remarks = remarks_on(some, torch.ones(8).bool(), TailedFilters(counts, 10))
+    remarks = comparison_caveats(some, torch.ones(8).bool(), TailedFilters(counts, 10))
     starts = [
         "There are 8 mistakes",
         "There are no correct",

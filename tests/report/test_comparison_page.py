@@ -11,8 +11,8 @@ from captum_paramsal.comparison import Comparison, Failure
 from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.metrics import METRICS
-from captum_paramsal.report.comparison_page import render
-from captum_paramsal.report.comparison_words import plain_words, unit_of_mean, yardstick_words
+from captum_paramsal.report.compare.page import render
+from captum_paramsal.report.compare.words import plain_words, unit_of_mean, yardstick_words
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import torch
 from report.small_comparisons import small_comparison
 from report.test_page import Page
 
-from captum_paramsal.report.comparison_page import render
-from captum_paramsal.report.comparison_pairs import best_mean, best_method, pair_rows, verdict
+from captum_paramsal.report.compare.page import render
+from captum_paramsal.report.compare.pairs import best_mean, best_method, pair_rows, verdict
 
 
 def scored(rows, better="lower", column=0):

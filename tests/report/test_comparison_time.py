@@ -6,7 +6,7 @@ import torch
 from report.small_comparisons import small_comparison, small_images, small_net
 
 from captum_paramsal.report import comparison_time
-from captum_paramsal.report.comparison_time import announcement, seconds_by_method
+from captum_paramsal.report.compare.time import announcement, seconds_by_method
 
 IMAGES = [*torch.rand(10, 3, 12, 12, generator=torch.Generator().manual_seed(0))]
 
@@ -58,7 +58,7 @@ def test_announcement(seconds, words):
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_said_before_it_starts(capsys, monkeypatch, tmp_path, shown):
-    monkeypatch.setattr("captum_paramsal.report.comparing.seconds_by_method", lambda *_, **__: {"saliency": 7200.0})
+    monkeypatch.setattr("captum_paramsal.report.compare.run.seconds_by_method", lambda *_, **__: {"saliency": 7200.0})
     settings = {"methods": ["saliency"], "metrics": ["sparsity"], "shown": 0, "show_progress": shown}
     small_comparison(small_images(2), checkpoint=tmp_path / "checkpoint", **settings)
     assert ("2 images take at least 120 minutes" in capsys.readouterr().err) == shown

@@ -9,8 +9,8 @@ from torch import nn
 
 from captum_paramsal import ModelDoctor
 from captum_paramsal.errors import InputError, LayerError, ParamsalError, ReferenceMismatchError, SourceError
-from captum_paramsal.report import Checkup, DoctorSettings
-from captum_paramsal.report.doctor_records import Mean
+from captum_paramsal.report import DoctorReport, DoctorSettings
+from captum_paramsal.report.doctor.records import MeanWithError
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_every_mistake_and_the_channel_that_misled_it(checkup):
 def test_evidence_lies_where_the_colour_is(checkup, count):
     assert checkup.images == count
     assert {one.background for one in checkup.mistakes} == {1.0}
-    assert checkup.wrong.background == Mean(1.0, 0.0, 20)
+    assert checkup.wrong.background == MeanWithError(1.0, 0.0, 20)
     assert checkup.right.background.value == pytest.approx(0, abs=1e-6)
     assert checkup.right.excess.value == pytest.approx(-checkup.right.background_area.value)
     area = 1 - 35 / 144
@@ -71,7 +71,7 @@ def test_written_and_read_again(checkup, tmp_path):
         "channels.csv",
         "diagnosis.safetensors",
     }
-    again = Checkup.load(report.parent)
+    again = DoctorReport.load(report.parent)
     assert replace(again, diagnosis=checkup.diagnosis) == checkup
     assert torch.equal(again.diagnosis.correlation, checkup.diagnosis.correlation)
     content = json.loads((report.parent / "doctor.json").read_text())
@@ -85,20 +85,20 @@ def test_written_and_read_again(checkup, tmp_path):
 
 def test_files_that_are_no_checkup(checkup, tmp_path):
     with pytest.raises(SourceError, match=r"checkup at '.*doctor.json', got FileNotFoundError"):
-        Checkup.load(tmp_path)
+        DoctorReport.load(tmp_path)
     checkup.write(tmp_path)
     content = json.loads((tmp_path / "doctor.json").read_text())
     (tmp_path / "doctor.json").write_text(json.dumps({**content, "schema_version": 99}))
     with pytest.raises(SourceError, match=r"of version 1 .*, got captum_paramsal.checkup of version 99"):
-        Checkup.load(tmp_path)
+        DoctorReport.load(tmp_path)
     (tmp_path / "doctor.json").write_text(json.dumps({**content, "groups": {}}))
     with pytest.raises(SourceError, match="KeyError"):
-        Checkup.load(tmp_path)
+        DoctorReport.load(tmp_path)
 
 
 def test_a_diagnosis_made_before(checkup, tmp_path):
     checkup.write(tmp_path)
-    before = Checkup.load(tmp_path).diagnosis
+    before = DoctorReport.load(tmp_path).diagnosis
     again = colour_checkup(diagnosis=before)
     assert again.mistakes == checkup.mistakes
     assert not again.context["usual"]["fitted_on_these_images"]
@@ -120,7 +120,7 @@ def test_other_images_to_compare_with():
 def test_without_masks_nothing_is_said_of_the_background():
     found = colour_checkup(scenes(masked=False))
     assert {one.background for one in found.mistakes} == {None}
-    assert found.wrong.background == Mean(None, None, 0)
+    assert found.wrong.background == MeanWithError(None, None, 0)
 
 
 def test_few_images_are_told():
@@ -158,9 +158,9 @@ def test_a_model_that_cannot_be_captured_is_told():
         def forward(self, images):
             return self.net(images) if float(images.sum()) > -1e9 else self.net(-images)
 
-    from captum_paramsal.report import examine  # noqa: PLC0415
+    from captum_paramsal.report import doctor  # noqa: PLC0415
 
-    found = examine(Odd(), scenes(), settings=replace(QUICK, layer="net.1"), classes=COLOURS)
+    found = doctor(Odd(), scenes(), settings=replace(QUICK, layer="net.1"), classes=COLOURS)
     assert any("cannot be captured" in remark for remark in found.remarks)
     assert len(found.mistakes) == 20
 
@@ -189,9 +189,9 @@ def test_the_surest_have_cards():
 def test_leaves_the_model_as_it_was():
     model = colour_net().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    from captum_paramsal.report import examine  # noqa: PLC0415
+    from captum_paramsal.report import doctor  # noqa: PLC0415
 
-    examine(model, scenes(), settings=QUICK)
+    doctor(model, scenes(), settings=QUICK)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

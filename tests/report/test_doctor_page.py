@@ -5,7 +5,7 @@ from report.small_checkups import QUICK, colour_checkup, scenes
 from report.test_page import Page
 
 from captum_paramsal.report import TreatmentResult
-from captum_paramsal.report.doctor_page import render
+from captum_paramsal.report.doctor.page import render
 from captum_paramsal.sources import Skipped
 
 

@@ -5,13 +5,13 @@ import torch
 from report.small_checkups import colour_checkup, colour_net, scenes
 
 from captum_paramsal.errors import SourceError, TreatmentError
-from captum_paramsal.report import Checkup, Therapy, TreatmentResult
-from captum_paramsal.report.doctor_batches import TrainingBatches
+from captum_paramsal.report import DoctorReport, TreatmentResult, TreatmentSettings
+from captum_paramsal.report.doctor.batches import TrainingBatches
 
 
 @pytest.fixture(scope="module")
 def therapy():
-    return Therapy(scenes(60, seed=5), scenes(30, seed=6), epochs=2, learning_rate=0.01, margin=1)
+    return TreatmentSettings(scenes(60, seed=5), scenes(30, seed=6), epochs=2, learning_rate=0.01, margin=1)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_diagnosis_comes_from_the_images_that_are_trained_on(treated):
 def test_written_and_read_again(treated, tmp_path):
     treated.write(tmp_path)
     assert (tmp_path / "treated.patch.safetensors").exists()
-    again = Checkup.load(tmp_path)
+    again = DoctorReport.load(tmp_path)
     assert again.treatment == treated.treatment
     assert again.patch.treated == treated.patch.treated
 
@@ -85,7 +85,7 @@ def test_objects_that_nobody_marked(therapy):
 
 def test_too_few_images():
     with pytest.raises(SourceError, match=r"at least 5 training images.*got 4"):
-        colour_checkup(usual=scenes(), therapy=Therapy(scenes(4)))
+        colour_checkup(usual=scenes(), therapy=TreatmentSettings(scenes(4)))
 
 
 def test_a_loss_that_is_not_finite(therapy):

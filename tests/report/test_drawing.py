@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from captum_paramsal.filters import Filter, FilterIndex
-from captum_paramsal.report.curves import CurveSampler
-from captum_paramsal.report.drawing import draw_profile, layer_bands
-from captum_paramsal.report.records import Mistake, RankedFilter
-from captum_paramsal.report.yardsticks import YARDSTICKS
+from captum_paramsal.report.explain.curves import CurveSampler
+from captum_paramsal.report.explain.drawing import draw_profile, layer_bands
+from captum_paramsal.report.explain.score_scale import SCORE_SCALES
+from captum_paramsal.report.shared.records import Mistake, RankedFilter
 
 FILTERS = FilterIndex({"conv1": 2, "conv2": 4})
 
@@ -97,7 +97,7 @@ def test_scores_beyond_the_end_of_a_tail_do_not_flatten_the_others():
 
 def test_limit_of_significance_falls_with_the_number_of_significant_filters():
     """As Benjamini and Hochberg's procedure does: k filters are significant at p-values up to 0.05 k / F."""
-    nats = YARDSTICKS["pot"]
+    nats = SCORE_SCALES["pot"]
     generator = torch.Generator().manual_seed(0)
     p_values = torch.rand(60, 200, generator=generator, dtype=torch.float64) ** torch.linspace(1, 9, 60)[:, None]
     for scores, found in zip(-p_values.log(), nats.unusual(-p_values.log()), strict=True):

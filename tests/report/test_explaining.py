@@ -12,7 +12,7 @@ from captum_paramsal.errors import (
     SourceError,
 )
 from captum_paramsal.report import explain, fit_reference
-from captum_paramsal.report.page import render
+from captum_paramsal.report.explain.page import render
 from captum_paramsal.sources import LabelledTensors
 
 

@@ -9,8 +9,8 @@ from report.test_page import Page
 from torch import nn
 
 from captum_paramsal.attr import DiscernibleNeurons
-from captum_paramsal.report.neuron_figures import draw_neurons
-from captum_paramsal.report.page import render
+from captum_paramsal.report.explain.neuron_figures import draw_neurons
+from captum_paramsal.report.explain.page import render
 
 IMAGE = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
 

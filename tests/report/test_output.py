@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.files import write_atomically
 from captum_paramsal.report import open_folder
-from captum_paramsal.report.output import write_atomically
 
 
 def test_makes_the_folder_and_leaves_no_trace(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from report.small_jobs import tiny_explanation, tiny_images, tiny_net
 
-from captum_paramsal.report.page import render
+from captum_paramsal.report.explain.page import render
 from captum_paramsal.sources import LabelledTensors, Skipped
 
 VOID = {"br", "img", "input", "link", "meta", "rect", "path", "use", "hr", "wbr"}

@@ -12,7 +12,7 @@ from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import InputError
 from captum_paramsal.reference import Reference
 from captum_paramsal.report import Explanation, explain
-from captum_paramsal.report.page import render
+from captum_paramsal.report.explain.page import render
 
 IMAGES = 480
 

@@ -12,8 +12,8 @@ from torch import nn
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.metrics import iou
 from captum_paramsal.report import Explanation, explain
-from captum_paramsal.report.page import render
-from captum_paramsal.report.trace_records import ClassTrace, MistakeTraces, Tracing
+from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTraces, Tracing
 from captum_paramsal.sources import LabelledTensors
 
 

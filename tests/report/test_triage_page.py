@@ -9,8 +9,9 @@ from report.test_page import Page
 
 from captum_paramsal import FilterIndex
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
-from captum_paramsal.report import About, SortedMistakes, TriageSettings, fit_reference, triage_on
-from captum_paramsal.report.triage_page import render
+from captum_paramsal.report import About, TriageReport, TriageSettings, fit_reference
+from captum_paramsal.report import triage as triage_report
+from captum_paramsal.report.triage.page import render
 from captum_paramsal.sources import Item, LabelledTensors, Skipped
 from captum_paramsal.triage import Triage, triage
 
@@ -42,7 +43,7 @@ def fair_images(count=24, seed=1):
 def tiny_triage(images=None, reference=None, **settings):
     chosen = TriageSettings(**{"batch_size": 5, "show_progress": False, "smallest": 2, **settings})
     about = About(model="tiny & net", weights="seed 0", images="noise")
-    return triage_on(fair_net(), images or fair_images(), reference, settings=chosen, classes=CLASSES, about=about)
+    return triage_report(fair_net(), images or fair_images(), reference, settings=chosen, classes=CLASSES, about=about)
 
 
 def made_up(groups=14, size=2, lonely=15):
@@ -219,5 +220,5 @@ def test_what_cannot_be_sorted():
 
 
 def test_it_is_a_value_of_the_report(found):
-    assert isinstance(found, SortedMistakes)
+    assert isinstance(found, TriageReport)
     assert found.class_name(7) == "class 7"

@@ -2,7 +2,7 @@
 
 import torch
 
-from captum_paramsal.triage import groups_alike
+from captum_paramsal.triage import group_by_similarity
 
 
 def two_kinds(alone=0):
@@ -14,14 +14,14 @@ def two_kinds(alone=0):
 
 
 def test_kinds_are_told_apart():
-    groups, likeness = groups_alike(two_kinds())
+    groups, likeness = group_by_similarity(two_kinds())
     assert groups.tolist() == [0] * 18 + [1] * 12
     assert (likeness > 0.5).all()
 
 
 def test_likeness_is_the_mean_cosine_with_the_others():
     scores = two_kinds()
-    _, likeness = groups_alike(scores)
+    _, likeness = group_by_similarity(scores)
     raised = torch.nn.functional.normalize(scores.double().clamp(min=0), dim=1)
     cosines = raised @ raised.T
     torch.testing.assert_close(likeness[3], (cosines[3, :18].sum() - 1) / 17)
@@ -30,13 +30,13 @@ def test_likeness_is_the_mean_cosine_with_the_others():
 def test_independent_scores_make_few_groups():
     """99 % of pairs by chance are less alike than what joins a group."""
     generator = torch.Generator().manual_seed(1)
-    groups, _ = groups_alike(torch.randn(100, 300, generator=generator), smallest=3)
+    groups, _ = group_by_similarity(torch.randn(100, 300, generator=generator), smallest=3)
     assert (groups >= 0).sum() <= 12
 
 
 def test_too_few_and_nothing_raised():
-    assert groups_alike(torch.ones(2, 5))[0].tolist() == [-1, -1]
-    groups, likeness = groups_alike(-torch.ones(6, 5))
+    assert group_by_similarity(torch.ones(2, 5))[0].tolist() == [-1, -1]
+    groups, likeness = group_by_similarity(-torch.ones(6, 5))
     assert groups.tolist() == [-1] * 6
     assert likeness.isnan().all()
-    assert groups_alike(two_kinds()[:4], smallest=5)[0].tolist() == [-1] * 4
+    assert group_by_similarity(two_kinds()[:4], smallest=5)[0].tolist() == [-1] * 4

@@ -19,12 +19,10 @@ from captum_paramsal.functional.receptive_fields import (
     pieces,
     supports,
 )
+from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Found, TraceRule, trace_rule
-
-__all__ = ["Convolution"]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Found, TraceRule, trace_rule
-
-__all__ = ["Product", "Quotient", "Sum"]
 
 
 def broadcast_index(index: Tensor, shape: torch.Size, full: torch.Size) -> Tensor:

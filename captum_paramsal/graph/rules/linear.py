@@ -10,12 +10,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from captum_paramsal.functional.receptive_fields import FEW, distinct, largest_products
+from captum_paramsal.graph.rule import Found, Passing, TraceRule, trace_rule, trace_rule_of
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Found, Passing, TraceRule, rule_of, trace_rule
-
-__all__ = ["Linear"]
 
 
 @trace_rule(nn.Linear, functional.linear)
@@ -79,7 +77,7 @@ def _is_flattened_map(step: Step) -> bool:
         shape = step.shape_of(node)
         if len(shape) > 1:
             return prod(shape[1:]) > 1
-        rule = rule_of(node, step.run.modules)
+        rule = trace_rule_of(node, step.run.modules)
         if not isinstance(rule, Passing) and not getattr(rule, "rearranges", False):
             return False
         node = node.all_input_nodes[0]

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from captum_paramsal.graph.rule import Passing, trace_rule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Passing, trace_rule
-
-__all__ = ["BatchNormalization", "Negation", "Normalization", "Unchanged"]
 
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,

@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
 from captum_paramsal.graph.rules.convolution import pair, places_of
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Found, TraceRule, trace_rule
-
-__all__ = ["AveragePool", "MaxPool", "Mean"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class AveragePool(_Pool):
 
 
 @trace_rule(torch.mean, "mean")
-class Mean(TraceRule):
+class AverageOverPlaces(TraceRule):
     """An average over dimensions of each image."""
 
     def back(self, step: Step, sites: Sites) -> Found:

@@ -12,11 +12,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.graph.rule import Found, TraceRule, require_rule, trace_rule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
-from captum_paramsal.graph.trace_rules import Found, TraceRule, require_rule, trace_rule
-
-__all__ = ["Rearranged"]
 
 _METHODS = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze",

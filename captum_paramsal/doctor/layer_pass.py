@@ -1,0 +1,297 @@
+"""A network run up to a layer once, and from there on as often as needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, fx, nn
+
+from captum_paramsal.batch import ModelInputs, forward_errors, require_scores
+from captum_paramsal.errors import LayerError
+from captum_paramsal.functional import scores_at
+from captum_paramsal.graph import Interpreter, Network, SideInputs, TailNetwork
+from captum_paramsal.hooks import replaced_maps, require_single_call
+
+Score: TypeAlias = Literal["logit", "probability"]
+
+GRAPH_BYTES = 1 << 26
+"""What the results of one pass through the rest of a network may take: enough copies for its full speed."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivations(ABC):
+    """A batch that was run up to a layer, and on to the class scores.
+
+    Attributes:
+        batch: Images, and what belongs to them.
+        maps: The layer's output, ``(N, K, H, W)``, or what it was given.
+        scores: What the model returns for them, ``(N, C, ...)``.
+    """
+
+    batch: ModelInputs
+    maps: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    @property
+    def rows(self) -> Tensor:
+        """Labels ``(N, D)``: those of the batch, or the model's prediction.
+
+        Raises:
+            TargetError: They are not classes of the model.
+        """
+        _, labels = scores_at(self.scores, self.batch.rows)
+        return labels[:, None] if self.batch.rows is None else self.batch.rows.to(labels.device)
+
+    @abstractmethod
+    def chosen(self, which: Tensor) -> LayerActivations:
+        """Some of the images, by number."""
+
+    @abstractmethod
+    def copies(self, size: int | None) -> int:
+        """Copies of the maps that go through the rest of the network together.
+
+        Args:
+            size: Images, each copy counted, that may be at most; None for as many as are fast.
+        """
+
+    @abstractmethod
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        """Score of each row's label, ``(c · N,)``, from c copies of the maps, which stay as they are."""
+
+    def gradients(self, disturbed: Tensor, rows: Tensor, score: Score = "logit") -> Tensor:
+        """Gradient of class scores with respect to disturbed maps, every image on its own.
+
+        Args:
+            disturbed: c copies of the maps, one after the other, ``(c · N, K, H, W)``.
+            rows: Labels ``(N, D)``.
+            score: The logit, or the softmax probability.
+
+        Returns:
+            ``(c · N, K, H, W)``.
+        """
+        leaf = disturbed.detach().requires_grad_()
+        with forward_errors(self.batch.shapes):
+            values = self.run(leaf, rows.repeat(len(leaf) // len(self), 1), score)
+        if not values.requires_grad:
+            return torch.zeros_like(leaf)
+        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        return torch.zeros_like(leaf) if gradient is None else gradient
+
+
+class SplitNetwork:
+    """A captured network, divided at a layer.
+
+    Args:
+        network: The network.
+        layer: Name of the layer.
+        to_input: Divide in front of the layer instead of behind it.
+
+    Raises:
+        LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
+    """
+
+    def __init__(self, network: Network, layer: str, *, to_input: bool = False) -> None:
+        calls = network.calls.get(layer, ())
+        require_single_call(layer, len(calls))
+        start = calls[0].given if to_input else calls[0].returned
+        if start is None:
+            message = f"Expected layer {layer!r} to {'take' if to_input else 'return'} one tensor, but it does not."
+            raise LayerError(message)
+        rest = TailNetwork.of(network, start)
+        if rest is None:
+            message = f"Expected a layer that the class scores depend on, but they do not depend on {layer!r}."
+            raise LayerError(message)
+        self.layer = layer
+        self.rest = rest
+        self._by_row: dict[int, bool] = {}
+
+    def see(self, batch: ModelInputs) -> LayerActivations:
+        """Run a batch."""
+        rest = self.rest
+        interpreter = Interpreter(rest.network, {rest.start}, set(rest.nodes))
+        with torch.no_grad(), forward_errors(batch.shapes):
+            interpreter.run(*batch.inputs, *batch.extra)
+            maps = require_maps(interpreter.values[rest.start], self.layer, len(batch))
+            sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
+            seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
+            done = rest.run(maps.clone(), seen.repeated(1))
+        seen = replace(seen, scores=require_scores(done.output, len(batch)), numbers=done.numbers)
+        return replace(seen, fixed=seen.fixed or not self._has_rows_beside(seen))
+
+    def _has_rows_beside(self, seen: _ActivationsInGraph) -> bool:
+        """Whether what is read beside has a row for each image wherever its first dimension looks like it.
+
+        Tried once for each number of images: with another number of rows, images must keep their scores.
+        """
+        if not any(
+            isinstance(value, Tensor) and node in self.rest.of_inputs for (_, node), value in seen.beside.items()
+        ):
+            return True
+        count = len(seen)
+        if count not in self._by_row:
+            self._by_row[count] = seen.keeps_scores()
+        return self._by_row[count]
+
+
+@dataclass(frozen=True, eq=False)
+class _ActivationsInGraph(LayerActivations):
+    """Only the rest of the network runs again.
+
+    Attributes:
+        divided: The network.
+        beside: What the operations behind the layer read that does not depend on it.
+        fixed: Whether it only goes with these images, all of them and once, such as their number.
+        numbers: Numbers in the results of these operations.
+    """
+
+    divided: SplitNetwork
+    beside: SideInputs
+    fixed: bool
+    numbers: int
+
+    def chosen(self, which: Tensor) -> LayerActivations:
+        if self.fixed:
+            return self.divided.see(self.batch.chosen(which))
+        beside = self._beside_of(which)
+        maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
+        numbers = self.numbers * len(which) // len(self)
+        return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores, beside=beside, numbers=numbers)
+
+    def copies(self, size: int | None) -> int:
+        if self.fixed:
+            return 1
+        if size is None:
+            return max(1, GRAPH_BYTES // max(1, self.numbers * self.maps.element_size()))
+        return max(1, size // len(self))
+
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        rest, copies = self.divided.rest, len(disturbed) // len(self)
+        narrow = score == "logit" and self.scores.shape[1:] == (rest.narrow_classes,)
+        labels = rows[:, 0].to(disturbed.device) if narrow else None
+        # A copy, since an operation in place must not write over a leaf.
+        done = rest.run(disturbed.clone(), self.repeated(copies), labels)
+        output = require_scores(done.output, len(disturbed))
+        return output[:, 0] if done.narrowed else _score_of(output, rows, score)
+
+    def keeps_scores(self) -> bool:
+        """Whether images have the same scores in two copies, and the last one alone."""
+        last = torch.tensor([len(self) - 1])
+        tries = (
+            (self.maps.repeat(2, 1, 1, 1), self.repeated(2), self.scores.repeat(2, *[1] * (self.scores.ndim - 1))),
+            (self.maps[-1:].clone(), self._beside_of(last), self.scores[-1:]),
+        )
+        try:
+            with torch.no_grad():
+                outputs = [self.divided.rest.run(maps, beside).output for maps, beside, _ in tries]
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False
+        wanted = [scores for _, _, scores in tries]
+        return all(_is_close(output, scores) for output, scores in zip(outputs, wanted, strict=True))
+
+    def _beside_of(self, which: Tensor) -> SideInputs:
+        return self._with_rows(lambda value: value[which.to(value.device)])
+
+    def repeated(self, copies: int) -> SideInputs:
+        """What is read beside, for so many copies of the maps; itself a copy, which may be written over."""
+        return self._with_rows(lambda value: value.repeat(copies, *[1] * (value.ndim - 1)))
+
+    def _with_rows(self, change: Callable[[Tensor], Tensor]) -> SideInputs:
+        """What is read beside, with a change of all that has rows for images; one tensor stays one tensor."""
+        changed: dict[int, Tensor] = {}
+        beside: dict[tuple[fx.Node, fx.Node], Any] = {}
+        for (reader, node), value in self.beside.items():
+            of_inputs = node in self.divided.rest.of_inputs and isinstance(value, Tensor)
+            if of_inputs and value.shape[:1] == (len(self),):
+                beside[reader, node] = changed.setdefault(id(value), change(value))
+            else:
+                beside[reader, node] = value
+        return beside
+
+
+def _is_close(output: Any, scores: Tensor) -> bool:
+    """Whether scores are the same but for rounding, which depends on the number of rows."""
+    if not isinstance(output, Tensor) or output.shape != scores.shape:
+        return False
+    tolerance = torch.finfo(scores.dtype).eps ** 0.5 * max(float(scores.abs().max()), 1e-30)
+    return bool(((output - scores).abs() <= tolerance).all())
+
+
+def _is_size(node: fx.Node, value: Any) -> bool:
+    return not isinstance(value, Tensor) and node.op != "placeholder"
+
+
+class HookedNetwork:
+    """A network that cannot be divided: whatever is disturbed at a layer, all of it runs again.
+
+    Args:
+        model: The network.
+        layer: Name of the layer.
+    """
+
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        self.model = model
+        self.layer = layer
+
+    def see(self, batch: ModelInputs) -> LayerActivations:
+        """Run a batch."""
+        kept: list[Tensor] = []
+
+        def keep(maps: Tensor) -> Tensor:
+            kept.append(maps.clone())
+            return maps
+
+        with (
+            torch.no_grad(),
+            replaced_maps(self.model, self.layer, keep),
+            forward_errors(batch.shapes),
+        ):
+            output = self.model(*batch.inputs, *batch.extra)
+        maps = require_maps(kept[0], self.layer, len(batch))
+        return _ActivationsByHook(batch, maps, require_scores(output, len(batch)), self)
+
+
+@dataclass(frozen=True, eq=False)
+class _ActivationsByHook(LayerActivations):
+    whole: HookedNetwork
+
+    def chosen(self, which: Tensor) -> LayerActivations:
+        maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
+        return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores)
+
+    def copies(self, size: int | None) -> int:  # noqa: ARG002 -- a pass takes the images as they are
+        return 1
+
+    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        whole = self.whole
+        with replaced_maps(whole.model, whole.layer, lambda _: disturbed.clone()):
+            output = whole.model(*self.batch.inputs, *self.batch.extra)
+        return _score_of(require_scores(output, len(self)), rows, score)
+
+
+def _score_of(output: Tensor, rows: Tensor, score: Score) -> Tensor:
+    values, labels = scores_at(output, rows)
+    values = values.softmax(dim=1) if score == "probability" else values
+    return values.gather(1, labels[:, None])[:, 0]
+
+
+def require_maps(maps: Any, layer: str, count: int) -> Tensor:
+    """Make sure that a layer has maps.
+
+    Raises:
+        LayerError: It has none.
+    """
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or len(maps) != count or not maps.is_floating_point():
+        got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        message = (
+            f"Expected layer {layer!r} to have maps (N, K, H, W), one row per image ({count}), got {got}. Name a layer "
+            "in front of the pool or flattening, such as the last convolution."
+        )
+        raise LayerError(message)
+    return maps

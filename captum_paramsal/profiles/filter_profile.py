@@ -1,0 +1,308 @@
+"""The saliency profile of every example, from a model in any state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from captum_paramsal.batch import Inputs, ModelInputs, forward_errors, require_size
+from captum_paramsal.errors import InputError
+from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
+from captum_paramsal.hooks import (
+    DifferentiableRecording,
+    FrozenConvolutions,
+    GradientSums,
+    Plan,
+    Recording,
+    Reduction,
+    StalePlanError,
+    SummingReduction,
+    frozen_eval,
+    plan_recording,
+    unwrap,
+    watching_layers,
+)
+from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
+
+Objective: TypeAlias = Callable[[Tensor], Tensor]
+"""From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
+
+Result = TypeVar("Result")
+
+REUSED_BYTES = 32 * 2**20
+"""Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
+
+
+class FilterProfile:
+    """Mean absolute weight gradient of every filter, for every example of a batch.
+
+    Args:
+        model: A classifier; a compiled or data-parallel one is unwrapped.
+        layers: Layers to score, see :func:`captum_paramsal.profiles.layers.select_layers`.
+        loss: Loss per example.
+    """
+
+    def __init__(self, model: nn.Module, layers: LayerSelection | None = None, loss: Loss = cross_entropy) -> None:
+        if not isinstance(model, nn.Module):
+            message = f"Expected `model` to be a torch.nn.Module, got {type(model).__name__}."
+            raise InputError(message)
+        self.model = unwrap(model)
+        self.loss = loss
+        with frozen_eval(self.model):
+            self.layers = select_layers(self.model, layers)
+        self.filters = filter_index(self.layers)
+        self._plan: Plan | None = None
+        self._folded: frozenset[str] = frozenset()
+        self._one_by_one = False
+
+    def __call__(
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> Tensor:
+        """Profile of each example.
+
+        Args:
+            inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them.
+            target: Class that each example's loss is taken at, see :func:`captum_paramsal.functional.labels_of`.
+            additional_forward_args: More arguments for the model; tensors with N rows go with their examples.
+            internal_batch_size: Examples in one forward and backward pass; bounds memory, not the result. None takes
+                all at once, or on a processor as many as are fastest.
+            show_progress: Show a progress bar over these passes.
+
+        Returns:
+            ``(N, F)``; float32 for half precision.
+
+        Raises:
+            InputError: An empty batch, a shape that the model cannot take, values or losses that are not finite.
+            TargetError: The target does not name one class per example.
+            LayerError: A layer that was asked for is never reached, or its input was overwritten.
+        """
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        with frozen_eval(self.model):
+            parts = self._parts(batch, internal_batch_size)
+            shown = tqdm(parts, desc="saliency profiles", disable=not show_progress)
+            return torch.cat([self._replanned(part, self._recorded) for part in shown])
+
+    def gradient_sums(  # noqa: PLR0917 -- what Captum takes, behind what it is summed over
+        self,
+        groups: Tensor,
+        count: int,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> GradientSums:
+        """Weight gradients of every filter with their signs, summed over groups of examples.
+
+        Args:
+            groups: Group of each example, from 0, ``(N,)``.
+            count: Groups, G.
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class that each example's loss is taken at.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
+
+        def summed(plan: Plan, part: ModelInputs) -> GradientSums:
+            reduction = SummingReduction(groups[part.start : part.start + len(part)], count)
+            self._recorded(plan, part, reduction)
+            return reduction.sums
+
+        with frozen_eval(self.model):
+            first, *others = (self._replanned(part, summed) for part in self._parts(batch, internal_batch_size))
+        return sum(others, start=first)
+
+    def input_gradients(
+        self,
+        objective: Objective,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Gradient of a function of the profile with respect to the inputs, by a double backward pass.
+
+        Args:
+            objective: From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row.
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class that each example's loss is taken at.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass.
+            show_progress: Show a progress bar over these passes.
+
+        Returns:
+            One tensor for each input, in its shape.
+
+        Raises:
+            InputError: Inputs that are not floating point, or see :meth:`__call__`.
+            TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        for tensor in batch.inputs:
+            if not tensor.is_floating_point():
+                message = f"Expected floating-point `inputs`, which have gradients, got {tensor.dtype}."
+                raise InputError(message)
+        with frozen_eval(self.model):
+            parts = self._parts(batch, internal_batch_size)
+            shown = tqdm(parts, desc="pixels", disable=not show_progress)
+
+            def differentiated(plan: Plan, part: ModelInputs) -> tuple[Tensor, ...]:
+                return self._differentiated(plan, part, objective)
+
+            gradients = [self._replanned(part, differentiated) for part in shown]
+        return tuple(torch.cat(pieces) for pieces in zip(*gradients, strict=True))
+
+    def _parts(self, batch: ModelInputs, internal_batch_size: int | None) -> list[ModelInputs]:
+        """The batch cut into what one pass takes."""
+        require_size(internal_batch_size)
+        plan = self._plan_for(batch)
+        size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
+        size = 1 if self._one_by_one else size
+        return [batch.part(start, size) for start in range(0, len(batch), size)]
+
+    def prepare(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> None:
+        """Find out how the layers are scored, as a call with the same arguments would, and score nothing.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        with frozen_eval(self.model):
+            self._plan_for(batch)
+
+    def _plan_for(self, batch: ModelInputs) -> Plan:
+        if self._plan is None or self._plan.examples < min(len(batch), 1 if self._one_by_one else 2):
+            self._plan = self._planned(batch)
+        return self._plan
+
+    def _replanned(self, batch: ModelInputs, score: Callable[[Plan, ModelInputs], Result]) -> Result:
+        """Score a batch, with a new plan where the one there turns out not to fit it."""
+        while True:
+            plan = self._plan or self._planned(batch)
+            try:
+                return score(plan, batch)
+            except StalePlanError as stale:
+                if self._folded.issuperset(stale.layers):
+                    message = f"Expected a model that returns one row per example, but {stale}."
+                    raise InputError(message) from stale
+                self._folded |= set(stale.layers)
+                self._plan = self._planned(batch)
+
+    def _planned(self, batch: ModelInputs) -> Plan:
+        def forward(count: int) -> Tensor:
+            return self._forward(batch.part(0, count))
+
+        examples = 1 if self._one_by_one else min(len(batch), 2)
+        plan = plan_recording(self.model, self.layers, forward, examples, self._folded)
+        if examples == 1 or not plan.mixes_examples:
+            return plan
+        self._one_by_one = True
+        return self._planned(batch)
+
+    def _recorded(self, plan: Plan, batch: ModelInputs, reduce: Reduction | None = None) -> Tensor:
+        recording = Recording(self.layers, plan, len(batch), reduce)
+        with watching_layers(recording, plan):
+            losses, logits = self._losses(batch)
+            recording.backward(losses)
+            profile = recording.profile(like=logits)
+        self._require_finite(profile, batch.start)
+        return profile
+
+    def _differentiated(self, plan: Plan, batch: ModelInputs, objective: Objective) -> tuple[Tensor, ...]:
+        recording = DifferentiableRecording(self.layers, plan, len(batch))
+        leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
+        # Fused attention has no second derivative.
+        with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
+            # Clones, since a model may write over what it is given and a leaf must not be written over.
+            with FrozenConvolutions():
+                losses, logits = self._losses(replace(batch, inputs=tuple(leaf.clone() for leaf in leaves)))
+            profile = recording.profile(losses, like=logits)
+            self._require_finite(profile.detach(), batch.start)
+            total = objective(profile).sum()
+            found = (
+                torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else (None,) * len(leaves)
+            )
+        gradients = [torch.zeros_like(leaf) if one is None else one for one, leaf in zip(found, leaves, strict=True)]
+        for gradient in gradients:
+            _require_finite_gradient(gradient, batch.start)
+        return tuple(gradients)
+
+    def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
+        """Loss of each example, and the class scores."""
+        logits, labels = scores_at(self._forward(batch), batch.rows)
+        losses = self.loss(logits, labels)
+        _require_losses(losses, logits, batch)
+        return losses, logits
+
+    def _require_finite(self, profile: Tensor, start: int) -> None:
+        bad = (~torch.isfinite(profile)).nonzero()
+        if len(bad):
+            example, place = bad[0].tolist()
+            message = (
+                f"Expected finite gradients, got {profile[example, place].item()} in {self.filters[place]} for example "
+                f"{start + example}."
+            )
+            raise InputError(message)
+
+    def _forward(self, batch: ModelInputs) -> Tensor:
+        with forward_errors(batch.shapes):
+            output = self.model(*batch.inputs, *batch.extra)
+        if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            message = (
+                f"Expected a model that returns class scores with one row per example ({len(batch)}), got {got}. "
+                "Wrap the model so that it returns the scores alone."
+            )
+            raise InputError(message)
+        return output
+
+
+def _require_finite_gradient(gradient: Tensor, start: int) -> None:
+    if not torch.isfinite(gradient).all():
+        example = int((~torch.isfinite(gradient)).flatten(1).any(dim=1).nonzero()[0])
+        message = (
+            f"Expected finite gradients with respect to the inputs, got NaN or infinity for example {start + example}."
+        )
+        raise InputError(message)
+
+
+def _fast_size(count: int, largest_output: int, device: torch.device) -> int:
+    """Examples in one pass: all of them, or equal parts whose largest feature map the allocator can use again."""
+    if device.type != "cpu":
+        return count
+    fitting = max(1, REUSED_BYTES // max(largest_output, 1))
+    return -(-count // -(-count // fitting))
+
+
+def _require_losses(losses: Any, logits: Tensor, batch: ModelInputs) -> None:
+    if not isinstance(losses, Tensor) or losses.shape != (len(batch),):
+        got = tuple(losses.shape) if isinstance(losses, Tensor) else f"{losses!r} ({type(losses).__name__})"
+        message = f"Expected `loss` to return one loss per example, a tensor of shape ({len(batch)},), got {got}."
+        raise InputError(message)
+    if logits.requires_grad and not losses.requires_grad:
+        message = (
+            "Expected `loss` to be differentiable, got losses that need no gradient: nothing depends on the scores."
+        )
+        raise InputError(message)
+    bad = (~torch.isfinite(losses)).nonzero()
+    if len(bad):
+        example = int(bad[0])
+        message = f"Expected a finite loss, got {losses[example].item()} for example {batch.start + example}."
+        raise InputError(message)

@@ -1,0 +1,151 @@
+"""Batches of a data set: what is in one, how many images there are, and which of them a process takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler
+
+from captum_paramsal.batch import Inputs
+from captum_paramsal.errors import InputError
+from captum_paramsal.functional import Target
+from captum_paramsal.reference.process_group import ProcessGroup
+
+
+@runtime_checkable
+class Shareable(Protocol):
+    """Batches that can be read in shares, so that a process reads only its own."""
+
+    def share(self, rank: int, size: int) -> Iterable[Any]:
+        """Every ``size``-th batch, beginning with number ``rank``."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoaderItem:
+    """Images, labels and further arguments of the model.
+
+    Attributes:
+        inputs: What the model takes.
+        target: Labels; None for the model's prediction.
+        extra: Further arguments.
+    """
+
+    inputs: Inputs
+    target: Target = None
+    extra: Any = None
+
+    @classmethod
+    def of(cls, batch: Any) -> LoaderItem:
+        """From (inputs, target, additional_forward_args), shorter ones, or inputs alone.
+
+        Raises:
+            InputError: None or more than three items.
+        """
+        if not isinstance(batch, (tuple, list)):
+            return cls(batch)
+        if not 1 <= len(batch) <= 3:
+            message = f"Expected batches (inputs, target, additional_forward_args), got {len(batch)} items."
+            raise InputError(message)
+        inputs, *others = batch
+        return cls(tuple(inputs) if isinstance(inputs, list) else inputs, *others)
+
+    def __len__(self) -> int:
+        return len(self.inputs[0] if isinstance(self.inputs, tuple) else self.inputs)
+
+
+def total_of(batches: Iterable[Any]) -> int | None:
+    """Images in a DataLoader or a list of batches; None for a stream."""
+    if isinstance(batches, DataLoader):
+        return len(batches.sampler) if isinstance(batches.sampler, Sized) else None
+    if isinstance(batches, Sequence):
+        return sum(len(LoaderItem.of(batch)) for batch in batches)
+    return None
+
+
+def own_share(batches: Iterable[Any], group: ProcessGroup) -> Iterator[Any]:
+    """The batches that this process takes: every ``size``-th one, so that none is repeated to make shares equal.
+
+    A process reads only its own from a DataLoader over a map-style data set, from a sequence, and from what has a
+    ``share`` of its own; it reads through anything else.
+
+    Raises:
+        InputError: A loader whose processes would not see the same batches in the same order.
+    """
+    if group.size == 1:
+        return iter(batches)
+    if isinstance(batches, Shareable):
+        return iter(batches.share(group.rank, group.size))
+    if isinstance(batches, DataLoader):
+        _require_same_order(batches)
+        sampler = batches.batch_sampler
+        if type(batches) is DataLoader and sampler is not None and not isinstance(batches.dataset, IterableDataset):
+            return iter(_strided(batches, sampler, group))
+    if isinstance(batches, Sequence):
+        return (batches[number] for number in range(group.rank, len(batches), group.size))
+    return islice(iter(batches), group.rank, None, group.size)
+
+
+def digest_of(batch: LoaderItem, before: str) -> str:
+    """A digest of a batch and of all before it: 32 hexadecimal digits."""
+    digest = blake2b(before.encode(), digest_size=16)
+    for tensor in _tensors((batch.inputs, batch.target, batch.extra)):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{plain.dtype} {tuple(plain.shape)}".encode())
+        if plain.numel():
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _strided(loader: DataLoader[Any], sampler: Iterable[Any], group: ProcessGroup) -> DataLoader[Any]:
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=_StridedSampler(sampler, group),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+    )
+
+
+@dataclass(frozen=True)
+class _StridedSampler:
+    batches: Iterable[Any]
+    group: ProcessGroup
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.batches), self.group.rank, None, self.group.size)
+
+
+def _require_same_order(loader: DataLoader[Any]) -> None:
+    sampler = loader.sampler
+    if isinstance(sampler, DistributedSampler):
+        message = (
+            "Expected a loader over the whole data on every process, got one with a DistributedSampler, which repeats "
+            "images to make shares equal. Leave the sampler out: `fit` shares the batches itself."
+        )
+        raise InputError(message)
+    if isinstance(sampler, RandomSampler):
+        message = (
+            "Expected a loader that gives every process the same batches in the same order, got one that shuffles. "
+            "Use shuffle=False: the order does not matter to the statistics."
+        )
+        raise InputError(message)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return [torch.tensor(value)] if isinstance(value, (bool, int, float)) else []

@@ -1,0 +1,187 @@
+"""The pass that a reference is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_paramsal.errors import CheckpointError, InputError, ParamsalError
+from captum_paramsal.files import Checkpoint
+from captum_paramsal.functional import fused_products
+from captum_paramsal.profiles import FilterProfile
+from captum_paramsal.reference.data_batches import LoaderItem, digest_of, own_share, total_of
+from captum_paramsal.reference.process_group import ProcessGroup
+from captum_paramsal.reference.statistics import Statistics
+from captum_paramsal.stats import Moments, TailStream, UpperTail
+
+LONG_PASS = 4096
+"""Images from which on the seconds of compiling the fused kernels are won back."""
+
+
+@dataclass(frozen=True)
+class ReferencePass:
+    """Score every image of a reference set and keep the statistics.
+
+    Attributes:
+        profile: What scores them.
+        run: What makes this pass this one and no other: weights, filters, loss.
+        tail: Share of the images in the upper tail; None for moments alone.
+        total: Images in all; found out from the batches where None.
+        internal_batch_size: Images in one forward and backward pass.
+        checkpoint: File to go on from; one for each process of a group.
+        show_progress: Show a progress bar, in the first process of a group.
+    """
+
+    profile: FilterProfile
+    run: dict[str, Any]
+    tail: float | None = None
+    total: int | None = None
+    internal_batch_size: int | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    show_progress: bool = True
+
+    def over(self, batches: Iterable[Any]) -> tuple[Moments, UpperTail | None]:
+        """Moments and upper tail of every filter; in a group, over the batches of all processes.
+
+        Raises:
+            InputError: Fewer than two images, images that cannot be scored, or a stream of unknown length for a tail.
+            CheckpointError: A checkpoint that is damaged, cannot be written, or belongs to another run.
+            GroupError: Another process of the group failed or is gone.
+        """
+        group = ProcessGroup.current()
+        total = total_of(batches) if self.total is None else self.total
+        statistics = Statistics(self._stream(total))
+        group.require_same(self.run | {"tail": self.tail, "total": total})
+        with group.finishing("reference set"):
+            statistics = self._share(batches, total, statistics, group)
+        moments, tail = statistics.gathered(group)
+        if moments is None or moments.count < 2:
+            message = f"Expected a reference set of at least two images, got {0 if moments is None else moments.count}."
+            raise InputError(message)
+        if tail is not None:
+            tail.warn_if_raised()
+        return moments, tail
+
+    def _stream(self, total: int | None) -> TailStream | None:
+        if self.tail is None:
+            return None
+        if total is None:
+            message = (
+                "Expected `total`, the number of images in all, got none: the batches do not tell it, and the upper "
+                "tail keeps a share of it. Give `total=`, or `tail=None` for means and standard deviations alone."
+            )
+            raise InputError(message)
+        return TailStream(self.tail, total)
+
+    def _share(self, batches: Iterable[Any], total: int | None, fresh: Statistics, group: ProcessGroup) -> Statistics:
+        """The statistics of this process's batches."""
+        trail = _Trail(self._checkpoint(total, group), fresh)
+        own = None if total is None else -(-total // group.size)
+        with (
+            fused_products(enabled=(total or 0) >= LONG_PASS),
+            tqdm(total=own, desc="reference", unit="img", disable=not self.show_progress or group.rank > 0) as bar,
+            trail.kept(),
+        ):
+            number = -1
+            for number, raw in enumerate(own_share(batches, group)):
+                batch = LoaderItem.of(raw)
+                with _named(number * group.size + group.rank):
+                    if trail.passed(batch, number):
+                        # As in the run that was interrupted, the first batches decide how layers are scored.
+                        self.profile.prepare(batch.inputs, batch.target, batch.extra)
+                    else:
+                        trail.statistics.add(self._scored(batch))
+                        trail.went_on()
+                bar.update(len(batch))
+            trail.require_all_passed(number + 1)
+        return trail.statistics
+
+    def _scored(self, batch: LoaderItem) -> Tensor:
+        return self.profile(batch.inputs, batch.target, batch.extra, self.internal_batch_size)
+
+    def _checkpoint(self, total: int | None, group: ProcessGroup) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        own = {"internal_batch_size": self.internal_batch_size, "process": f"{group.rank} of {group.size}"}
+        return Checkpoint(group.own_file(Path(self.checkpoint)), self.run | {"tail": self.tail, "total": total} | own)
+
+
+class _Trail:
+    """How far a share has come, on disk where a checkpoint is given."""
+
+    def __init__(self, checkpoint: Checkpoint | None, fresh: Statistics) -> None:
+        self._checkpoint = checkpoint
+        state = None if checkpoint is None else checkpoint.load()
+        self.statistics = fresh if state is None else Statistics.from_state_dict(state["statistics"])
+        self._done = 0 if state is None else int(state["batches"])
+        self._expected = "" if state is None else str(state["digest"])
+        self._before = self._done
+        self._digest = self._coming = ""
+
+    def passed(self, batch: LoaderItem, number: int) -> bool:
+        """Whether a batch was taken in before the pass was interrupted.
+
+        Raises:
+            CheckpointError: The batches up to here are not those that were.
+        """
+        if self._checkpoint is None:
+            return False
+        self._coming = digest_of(batch, self._digest)
+        if number >= self._before:
+            return False
+        self._digest = self._coming
+        if number == self._before - 1 and self._digest != self._expected:
+            self._refuse("batches that are not those of the interrupted run, or come in another order")
+        return True
+
+    def went_on(self) -> None:
+        """Count a batch that is taken in."""
+        self._done += 1
+        self._digest = self._coming
+        if self._checkpoint is not None and self._checkpoint.is_due():
+            self._write()
+
+    def require_all_passed(self, number: int) -> None:
+        """Make sure that the batches did not end before the place that the interrupted run had come to."""
+        if number < self._before:
+            self._refuse(f"{number} batches, while {self._before} were taken in")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write what is there at the end, also after an error or an interrupt."""
+        try:
+            yield
+        finally:
+            if self._checkpoint is not None and self.statistics.whole and self._done > self._before:
+                self._write()
+
+    def _write(self) -> None:
+        state = {"batches": self._done, "digest": self._digest, "statistics": self.statistics.state_dict()}
+        if self._checkpoint is not None:
+            self._checkpoint.save(state)
+
+    def _refuse(self, got: str) -> None:
+        path = "" if self._checkpoint is None else str(self._checkpoint.path)
+        message = (
+            f"Expected the batches that {path!r} was written for, got {got}. A loader that shuffles or augments at "
+            "random cannot be resumed; give the same batches, or delete the file to start anew."
+        )
+        raise CheckpointError(message)
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Say which batch an error is about."""
+    try:
+        yield
+    except ParamsalError as error:
+        if not isinstance(error, CheckpointError):
+            error.args = (f"Batch {number} of the reference set: {error}",)
+        raise

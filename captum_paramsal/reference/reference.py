@@ -1,0 +1,296 @@
+"""What every filter usually does: the statistics of saliency profiles over a reference set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from captum_paramsal.errors import ParamsalError, ReferenceFileError, ReferenceMismatchError
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.hooks import unwrap
+from captum_paramsal.profiles import FilterProfile, LayerSelection
+from captum_paramsal.reference.one_pass import ReferencePass
+from captum_paramsal.stats import Moments, UpperTail
+
+_FORMAT = "captum_paramsal.reference.reference"
+_VERSION = 2
+_KNOWN_VERSIONS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Mean and standard deviation of every filter's saliency over a reference set.
+
+    Made by :meth:`fit`; a value that is merged, saved and loaded, and never changes.
+
+    Attributes:
+        filters: The filters, in the order of the statistics.
+        moments: Count, mean and squared deviations of each filter's mean absolute gradient.
+        fingerprint: Digests of the weights it was taken on.
+        loss_name: The loss whose gradient was taken.
+        tail: The largest values of each filter; None where only moments were taken.
+    """
+
+    filters: FilterIndex
+    moments: Moments
+    fingerprint: Fingerprint
+    loss_name: str
+    tail: UpperTail | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        model: nn.Module,
+        batches: Iterable[Any],
+        *,
+        layers: LayerSelection | None = None,
+        loss: Loss = cross_entropy,
+        tail: float | None = 0.10,
+        internal_batch_size: int | None = None,
+        total: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        show_progress: bool = True,
+    ) -> Reference:
+        """Take the statistics of a reference set in one pass.
+
+        In an initialised ``torch.distributed`` group every process calls this with the same model and the same
+        batches. Each takes every ``size``-th batch, none is repeated, and all get the reference of the whole. Of a
+        ``DataLoader`` over a map-style data set, or a sequence, a process reads only its own share.
+
+        Args:
+            model: A classifier, left as it was.
+            batches: Batches (inputs, target), (inputs, target, additional_forward_args), or inputs alone, whose target
+                is then the model's prediction; a ``DataLoader``, for instance.
+            layers: Layers to score, see :func:`captum_paramsal.profiles.layers.select_layers`.
+            loss: Loss per example.
+            tail: Share of the images whose largest values are kept of every filter, in (0, 0.5]; takes
+                ``tail · images · filters`` numbers of memory. None keeps mean and standard deviation alone.
+            internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
+            total: Images in all, where the batches do not tell. For a part of a larger set that will be merged, images
+                of the whole: the part then keeps enough of its largest values.
+            checkpoint: File that the pass is written to now and then, and goes on from if it is there: killed at any
+                moment and started again with the same batches, it ends with the same bits. It stays when the pass is
+                complete; delete it once the reference is saved. Processes of a group write one each.
+            show_progress: Show a progress bar.
+
+        Raises:
+            InputError: Fewer than two images, images that cannot be scored (the message names the batch), a tail
+                outside (0, 0.5], or no ``total`` for a stream.
+            TargetError: A batch's target does not name one class per image.
+            LayerError: See :func:`captum_paramsal.profiles.layers.select_layers`.
+            CheckpointError: A checkpoint that is damaged, cannot be written, or belongs to another run.
+            GroupError: Processes that do not work on the same thing, or another process that failed or is gone.
+
+        Warns:
+            IncompleteTailWarning: More images than ``total``, so that too few of the largest values were kept.
+        """
+        profile = FilterProfile(model, layers, loss)
+        fingerprint = Fingerprint.of(profile.model)
+        run = {"weights": fingerprint.short, "filters": dict(profile.filters.counts), "loss": loss_name(loss)}
+        one_pass = ReferencePass(profile, run, tail, total, internal_batch_size, checkpoint, show_progress)
+        moments, upper = one_pass.over(batches)
+        return cls(profile.filters, moments, fingerprint, loss_name(loss), upper)
+
+    @property
+    def count(self) -> int:
+        """Images in the reference set."""
+        return self.moments.count
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each filter, ``(F,)`` float64."""
+        return self.moments.mean
+
+    @property
+    def std(self) -> Tensor:
+        """Sample standard deviation of each filter, ``(F,)`` float64."""
+        return self.moments.std
+
+    @property
+    def dead(self) -> Tensor:
+        """Filters that never varied over the reference set, ``(F,)`` bool."""
+        return self.moments.deviations <= 0
+
+    def merge(self, *others: Reference) -> Reference:
+        """The reference of several disjoint sets together; the order does not matter.
+
+        Upper tails are exact where the parts were fitted with the ``total`` of the whole.
+
+        Raises:
+            ReferenceMismatchError: Another reference was taken on other weights, layers, another loss or another tail.
+
+        Warns:
+            IncompleteTailWarning: Parts kept too few of their largest values, and thresholds had to be raised.
+        """
+        merged = self
+        for other in others:
+            merged._require_same(other.filters, other.fingerprint, other.loss_name, "the other reference")
+            ours, theirs = (None if one.tail is None else one.tail.fraction for one in (merged, other))
+            if ours != theirs:
+                message = f"Expected the other reference to keep the same upper tail ({ours}), got one with {theirs}."
+                raise ReferenceMismatchError(message)
+            tail = None if merged.tail is None or other.tail is None else merged.tail.merge(other.tail)
+            merged = replace(merged, moments=merged.moments.merge(other.moments), tail=tail)
+        return merged
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure that this reference was taken on these very weights.
+
+        Raises:
+            ReferenceMismatchError: It was not; the message says what differs.
+        """
+        self._require_same(self.filters, Fingerprint.of(unwrap(model)), self.loss_name, "the model")
+
+    def check_profile(self, profile: FilterProfile) -> None:
+        """Make sure that a profile has the filters, the loss and the weights of this reference.
+
+        Raises:
+            ReferenceMismatchError: It has not; the message says what differs.
+        """
+        if self.filters != profile.filters:
+            message = (
+                f"Expected `layers` with the filters of the reference, but {self.filters.difference(profile.filters)}."
+            )
+            raise ReferenceMismatchError(message)
+        if self.loss_name != loss_name(profile.loss):
+            message = f"Expected the loss of the reference, {self.loss_name!r}, got {loss_name(profile.loss)!r}."
+            raise ReferenceMismatchError(message)
+        self.check(profile.model)
+
+    def transfer(self, model: nn.Module) -> Reference:
+        """This reference for a model with the same layers and other weights, on purpose.
+
+        For a model that was damaged, randomised or treated after the reference was taken.
+
+        Raises:
+            ReferenceMismatchError: The model does not have the same layers.
+        """
+        profile = FilterProfile(model, self.filters)
+        if profile.filters != self.filters:
+            message = (
+                f"Expected a model with the filters of this reference, but {self.filters.difference(profile.filters)}."
+            )
+            raise ReferenceMismatchError(message)
+        return replace(self, fingerprint=Fingerprint.of(profile.model))
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row per filter: layer, index, mean, std, dead, and with a tail threshold and exceedances."""
+        columns: dict[str, list[Any]] = {
+            "layer": [one.layer for one in self.filters],
+            "index": [one.index for one in self.filters],
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "dead": self.dead.tolist(),
+        }
+        if self.tail is not None:
+            columns |= {"threshold": self.tail.threshold.tolist(), "exceedances": self.tail.exceedances.tolist()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; an existing one is replaced only when the new one is complete.
+
+        Raises:
+            ReferenceFileError: The file cannot be written.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        tensors = {name: value.contiguous() for name, value in self._tensors().items()}
+        try:
+            save_file(tensors, partial, self._metadata())
+            partial.replace(target)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            message = f"Expected a place to write the reference to, but {str(target)!r} cannot be written: {error}."
+            raise ReferenceFileError(message) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Reference:
+        """Read a reference file, whole or not at all.
+
+        Raises:
+            ReferenceFileError: No such file, damaged, truncated, or not a reference of a version that is known.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+        except (OSError, SafetensorError) as error:
+            message = f"Expected a reference file, but {str(path)!r} cannot be read: {error}."
+            raise ReferenceFileError(message) from error
+        try:
+            return cls._of(metadata, tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"Expected a {_FORMAT} file of version {_VERSION} or before, got {str(path)!r} with {error}."
+            raise ReferenceFileError(message) from error
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
+        return tensors if self.tail is None else tensors | {"tail": self.tail.values, "tail_floor": self.tail.floor}
+
+    def _metadata(self) -> dict[str, str]:
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "count": self.count,
+            "layers": dict(self.filters.counts),
+            "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
+            "digests": dict(self.fingerprint.digests),
+            "loss": self.loss_name,
+            "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
+        }
+        text = json.dumps(content)
+        return {"reference": text, "checksum": self._checksum(text)}
+
+    def _checksum(self, text: str) -> str:
+        digest = blake2b(text.encode(), digest_size=16)
+        for values in self._tensors().values():
+            digest.update(values.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    @classmethod
+    def _of(cls, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Reference:
+        content = json.loads(metadata["reference"])
+        if content["format"] != _FORMAT or content["version"] not in _KNOWN_VERSIONS:
+            message = f"format {content['format']!r} version {content['version']!r}"
+            raise ParamsalError(message)
+        filters = FilterIndex(content["layers"], content["parts"])
+        moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
+        kept = content.get("tail")
+        tail = None
+        if kept is not None:
+            tail = UpperTail(kept["fraction"], moments.count, kept["total"], tensors["tail"], tensors["tail_floor"])
+        reference = cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail)
+        if moments.mean.shape != (len(filters),) or metadata["checksum"] != reference._checksum(metadata["reference"]):
+            message = "statistics that do not match their checksum: the file is damaged"
+            raise ParamsalError(message)
+        return reference
+
+    def _require_same(self, filters: FilterIndex, fingerprint: Fingerprint, loss: str, what: str) -> None:
+        if filters != self.filters:
+            message = f"Expected {what} to have the filters of this reference, but {self.filters.difference(filters)}."
+            raise ReferenceMismatchError(message)
+        if loss != self.loss_name:
+            message = f"Expected {what} to use the loss {self.loss_name!r} of this reference, got {loss!r}."
+            raise ReferenceMismatchError(message)
+        if difference := self.fingerprint.difference(fingerprint):
+            message = (
+                f"Expected {what} to have the weights this reference was taken on, but {difference}. Fit a reference "
+                "for these weights, or use `transfer` to keep this one on purpose."
+            )
+            raise ReferenceMismatchError(message)
+
+
+def loss_name(loss: Loss) -> str:
+    """Name that a loss is recognised by."""
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__))

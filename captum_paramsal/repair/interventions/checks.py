@@ -1,0 +1,72 @@
+"""What interventions are asked for, checked: mistakes that are mistakes, and filters from a ranking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.batch import ModelInputs, forward_errors
+from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.functional import scores_at
+from captum_paramsal.hooks import frozen_eval
+
+SIZE = 16
+"""Images in one pass."""
+
+
+def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
+    """Class scores ``(N, C)`` and labels ``(N,)`` of images.
+
+    Raises:
+        InputError: No labels, images that the model cannot take, or scores that are not finite.
+    """
+    if batch.rows is None:
+        message = "Expected `labels`, the true class of each image, got None."
+        raise InputError(message)
+    with frozen_eval(model), torch.no_grad(), forward_errors(batch.shapes):
+        # Copies, since a model may write over what it is given.
+        output = torch.cat([model(part.clone()) for part in batch.inputs[0].split(SIZE)])
+    scores, labels = scores_at(output, batch.rows)
+    if not bool(scores.isfinite().all()):
+        place = int((~scores.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+        message = f"Expected finite class scores, got some that are not for image {place}."
+        raise InputError(message)
+    return scores, labels
+
+
+def require_mistakes(scores: Tensor, labels: Tensor, advice: str) -> None:
+    """Make sure that all images are mistakes.
+
+    Args:
+        scores: ``(N, C)``.
+        labels: True classes, ``(N,)``.
+        advice: What to do with the others, in a sentence or two.
+
+    Raises:
+        InterventionError: Some are not.
+    """
+    right = (scores.argmax(dim=1) == labels).nonzero()[:, 0].tolist()
+    if right:
+        message = (
+            f"Expected mistakes, got {len(right)} images that the model gets right, the first of them number "
+            f"{right[0]}. {advice}"
+        )
+        raise InterventionError(message)
+
+
+def top_filters(ranking: Tensor, filters: FilterIndex, k: int, count: int) -> list[list[Filter]]:
+    """The k first filters of each of so many images.
+
+    Raises:
+        InterventionError: ``k`` is not a number of filters.
+        InputError: A ranking of another shape, or with NaN.
+    """
+    if not isinstance(ranking, Tensor) or ranking.shape not in ((len(filters),), (count, len(filters))):
+        got = tuple(ranking.shape) if isinstance(ranking, Tensor) else type(ranking).__name__
+        message = f"Expected `ranking` of shape ({count}, {len(filters)}) or ({len(filters)},), got {got}."
+        raise InputError(message)
+    if not 1 <= k <= len(filters):
+        message = f"Expected `k` from 1 to {len(filters)}, the number of filters, got {k}."
+        raise InterventionError(message)
+    return filters.top(ranking.expand(count, -1), k)

@@ -1,0 +1,257 @@
+"""Mistakes with the first k filters of a ranking changed, for every k: knocked out, disturbed, or fine-tuned a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from captum_paramsal.batch import ModelInputs, require_size
+from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
+from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
+from captum_paramsal.repair.interventions.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
+from captum_paramsal.repair.interventions.intervention_curve import InterventionCurve
+
+Images: TypeAlias = Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ControlImages:
+    """Correctly classified images on which each change is tried too, to see what it breaks.
+
+    Attributes:
+        images: ``(M, ...)``, such as held-out images that the model gets right.
+        labels: Their classes, ``(M,)``.
+        per_mistake: How many of them, drawn anew for every mistake, see its change.
+        seed: Fixes the draw.
+    """
+
+    images: Tensor
+    labels: Tensor
+    per_mistake: int = 2
+    seed: int = 0
+
+
+def knock_out_curve(
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    ranking: Tensor,
+    filters: FilterIndex,
+    *,
+    k: int = 50,
+    bystanders: ControlImages | None = None,
+    bias: bool = False,
+    batch_norm: bool = False,
+    internal_batch_size: int = 1,
+    show_progress: bool = True,
+) -> InterventionCurve:
+    """What mistakes become while the first filters of a ranking are set to zero, one after the other.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        images: Mistakes, ``(N, ...)``.
+        labels: Their true classes, ``(N,)``.
+        ranking: A score for every filter and image, ``(N, F)``, the highest first; ``(F,)`` for one that all share.
+        filters: Which filter each score belongs to, such as ``saliency.filters``.
+        k: Filters that are changed in the end, K.
+        bystanders: Correctly classified images on which each change is tried too.
+        bias: Change the filters' entries of biases too.
+        batch_norm: Change the rows of the batch norms behind them too.
+        internal_batch_size: Images at once, each with up to ``k + 1`` rows; bounds memory, not the result.
+        show_progress: Show a progress bar.
+
+    Raises:
+        InterventionError: Filters of another model, ``k`` above their number, or an image that is no mistake.
+        InputError: A ranking of another shape or with NaN, or images that cannot be scored.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 3.
+    """
+    edited = EditedModel(model, KnockOut(), bias=bias, batch_norm=batch_norm)
+    asked = _Asked(images, labels, ranking, filters, k, bystanders)
+    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+
+
+def perturb_curve(
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    ranking: Tensor,
+    filters: FilterIndex,
+    *,
+    k: int = 50,
+    scale: float = 1.0,
+    relative: bool = False,
+    seed: int = 0,
+    bystanders: ControlImages | None = None,
+    bias: bool = False,
+    batch_norm: bool = False,
+    internal_batch_size: int = 1,
+    show_progress: bool = True,
+) -> InterventionCurve:
+    """What mistakes become while noise is put on the first filters of a ranking, on each once.
+
+    Args:
+        model: See :func:`knock_out_curve`, like all that is not named here.
+        images: Mistakes.
+        labels: Their true classes.
+        ranking: ``(N, F)`` or ``(F,)``.
+        filters: Of the scores.
+        k: Filters that are changed in the end.
+        scale: Standard deviation of the noise; with ``relative``, its norm as a share of the filter's own.
+        relative: See ``scale``.
+        seed: Fixes the noise of each filter, the same for all images.
+        bystanders: Correctly classified images.
+        bias: Disturb biases too.
+        batch_norm: Disturb the batch norms behind too.
+        internal_batch_size: Images at once.
+        show_progress: Show a progress bar.
+
+    Raises:
+        InterventionError, InputError: See :func:`knock_out_curve`; a ``scale`` that is not above 0.
+
+    References:
+        Levin et al., arXiv 2108.01335, figure 16. Their program disturbs a filter again for every later k.
+    """
+    edited = EditedModel(model, Perturbation(scale, relative, seed), bias=bias, batch_norm=batch_norm)
+    asked = _Asked(images, labels, ranking, filters, k, bystanders)
+    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+
+
+def fine_tune_curve(
+    model: nn.Module,
+    images: Images,
+    labels: Tensor,
+    ranking: Tensor,
+    filters: FilterIndex,
+    *,
+    k: int = 25,
+    learning_rate: float = 0.001,
+    loss: Loss = cross_entropy,
+    bystanders: ControlImages | None = None,
+    bias: bool = False,
+    batch_norm: bool = False,
+    internal_batch_size: int = 1,
+    show_progress: bool = True,
+) -> InterventionCurve:
+    """What mistakes become while the first filters of a ranking take one step down the gradient of their image's loss.
+
+    The gradient is that of the unchanged model at the true label, in evaluation mode.
+
+    Args:
+        model: See :func:`knock_out_curve`, like all that is not named here.
+        images: Mistakes.
+        labels: Their true classes.
+        ranking: ``(N, F)`` or ``(F,)``.
+        filters: Of the scores.
+        k: Filters that are changed in the end.
+        learning_rate: Length of the step.
+        loss: Loss per example.
+        bystanders: Correctly classified images.
+        bias: Move biases too.
+        batch_norm: Move the batch norms behind too.
+        internal_batch_size: Images at once.
+        show_progress: Show a progress bar.
+
+    Raises:
+        InterventionError, InputError: See :func:`knock_out_curve`; a ``learning_rate`` that is not above 0.
+
+    References:
+        Levin et al., arXiv 2108.01335, figures 6, 14, 15; Wang and Sato, arXiv 2310.17951, figure 4.
+    """
+    edited = EditedModel(model, FineTuneStep(learning_rate), loss=loss, bias=bias, batch_norm=batch_norm)
+    asked = _Asked(images, labels, ranking, filters, k, bystanders)
+    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a curve is asked for."""
+
+    images: Images
+    labels: Tensor
+    ranking: Tensor
+    filters: FilterIndex
+    k: int
+    bystanders: ControlImages | None
+
+
+def _curve(edited: EditedModel, asked: _Asked, size: int, *, shown: bool) -> InterventionCurve:
+    require_size(size)
+    batch, bystanders = ModelInputs.of(asked.images, asked.labels), asked.bystanders
+    before, labels = class_scores(edited.model, batch)
+    advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `bystanders`."
+    require_mistakes(before, labels, advice)
+    chosen = top_filters(asked.ranking, asked.filters, asked.k, len(batch))
+    drawn = None if bystanders is None else _drawn(edited.model, bystanders, len(batch))
+    scores, broken = [], []
+    parts = range(0, len(batch), size)
+    for start in tqdm(parts, desc=f"filters {edited.intervention.name}", disable=not shown):
+        places = range(start, min(start + size, len(batch)))
+        orders = [edited.order(chosen[n], batch.inputs[0][n : n + 1], labels[n : n + 1]) for n in places]
+        scores.append(edited.scores(batch.inputs[0][start : places.stop], orders).cpu())
+        broken.append(_broken(edited, bystanders, drawn, places, orders))
+    every = torch.cat(scores)
+    if not bool(every.isfinite().all()):
+        image, step, _ = (~every.isfinite()).nonzero()[0].tolist()
+        message = f"Expected finite class scores, got some that are not for image {image} with {step} filters changed."
+        raise InputError(message)
+    context = {
+        "model": Fingerprint.of(edited.model).short,
+        "intervention": _described(edited.intervention),
+        "bystanders": None if bystanders is None else bystanders.per_mistake,
+    }
+    return InterventionCurve.of(edited.intervention.name, every, labels.cpu(), torch.cat(broken), context)
+
+
+def _described(intervention: Intervention) -> dict[str, Any]:
+    return {"name": intervention.name, **asdict(intervention)}  # type: ignore[call-overload]
+
+
+def _drawn(model: nn.Module, bystanders: ControlImages, count: int) -> Tensor:
+    """Numbers of the bystanders of each mistake, ``(count, per_mistake)``."""
+    if not 1 <= bystanders.per_mistake <= len(bystanders.images):
+        message = (
+            f"Expected `per_mistake` from 1 to {len(bystanders.images)}, the number of bystanders, got "
+            f"{bystanders.per_mistake}."
+        )
+        raise InterventionError(message)
+    scores, labels = class_scores(model, ModelInputs.of(bystanders.images, bystanders.labels))
+    wrong = (scores.argmax(dim=1) != labels).nonzero()[:, 0].tolist()
+    if wrong:
+        message = (
+            f"Expected bystanders that the model gets right, got {len(wrong)} mistakes, the first of them number "
+            f"{wrong[0]}."
+        )
+        raise InterventionError(message)
+    generator = torch.Generator().manual_seed(bystanders.seed)
+    size = bystanders.per_mistake
+    return torch.stack([torch.randperm(len(labels), generator=generator)[:size] for _ in range(count)])
+
+
+def _broken(
+    edited: EditedModel,
+    bystanders: ControlImages | None,
+    drawn: Tensor | None,
+    places: Sequence[int],
+    orders: Sequence[Order],
+) -> Tensor:
+    """Share of its bystanders that each mistake's change breaks, ``(n, K + 1)``."""
+    steps = len(orders[0].slices) + 1
+    if bystanders is None or drawn is None:
+        return torch.full((len(orders), steps), torch.nan, dtype=torch.float64)
+    shares = []
+    for place, order in zip(places, orders, strict=True):
+        images, labels = bystanders.images[drawn[place]], bystanders.labels[drawn[place]]
+        scores = edited.scores(images, [order] * len(images))
+        shares.append((scores.argmax(dim=2) != labels[:, None].to(scores.device)).double().mean(dim=0).cpu())
+    return torch.stack(shares)

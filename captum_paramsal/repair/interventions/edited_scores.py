@@ -1,0 +1,180 @@
+"""Class scores of images in a model whose filters are changed one after the other, for each image in its own order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.errors import TraceError
+from captum_paramsal.filters import Filter
+from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.graph import ChannelEdit, EditedRun, Network, NotSharedError, has_channel_outputs
+from captum_paramsal.hooks import frozen_eval, unwrap
+from captum_paramsal.repair.interventions.editing import restored, write
+from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
+from captum_paramsal.repair.interventions.intervention import Gradients, Intervention, weight_gradients
+
+CLOSE = 1e-3
+"""Largest difference, as a share of the largest score, between shared passes and passes of their own."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Filters of one image in the order in which they are changed, with their new values.
+
+    Attributes:
+        slices: Of each filter.
+        values: New values of each slice.
+    """
+
+    slices: tuple[tuple[ParameterSlice, ...], ...]
+    values: tuple[tuple[Tensor, ...], ...]
+
+
+class EditedModel:
+    """A model and one kind of intervention.
+
+    Passes are shared between the steps where the network can be captured and all changed layers are convolutions,
+    Linear or batch norms: an operation in front of the shallowest change of a step is not run again for it. Other
+    models are changed in place, step by step, and put back.
+
+    Args:
+        model: In place only for as long as it is scored.
+        intervention: What is done to each filter.
+        loss: Loss per example, for interventions that need gradients.
+        bias: Change the entries of biases too.
+        batch_norm: Change the rows of the batch norms behind too.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        intervention: Intervention,
+        *,
+        loss: Loss = cross_entropy,
+        bias: bool = False,
+        batch_norm: bool = False,
+    ) -> None:
+        self.model = unwrap(model)
+        self.intervention = intervention
+        self.parameters = FilterParameters(self.model, bias=bias, batch_norm=batch_norm)
+        self._loss = loss
+        self._owners = _owners(self.model)
+        self._network = _captured(self.model)
+        self._checked = False
+        self._views_maps = False
+
+    @property
+    def shares_passes(self) -> bool:
+        """Whether steps share passes, as far as is known yet."""
+        return self._network is not None
+
+    def order(self, filters: Sequence[Filter], image: Tensor, label: Tensor) -> Order:
+        """The changes for one image ``(1, ...)`` with its label ``(1,)``."""
+        slices = self.parameters.every(filters)
+        gradients: Gradients = {}
+        if self.intervention.needs_gradients:
+            parameters = [one.parameter for own in slices for one in own]
+            gradients = weight_gradients(self.model, image, label, None, parameters, self._loss)
+        values = [tuple(self.intervention.values(own, gradients)) for own in slices]
+        return Order(tuple(slices), tuple(values))
+
+    def scores(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
+        """Class scores with the first 0, 1, ..., K filters of each image's order changed.
+
+        Args:
+            images: ``(N, ...)``.
+            orders: N of them, of K filters each.
+
+        Returns:
+            ``(N, K + 1, C)``.
+        """
+        with frozen_eval(self.model), torch.no_grad():
+            if self._network is not None and all(map(self._is_shared, orders)):
+                try:
+                    return self._shared(self._network, images, orders)
+                except NotSharedError:
+                    self._network = None
+            return torch.stack(
+                [self._one_by_one(image[None], order) for image, order in zip(images, orders, strict=True)]
+            )
+
+    def _shared(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
+        scores = self._run(network, images, orders)
+        if not self._checked:
+            # What a graph cannot show, such as a hook on a module that is no leaf, shows in the last step's scores.
+            alone = self._one_by_one(images[:1], orders[0], only_last=True)[-1]
+            gap = (scores[0, -1] - alone).abs().max()
+            if not bool(gap <= CLOSE * alone.abs().max().clamp(min=1e-6)):
+                message = "The captured network does not return what the model does."
+                raise NotSharedError(message)
+            self._checked = True
+        return scores
+
+    def _run(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
+        edits, steps = [self._edits(order) for order in orders], len(orders[0].slices)
+        if images.device.type == "cpu" and not self._views_maps:
+            try:
+                return EditedRun(network, edits, steps, torch.channels_last).scores(images)
+            except RuntimeError:
+                # Code that views maps in the order of their memory takes them only as they usually are.
+                self._views_maps = True
+        return EditedRun(network, edits, steps).scores(images)
+
+    def _one_by_one(self, image: Tensor, order: Order, *, only_last: bool = False) -> Tensor:
+        """Scores at every step, or at the last one alone, by changing the model itself."""
+        rows: list[Any] = [] if only_last else [self.model(image.clone())]
+        with restored(order.slices):
+            for own, values in zip(order.slices, order.values, strict=True):
+                write(own, values)
+                if not only_last:
+                    rows.append(self.model(image.clone()))
+            if only_last:
+                rows.append(self.model(image.clone()))
+        return torch.cat(rows)
+
+    def _is_shared(self, order: Order) -> bool:
+        return all(
+            self._owners[id(one.parameter)] == [one.layer] and has_channel_outputs(self._layer(one))
+            for own in order.slices
+            for one in own
+        )
+
+    def _layer(self, one: ParameterSlice) -> nn.Module:
+        return self.model.get_submodule(one.layer)
+
+    def _edits(self, order: Order) -> list[ChannelEdit]:
+        found = []
+        for step, (own, values) in enumerate(zip(order.slices, order.values, strict=True), start=1):
+            for layer in dict.fromkeys(one.layer for one in own):
+                first = next(one for one in own if one.layer == layer)
+                module, channel = self._layer(first), first.channel
+                parts = {name: value.detach()[channel] for name, value in module.named_parameters(recurse=False)}
+                parts |= {one.name: value for one, value in zip(own, values, strict=True) if one.layer == layer}
+                found.append(ChannelEdit(step, layer, channel, parts))
+        return found
+
+
+def _owners(model: nn.Module) -> dict[int, list[str]]:
+    """Layers that hold each parameter, by its ``id``."""
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append(name)
+    return owners
+
+
+def _captured(model: nn.Module) -> Network | None:
+    """The captured network; None where it cannot be captured, or uses a weight outside of its layer."""
+    try:
+        with frozen_eval(model):
+            network = Network.of(model)
+    except TraceError:
+        return None
+    held = {name for name, _ in model.named_parameters()}
+    reads_weights = any(node.op == "get_attr" and str(node.target) in held for node in network.graph.nodes)
+    return None if reads_weights else network

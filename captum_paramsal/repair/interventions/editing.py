@@ -1,0 +1,188 @@
+"""Other values in some slices of a model's parameters, for as long as a block runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.batch import Inputs
+from captum_paramsal.errors import InterventionError
+from captum_paramsal.filters import Filter
+from captum_paramsal.functional import Loss, Target, cross_entropy
+from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
+from captum_paramsal.repair.interventions.intervention import (
+    FineTuneStep,
+    Gradients,
+    Intervention,
+    KnockOut,
+    Perturbation,
+    weight_gradients,
+)
+
+
+@contextmanager
+def knock_out(
+    model: nn.Module, filters: Filter | Iterable[Filter], *, bias: bool = False, batch_norm: bool = False
+) -> Iterator[nn.Module]:
+    """Set filters to zero while the block runs; every bit is back when it ends, also after an exception.
+
+    Args:
+        model: The model; changed in place for the time of the block.
+        filters: One or several, such as ``saliency.filters.top(scores, k=10)[0]``.
+        bias: Zero the filters' entries of their layers' biases too. Without it a knocked-out channel is constant.
+        batch_norm: Zero weight and bias of the batch norm behind, so that the channel is zero behind it.
+
+    Yields:
+        The model.
+
+    Raises:
+        InterventionError: Filters that the model does not have, or the same one twice.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, section 4.1.
+
+    >>> from captum_paramsal import Filter
+    >>> from captum_paramsal.demo import load_model, load_scenes, normalize
+    >>> model, image = load_model(), normalize(load_scenes().images[:1])
+    >>> before = model(image)
+    >>> with knock_out(model, Filter("block2.conv1", 3)):
+    ...     bool(model(image).equal(before))
+    False
+    >>> bool(model(image).equal(before))
+    True
+    """
+    with _edited(model, filters, KnockOut(), {}, bias=bias, batch_norm=batch_norm):
+        yield model
+
+
+@contextmanager
+def perturb(
+    model: nn.Module,
+    filters: Filter | Iterable[Filter],
+    scale: float = 1.0,
+    *,
+    relative: bool = False,
+    seed: int = 0,
+    bias: bool = False,
+    batch_norm: bool = False,
+) -> Iterator[nn.Module]:
+    """Add normal noise to filters while the block runs; every bit is back when it ends.
+
+    Args:
+        model: The model; changed in place for the time of the block.
+        filters: One or several.
+        scale: Standard deviation; with ``relative``, norm of the noise as a share of the filter's own.
+        relative: See ``scale``.
+        seed: Fixes the noise of each filter, whatever others are disturbed.
+        bias: Disturb the filters' biases too.
+        batch_norm: Disturb weight and bias of the batch norm behind too.
+
+    Yields:
+        The model.
+
+    Raises:
+        InterventionError: Filters that the model does not have, the same one twice, or a scale that is not above 0.
+
+    References:
+        Levin et al., arXiv 2108.01335, figure 16.
+    """
+    with _edited(model, filters, Perturbation(scale, relative, seed), {}, bias=bias, batch_norm=batch_norm):
+        yield model
+
+
+@contextmanager
+def fine_tune_step(
+    model: nn.Module,
+    filters: Filter | Iterable[Filter],
+    inputs: Inputs,
+    target: Target,
+    learning_rate: float = 0.001,
+    *,
+    loss: Loss = cross_entropy,
+    bias: bool = False,
+    batch_norm: bool = False,
+) -> Iterator[nn.Module]:
+    """Move filters one step down the gradient of a loss while the block runs; every bit is back when it ends.
+
+    Args:
+        model: The model, in evaluation mode for the gradient; changed in place for the time of the block.
+        filters: One or several.
+        inputs: Images whose mean loss goes down.
+        target: Their true classes.
+        learning_rate: Length of the step.
+        loss: Loss per example.
+        bias: Move the filters' biases too.
+        batch_norm: Move weight and bias of the batch norm behind too.
+
+    Yields:
+        The model.
+
+    Raises:
+        InterventionError: Filters that the model does not have, the same one twice, or a rate that is not above 0.
+        InputError, TargetError: Images or targets that cannot be scored.
+
+    References:
+        Levin et al., arXiv 2108.01335, section 4.2; Wang and Sato, arXiv 2310.17951, section 4.3.
+    """
+    step = FineTuneStep(learning_rate)
+    slices = _slices(model, filters, bias=bias, batch_norm=batch_norm)
+    parameters = [one.parameter for own in slices for one in own]
+    gradients = weight_gradients(model, inputs, target, None, parameters, loss)
+    with restored(slices):
+        for own in slices:
+            write(own, step.values(own, gradients))
+        yield model
+
+
+@contextmanager
+def restored(slices: Sequence[Sequence[ParameterSlice]]) -> Iterator[None]:
+    """Put the parameters that slices belong to back, bit for bit, when the block ends."""
+    parameters = {id(one.parameter): one.parameter for own in slices for one in own}
+    kept = {key: one.detach().clone() for key, one in parameters.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for key, one in parameters.items():
+                one.copy_(kept[key])
+
+
+def write(slices: Sequence[ParameterSlice], values: Sequence[Tensor]) -> None:
+    """Write new values of one filter into the model."""
+    with torch.no_grad():
+        for one, value in zip(slices, values, strict=True):
+            one.of(one.parameter).copy_(value)
+
+
+@contextmanager
+def _edited(
+    model: nn.Module,
+    filters: Filter | Iterable[Filter],
+    intervention: Intervention,
+    gradients: Gradients,
+    *,
+    bias: bool,
+    batch_norm: bool,
+) -> Iterator[None]:
+    slices = _slices(model, filters, bias=bias, batch_norm=batch_norm)
+    with restored(slices):
+        for own in slices:
+            write(own, intervention.values(own, gradients))
+        yield
+
+
+def _slices(
+    model: nn.Module, filters: Filter | Iterable[Filter], *, bias: bool, batch_norm: bool
+) -> list[tuple[ParameterSlice, ...]]:
+    chosen = [filters] if isinstance(filters, Filter) else list(filters)
+    wrong = [one for one in chosen if not isinstance(one, Filter)]
+    if wrong:
+        message = (
+            f"Expected `filters` to be filters, such as `saliency.filters.top(scores)[0]`, got {wrong[0]!r} "
+            f"({type(wrong[0]).__name__})."
+        )
+        raise InterventionError(message)
+    return FilterParameters(model, bias=bias, batch_norm=batch_norm).every(chosen)

@@ -1,0 +1,146 @@
+"""Which numbers of a model are a filter's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from captum_paramsal.errors import InterventionError, LayerError, TraceError
+from captum_paramsal.filters import Filter
+from captum_paramsal.graph import Network, batch_norms_behind
+from captum_paramsal.hooks import FilterLayer, frozen_eval, unwrap, weight_of
+
+Place: TypeAlias = tuple[int | slice, ...]
+
+
+@dataclass(frozen=True)
+class ParameterSlice:
+    """A part of a parameter.
+
+    Attributes:
+        layer: Name of the layer whose parameter it is.
+        name: The parameter's name in the layer.
+        parameter: The parameter.
+        place: Which part, as an index.
+        channel: The channel of the layer that it belongs to.
+    """
+
+    layer: str
+    name: str
+    parameter: Tensor
+    place: Place
+    channel: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The part of a tensor of the parameter's shape, such as its gradient."""
+        return tensor[self.place]
+
+
+class FilterParameters:
+    """The slices of parameters that belong to filters of a model.
+
+    Args:
+        model: The model.
+        bias: Take the entry of the layer's bias too.
+        batch_norm: Take weight and bias of the batch norm that alone reads the layer's output, found in the captured
+            network; a layer without one has none.
+
+    Raises:
+        InterventionError: ``batch_norm`` for a model that cannot be captured.
+    """
+
+    def __init__(self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False) -> None:
+        self.model = unwrap(model)
+        self._modules = dict(self.model.named_modules())
+        self._bias = bias
+        self._norms = _norms_of(self.model) if batch_norm else {}
+
+    def of(self, item: Filter) -> tuple[ParameterSlice, ...]:
+        """Slices of one filter, its weight first.
+
+        Raises:
+            InterventionError: The model has no such filter.
+        """
+        layer = self._modules.get(item.layer)
+        if layer is None:
+            message = f"Expected filters of this model, got {item}, and it has no layer {item.layer!r}."
+            raise InterventionError(message)
+        try:
+            rule = FilterLayer(item.layer, layer).rule
+            count = rule.count(layer)
+        except LayerError as error:
+            message = f"Expected filters of this model, got {item}. {error}"
+            raise InterventionError(message) from error
+        if not 0 <= item.index < count:
+            message = f"Expected filters of this model, got {item}, and {item.layer!r} has {count} filters."
+            raise InterventionError(message)
+        return (*self._weights(item, layer), *self._rows_of_norm(item))
+
+    def every(self, items: Sequence[Filter]) -> list[tuple[ParameterSlice, ...]]:
+        """Slices of several filters, each once.
+
+        Raises:
+            InterventionError: The model has no such filter, or one is named twice.
+        """
+        if len(set(items)) < len(items):
+            twice = next(item for item in items if items.count(item) > 1)
+            message = f"Expected every filter once, got {twice} more than once."
+            raise InterventionError(message)
+        return [self.of(item) for item in items]
+
+    def _weights(self, item: Filter, layer: Any) -> list[ParameterSlice]:
+        if isinstance(layer, nn.MultiheadAttention):
+            return self._head(item, layer)
+        weight = weight_of(layer)
+        name = next(name for name, one in layer.named_parameters(recurse=False) if one is weight)
+        bias = getattr(layer, "bias", None)
+        found = [ParameterSlice(item.layer, name, weight, _place_of(layer, item.index), item.index)]
+        if self._bias and isinstance(bias, Tensor):
+            found.append(ParameterSlice(item.layer, "bias", bias, (item.index,), item.index))
+        return found
+
+    def _head(self, item: Filter, layer: nn.MultiheadAttention) -> list[ParameterSlice]:
+        width = layer.embed_dim // layer.num_heads
+        projection, head = divmod(item.index, layer.num_heads)
+        own = slice(head * width, (head + 1) * width)
+        packed = slice(projection * layer.embed_dim + own.start, projection * layer.embed_dim + own.stop)
+        if layer.in_proj_weight is not None:
+            found = [ParameterSlice(item.layer, "in_proj_weight", layer.in_proj_weight, (packed,), item.index)]
+        else:
+            name = ("q_proj_weight", "k_proj_weight", "v_proj_weight")[projection]
+            found = [ParameterSlice(item.layer, name, getattr(layer, name), (own,), item.index)]
+        if self._bias and layer.in_proj_bias is not None:
+            found.append(ParameterSlice(item.layer, "in_proj_bias", layer.in_proj_bias, (packed,), item.index))
+        return found
+
+    def _rows_of_norm(self, item: Filter) -> list[ParameterSlice]:
+        name = self._norms.get(item.layer)
+        if name is None:
+            return []
+        norm: Any = self._modules[name]
+        named = (("weight", norm.weight), ("bias", norm.bias))
+        return [
+            ParameterSlice(name, part, value, (item.index,), item.index) for part, value in named if value is not None
+        ]
+
+
+def _norms_of(model: nn.Module) -> dict[str, str]:
+    try:
+        with frozen_eval(model):
+            return batch_norms_behind(Network.of(model))
+    except TraceError as error:
+        message = f"Expected a model whose batch norms can be found for `batch_norm=True`. {error}"
+        raise InterventionError(message) from error
+
+
+def _place_of(layer: Any, index: int) -> Place:
+    if not isinstance(layer, _ConvTransposeNd):
+        return (index,)
+    # The weight of a transposed convolution is (C, O / groups, ...); a channel belongs to one group's inputs.
+    per_group, inputs = layer.out_channels // layer.groups, layer.in_channels // layer.groups
+    group, inner = divmod(index, per_group)
+    return (slice(group * inputs, (group + 1) * inputs), inner)

@@ -1,0 +1,162 @@
+"""What became of mistakes while more and more filters were changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InterventionError
+from captum_paramsal.files import TensorFile
+from captum_paramsal.stats.bootstrap import bootstrap_means
+
+_FILE = TensorFile("curve", "captum_paramsal.intervention_curve", (1,), InterventionError)
+_TENSORS = ("labels", "predicted", "wrong", "true", "corrected", "broken")
+
+
+@dataclass(frozen=True, eq=False)
+class InterventionCurve:
+    """N mistakes with their first 0, 1, ..., K filters changed.
+
+    Attributes:
+        intervention: What was done, in a word.
+        labels: True classes, ``(N,)``.
+        predicted: What the model said, ``(N,)``.
+        wrong: Probability of that class, ``(N, K + 1)`` float64.
+        true: Probability of the true class, ``(N, K + 1)`` float64.
+        corrected: Whether the true class is predicted, ``(N, K + 1)`` bool.
+        broken: Share of correctly classified bystanders that the same change turns into mistakes, ``(N, K + 1)``
+            float64; NaN without bystanders.
+        context: Model, settings, seeds.
+    """
+
+    intervention: str
+    labels: Tensor
+    predicted: Tensor
+    wrong: Tensor
+    true: Tensor
+    corrected: Tensor
+    broken: Tensor
+    context: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def steps(self) -> int:
+        """Most filters that are changed, K."""
+        return self.wrong.shape[1] - 1
+
+    def where(self, images: Tensor) -> InterventionCurve:
+        """The curve of some of the images, ``(N,)`` bool.
+
+        Raises:
+            InterventionError: Not one bool per image.
+        """
+        if images.shape != (len(self),) or images.dtype != torch.bool:
+            message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
+            raise InterventionError(message)
+        return replace(self, **{name: getattr(self, name)[images] for name in _TENSORS})
+
+    def measures(self) -> dict[str, Tensor]:
+        """What is averaged over images, each ``(N, K + 1)``: changes of probabilities, and shares."""
+        return {
+            "change of wrong class": self.wrong - self.wrong[:, :1],
+            "change of true class": self.true - self.true[:, :1],
+            "corrected": self.corrected.double(),
+            "correct images broken": self.broken,
+        }
+
+    def summary(self, seed: int = 0) -> dict[str, Tensor]:
+        """Mean and the ends of its 95 % bootstrap interval over images, ``(3, K + 1)`` each.
+
+        ``viz.intervention_plot(torch.stack([one["corrected"], other["corrected"]]), names)`` draws them.
+
+        Args:
+            seed: Fixes the resampling.
+        """
+        return {name: bootstrap_means(values, seed) for name, values in self.measures().items()}
+
+    def to_table(self, at: Sequence[int] | None = None, seed: int = 0) -> list[dict[str, Any]]:
+        """One row for each number of changed filters, with mean, low and high of every measure.
+
+        Args:
+            at: Which numbers of filters; all by default.
+            seed: Fixes the resampling.
+
+        Raises:
+            InterventionError: A number above K.
+        """
+        chosen = list(range(self.steps + 1)) if at is None else list(at)
+        beyond = [k for k in chosen if not 0 <= k <= self.steps]
+        if beyond:
+            message = f"Expected numbers of filters from 0 to {self.steps}, got {beyond[0]}."
+            raise InterventionError(message)
+        found = self.summary(seed)
+        return [
+            {
+                "intervention": self.intervention,
+                "filters": k,
+                "images": len(self),
+                **{
+                    f"{name}{suffix}": values[row, k].item()
+                    for name, values in found.items()
+                    for row, suffix in enumerate(("", " low", " high"))
+                },
+            }
+            for k in chosen
+        ]
+
+    def difference(self, other: InterventionCurve, seed: int = 0) -> dict[str, Tensor]:
+        """Mean paired difference to another curve of the same images, ``(3, K + 1)`` with its interval, by measure.
+
+        Raises:
+            InterventionError: Other images, or another number of filters.
+        """
+        if self.wrong.shape != other.wrong.shape or not self.wrong[:, 0].allclose(other.wrong[:, 0]):
+            message = "Expected curves of the same images with as many filters."
+            raise InterventionError(message)
+        pairs = zip(self.measures().items(), other.measures().values(), strict=True)
+        return {name: bootstrap_means(own - theirs, seed) for (name, own), theirs in pairs}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file.
+
+        Raises:
+            InterventionError: It cannot be written.
+        """
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        _FILE.save(path, tensors, {"intervention": self.intervention, "context": dict(self.context)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> InterventionCurve:
+        """Read a file that was saved.
+
+        Raises:
+            InterventionError: No such file, damaged, or not a curve.
+        """
+        tensors, content = _FILE.load(path)
+        return cls(intervention=content["intervention"], context=content["context"], **tensors)
+
+    @classmethod
+    def of(
+        cls, intervention: str, scores: Tensor, labels: Tensor, broken: Tensor, context: Mapping[str, Any]
+    ) -> InterventionCurve:
+        """From class scores ``(N, K + 1, C)``."""
+        probabilities = scores.double().softmax(dim=2)
+        predicted = scores[:, 0].argmax(dim=1)
+        rows = torch.arange(len(labels))
+        return cls(
+            intervention,
+            labels=labels,
+            predicted=predicted,
+            wrong=probabilities[rows, :, predicted],
+            true=probabilities[rows, :, labels],
+            corrected=scores.argmax(dim=2) == labels[:, None],
+            broken=broken,
+            context=context,
+        )

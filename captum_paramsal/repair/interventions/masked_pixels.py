@@ -1,0 +1,158 @@
+"""Mistakes with their most salient pixels covered: what the classes and the guilty filters do then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.batch import ModelInputs
+from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.hooks import unwrap
+from captum_paramsal.metrics.baselines import BASELINES
+from captum_paramsal.repair.interventions.checks import class_scores
+from captum_paramsal.stats.bootstrap import bootstrap_means
+
+Fill: TypeAlias = Literal["mean", "blur"] | float
+Which: TypeAlias = Literal["salient", "least", "random"]
+FilterScores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From images and labels to scores of the filters, ``(N, F)``, such as ``saliency.attribute``."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedPixels:
+    """N images before and after some of their pixels were covered.
+
+    Attributes:
+        masks: Covered pixels, ``(N, H, W)`` bool.
+        images: The images with them covered.
+        wrong: Probability of the class that was predicted before, ``(N, 2)`` float64: before, after.
+        true: Probability of the true class, ``(N, 2)``.
+        corrected: Whether the true class is predicted, ``(N, 2)`` bool.
+        guilty: Mean score of the filters that were the highest before, ``(N, 2)``; NaN where it was not asked for.
+    """
+
+    masks: Tensor
+    images: Tensor
+    wrong: Tensor
+    true: Tensor
+    corrected: Tensor
+    guilty: Tensor
+
+    def to_table(self, seed: int = 0) -> list[dict[str, Any]]:
+        """Mean change of each measure over the images, with its 95 % bootstrap interval."""
+        rows = {
+            "change of wrong class": self.wrong,
+            "change of true class": self.true,
+            "corrected": self.corrected.double(),
+            "change of guilty filters": self.guilty,
+        }
+        found = bootstrap_means(torch.stack([pair[:, 1] - pair[:, 0] for pair in rows.values()], dim=1), seed)
+        return [
+            {"measure": name, "images": len(self.masks), "mean": mean, "low": low, "high": high}
+            for name, (mean, low, high) in zip(rows, found.T.tolist(), strict=True)
+        ]
+
+
+def mask_pixels(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    maps: Tensor,
+    *,
+    share: float = 0.05,
+    which: Which = "salient",
+    fill: Fill = 0.0,
+    filter_scores: FilterScores | None = None,
+    top_k: int = 10,
+    seed: int = 0,
+) -> MaskedPixels:
+    """Cover a share of each image's pixels, chosen by a map, and see what changes.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        images: ``(N, C, H, W)``, as the model takes them.
+        labels: True classes, ``(N,)``.
+        maps: ``(N, C, H, W)`` or ``(N, H, W)``; salient are the largest absolute sums over channels.
+        share: Of the pixels, in (0, 1].
+        which: ``"salient"`` pixels; or as controls equally many of the ``"least"`` salient or of ``"random"`` ones.
+        fill: What covers them: a number (0 is the data set's mean in normalised images), the image's own ``"mean"``
+            colour, or its ``"blur"``.
+        filter_scores: Scores filters, such as ``saliency.attribute``, to see whether the guilty ones calm down.
+        top_k: How many filters are the guilty ones.
+        seed: Of the random pixels.
+
+    Raises:
+        InterventionError: Options out of range.
+        InputError: Maps of another size, or with values that are not finite; no labels, or images that cannot be
+            scored.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 7, 8, 17 and 20.
+    """
+    masks = pixel_mask(maps, images, share, which, seed)
+    covered = images.where(~masks[:, None], _cover(images, fill))
+    both = torch.stack([_probabilities(model, one, labels) for one in (images, covered)], dim=1)
+    rows, predicted = torch.arange(len(images)), both[:, 0].argmax(dim=1)
+    labels = labels.cpu()
+    return MaskedPixels(
+        masks=masks,
+        images=covered,
+        wrong=both[rows, :, predicted],
+        true=both[rows, :, labels],
+        corrected=both.argmax(dim=2) == labels[:, None],
+        guilty=_guilty(filter_scores, images, covered, labels.to(images.device), top_k),
+    )
+
+
+def pixel_mask(maps: Tensor, images: Tensor, share: float = 0.05, which: Which = "salient", seed: int = 0) -> Tensor:
+    """A share of the pixels by a map, ``(N, H, W)`` bool; see :func:`mask_pixels`."""
+    size = (len(images), *images.shape[2:])
+    values = maps.detach().sum(dim=1) if maps.ndim == 4 else maps.detach()
+    if values.shape != size:
+        message = f"Expected `maps` of size {size}, with channels or without, got {tuple(maps.shape)}."
+        raise InputError(message)
+    if not bool(values.isfinite().all()):
+        message = "Expected finite `maps`, got some values that are not."
+        raise InputError(message)
+    if not 0 < share <= 1:
+        message = f"Expected `share` in (0, 1], got {share}."
+        raise InterventionError(message)
+    if which not in ("salient", "least", "random"):
+        message = f"Expected `which` to be 'salient', 'least' or 'random', got {which!r}."
+        raise InterventionError(message)
+    order = values.abs().flatten(1)
+    if which == "random":
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(order.shape, generator=generator).to(order.device)
+    count = max(1, round(share * order.shape[1]))
+    chosen = order.sort(dim=1, descending=which != "least", stable=True).indices[:, :count]
+    return torch.zeros_like(order, dtype=torch.bool).scatter(1, chosen, value=True).view(size)
+
+
+def _cover(images: Tensor, fill: Fill) -> Tensor:
+    if not isinstance(fill, str):
+        return torch.full_like(images, fill)
+    if fill not in BASELINES:
+        message = f"Expected `fill` to be a number, 'mean' or 'blur', got {fill!r}."
+        raise InterventionError(message)
+    return BASELINES[fill](images)
+
+
+def _probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    scores, _ = class_scores(unwrap(model), ModelInputs.of(images, labels))
+    return scores.double().softmax(dim=1).cpu()
+
+
+def _guilty(filter_scores: FilterScores | None, images: Tensor, covered: Tensor, labels: Tensor, top_k: int) -> Tensor:
+    if filter_scores is None:
+        return torch.full((len(images), 2), torch.nan, dtype=torch.float64)
+    before, after = (filter_scores(one, labels).detach().double().cpu() for one in (images, covered))
+    if not 1 <= top_k <= before.shape[1]:
+        message = f"Expected `top_k` from 1 to {before.shape[1]}, the number of filters, got {top_k}."
+        raise InterventionError(message)
+    chosen = before.topk(top_k, dim=1).indices
+    return torch.stack([scores.gather(1, chosen).mean(dim=1) for scores in (before, after)], dim=1)

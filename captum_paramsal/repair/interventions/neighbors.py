@@ -1,0 +1,112 @@
+"""Mistakes that the same filters made: nearest neighbours among saliency profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.filters import FilterIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """The images nearest to each of Q others.
+
+    Attributes:
+        images: Their places among the profiles, nearest first, ``(Q, k)`` int64.
+        similarity: Cosine of the angle between the profiles, ``(Q, k)``.
+    """
+
+    images: Tensor
+    similarity: Tensor
+
+
+def neighbors(
+    profiles: Tensor,
+    query: int | Sequence[int] | Tensor,
+    k: int = 10,
+    *,
+    filters: FilterIndex | None = None,
+    layers: str | Sequence[str] | None = None,
+) -> Neighbors:
+    """Images whose profiles point in the same direction.
+
+    Args:
+        profiles: Scores of every filter for N images, ``(N, F)``, as ``attribute`` returns them with a reference.
+        query: Places among the profiles, which are not their own neighbours; or further profiles, ``(Q, F)``.
+        k: How many.
+        filters: Which filter each score belongs to; needed for ``layers``.
+        layers: Names or glob patterns of the layers that count, such as the first ones of the network alone; all by
+            default.
+
+    Raises:
+        InputError: Profiles of another shape, with values that are not finite, or all zero in these layers.
+        InterventionError: ``k`` beyond the number of other images, or a pattern that no layer has.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 5 and 12.
+
+    >>> found = neighbors(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), 0, k=1)
+    >>> found.images.tolist()
+    [[1]]
+    """
+    columns = _columns(profiles, filters, layers)
+    directions = _directions(profiles[:, columns], "profiles")
+    own = None if isinstance(query, Tensor) and query.is_floating_point() else torch.as_tensor(query).reshape(-1)
+    if own is None:
+        others: Tensor = query  # type: ignore[assignment] # a tensor, as `own` tells
+        if others.ndim != 2 or others.shape[1] != profiles.shape[1]:
+            message = f"Expected `query` of shape (Q, {profiles.shape[1]}), got {tuple(others.shape)}."
+            raise InputError(message)
+        wanted = _directions(others[:, columns], "query")
+    else:
+        if bool(((own < 0) | (own >= len(profiles))).any()):
+            message = f"Expected places from 0 to {len(profiles) - 1} in `query`, got {own.tolist()}."
+            raise InputError(message)
+        wanted = directions[own]
+    most = len(profiles) - (own is not None)
+    if not 1 <= k <= most:
+        message = f"Expected `k` from 1 to {most}, the number of other images, got {k}."
+        raise InterventionError(message)
+    similarity = wanted @ directions.T
+    if own is not None:
+        similarity[torch.arange(len(own)), own] = -torch.inf
+    nearest = similarity.sort(dim=1, descending=True, stable=True)
+    return Neighbors(nearest.indices[:, :k], nearest.values[:, :k])
+
+
+def _directions(profiles: Tensor, name: str) -> Tensor:
+    rows = profiles.detach().double()
+    if not bool(rows.isfinite().all()):
+        place = int((~rows.isfinite()).any(dim=1).nonzero()[0])
+        message = f"Expected finite `{name}`, got some that are not in row {place}."
+        raise InputError(message)
+    lengths = rows.norm(dim=1, keepdim=True)
+    if not bool((lengths > 0).all()):
+        message = f"Expected `{name}` with a direction, got zeros alone in row {int((lengths == 0).nonzero()[0, 0])}."
+        raise InputError(message)
+    directions: Tensor = rows / lengths
+    return directions
+
+
+def _columns(profiles: Tensor, filters: FilterIndex | None, layers: str | Sequence[str] | None) -> Tensor:
+    if profiles.ndim != 2 or (filters is not None and profiles.shape[1] != len(filters)):
+        expected = "F" if filters is None else len(filters)
+        message = f"Expected `profiles` of shape (N, {expected}), got {tuple(profiles.shape)}."
+        raise InputError(message)
+    if layers is None:
+        return torch.arange(profiles.shape[1])
+    if filters is None:
+        message = "Expected `filters` to choose `layers` by, got None."
+        raise InputError(message)
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    chosen = [name for name in filters.layers if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if not chosen:
+        message = f"Expected patterns of {', '.join(filters.layers)}, got {', '.join(patterns)}, which match none."
+        raise InterventionError(message)
+    return torch.cat([torch.arange(len(filters))[filters.slice(name)] for name in chosen])

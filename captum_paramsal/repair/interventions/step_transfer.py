@@ -1,0 +1,132 @@
+"""Whether the step that one mistake asks for cures other mistakes too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from captum_paramsal.batch import ModelInputs
+from captum_paramsal.errors import InputError
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.hooks import unwrap
+from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
+from captum_paramsal.repair.interventions.editing import fine_tune_step
+
+
+@dataclass(frozen=True, eq=False)
+class CuredOthers:
+    """N steps, each of one mistake, tried on that mistake and on M others.
+
+    Attributes:
+        others: Places of the others among the images, ``(N, M)`` int64.
+        own: Whether the step corrects the mistake that asked for it, ``(N,)`` bool.
+        corrected: Whether it corrects each of the others, ``(N, M)`` bool.
+        before: Probability of each other's true class without the step, ``(N, M)`` float64.
+        after: The same with the step.
+    """
+
+    others: Tensor
+    own: Tensor
+    corrected: Tensor
+    before: Tensor
+    after: Tensor
+
+    @property
+    def change_of_true(self) -> Tensor:
+        """Change of the probability of each other's true class, ``(N, M)``."""
+        return self.after - self.before
+
+
+def cure_others(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ranking: Tensor,
+    filters: FilterIndex,
+    *,
+    others: Tensor,
+    k: int = 25,
+    learning_rate: float = 0.001,
+    loss: Loss = cross_entropy,
+    bias: bool = False,
+    batch_norm: bool = False,
+    show_progress: bool = True,
+) -> CuredOthers:
+    """Fine-tune the first filters of each mistake for a step, and look at other mistakes with the model that results.
+
+    Mistakes that the same filters make should be cured together: give the nearest neighbours of each as its ``others``,
+    and as many random ones to compare with.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        images: Mistakes, ``(N, ...)``.
+        labels: Their true classes, ``(N,)``.
+        ranking: A score for every filter and image, ``(N, F)``, the highest first; ``(F,)`` for one that all share.
+        filters: Which filter each score belongs to.
+        others: Places of the images that each image's step is tried on, ``(N, M)``, such as
+            ``neighbors(scores, range(len(images)), k=10).images``.
+        k: Filters that take the step.
+        learning_rate: Length of the step.
+        loss: Loss per example.
+        bias: Move biases too.
+        batch_norm: Move the batch norms behind too.
+        show_progress: Show a progress bar.
+
+    Raises:
+        InterventionError: Filters of another model, ``k`` above their number, an image that is no mistake, or a
+            ``learning_rate`` that is not above 0.
+        InputError: A ranking of another shape or with NaN, ``others`` that are no places of images, or images that
+            cannot be scored.
+
+    References:
+        Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 6.
+    """
+    batch, model = ModelInputs.of(images, labels), unwrap(model)
+    before, true = class_scores(model, batch)
+    require_mistakes(before, true, "Leave them out.")
+    places = _require_places(others, len(images))
+    chosen = top_filters(ranking, filters, k, len(images))
+    rows = []
+    for place in tqdm(range(len(images)), desc="steps tried on others", disable=not show_progress):
+        own = torch.cat([torch.tensor([place]), places[place]]).to(images.device)
+        # Each image's own gradient, taken once; the same changed model then scores all of them.
+        with fine_tune_step(
+            model,
+            chosen[place],
+            images[place : place + 1],
+            true[place : place + 1],
+            learning_rate,
+            loss=loss,
+            bias=bias,
+            batch_norm=batch_norm,
+        ):
+            rows.append(class_scores(model, batch.chosen(own))[0])
+    after = torch.stack(rows).cpu()
+    true = true.cpu()
+    corrected = after.argmax(dim=2) == true[torch.cat([torch.arange(len(true))[:, None], places], dim=1)]
+    wanted = true[places]
+    return CuredOthers(
+        others=places,
+        own=corrected[:, 0],
+        corrected=corrected[:, 1:],
+        before=before.cpu().double().softmax(dim=1)[places, wanted],
+        after=after[:, 1:].double().softmax(dim=2).gather(2, wanted[:, :, None])[:, :, 0],
+    )
+
+
+def _require_places(others: Tensor, count: int) -> Tensor:
+    expected = f"`others` (N, M) with places from 0 to {count - 1} for each of {count} images"
+    if not isinstance(others, Tensor) or others.is_floating_point() or others.is_complex():
+        message = f"Expected {expected}, whole numbers, got {getattr(others, 'dtype', type(others).__name__)}."
+        raise InputError(message)
+    if others.ndim != 2 or len(others) != count or not others.numel():
+        message = f"Expected {expected}, got shape {tuple(others.shape)}."
+        raise InputError(message)
+    if bool(((others < 0) | (others >= count)).any()):
+        message = f"Expected {expected}, got {int(others.min())} to {int(others.max())}."
+        raise InputError(message)
+    return others.cpu().long()

@@ -1,0 +1,1 @@
+"""A model trained under constraints, judged on images that it never saw, kept as a patch."""

@@ -1,0 +1,168 @@
+"""Evidence in feature maps for classes of each image, as something that a loss can be made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.functional import (
+    Reduce,
+    channel_penalty,
+    evidence_of,
+    foreground_at,
+    labels_of,
+    scores_at,
+    space_penalty,
+    strongest_wrong_class,
+)
+
+First: TypeAlias = Literal["label", "predicted"]
+"""Class whose irrelevant channels should be silent: the label, as in the authors' program, or the prediction."""
+
+Second: TypeAlias = Literal["masked", "all"]
+"""Which channels should not speak for the wrong class: its relevant ones, as in the program, or all of them."""
+
+_WORDS = {
+    "first": ("label", "predicted"),
+    "second": ("masked", "all"),
+    "reduce": ("abs", "relu"),
+    "score": ("logit", "probability"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassEvidence:
+    """Evidence in maps for classes of each image; gradients are taken when they are first asked for.
+
+    Attributes:
+        scores: ``(B, C)``, in a graph.
+        maps: ``(B, K, H, W)``, that the scores depend on.
+        labels: ``(B,)``.
+        reduce: What of a gradient counts.
+        multiply_by_inputs: Whether gradients are taken times the maps.
+
+    Raises:
+        InputError: Shapes that do not fit, or scores that are in no graph.
+        TargetError: Labels that do not name one class per image.
+    """
+
+    scores: Tensor
+    maps: Tensor
+    labels: Tensor
+    reduce: Reduce
+    multiply_by_inputs: bool
+    _known: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scores, maps = self.scores, self.maps
+        if scores.ndim != 2 or scores.shape[1] < 2 or maps.ndim != 4 or len(maps) != len(scores):
+            message = (
+                "Expected `scores` (B, C) of two classes or more and `maps` (B, K, H, W) of as many images, got "
+                f"{tuple(scores.shape)} and {tuple(maps.shape)}."
+            )
+            raise InputError(message)
+        if not (scores.requires_grad and maps.requires_grad):
+            message = (
+                "Expected `scores` and `maps` that are in a graph, got "
+                f"{'scores' if maps.requires_grad else 'maps'} that are not. Run the model with gradients on."
+            )
+            raise InputError(message)
+        rows = labels_of(self.labels, len(scores))
+        if rows is None or rows.shape[1] != 1:
+            message = f"Expected `labels` (B,), got {self.labels!r}."
+            raise InputError(message)
+        object.__setattr__(self, "labels", scores_at(scores, rows)[1])
+
+    def classes(self, which: str) -> Tensor:
+        """Class of each image: its "label", the one "predicted", or the strongest "wrong" one; ``(B,)``."""
+        if which == "label":
+            return self.labels
+        if which == "predicted":
+            return self.scores.detach().argmax(dim=1)
+        return strongest_wrong_class(self.scores, self.labels)
+
+    def of(self, which: str) -> Tensor:
+        """Evidence for that class of each image, ``(B, K, H, W)``, in the graph.
+
+        Raises:
+            LayerError: The scores do not depend on the maps.
+        """
+        if which not in self._known:
+            # The sum over images keeps them apart; a mean would divide every image's gradient by their number.
+            total = self.scores.gather(1, self.classes(which).unsqueeze(1)).sum()
+            # Gradients go only from the scores back to the maps, and their graph no deeper.
+            (gradients,) = torch.autograd.grad(total, self.maps, create_graph=True, allow_unused=True)
+            if gradients is None:
+                message = "Expected `scores` that depend on `maps`, got ones that do not. Choose another layer."
+                raise LayerError(message)
+            self._known[which] = evidence_of(
+                gradients, self.maps, reduce=self.reduce, multiply_by_inputs=self.multiply_by_inputs
+            )
+        return self._known[which]
+
+    def channel_penalty(self, relevant: Tensor, first: First, second: Second) -> Tensor:
+        """Evidence of each image in channels that should not speak, ``(B,)``.
+
+        Raises:
+            InputError: ``relevant`` is not ``(C, K)`` bool.
+        """
+        require_relevant(relevant)
+        expected = self.scores.shape[1], self.maps.shape[1]
+        if relevant.shape != expected:
+            message = f"Expected `relevant` (classes, channels) of shape {expected}, got {tuple(relevant.shape)}."
+            raise InputError(message)
+        relevant = relevant.to(self.maps.device)
+        of_wrong = relevant[self.classes("wrong")]
+        speaking = torch.ones_like(of_wrong) if second == "all" else of_wrong
+        # Of a class without any relevant channel nothing is known: none of its images was looked at.
+        of_first = relevant[self.classes(first)]
+        silent = ~of_first & of_first.any(dim=1, keepdim=True)
+        return channel_penalty(self.of(first), silent) + channel_penalty(self.of("wrong"), speaking)
+
+    def space_penalty(self, foreground: Tensor) -> Tensor:
+        """Evidence of each image for its label in the background, ``(B,)``.
+
+        Raises:
+            InputError: ``foreground`` is not ``(B, h, w)`` in [0, 1].
+        """
+        if foreground.ndim != 3 or len(foreground) != len(self.maps) or not foreground.numel():
+            message = (
+                f"Expected `foreground` (B, h, w) with one mask for each of {len(self.maps)} images, got shape "
+                f"{tuple(foreground.shape)}."
+            )
+            raise InputError(message)
+        values = foreground.detach().to(self.maps)
+        low, high = torch.aminmax(values)
+        if not (low >= 0 and high <= 1):
+            message = f"Expected `foreground` in [0, 1], got values from {low.item():g} to {high.item():g}."
+            raise InputError(message)
+        height, width = self.maps.shape[2:]
+        return space_penalty(self.of("label"), foreground_at(values, (height, width)))
+
+
+def require_relevant(relevant: Tensor) -> None:
+    """Refuse what is no table of classes and channels.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(relevant, Tensor) or relevant.ndim != 2 or relevant.dtype != torch.bool:
+        got = f"{relevant.dtype} of shape {tuple(relevant.shape)}" if isinstance(relevant, Tensor) else repr(relevant)
+        message = f"Expected `relevant` (classes, channels), a tensor of bool, got {got}."
+        raise InputError(message)
+
+
+def require_choices(**chosen: str) -> None:
+    """Refuse words that are no options.
+
+    Raises:
+        InputError: One is none.
+    """
+    for name, value in chosen.items():
+        if value not in _WORDS[name]:
+            message = f"Expected `{name}` to be {' or '.join(map(repr, _WORDS[name]))}, got {value!r}."
+            raise InputError(message)

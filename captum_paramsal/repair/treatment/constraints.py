@@ -1,0 +1,222 @@
+"""The two constraints of Model Doctor as losses: on channels, and on places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from captum_paramsal.doctor.layer_pass import Score
+from captum_paramsal.errors import InputError
+from captum_paramsal.functional import Reduce
+from captum_paramsal.repair.treatment.class_evidence import (
+    ClassEvidence,
+    First,
+    Second,
+    require_choices,
+    require_relevant,
+)
+
+
+def channel_constraint(
+    scores: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    relevant: Tensor,
+    *,
+    first: First = "label",
+    second: Second = "masked",
+    reduce: Reduce = "abs",
+    multiply_by_inputs: bool = False,
+) -> Tensor:
+    """Evidence of channels that should not speak, to be added to a loss.
+
+    With G_n(k, h, w) = abs(dz_n / dm), y the label of an image, s the most probable wrong class and r the relevant
+    channels: the mean over images of sum_k (1 - r(y, k)) sum_hw G_y + sum_k r(s, k) sum_hw G_s. The gradients are
+    those of each image's own score, so that the size of the batch does not matter; they stay in the graph, for
+    without it the constraint would be a constant. A batch norm in training mode between maps and scores mixes the
+    images.
+
+    Args:
+        scores: Class scores, ``(B, C)``, in a graph; the logits in the paper.
+        maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
+        labels: ``(B,)``.
+        relevant: r, ``(C, K)`` bool: which channels speak for which class. A class without any, of which nothing is
+            known, silences none.
+        first: Class of the first term: "label" (the authors' program) or "predicted" (the paper).
+        second: Channels of the second term: "masked", r(s, k) (the program), or "all", 1 for every channel (the paper).
+        reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part (the program).
+        multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
+
+    Returns:
+        ``()``.
+
+    Raises:
+        InputError: A shape or an option that does not fit, or scores that are in no graph.
+        TargetError: Labels that do not name one class per image.
+        LayerError: Scores that do not depend on the maps.
+
+    References:
+        Feng et al., Model Doctor, AAAI 2022, arXiv 2112.04934, channel-wise constraint.
+
+    >>> maps = torch.ones(2, 3, 4, 4, requires_grad=True)
+    >>> scores = maps.mean(dim=(2, 3)) @ torch.tensor([[1.0, 0.0], [0.5, 1.0], [0.0, -2.0]])
+    >>> relevant = torch.tensor([[True, False, False], [False, True, False]])
+    >>> channel_constraint(scores, maps, torch.tensor([0, 0]), relevant)
+    tensor(1.5000)
+    """
+    require_choices(first=first, second=second, reduce=reduce)
+    evidence = ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs)
+    return evidence.channel_penalty(relevant, first, second).mean()
+
+
+def space_constraint(
+    scores: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    foreground: Tensor,
+    *,
+    reduce: Reduce = "abs",
+    multiply_by_inputs: bool = False,
+) -> Tensor:
+    """Evidence for the label in the background, to be added to a loss.
+
+    The mean over images of sum_khw (1 - f(h, w)) abs(dz_y / dm), with f the foreground at the resolution of the maps:
+    the share of foreground among the pixels that a place stands for.
+
+    Args:
+        scores: Class scores, ``(B, C)``, in a graph; the logits in the paper.
+        maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
+        labels: ``(B,)``.
+        foreground: f, ``(B, h, w)`` in [0, 1], of any resolution; 1 everywhere for an image without annotation.
+        reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part.
+        multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
+
+    Returns:
+        ``()``.
+
+    Raises:
+        InputError: A shape or an option that does not fit, a foreground outside [0, 1], or scores in no graph.
+        TargetError: Labels that do not name one class per image.
+        LayerError: Scores that do not depend on the maps.
+
+    References:
+        Feng et al., Model Doctor, AAAI 2022, arXiv 2112.04934, space-wise constraint.
+
+    >>> maps = torch.ones(1, 3, 1, 2, requires_grad=True)
+    >>> scores = maps.sum(dim=(2, 3)) @ torch.ones(3, 2)
+    >>> space_constraint(scores, maps, torch.tensor([0]), torch.tensor([[[1.0, 0.5]]]))
+    tensor(1.5000)
+    """
+    require_choices(reduce=reduce)
+    return ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs).space_penalty(foreground).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """Which constraints a treatment has, and how strong they are.
+
+    Attributes:
+        layer: Name of the layer whose feature maps are constrained.
+        relevant: Which channels speak for which class, ``(C, K)`` bool; None for no channel constraint.
+        channel: Strength of the channel constraint; 0 leaves it out.
+        space: Strength of the space constraint; 0 leaves it out.
+        first: Class of the channel constraint's first term, see :func:`channel_constraint`.
+        second: Channels of its second term.
+        reduce: What of a gradient counts.
+        multiply_by_inputs: Whether gradients are taken times the maps.
+        score: What the gradients are those of: the logit or the softmax probability of a class.
+        relative: Whether a strength s means that the constraint is added with s times the weight that makes it as
+            large as the loss before the treatment; else it is the weight itself. The authors' program takes weights of
+            10 under an extra 1 / B, for B = 128 images a weight of 0.08 here.
+
+    Raises:
+        InputError: No constraint at all, or a value outside its range.
+    """
+
+    layer: str
+    relevant: Tensor | None = None
+    channel: float = 1.0
+    space: float = 1.0
+    first: First = "label"
+    second: Second = "masked"
+    reduce: Reduce = "abs"
+    multiply_by_inputs: bool = False
+    score: Score = "logit"
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        require_choices(first=self.first, second=self.second, reduce=self.reduce, score=self.score)
+        for name, strength in (("channel", self.channel), ("space", self.space)):
+            if not isfinite(strength) or strength < 0:
+                message = f"Expected the strength `{name}` to be a number from 0 on, got {strength!r}."
+                raise InputError(message)
+        if self.relevant is not None:
+            require_relevant(self.relevant)
+        elif self.channel and not self.space:
+            message = "Expected `relevant` (classes, channels) for the channel constraint, got None."
+            raise InputError(message)
+
+    @classmethod
+    def of(cls, diagnosis: _Diagnosis, threshold: float | Literal["mean"] = 0.2, **options: Any) -> Constraints:
+        """The constraints that follow from a diagnosis.
+
+        Args:
+            diagnosis: What the classes rely on; its layer, relevant channels and kind of gradient are taken.
+            threshold: From which normalized correlation on a channel is relevant to a class.
+            **options: Other attributes, or ones to have otherwise.
+
+        Raises:
+            InputError: See the class.
+        """
+        taken = {name: diagnosis.settings[name] for name in ("reduce", "multiply_by_inputs", "score")}
+        return cls(**{"layer": diagnosis.layer, "relevant": diagnosis.relevant(threshold), **taken, **options})
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """Strength of each constraint that is not left out, by name."""
+        channel = 0.0 if self.relevant is None else float(self.channel)
+        return {name: value for name, value in (("channel", channel), ("space", float(self.space))) if value}
+
+    def on(self, device: torch.device) -> Constraints:
+        """The same, with its tensor on a device."""
+        return self if self.relevant is None else replace(self, relevant=self.relevant.to(device))
+
+    def penalties(
+        self, scores: Tensor, maps: Tensor, labels: Tensor, foreground: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The constraints of a batch, ``()`` each and without their strengths, by name; gradients are taken once.
+
+        Args:
+            scores: Logits, ``(B, C)``, in a graph.
+            maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
+            labels: ``(B,)``.
+            foreground: ``(B, h, w)`` in [0, 1]; None where no image is annotated.
+
+        Raises:
+            InputError, TargetError, LayerError: As in :func:`channel_constraint` and :func:`space_constraint`.
+        """
+        scores = scores.softmax(dim=1) if self.score == "probability" else scores
+        evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs)
+        found: dict[str, Tensor] = {}
+        if "channel" in self.strengths and self.relevant is not None:
+            found["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second).mean()
+        if "space" in self.strengths:
+            found["space"] = maps.new_zeros(()) if foreground is None else evidence.space_penalty(foreground).mean()
+        return found
+
+
+class _Diagnosis(Protocol):
+    """What :class:`Constraints` can be made of."""
+
+    @property
+    def layer(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    def relevant(self, threshold: Any = ...) -> Tensor: ...

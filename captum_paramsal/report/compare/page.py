@@ -1,0 +1,221 @@
+"""The HTML report of a comparison: what each part of the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from captum_paramsal.comparison import PRESETS, Comparison
+from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.report.compare.pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
+from captum_paramsal.report.compare.pictures import agreement_drawing, map_pictures, metric_drawing, shown_picture
+from captum_paramsal.report.compare.words import number_words, plain_words, unit_of_mean, yardstick_words
+from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.sources import Picture
+from captum_paramsal.sources.pictures import encode_tensor
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.compare.report import ComparisonReport
+
+_LISTED = 200
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A mean with its interval, in words; both empty where there is no score."""
+
+    mean: str
+    interval: str
+    images: int
+    best: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A method's line in a table.
+
+    Attributes:
+        method: Its name.
+        yardstick: Whether it does not look at the model.
+        cells: By column, or by group.
+    """
+
+    method: str
+    yardstick: bool
+    cells: Sequence[_Cell]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands over a column: its name, which end is better, and the unit of its means."""
+
+    name: str
+    arrow: str
+    better: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A measure by itself.
+
+    Attributes:
+        head: Its name and unit.
+        words: What it measures.
+        best: The method with the best mean; empty where there is nothing to choose.
+        verdict: What can be said of that method.
+        pairs: That method against every other.
+        drawing: The means.
+        rows: The same as numbers.
+    """
+
+    head: _Head
+    words: str
+    best: str
+    verdict: str
+    pairs: Sequence[PairRow]
+    drawing: str
+    rows: Sequence[_Row]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    method: str
+    picture: Picture
+    remark: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    number: int
+    name: str
+    label: str
+    prediction: str
+    explained: str
+    right: bool
+    picture: Picture
+    tiles: Sequence[_Tile]
+
+
+def render(found: ComparisonReport) -> str:
+    """The report as one HTML page that needs no other file."""
+    groups, comparison = found.groups, found.comparison
+    tables = {name: _table(part, found.tables[name]) for name, part in groups.items()}
+    metrics = [_metric(found, tables, place) for place in range(len(comparison.columns))]
+    methods = comparison.methods[: len(comparison.agreement)]
+    page = (
+        environment()
+        .get_template("comparison.html.jinja")
+        .render(
+            found=found,
+            context=found.context,
+            run=comparison.context,
+            groups={name: len(part) for name, part in groups.items()},
+            tables=tables,
+            most_images={
+                name: [max((row.cells[place].images for row in rows), default=0) for place in range(len(metrics))]
+                for name, rows in tables.items()
+            },
+            heads=[metric.head for metric in metrics],
+            metrics=[metric for metric in metrics if metric.rows],
+            unscored=[metric.head.name for metric in metrics if not metric.rows],
+            methods={name: PRESETS[name].description if name in PRESETS else "" for name in methods},
+            yardsticks={name: yardstick_words(name) for name in comparison.methods[len(methods) :]},
+            degenerate=int(comparison.degenerate.sum()),
+            cards=[_card(found, place) for place in range(len(comparison.kept))],
+            agreement=agreement_drawing(comparison) if len(methods) > 1 else "",
+            failures=comparison.failures[:_LISTED],
+            skipped=found.skipped[:_LISTED],
+        )
+    )
+    return page + "\n"
+
+
+def _table(part: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[_Row]:
+    """Every method by every column."""
+    width, methods = len(part.columns), len(part.agreement)
+    columns = [rows[place : methods * width : width] for place in range(width)]
+    best = [best_mean(column) for column in columns]
+    return [
+        _Row(
+            method,
+            number >= methods,
+            [_cell(rows[number * width + place], best[place], columns[place]) for place in range(width)],
+        )
+        for number, method in enumerate(part.methods)
+    ]
+
+
+def _cell(row: Mapping[str, Any], best: float | None, rows: Sequence[Mapping[str, Any]]) -> _Cell:
+    known = [isfinite(row[end]) for end in ("mean", "low", "high")]
+    interval = f"{number_words(row['low'])} to {number_words(row['high'])}" if all(known) else ""
+    is_best = row["mean"] == best and competes(row, rows)
+    return _Cell(number_words(row["mean"]) if known[0] else "", interval, row["images"], is_best)
+
+
+def _metric(found: ComparisonReport, tables: Mapping[str, Sequence[_Row]], place: int) -> _Metric:
+    """One column by itself, the groups beside each other."""
+    rows = [
+        _Row(parts[0].method, parts[0].yardstick, [part.cells[place] for part in parts])
+        for parts in zip(*tables.values(), strict=True)
+    ]
+    rows = [row for row in rows if any(cell.mean for cell in row.cells)]
+    note = found.comparison.columns[place]
+    best = best_method(found, place)
+    return _Metric(
+        head=_head(note),
+        words=plain_words(note),
+        best=best,
+        verdict=verdict(found, note, best) if best else "",
+        pairs=pair_rows(found, note, best) if best else (),
+        drawing=metric_drawing(found, place) if rows else "",
+        rows=rows,
+    )
+
+
+def _head(note: ColumnNote) -> _Head:
+    arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}"}.get(note.better, "")
+    better = f"{note.better} is better" if note.better else "neither end is better"
+    return _Head(note.name, arrow, better, unit_of_mean(note))
+
+
+def _card(found: ComparisonReport, place: int) -> _Card:
+    comparison = found.comparison
+    number, maps = comparison.kept[place], comparison.maps[place]
+    item, picture = found.items[number], shown_picture(found, place)
+    names = comparison.methods[: len(maps)]
+    images = map_pictures(picture, maps)
+    return _Card(
+        number=place + 1,
+        name=item.name,
+        label=found.class_name(item.label),
+        prediction=found.class_name(int(comparison.predicted[number])),
+        explained=found.class_name(int(comparison.targets[number])),
+        right=item.label == int(comparison.predicted[number]),
+        picture=found.pictures.get(number) or encode_tensor(picture),
+        tiles=[
+            _Tile(name, image, _remark(found, number, column, one))
+            for column, (name, image, one) in enumerate(zip(names, images, maps, strict=True))
+        ],
+    )
+
+
+def _remark(found: ComparisonReport, number: int, column: int, values: Tensor) -> str:
+    """What is wrong with a method's map of an image, or nothing."""
+    comparison = found.comparison
+    if any(
+        (one.method, one.image, one.step) == (comparison.methods[column], number, "maps") for one in comparison.failures
+    ):
+        return "failed"
+    known = values[values.isfinite()]
+    if not len(known):
+        return "no map"
+    if not comparison.degenerate[column, number]:
+        return ""
+    if len(known) < values.numel():
+        return "not finite"
+    return "the same everywhere" if known.any() else "zero everywhere"

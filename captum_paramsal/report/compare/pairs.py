@@ -1,0 +1,114 @@
+"""Which method is the best by a measure, and which ones the same images do not tell from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from captum_paramsal.comparison import PairedDifference
+from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.report.compare.words import number_words, p_words
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.compare.report import ComparisonReport
+
+_BLIND = ("centre", "random")
+"""Presets that do not look at the model: they are never the best, whatever they score."""
+_MOSTLY = 0.9
+"""Share of the most images that any method has a score for: with fewer, a mean is over other images."""
+_LEVEL = 0.05
+_CLOSE = 6
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """How far the best method is from another one on the same images, in words.
+
+    Attributes:
+        other: Name of the other.
+        yardstick: Whether it is no method.
+        difference: Mean of the best one's score less the other's.
+        interval: Of this mean; empty for a single image.
+        p_value: After the correction for all pairs.
+        images: That both have a score for.
+        apart: Whether chance hardly makes such a difference.
+    """
+
+    other: str
+    yardstick: bool
+    difference: str
+    interval: str
+    p_value: str
+    images: int
+    apart: bool
+
+
+def best_mean(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """The best mean of a column's rows, see ``Comparison.table``; None where there is nothing to choose.
+
+    Methods that do not look at the model, or have a score for fewer images than others, do not compete.
+    """
+    means = [row["mean"] for row in rows if competes(row, rows)]
+    if len(means) < 2 or not rows[0]["better"]:
+        return None
+    return float(max(means) if rows[0]["better"] == "higher" else min(means))
+
+
+def best_method(found: ComparisonReport, place: int) -> str:
+    """The method with the best mean over all images; empty where there is nothing to choose."""
+    comparison = found.comparison
+    width, methods = len(comparison.columns), len(comparison.agreement)
+    rows = found.tables["all"][place : methods * width : width]
+    best = best_mean(rows)
+    return next((row["method"] for row in rows if row["mean"] == best and competes(row, rows)), "")
+
+
+def competes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a method's mean can be the best of a column's rows."""
+    most = max(one["images"] for one in rows)
+    return isfinite(row["mean"]) and row["method"] not in _BLIND and row["images"] >= _MOSTLY * most
+
+
+def verdict(found: ComparisonReport, note: ColumnNote, best: str) -> str:
+    """What can be said of the best method, in a sentence or two."""
+    words = f"Over all images, {best} has the best mean."
+    others = {_other(pair, best): pair.adjusted for pair in _pairs_of(found, note, best)}
+    if not others:
+        return words
+    close = [name for name, p_value in others.items() if not p_value < _LEVEL]
+    if not close:
+        return f"{words} It differs from every other one on the same images (Wilcoxon, Holm, p < {_LEVEL})."
+    named = ", ".join(close[:_CLOSE]) + (f" and {len(close) - _CLOSE} more" if len(close) > _CLOSE else "")
+    return f"{words} These images do not tell it apart from {named} (Wilcoxon, Holm, p ≥ {_LEVEL} or too few images)."
+
+
+def pair_rows(found: ComparisonReport, note: ColumnNote, best: str) -> list[PairRow]:
+    """The best method against every other one, and every yardstick, on the same images."""
+    methods = found.comparison.methods[: len(found.comparison.agreement)]
+    return [_row(pair, best, methods) for pair in _pairs_of(found, note, best)]
+
+
+def _pairs_of(found: ComparisonReport, note: ColumnNote, best: str) -> list[PairedDifference]:
+    return [pair for pair in found.pairs.get(note.name, ()) if best in (pair.first, pair.second)]
+
+
+def _other(pair: PairedDifference, best: str) -> str:
+    return pair.second if pair.first == best else pair.first
+
+
+def _row(pair: PairedDifference, best: str, methods: Sequence[str]) -> PairRow:
+    other = _other(pair, best)
+    mean, (low, high) = pair.mean, pair.interval
+    if pair.first != best:
+        mean, low, high = -mean, -high, -low
+    return PairRow(
+        other=other,
+        yardstick=other not in methods,
+        difference=number_words(mean),
+        interval=f"{number_words(low)} to {number_words(high)}" if isfinite(low) else "",
+        p_value=p_words(pair.adjusted),
+        images=pair.images,
+        apart=pair.adjusted < _LEVEL,
+    )

@@ -1,0 +1,182 @@
+"""From labelled images to methods side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from captum_paramsal import comparison
+from captum_paramsal.comparison import PRESETS
+from captum_paramsal.errors import ParamsalError
+from captum_paramsal.metrics import METRICS
+from captum_paramsal.reference import Reference
+from captum_paramsal.report.compare.remarks import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.report.compare.report import ComparisonReport
+from captum_paramsal.report.compare.time import announcement, seconds_by_method
+from captum_paramsal.report.explain.job import spread
+from captum_paramsal.report.shared.predictions import Prediction, on_device, predict, prepared
+from captum_paramsal.report.shared.records import About
+from captum_paramsal.sources import ImageSource
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What belongs to a comparison, apart from model and images.
+
+    Attributes:
+        methods: Names of presets; all that look at the model by default, without those that need a reference where
+            there is none.
+        metrics: Names of metrics; by default all, without those that need boxes where there are none.
+        limit: Images at most, half of them mistakes as far as there are so many; None for all.
+        explained: The class that maps are made for: the model's "prediction", or the "label".
+        shown: Images with their maps in the report.
+        batch_size: Images at once.
+        device: Where to compute; where the model is, if None.
+        show_progress: Show progress bars.
+    """
+
+    methods: Sequence[str] = ()
+    metrics: Sequence[str] = ()
+    limit: int | None = None
+    explained: Literal["prediction", "label"] = "prediction"
+    shown: int = 8
+    batch_size: int = 16
+    device: str | torch.device | None = None
+    show_progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.explained not in ("prediction", "label"):
+            message = f"Expected `explained` to be 'prediction' or 'label', got {self.explained!r}."
+            raise ParamsalError(message)
+        for name, least in (("limit", 1), ("shown", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                message = f"Expected `{name}` to be at least {least}, got {value}."
+                raise ParamsalError(message)
+
+
+def compare(
+    model: nn.Module,
+    images: ImageSource,
+    reference: Reference | None = None,
+    *,
+    settings: ComparisonSettings | None = None,
+    classes: Mapping[int, str] | None = None,
+    about: About | None = None,
+    checkpoint: Path | None = None,
+) -> ComparisonReport:
+    """Compare methods on labelled images, mistakes and correctly classified ones apart.
+
+    Args:
+        model: A classifier, left as it was.
+        images: Labelled images; metrics that need boxes are asked about those that have some.
+        reference: For methods that score filters against one.
+        settings: Methods, metrics, sizes, device.
+        classes: Names of the classes.
+        about: What model, images and reference are called in the report.
+        checkpoint: File that finished images are kept in, and gone on from.
+
+    Raises:
+        ParamsalError: A model, images, methods, metrics or a checkpoint that do not go together; see the child raised.
+    """
+    chosen = settings or ComparisonSettings()
+    size, shown = chosen.batch_size, chosen.show_progress
+    methods = list(chosen.methods) or _default_methods(reference)
+    with on_device(model, chosen.device) as device:
+        found = predict(model, images, batch_size=size, device=device, show_progress=shown)
+        picked = _picked(found, chosen.limit)
+        boxes = _boxes(images, picked)
+        metrics = list(chosen.metrics) or _default_metrics(has_boxes=boxes is not None)
+        positions = [one.position for one in picked]
+        inputs = [image for batch in images.batches(size, positions) for image in prepared(batch, model, device)[0]]
+        labels = torch.tensor([one.label for one in picked])
+        if shown and not (checkpoint and checkpoint.exists()):
+            seconds = seconds_by_method(methods, metrics, model, inputs, reference, batch_size=size)
+            if words := announcement(seconds, len(inputs)):
+                tqdm.write(words, file=sys.stderr)
+        compared = comparison.compare(
+            methods,
+            model,
+            inputs,
+            labels.to(device) if chosen.explained == "label" else None,
+            metrics=metrics,
+            boxes=boxes,
+            reference=reference,
+            batch_size=size,
+            keep=chosen.shown,
+            checkpoint=checkpoint,
+            show_progress=shown,
+        )
+        tailed = TailedFilters.of(compared, model, reference, inputs, size)
+    pictures = {number: images.picture(picked[number].position) for number in compared.kept}
+    right = sum(one.predicted == one.label for one in found)
+    seen = {one.label for one in picked} | {one.predicted for one in picked}
+    return ComparisonReport(
+        comparison=compared,
+        items=tuple(images.items[one.position] for one in picked),
+        candidates=len(found),
+        accuracy=right / len(found),
+        skipped=tuple(images.skipped),
+        classes={number: name for number, name in (classes or {}).items() if number in seen},
+        remarks=tuple(comparison_caveats(compared, compared.predicted != labels, tailed)),
+        context=_context(model, about or About(), chosen, reference, device),
+        pictures={number: picture for number, picture in pictures.items() if picture is not None},
+    )
+
+
+def _default_methods(reference: Reference | None) -> list[str]:
+    without = {"centre"}
+    if reference is None:
+        without |= {name for name, preset in PRESETS.items() if preset.needs_reference}
+    elif reference.tail is None:
+        without.add(TAILS)
+    return [name for name in PRESETS if name not in without]
+
+
+def _default_metrics(*, has_boxes: bool) -> list[str]:
+    return [name for name, metric in METRICS.items() if has_boxes or not metric().needs_boxes]
+
+
+def _picked(found: Sequence[Prediction], limit: int | None) -> list[Prediction]:
+    """Mistakes and correct ones in turn, each evenly spread; where one kind is short, more of the other."""
+    wrong = [place for place, one in enumerate(found) if one.predicted != one.label]
+    right = [place for place, one in enumerate(found) if one.predicted == one.label]
+    if limit is not None:
+        half = min(len(wrong), max(limit - limit // 2, limit - len(right)))
+        wrong, right = spread(wrong, half), spread(right, limit - half)
+    return [found[place] for pair in zip_longest(wrong, right) for place in pair if place is not None]
+
+
+def _boxes(images: ImageSource, picked: Sequence[Prediction]) -> list[Tensor] | None:
+    """The boxes of each image's object, a row of NaN where it has none; None where no image has any."""
+    known = [images.boxes(one.position) for one in picked]
+    if all(boxes is None for boxes in known):
+        return None
+    nothing = torch.full((1, 4), torch.nan, dtype=torch.float64)
+    return [nothing if boxes is None else boxes for boxes in known]
+
+
+def _context(
+    model: nn.Module, about: About, settings: ComparisonSettings, reference: Reference | None, device: torch.device
+) -> dict[str, Any]:
+    return {
+        "model": {"name": about.model or type(model).__name__, "weights": about.weights},
+        "images_from": {"origin": about.images, "preprocessing": about.preprocessing},
+        "reference": None
+        if reference is None
+        else {"origin": about.reference, "images": reference.count, "fingerprint": reference.fingerprint.short},
+        "parameters": {
+            "explained": settings.explained,
+            "limit": settings.limit,
+            "batch_size": settings.batch_size,
+            "device": str(device),
+        },
+    }

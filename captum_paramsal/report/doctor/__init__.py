@@ -1,0 +1,1 @@
+"""The report on the channels that misled a model, and on its treatment."""

@@ -1,0 +1,135 @@
+"""The HTML report of a doctor: what each part of the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from captum_paramsal.doctor.findings import LEVEL
+from captum_paramsal.report.doctor.class_section import class_section
+from captum_paramsal.report.doctor.comparison_section import (
+    background_rows,
+    background_verdict,
+    compared_rows,
+    compared_verdict,
+)
+from captum_paramsal.report.doctor.findings import EvidencePictures
+from captum_paramsal.report.doctor.records import ChannelFinding, DiagnosedMistake
+from captum_paramsal.report.doctor.treatment_section import treatment_section
+from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.sources import Picture
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.doctor.report import DoctorReport
+
+_SKIPPED = 200
+
+
+@dataclass(frozen=True)
+class _Band:
+    """A channel of a mistake beside the usual images: places from left to right, in percent.
+
+    Attributes:
+        here: Place of this image.
+        low: Where the band of the usual images begins.
+        width: How wide it is.
+        usual: Place of their median.
+    """
+
+    here: float
+    low: float
+    width: float
+    usual: float
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """One channel of a mistake: what is said about it, where it lies (if known), and which class relies on it."""
+
+    finding: ChannelFinding
+    band: _Band | None
+    relies: str
+
+    @property
+    def unusual(self) -> bool:
+        """Whether it stands out."""
+        return self.finding.p_value is not None and self.finding.p_value <= LEVEL
+
+
+@dataclass(frozen=True)
+class _Card:
+    number: int
+    mistake: DiagnosedMistake
+    label: str
+    prediction: str
+    picture: Picture | None
+    evidence: EvidencePictures | None
+    strips: Sequence[_Strip]
+
+    @property
+    def outline(self) -> str:
+        """SVG path around the object."""
+        if self.evidence is None or self.evidence.outline is None:
+            return ""
+        return "".join(f"M{x1} {y1}L{x2} {y2}" for x1, y1, x2, y2 in self.evidence.outline.tolist())
+
+
+def render(checkup: DoctorReport) -> str:
+    """The report as one HTML page that needs no other file."""
+    cards = _cards(checkup)
+    page = (
+        environment()
+        .get_template("doctor.html.jinja")
+        .render(
+            checkup=checkup,
+            context=checkup.context,
+            layer=checkup.context["layer"]["name"],
+            channels=checkup.diagnosis.channels,
+            cards=cards,
+            section=class_section(checkup),
+            compared=compared_rows(checkup),
+            difference=compared_verdict(checkup),
+            background=background_rows(checkup),
+            verdict=background_verdict(checkup),
+            treated=treatment_section(checkup),
+            skipped=checkup.skipped[:_SKIPPED],
+        )
+    )
+    return page + "\n"
+
+
+def _cards(checkup: DoctorReport) -> list[_Card]:
+    drawn = sorted((one for one in checkup.mistakes if one.drawn), key=lambda one: -one.prediction_confidence)
+    return [_card(checkup, mistake, number) for number, mistake in enumerate(drawn, 1)]
+
+
+def _card(checkup: DoctorReport, mistake: DiagnosedMistake, number: int) -> _Card:
+    label, prediction = checkup.class_name(mistake.label), checkup.class_name(mistake.prediction)
+    return _Card(
+        number=number,
+        mistake=mistake,
+        label=label,
+        prediction=prediction,
+        picture=checkup.pictures.get(mistake.position),
+        evidence=checkup.evidence.get(mistake.position),
+        strips=[_strip(one, label, prediction) for one in mistake.channels],
+    )
+
+
+def _strip(one: ChannelFinding, label: str, prediction: str) -> _Strip:
+    who = {
+        (True, True): "both classes rely on it",
+        (True, False): f"{prediction} relies on it",
+        (False, True): f"{label} relies on it",
+        (False, False): "neither class relies on it",
+    }[one.for_prediction, one.for_label]
+    return _Strip(one, _band(one), who)
+
+
+def _band(one: ChannelFinding) -> _Band | None:
+    if one.usual is None or one.low is None or one.high is None:
+        return None
+    full = max(one.correlation, one.high, 1e-30)
+    here, low, high, usual = (round(100 * value / full, 1) for value in (one.correlation, one.low, one.high, one.usual))
+    return _Band(here, low, round(max(high - low, 0.0), 1), usual)

@@ -1,0 +1,188 @@
+"""Treating a copy of the model on training images, judged on images that it never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from captum_paramsal.doctor import Diagnosis
+from captum_paramsal.errors import SourceError
+from captum_paramsal.repair import Constraints, Patch, Treatment, treat
+from captum_paramsal.report.doctor.batches import SourceBatches, TrainingBatches
+from captum_paramsal.report.doctor.records import number
+from captum_paramsal.report.doctor.treatment_records import TreatmentResult
+from captum_paramsal.sources import ImageSource
+
+_SET_ASIDE = 5
+"""One in so many training images chooses the epoch, where nobody gave images for that."""
+
+
+@dataclass(frozen=True)
+class TreatmentSettings:
+    """How to treat a model.
+
+    Attributes:
+        train: Labelled images to train on; where their objects are known, the space constraint uses that.
+        validation: Images that the best epoch is chosen by; one in five of the training images if None.
+        epochs: Times that the training images are gone through.
+        learning_rate: At the first step.
+        channel: Strength of the channel constraint, as a multiple of the loss before the treatment; 0 for none.
+        space: Strength of the space constraint; likewise.
+        margin: Pixels that objects are expanded by; 30 at 224 pixels if None.
+        allow_worse: Leave the untreated model out of the choice of the best epoch.
+        control: Also fine-tune another copy with the same budget and no constraint, to compare with.
+        seed: Of the order of the images.
+    """
+
+    train: ImageSource
+    validation: ImageSource | None = None
+    epochs: int = 10
+    learning_rate: float = 0.003
+    channel: float = 1.0
+    space: float = 10.0
+    margin: int | None = None
+    allow_worse: bool = False
+    control: bool = True
+    seed: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """Everything but the images, as JSON has it."""
+        left_out = ("train", "validation")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What came of it.
+
+    Attributes:
+        result: What it did to the held-out images.
+        model: The treated model.
+        patch: What changed in it.
+        remarks: What a reader should know.
+    """
+
+    result: TreatmentResult
+    model: nn.Module
+    patch: Patch
+    remarks: tuple[str, ...] = ()
+
+
+def treated(
+    therapy: TreatmentSettings, diagnosis: Diagnosis, held_out: SourceBatches, *, show_progress: bool
+) -> Treated:
+    """Treat a copy of the model that the held-out batches are made for.
+
+    Args:
+        therapy: How.
+        diagnosis: Which channels the classes may rely on.
+        held_out: What the effect is counted on.
+        show_progress: Show a progress bar.
+
+    Raises:
+        SourceError: Too few training images to choose an epoch by.
+        ParamsalError: See :func:`captum_paramsal.repair.treatment.treat`.
+    """
+    train, validation = _divided(therapy, held_out)
+    annotated = sum(therapy.train.mask(position) is not None for position in train.positions) if therapy.space else 0
+    space = therapy.space if annotated else 0.0
+    constraints = None
+    if therapy.channel or space:
+        constraints = Constraints.of(diagnosis, channel=therapy.channel, space=space)
+    trial = _Trial(therapy, train, validation, held_out, show_progress)
+    found = trial.run(constraints, annotated=bool(space))
+    plain = trial.run(None, annotated=False) if therapy.control and constraints is not None else None
+    counts = {"train": len(train.positions), "annotated": annotated, "validation": len(validation.positions)}
+    kind = {"validation_from": "training images" if therapy.validation is None else "images of their own"}
+    result = _result(found, plain, held_out, {**therapy.options(), "space": space, **counts, **kind})
+    model = held_out.model if found.model is None else found.model
+    return Treated(result, model, found.patch, tuple(_remarks(therapy, annotated, len(train.positions))))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Images and budget, which a treatment and its control share."""
+
+    therapy: TreatmentSettings
+    train: SourceBatches
+    validation: SourceBatches
+    held_out: SourceBatches
+    show_progress: bool
+
+    def run(self, constraints: Constraints | None, *, annotated: bool) -> Treatment:
+        therapy = self.therapy
+        return treat(
+            self.held_out.model,
+            TrainingBatches(**vars(self.train), margin=therapy.margin, annotated=annotated),
+            self.held_out,
+            constraints,
+            validation_batches=self.validation,
+            epochs=therapy.epochs,
+            learning_rate=therapy.learning_rate,
+            allow_worse=therapy.allow_worse,
+            seed=therapy.seed,
+            show_progress=self.show_progress,
+        )
+
+
+def _divided(therapy: TreatmentSettings, like: SourceBatches) -> tuple[SourceBatches, SourceBatches]:
+    """What is trained on, and what the epoch is chosen by."""
+    train = list(range(len(therapy.train.items)))
+    if therapy.validation is not None:
+        validation = list(range(len(therapy.validation.items)))
+        return _batches(therapy.train, train, like), _batches(therapy.validation, validation, like)
+    if len(train) < _SET_ASIDE:
+        message = (
+            f"Expected at least {_SET_ASIDE} training images, of which one in {_SET_ASIDE} chooses the epoch, got "
+            f"{len(train)}. Give more, or images to choose by."
+        )
+        raise SourceError(message)
+    # By class first, so that every class of some size has its share.
+    chance = torch.rand(len(train), generator=torch.Generator().manual_seed(therapy.seed)).tolist()
+    ordered = sorted(train, key=lambda position: (therapy.train.items[position].label, chance[position]))
+    aside = ordered[_SET_ASIDE // 2 :: _SET_ASIDE]
+    rest = sorted(set(train) - set(aside))
+    return _batches(therapy.train, rest, like), _batches(therapy.train, sorted(aside), like)
+
+
+def _batches(images: ImageSource, positions: Sequence[int], like: SourceBatches) -> SourceBatches:
+    return SourceBatches(images, positions, like.batch_size, like.model, like.device)
+
+
+def _result(
+    found: Treatment, plain: Treatment | None, held_out: SourceBatches, settings: dict[str, Any]
+) -> TreatmentResult:
+    return TreatmentResult(
+        positions=tuple(held_out.positions),
+        files=tuple(held_out.images.items[position].name for position in held_out.positions),
+        labels=tuple(found.before.labels.tolist()),
+        before=tuple(found.before.predictions.tolist()),
+        after=tuple(found.after.predictions.tolist()),
+        plain=None if plain is None else tuple(plain.after.predictions.tolist()),
+        plain_epoch=None if plain is None else plain.best_epoch,
+        confidence=tuple(round(value, 6) for value in found.after.confidence.tolist()),
+        p_value=found.p_value,
+        best_epoch=found.best_epoch,
+        selected_on=found.selected_on,
+        history=[{name: number(value) for name, value in row.items()} for row in found.history],
+        weights=dict(found.weights),
+        settings=settings,
+    )
+
+
+def _remarks(therapy: TreatmentSettings, annotated: int, trained: int) -> list[str]:
+    if not therapy.space:
+        return []
+    if not annotated:
+        remark = (
+            "No training image says where its object lies, so the treatment had no space constraint. A column of boxes "
+            "in the table of the training images would allow it."
+        )
+        return [remark]
+    if annotated < trained:
+        return [f"The space constraint knew the object in {annotated} of the {trained} training images."]
+    return []

@@ -1,0 +1,1 @@
+"""The report on every mistake and the filters behind it."""

@@ -1,0 +1,93 @@
+"""The neurons that carried the scores of two classes, layer by layer, as two figures of the same layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from captum_paramsal.functional.fixations import crowded
+from captum_paramsal.traces import Trace
+from captum_paramsal.viz import neurons_plot, to_svg
+
+_ROWS = 12
+"""Layers that fit into one column, which fits onto any screen."""
+
+
+@dataclass(frozen=True)
+class NeuronFigures:
+    """Two figures of one image.
+
+    Attributes:
+        label: ``<svg>`` of the true class.
+        prediction: ``<svg>`` of the predicted class.
+        shown: How many layers they show.
+        layers: How many layers have neurons.
+    """
+
+    label: str
+    prediction: str
+    shown: int
+    layers: int
+
+
+def draw_neurons(
+    traces: tuple[Trace, Trace], image: int, names: tuple[str, str], picture: Tensor, prefix: str
+) -> NeuronFigures:
+    """Draw the selected neurons of one image for its true and its predicted class.
+
+    Args:
+        traces: Of the true and of the predicted class, over the same images.
+        image: Which of them.
+        names: Of both classes.
+        picture: The image before its preparation, ``(1 or 3, h, w)`` in [0, 1].
+        prefix: Before the ids of the figures, so that they can stand on one page with others.
+    """
+    found = [_layers(trace, image) for trace in traces]
+    reached = [name for name in found[0] if any(len(layers[name]["score"]) for layers in found)]
+    shown = _spread(reached, _ROWS)
+    drawn = []
+    for number, (trace, layers, name) in enumerate(zip(traces, found, names, strict=True)):
+        output = {"output": {int(trace.targets[image]): name}}
+        axes = neurons_plot({layer: layers[layer] for layer in shown}, image=picture, names=output, columns=1)
+        counts = ", ".join(f"{len(layers[layer]['score'])} in {layer}" for layer in shown)
+        description = f"Neurons that carried most of the score of {name}, layer by layer: {counts}."
+        drawn.append(_compact(to_svg(axes, description, prefix=f"{prefix}{number}-")))
+    label, prediction = drawn
+    return NeuronFigures(label, prediction, len(shown), len(reached))
+
+
+def _layers(trace: Trace, image: int) -> dict[str, dict[str, Any]]:
+    """One image's neurons as figures take them; its pixels each once, without outliers."""
+    layers: dict[str, dict[str, Any]] = {}
+    for name, neurons in trace.layers.items():
+        own = neurons.of_image(image)
+        layers[name] = {"channel": own.channel, "y": own.y, "x": own.x, "score": own.score, "size": own.size}
+    points, size = trace.pixels, layers["input"]["size"]
+    rows = (points.image == image).nonzero()[:, 0]
+    rows = rows[crowded(trace.points(image, outliers=True), trace.shape[2:])]
+    layers["input"] = {"y": points.y[rows], "x": points.x[rows], "score": points.score[rows], "size": size}
+    return layers
+
+
+def _compact(svg: str) -> str:
+    """Paths to a hundredth of a point, and half as long: every dot is a path of its own.
+
+    >>> _compact('<path d="M 1.234567 -20.5"/><text>conv 1.234567</text>')
+    '<path d="M 1.23 -20.5"/><text>conv 1.234567</text>'
+    """
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), svg)
+
+
+def _spread(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of them, evenly spread, the first and the last always among them.
+
+    >>> _spread(["output", "c", "b", "a", "input"], 3)
+    ['output', 'b', 'input']
+    """
+    if len(names) <= most:
+        return list(names)
+    return [names[round(step * (len(names) - 1) / (most - 1))] for step in range(most)]

@@ -1,0 +1,187 @@
+"""The HTML report: what each part of the page shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from markupsafe import Markup
+
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional.tails import ZERO_PROBABILITY
+from captum_paramsal.report.explain.curves import without
+from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
+from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
+from captum_paramsal.report.explain.tail_section import tail_section
+from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
+from captum_paramsal.report.shared.records import Mistake, RankedFilter
+from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.sources import Picture
+from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.explain.report import Explanation
+
+_BARS = 10
+_ROWS = 15
+_LINKS = 12
+_SKIPPED = 200
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A guilty filter: how long its bar is, in percent, and whether it is unusual."""
+
+    ranked: RankedFilter
+    size: float
+    unusual: bool
+
+    @property
+    def endless(self) -> bool:
+        """Beyond the end of its tail: the score is no number to read."""
+        return self.ranked.p_value is not None and self.ranked.score >= ZERO_PROBABILITY
+
+
+@dataclass(frozen=True)
+class _Card:
+    number: int
+    mistake: Mistake
+    label: str
+    prediction: str
+    picture: Picture | None
+    map: Picture | None
+    tiles: Sequence[TraceTile]
+    bars: Sequence[_Bar]
+    drawing: ProfileDrawing
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A filter or a pair of classes, how often it occurs among the mistakes, and the cards where."""
+
+    name: str
+    count: int
+    share: float
+    correct_share: float
+    cards: Sequence[int]
+    links: int = _LINKS
+
+
+def render(explanation: Explanation) -> str:
+    """The report as one HTML page that needs no other file."""
+    yardstick = SCORE_SCALES[explanation.context["method"]["name"]]
+    cards = _cards(explanation, yardstick)
+    numbers = {card.mistake.position: card.number for card in cards}
+    common, bands = layer_bands(explanation.filters)
+    page = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            explanation=explanation,
+            context=explanation.context,
+            cards=cards,
+            common=common,
+            bands=bands,
+            pot=explanation.context["method"]["name"] == "pot",
+            unit=yardstick.unit,
+            ceiling=yardstick.ceiling,
+            profile=_mean_profile(explanation, yardstick),
+            tails=tail_section(explanation.tails, explanation.calibration)
+            if explanation.tails and explanation.calibration
+            else None,
+            neurons=neuron_pairs(explanation, numbers),
+            guilty=_guilty(explanation, numbers),
+            confusions=_confusions(explanation, numbers),
+            skipped=explanation.skipped[:_SKIPPED],
+        )
+    )
+    return page + "\n"
+
+
+def _cards(explanation: Explanation, yardstick: ScoreScale) -> list[_Card]:
+    drawn = [mistake for mistake in explanation.mistakes if mistake.curve]
+    drawn.sort(key=lambda mistake: -mistake.prediction_confidence)
+    living, _ = without(explanation.filters, explanation.dead)
+    return [_card(explanation, mistake, number, living, yardstick) for number, mistake in enumerate(drawn, 1)]
+
+
+def _card(explanation: Explanation, mistake: Mistake, number: int, living: FilterIndex, yardstick: ScoreScale) -> _Card:
+    limit = yardstick.limit(mistake.unusual, len(explanation.filters))
+    return _Card(
+        number=number,
+        mistake=mistake,
+        label=explanation.class_name(mistake.label),
+        prediction=explanation.class_name(mistake.prediction),
+        picture=explanation.pictures.get(mistake.position),
+        map=explanation.maps.get(mistake.position),
+        tiles=trace_tiles(explanation, mistake),
+        bars=_bars(mistake, limit),
+        drawing=draw_profile(mistake, explanation.places, living, limit),
+    )
+
+
+def _bars(mistake: Mistake, limit: float) -> list[_Bar]:
+    shown = mistake.filters[:_BARS]
+    longest = max([limit, *(ranked.score for ranked in shown if ranked.score < ZERO_PROBABILITY)])
+    # The first ``mistake.unusual`` filters are the unusual ones, as unusual means a high score.
+    return [
+        _Bar(ranked, round(100 * min(max(ranked.score, 0.0) / longest, 1.0), 1), place < mistake.unusual)
+        for place, ranked in enumerate(shown)
+    ]
+
+
+def _mean_profile(explanation: Explanation, yardstick: ScoreScale) -> Markup:
+    groups = {
+        "correctly classified": (explanation.correct, PALETTE[0]),
+        "mistakes": (explanation.incorrect, PALETTE[1]),
+    }
+    drawn = [(name, group, color) for name, (group, color) in groups.items() if group.images]
+    if not drawn:
+        return Markup()
+    living, columns = without(explanation.filters, explanation.dead)
+    means = torch.tensor([group.mean for _, group, _ in drawn])[:, columns]
+    labels = [f"{name} (mean of {group.images})" for name, group, _ in drawn]
+    axes = profile_plot(
+        means,
+        living,
+        new_axes(10.0, 4.2),
+        labels=labels,
+        colors=[color for *_, color in drawn],
+        ylabel=f"score ({yardstick.unit})",
+    )
+    overall = " and ".join(f"{label} {mean:.2f}" for label, mean in zip(labels, means.mean(dim=1), strict=True))
+    description = f"Mean saliency profile per layer. Mean score over all filters: {overall}."
+    return Markup(to_svg(axes, description))  # noqa: S704 -- drawn by matplotlib, which escapes its texts
+
+
+def _guilty(explanation: Explanation, numbers: Mapping[int, int]) -> list[_Row]:
+    ours, theirs = explanation.incorrect, explanation.correct
+    correct_share = {column: theirs.appearances.get(column, 0) / max(theirs.images, 1) for column in ours.appearances}
+    often = sorted(ours.appearances.items(), key=lambda item: (-item[1], correct_share[item[0]], item[0]))
+    rows = []
+    for column, count in (entry for entry in often[:_ROWS] if entry[1] > 1):
+        one = explanation.filters[column]
+        cards = [
+            numbers[mistake.position]
+            for mistake in explanation.mistakes
+            if mistake.position in numbers and any(ranked.filter == one for ranked in mistake.filters)
+        ]
+        rows.append(_Row(str(one), count, count / ours.images, correct_share[column], sorted(cards)))
+    return rows
+
+
+def _confusions(explanation: Explanation, numbers: Mapping[int, int]) -> list[_Row]:
+    pairs = Counter((mistake.label, mistake.prediction) for mistake in explanation.mistakes)
+    rows = []
+    for (label, prediction), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_ROWS]:
+        cards = [
+            numbers[mistake.position]
+            for mistake in explanation.mistakes
+            if mistake.position in numbers and (mistake.label, mistake.prediction) == (label, prediction)
+        ]
+        name = f"{explanation.class_name(label)} → {explanation.class_name(prediction)}"
+        rows.append(_Row(name, count, count / len(explanation.mistakes), 0.0, sorted(cards)))
+    return [row for row in rows if row.count > 1]

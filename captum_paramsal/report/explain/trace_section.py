@@ -1,0 +1,105 @@
+"""What the page shows of the traces: two tiles on each card, and the neurons of the surest mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from captum_paramsal.report.explain.trace_maps import TraceMap
+from captum_paramsal.report.explain.trace_records import Box, ClassTrace
+from captum_paramsal.report.shared.records import Mistake
+from captum_paramsal.viz.traces import point_width
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.explain.report import Explanation
+
+
+@dataclass(frozen=True)
+class TraceTile:
+    """The trace of one class.
+
+    Attributes:
+        kind: "right" for the true class, "wrong" for the predicted one.
+        name: What the class is called.
+        trace: What is said about it.
+        map: The trace over its picture; None where it is empty or there is no picture.
+        size: Height and width of the model's input, in which points and box are counted.
+    """
+
+    kind: str
+    name: str
+    trace: ClassTrace
+    map: TraceMap | None
+    size: tuple[int, int]
+
+    @property
+    def dots(self) -> str:
+        """SVG path of the points: one line of no length each, which a round end makes a dot."""
+        return "".join(f"M{x + 0.5} {y + 0.5}h0" for y, x in (self.map.points if self.map else ()))
+
+    @property
+    def dot(self) -> float:
+        """Width of a dot."""
+        return round(point_width(self.size[1], self.trace.pixels), 3)
+
+    @property
+    def box(self) -> Box | None:
+        """x, y, width and height of the box."""
+        if self.trace.box is None:
+            return None
+        x1, y1, x2, y2 = self.trace.box
+        return x1, y1, x2 - x1, y2 - y1
+
+
+@dataclass(frozen=True)
+class NeuronPair:
+    """Figures of one mistake's neurons.
+
+    Attributes:
+        number: Of its card.
+        label: What the true class is called.
+        prediction: What the predicted class is called.
+        drawings: ``<svg>`` of both classes.
+        shown: How many layers they show.
+        layers: How many layers have neurons.
+    """
+
+    number: int
+    label: str
+    prediction: str
+    drawings: tuple[Markup, Markup]
+    shown: int
+    layers: int
+
+
+def trace_tiles(explanation: Explanation, mistake: Mistake) -> Sequence[TraceTile]:
+    """The tiles of one card, of the true and of the predicted class; none where nothing was traced."""
+    if mistake.traces is None or explanation.tracing is None or explanation.tracing.size is None:
+        return ()
+    maps = explanation.trace_maps.get(mistake.position, (None, None))
+    classes = ("right", mistake.label, mistake.traces.label), ("wrong", mistake.prediction, mistake.traces.prediction)
+    return [
+        TraceTile(kind, explanation.class_name(number), trace, shown, explanation.tracing.size)
+        for (kind, number, trace), shown in zip(classes, maps, strict=True)
+    ]
+
+
+def neuron_pairs(explanation: Explanation, numbers: Mapping[int, int]) -> Sequence[NeuronPair]:
+    """The figures of neurons, by number of their card."""
+    pairs = []
+    for mistake in explanation.mistakes:
+        figures = explanation.neurons.get(mistake.position)
+        if figures is not None and mistake.position in numbers:
+            pair = NeuronPair(
+                number=numbers[mistake.position],
+                label=explanation.class_name(mistake.label),
+                prediction=explanation.class_name(mistake.prediction),
+                drawings=(Markup(figures.label), Markup(figures.prediction)),  # noqa: S704 -- matplotlib escapes its texts
+                shown=figures.shown,
+                layers=figures.layers,
+            )
+            pairs.append(pair)
+    return sorted(pairs, key=lambda pair: pair.number)

@@ -1,0 +1,1 @@
+"""The report on all mistakes of a set."""

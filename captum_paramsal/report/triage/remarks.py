@@ -1,0 +1,43 @@
+"""What a reader should know before believing a triage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from captum_paramsal.triage import Triage
+
+_FEW = 30
+"""Mistakes below which only a large difference can be significant among hundreds of filters."""
+
+
+def triage_caveats(found: Triage, images: int, *, given: bool) -> Iterator[str]:
+    """Each remark as a sentence or two.
+
+    Args:
+        found: The triage.
+        images: How many were sorted.
+        given: Whether the reference was taken elsewhere.
+    """
+    mistakes, compared = len(found), int(found.context["compared mistakes"])
+    if found.context["compared within"] != "classes":
+        yield (
+            "Less than half of the mistakes have a right image of their class, so mistakes were compared with right "
+            "images of all classes. A filter may stand out because of the classes that are hard, and not because of "
+            "what goes wrong in them. Give more images of each class."
+        )
+    elif compared < mistakes:
+        yield (
+            f"{mistakes - compared:,} of {mistakes:,} mistakes have no right image of their class to compare with, and "
+            "do not count in the comparison with right images. They are sorted all the same."
+        )
+    if mistakes < _FEW:
+        yield (
+            f"There are only {mistakes:,} mistakes. That a filter is not called significant here says little: only a "
+            "large difference could be."
+        )
+    if not given:
+        yield (
+            "What filters usually do was taken from these images themselves, the mistakes among them"
+            f" ({mistakes / images:.0%}), so what mistakes do is partly called usual. A reference of other images is "
+            "better."
+        )

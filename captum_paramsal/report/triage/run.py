@@ -1,0 +1,177 @@
+"""From labelled images to all their mistakes, sorted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.errors import FewSamplesWarning, ParamsalError, SourceError, TargetError
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.profiles import LayerSelection
+from captum_paramsal.reference import Reference
+from captum_paramsal.report.explain.job import spread
+from captum_paramsal.report.shared.predictions import on_device, prepared
+from captum_paramsal.report.shared.records import About
+from captum_paramsal.report.triage.groups import pictured
+from captum_paramsal.report.triage.remarks import triage_caveats
+from captum_paramsal.report.triage.report import TriageReport
+from captum_paramsal.sources import ImageSource, Picture
+from captum_paramsal.triage import Triage
+from captum_paramsal.triage import triage as triage_batches
+
+
+@dataclass(frozen=True)
+class TriageSettings:
+    """What belongs to a triage, apart from model and images.
+
+    Attributes:
+        level: False discovery rate of the filters that are called significant.
+        smallest: Mistakes that a group has at least.
+        layers: Layers to score; by default those of the reference, or every convolution but the one that holds the
+            class scores.
+        limit: Images at most, evenly spread over all; None for all.
+        batch_size: Images at once.
+        device: Where to compute; where the model is, if None.
+        show_progress: Show progress bars.
+    """
+
+    level: float = 0.05
+    smallest: int = 3
+    layers: LayerSelection | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    device: str | torch.device | None = None
+    show_progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                message = f"Expected `{name}` to be at least 1, got {value}."
+                raise ParamsalError(message)
+
+
+def triage(
+    model: nn.Module,
+    images: ImageSource,
+    reference: Reference | None = None,
+    *,
+    settings: TriageSettings | None = None,
+    classes: Mapping[int, str] | None = None,
+    about: About | None = None,
+) -> TriageReport:
+    """Sort all mistakes among labelled images, for a report.
+
+    Args:
+        model: A classifier, left as it was.
+        images: Labelled images; those that cannot be read are left out.
+        reference: What the filters usually do; by default, what they do in these images.
+        settings: Level, groups, layers, sizes, device.
+        classes: Names of the classes.
+        about: What model, images and reference are called in the report.
+
+    Raises:
+        SourceError: A label that is no class of the model.
+        ParamsalError: A model, images or a reference that do not go together, or no mistakes; see
+            :func:`captum_paramsal.triage.triage`.
+    """
+    chosen, names = settings or TriageSettings(), about or About()
+    everything = range(len(images.items))
+    wanted = list(everything) if chosen.limit is None else spread(everything, chosen.limit)
+    with on_device(model, chosen.device) as device:
+        reading = _Reading(images, wanted, chosen.batch_size, model, device)
+        found = _sorted(model, reading, reference, chosen)
+    items = [images.items[reading.done[place]] for place in found.images.tolist()]
+    shown = {number: images.picture(reading.done[int(found.images[number])]) for number in pictured(found)}
+    pictures: dict[int, Picture] = {number: picture for number, picture in shown.items() if picture is not None}
+    known = {number: name for number, name in (classes or {}).items() if number in _classes_of(found)}
+    return TriageReport(
+        triage=found,
+        items=tuple(items),
+        images=len(reading.done),
+        candidates=len(images.items),
+        skipped=tuple(images.skipped),
+        classes=known,
+        remarks=tuple(triage_caveats(found, len(reading.done), given=reference is not None)),
+        context=_context(model, names, reference, chosen, found=found, device=device),
+        pictures=pictures,
+    )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Batches of labelled images, ready for the model; tells what has been read, and from where."""
+
+    images: ImageSource
+    positions: Sequence[int]
+    batch_size: int
+    model: nn.Module
+    device: torch.device
+    done: list[int] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.images.batches(self.batch_size, self.positions):
+            self.done.extend(batch.positions)
+            yield prepared(batch, self.model, self.device)
+
+    def suspect(self) -> str:
+        """The last batch's image with the highest label, which is no class of the model if any is not."""
+        items = [self.images.items[position] for position in self.done[-self.batch_size :]]
+        highest = max(items, key=lambda item: item.label)
+        return f"{highest.label} for '{highest.name}'"
+
+
+def _sorted(model: nn.Module, reading: _Reading, reference: Reference | None, chosen: TriageSettings) -> Triage:
+    try:
+        with warnings.catch_warnings():
+            # The report says it, in words of its own.
+            warnings.simplefilter("ignore", FewSamplesWarning)
+            return triage_batches(
+                model,
+                reading,
+                reference,
+                level=chosen.level,
+                smallest=chosen.smallest,
+                layers=chosen.layers,
+                internal_batch_size=chosen.batch_size,
+                total=len(reading.positions),
+                show_progress=chosen.show_progress,
+            )
+    except TargetError as error:
+        message = f"Expected labels that are classes of the model, got {reading.suspect()}. {error}"
+        raise SourceError(message) from error
+
+
+def _classes_of(found: Triage) -> set[int]:
+    return {*found.labels.tolist(), *found.predicted.tolist()}
+
+
+def _context(
+    model: nn.Module,
+    about: About,
+    reference: Reference | None,
+    settings: TriageSettings,
+    *,
+    found: Triage,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Versions, model, images, reference and parameters, as JSON has them."""
+    options = {name: getattr(settings, name) for name in ("level", "smallest", "limit", "batch_size")}
+    return {
+        **about.head(model, Fingerprint.of(model)),
+        "reference": {"origin": "these images", "fitted_on_these_images": True, "images": found.context["images"]}
+        if reference is None
+        else {
+            "origin": about.reference,
+            "fitted_on_these_images": False,
+            "images": reference.count,
+            "fingerprint": reference.fingerprint.short,
+        },
+        "parameters": options
+        | {"device": str(device), "layers": list(found.filters.layers), "seed": found.context["seed"]},
+    }

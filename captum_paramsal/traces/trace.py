@@ -1,0 +1,192 @@
+"""What a trace found: the selected neurons of every layer, and the pixels that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from captum_paramsal.errors import SourceError
+from captum_paramsal.functional.fixations import box_of_points, crowded, heat_map
+
+_FIELDS = ("image", "channel", "y", "x", "score", "current", "preceding", "succeeding")
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """M selected neurons of one layer, those of all images together, each once.
+
+    Attributes:
+        image: Which image, ``(M,)`` int64.
+        channel: Which channel or feature.
+        y: Row in the layer's map; 0 in a vector.
+        x: Column in the layer's map; 0 in a vector.
+        score: Ω, by which the neuron was selected; the class score itself for the starting neuron.
+        current: Z_cur, what it contributes to the neuron after it.
+        preceding: Z_pre, the largest contribution into it; 0 where its weight is 0, which leaves it out.
+        succeeding: Z_suc, for how many selected neurons it is the strongest; 0 for the starting neuron.
+        size: Channels, height and width of the layer's map.
+    """
+
+    image: Tensor
+    channel: Tensor
+    y: Tensor
+    x: Tensor
+    score: Tensor
+    current: Tensor
+    preceding: Tensor
+    succeeding: Tensor
+    size: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def of_image(self, image: int) -> Neurons:
+        """Those of one image."""
+        rows = self.image == image
+        return replace(self, **{name: getattr(self, name)[rows] for name in _FIELDS})
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """K pixels, those of all images together, sorted by image, row and column.
+
+    Attributes:
+        image: Which image, ``(K,)`` int64.
+        y: Row.
+        x: Column.
+        score: The largest Ω that led there.
+    """
+
+    image: Tensor
+    y: Tensor
+    x: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def of_image(self, image: int) -> Tensor:
+        """Rows and columns of one image's pixels, ``(K, 2)``."""
+        rows = self.image == image
+        return torch.stack([self.y[rows], self.x[rows]], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The way of a decision from the class scores back to the pixels.
+
+    Attributes:
+        layers: Selected neurons by layer: ``"output"``, then layers by name from the last to the first, then
+            ``"input"``. An image without positive evidence has no neurons from there on, and a layer that only makes
+            a gate has none at all.
+        targets: Class that each image was traced for, ``(N,)``.
+        shape: Of the inputs, ``(N, C, H, W)``.
+    """
+
+    layers: Mapping[str, Neurons]
+    targets: Tensor
+    shape: tuple[int, int, int, int]
+
+    @property
+    def pixels(self) -> Points:
+        """The pixels that the trace ends in, each once."""
+        found = self.layers["input"]
+        _, _, height, width = self.shape
+        key, owner = torch.unique((found.image * height + found.y) * width + found.x, return_inverse=True)
+        score = torch.full(key.shape, -torch.inf, dtype=found.score.dtype, device=key.device)
+        score = score.scatter_reduce(0, owner, found.score, "amax")
+        return Points(key // (height * width), key // width % height, key % width, score)
+
+    def points(self, image: int, *, outliers: bool = False) -> Tensor:
+        """Rows and columns ``(K, 2)`` of an image's pixels, without outliers unless they are asked for."""
+        found = self.pixels.of_image(image)
+        return found if outliers else found[crowded(found, self.shape[2:])]
+
+    def boxes(self) -> Tensor:
+        """Tight box ``(x1, y1, x2, y2)`` of every image's pixels without outliers, ``(N, 4)`` float64.
+
+        x2 and y2 are exclusive. NaN for an empty trace.
+        """
+        return torch.stack([box_of_points(self.points(image)) for image in range(self.shape[0])])
+
+    def heatmap(self, sigma: float | None = None) -> Tensor:
+        """One vote at each pixel without outliers, blurred, with a maximum of 1; ``(N, H, W)``.
+
+        Args:
+            sigma: Width of the Gaussian in pixels; 20 pixels at 224, in proportion, if None.
+        """
+        count, _, height, width = self.shape
+        votes = torch.zeros(count, height, width, dtype=self.layers["input"].score.dtype, device=self.targets.device)
+        for image in range(count):
+            y, x = self.points(image).T
+            votes[image, y, x] = 1
+        return heat_map(votes, sigma)
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row per selected neuron: image, layer, channel, y, x, score and the three supports."""
+        return [
+            {"image": image, "layer": name, **dict(zip(_FIELDS[1:], values, strict=True))}
+            for name, found in self.layers.items()
+            for image, *values in zip(*(getattr(found, field).tolist() for field in _FIELDS), strict=True)
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as a safetensors file."""
+        tensors = {
+            f"{name}/{field}": getattr(found, field).cpu().clone()
+            for name, found in self.layers.items()
+            for field in _FIELDS
+        }
+        sizes = {f"size/{name}": " ".join(map(str, found.size)) for name, found in self.layers.items()}
+        about = {"kind": "trace", "version": "1", "shape": " ".join(map(str, self.shape)), **sizes}
+        save_file({**tensors, "targets": self.targets.cpu()}, path, {**about, "layers": "\n".join(self.layers)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a trace that was saved.
+
+        Raises:
+            SourceError: No such file, or not a trace.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                layers = {
+                    name: Neurons(
+                        **{field: file.get_tensor(f"{name}/{field}") for field in _FIELDS},
+                        size=_three(about[f"size/{name}"].split()),
+                    )
+                    for name in about["layers"].split("\n")
+                }
+                batch, *size = (int(number) for number in about["shape"].split())
+                return cls(layers, file.get_tensor("targets"), (batch, *_three(size)))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            message = f"Expected a trace at '{path}', got {type(error).__name__}: {error}."
+            raise SourceError(message) from error
+
+    @classmethod
+    def joined(cls, parts: Sequence[Trace]) -> Trace:
+        """Traces of the parts of a batch by the same network, as the trace of the whole batch."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = [sum(part.shape[0] for part in parts[:place]) for place in range(len(parts))]
+        layers = {}
+        for name, first in parts[0].layers.items():
+            found = [part.layers[name] for part in parts]
+            joined: dict[str, Any] = {field: torch.cat([getattr(one, field) for one in found]) for field in _FIELDS}
+            joined["image"] = torch.cat([one.image + start for one, start in zip(found, starts, strict=True)])
+            layers[name] = replace(first, **joined)
+        targets = torch.cat([part.targets for part in parts])
+        return cls(layers, targets, (len(targets), *parts[0].shape[1:]))
+
+
+def _three(numbers: Sequence[Any]) -> tuple[int, int, int]:
+    first, second, third = (int(number) for number in numbers)
+    return first, second, third

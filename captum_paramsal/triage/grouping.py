@@ -1,0 +1,62 @@
+"""Mistakes in groups: those whose salient filters are more alike than chance would have it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from torch import Tensor
+
+LEVEL = 0.99
+"""Quantile of the similarity by chance that the mean similarity within a group exceeds."""
+
+TINY = 1e-9
+
+
+def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Group images whose filters stand out together.
+
+    Of the scores only what is above 0 counts: filters that are more salient than they usually are. Images are joined by
+    average linkage of the cosine between their scores, as long as its mean over pairs from both sides exceeds the 99th
+    percentile of what it is between images whose scores are shuffled, filter by filter: the same filters, but nothing
+    that they do together.
+
+    Args:
+        scores: z-scores, ``(M, F)``.
+        smallest: Images that a group has at least.
+        seed: Fixes the shuffling.
+
+    Returns:
+        Number of each image's group ``(M,)``, the largest group being 0, and -1 for an image in none; and the mean
+        cosine of each image with the others of its group ``(M,)`` float64, NaN for an image in none.
+    """
+    count = len(scores)
+    groups, likeness = torch.full((count,), -1), torch.full((count,), torch.nan, dtype=torch.float64)
+    if count < max(smallest, 2):
+        return groups, likeness
+    raised = scores.detach().cpu().double().clamp(min=0).numpy()
+    cosines = _cosines(raised)
+    generator = np.random.default_rng(seed)
+    shuffled = _cosines(np.stack([generator.permutation(column) for column in raised.T], axis=1))
+    pairs = np.triu_indices(count, 1)
+    tree = linkage(1 - cosines[pairs], "average")
+    # Strictly more alike, so that images without a raised filter are not alike in that.
+    found = fcluster(tree, 1 - np.quantile(shuffled[pairs], LEVEL) - TINY, "distance")
+    labels, sizes = np.unique(found, return_counts=True)
+    largest_first = np.argsort(-sizes, kind="stable")
+    kept = [labels[place] for place in largest_first if sizes[place] >= smallest]
+    for number, label in enumerate(kept):
+        here = np.flatnonzero(found == label)
+        others = (cosines[np.ix_(here, here)].sum(axis=1) - 1) / (len(here) - 1)
+        groups[here], likeness[here] = number, torch.from_numpy(others)
+    return groups, likeness
+
+
+def _cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of every pair of rows; 0 with a row of zeros."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    directions = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    cosines: NDArray[np.float64] = np.clip(directions @ directions.T, -1.0, 1.0)
+    np.fill_diagonal(cosines, 1.0)
+    return cosines

@@ -1,0 +1,149 @@
+"""From a labelled set to its mistakes, sorted by what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from warnings import warn
+
+import torch
+from scipy.stats import false_discovery_control
+from torch import nn
+
+from captum_paramsal.errors import FewSamplesWarning, InputError
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.functional import Loss, cross_entropy, standardize
+from captum_paramsal.profiles import FilterProfile, LayerSelection
+from captum_paramsal.reference import Reference
+from captum_paramsal.stats import Moments, StratifiedRanks, stratified_ranks
+from captum_paramsal.triage.grouping import group_by_similarity
+from captum_paramsal.triage.result import Triage
+from captum_paramsal.triage.scored_images import ScoredImages
+from captum_paramsal.triage.set_saliency import SetSaliency
+
+
+def triage(
+    model: nn.Module,
+    batches: Iterable[Any],
+    reference: Reference | None = None,
+    *,
+    level: float = 0.05,
+    smallest: int = 3,
+    layers: LayerSelection | None = None,
+    loss: Loss = cross_entropy,
+    internal_batch_size: int | None = None,
+    total: int | None = None,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> Triage:
+    """Sort all mistakes of a labelled set: what is confused with what, which filters stand out, what belongs together.
+
+    Three questions, each with the right answers as its yardstick:
+
+    * Which filters are more salient in mistakes than in right images *of the same class*? Each image's profile is
+      divided by its mean, since a mistake has a larger loss and with it larger gradients everywhere; ranks are
+      compared within classes (van Elteren's test), and the false discovery rate is controlled over filters (Benjamini
+      and Hochberg).
+    * Which mistakes belong together? Those whose filters stand out together more than chance would have it
+      (:func:`captum_paramsal.triage.group_by_similarity`).
+    * Which filters do all mistakes, or those of a group, want changed, and in one direction
+      (:class:`captum_paramsal.triage.SetSaliency`)?
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        batches: Batches (inputs, labels) or (inputs, labels, additional_forward_args), such as a ``DataLoader``, read
+            once. Mistakes are kept in memory.
+        reference: What the filters usually do; by default, what they do in the images of the set.
+        level: False discovery rate of the filters that are called significant.
+        smallest: Mistakes that a group has at least.
+        layers: Layers to score; by default those of the reference, or every convolution but the one that holds the
+            class scores.
+        loss: Loss per example.
+        internal_batch_size: Images in one pass; bounds memory, not the result.
+        total: Images in all, for the progress bar, where the batches do not tell.
+        seed: Fixes the shuffling that groups are compared with.
+        show_progress: Show progress bars.
+
+    Raises:
+        InputError: Nothing to sort: no images, no mistakes, or nothing but mistakes; a ``level`` outside of (0, 1); or
+            images that cannot be scored.
+        TargetError: A batch's labels do not name one class per image.
+        ReferenceMismatchError: The reference was taken on other weights, layers or another loss.
+
+    Warns:
+        FewSamplesWarning: Less than half of the mistakes have a right image of their class, so that they are compared
+            with right images of all classes.
+    """
+    if not 0 < level < 1 or smallest < 2:
+        message = f"Expected `level` between 0 and 1 and `smallest` of at least 2, got {level} and {smallest}."
+        raise InputError(message)
+    chosen = reference.filters if layers is None and reference is not None else layers
+    profile = FilterProfile(model, chosen, loss)
+    if reference is not None:
+        reference.check_profile(profile)
+    scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)
+    _require_both(scored)
+    usual = Moments.of(scored.profile) if reference is None else reference.moments
+    scores = standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std)
+    groups, likeness = group_by_similarity(scores, smallest, seed)
+    count = int(groups.max()) + 1
+    # Mistakes without a group come last, so that they still count among all mistakes.
+    placed = torch.where(groups < 0, count, groups)
+    sums = scored.gradient_sums(profile, placed, count + 1, internal_batch_size, shown=show_progress)
+    parts = [sums.of_groups(range(count + 1)), *(sums.of_groups([group]) for group in range(count))]
+    saliency = [SetSaliency.of(profile, part, usual) for part in parts]
+    ranks, within = _ranks(scored)
+    return Triage(
+        filters=profile.filters,
+        images=scored.wrong.nonzero()[:, 0],
+        labels=scored.labels[scored.wrong],
+        predicted=scored.predicted[scored.wrong],
+        confidence=scored.confidence[scored.wrong],
+        groups=groups,
+        likeness=likeness,
+        class_counts=torch.bincount(scored.labels),
+        superiority=ranks.superiority,
+        q_values=torch.from_numpy(false_discovery_control(ranks.p_values.numpy())),
+        coherence=torch.cat([one.coherence for one in saliency]),
+        excess=torch.cat([one.excess for one in saliency]),
+        pull=torch.cat([one.pull for one in saliency]),
+        context={
+            "model": Fingerprint.of(profile.model).short,
+            "images": len(scored.labels),
+            "level": level,
+            "compared within": within,
+            "compared mistakes": ranks.compared,
+            "reference": "the set itself" if reference is None else f"{reference.count} images",
+            "seed": seed,
+        },
+    )
+
+
+def _require_both(scored: ScoredImages) -> None:
+    wrong = int(scored.wrong.sum())
+    if not wrong:
+        message = f"Expected mistakes to sort, but the model gets all {len(scored.labels)} images right."
+        raise InputError(message)
+    if wrong == len(scored.labels):
+        message = (
+            f"Expected right answers to compare mistakes with, but the model gets all {wrong} images wrong. Check that "
+            "labels and classes of the model are numbered alike."
+        )
+        raise InputError(message)
+
+
+def _ranks(scored: ScoredImages) -> tuple[StratifiedRanks, str]:
+    """Ranks of mistakes among the right images of their class, or of all classes where too few have one."""
+    share = scored.profile.double()
+    relative = share / share.mean(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    wrong, labels = scored.wrong, scored.labels
+    answered = labels[~wrong].unique()
+    comparable = int(torch.isin(labels[wrong], answered).sum())
+    if 2 * comparable >= int(wrong.sum()):
+        return stratified_ranks(relative, wrong, labels), "classes"
+    message = (
+        f"{comparable} of {int(wrong.sum())} mistakes have a right image of their class, so all are compared with "
+        "right images of all classes. Give more images of each class."
+    )
+    warn(message, FewSamplesWarning, stacklevel=3)
+    return stratified_ranks(relative, wrong, torch.zeros_like(labels)), "all images"
