@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     if args.boxes is not None and args.labels is None:
         args.parser.error("--boxes: needs --labels, the table that has this column")
 
-    from captum_paramsal.report import open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_folder  # noqa: PLC0415
 
     checkpoint = open_folder(args.out) / _CHECKPOINT
     try:

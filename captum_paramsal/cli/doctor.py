@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Load, examine, treat, write, say where."""
     _require_options_that_go_together(args)
 
-    from captum_paramsal.report import open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_folder  # noqa: PLC0415
 
     folder = open_folder(args.out)
     if args.save_weights is not None:

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_pixels and not args.pixels:
         args.parser.error("--save-pixels and --no-pixels exclude each other")
 
-    from captum_paramsal.report import open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_folder  # noqa: PLC0415
 
     folder = open_folder(args.out)
     explanation = _explain_demo(args) if args.model is None else _explain_photos(args)

@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Load, fit, save; in each process of a group, saved by the first one."""
     from captum_paramsal.cli.group import process_group  # noqa: PLC0415
     from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
-    from captum_paramsal.report import fit_reference, open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.report import fit_reference  # noqa: PLC0415
 
     open_folder(args.out.parent)
     with process_group() as group:

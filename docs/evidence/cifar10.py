@@ -24,7 +24,7 @@ def real_models() -> Any:
     tests = str(Path(__file__).parents[2] / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
-    return importlib.import_module("exactness.real_models")
+    return importlib.import_module("cases.real_models")
 
 
 def cifar10_pictures(data: Path, split: str, chosen: np.ndarray) -> tuple[Tensor, Tensor]:

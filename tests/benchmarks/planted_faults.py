@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from exactness import real_models
+from cases import real_models
 
 from captum_paramsal import ParameterSaliency, POTSaliency, Reference
 from captum_paramsal.filters import FilterIndex

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from report.test_page import Page
+from report.explain.test_page import Page
 from safetensors.torch import load_file
 
 from captum_paramsal.cli import loading, main

@@ -2,7 +2,7 @@ import csv
 import json
 
 import pytest
-from report.test_page import Page
+from report.explain.test_page import Page
 
 from captum_paramsal.cli import main
 from captum_paramsal.repair import Patch

@@ -26,7 +26,7 @@ def test_filters_and_errors_load_nothing_heavy(name):
     assert loaded_by(f"import captum_paramsal.{name}", *HEAVY) == "[]"
 
 
-BELOW = ("functional", "hooks", "stats", "reference", "profile", "layers", "filters")
+BELOW = ("functional", "hooks", "stats", "reference", "profiles", "traces", "doctor", "filters")
 
 
 def test_below_the_classes_nothing_draws_or_knows_torchvision():

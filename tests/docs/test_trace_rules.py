@@ -9,7 +9,8 @@ import torch
 from docs.pages import DOCS
 from torch import nn
 
-from captum_paramsal.graph import Passing, registered_operations, trace_rule, trace_rules
+from captum_paramsal.graph import Passing, registered_operations, trace_rule
+from captum_paramsal.graph import rule as trace_rules
 
 
 @lru_cache

@@ -1,0 +1,156 @@
+"""Which layer Model Doctor takes where none is named, and every family of torchvision at that layer."""
+
+import pytest
+import torch
+from cases import doctor_networks as nets
+from cases import networks
+from cases import tracing_networks as parts
+from cases.doctor_cases import Case, case
+from cases.families import FAMILIES, Family
+from cases.images import image
+from oracles import model_doctor as oracle
+from oracles.weights import seeded
+from torch import nn
+
+from captum_paramsal import ModelDoctor, demo
+from captum_paramsal.errors import LayerError
+
+SMALL = {
+    "resnet": (nets.SmallResNet, (3, 2, 12, 12), "layer2"),
+    "vgg": (nets.SmallVGG, (3, 2, 10, 10), "features"),
+    "squeezenet": (nets.SmallSqueezeNet, (3, 2, 12, 12), "features"),
+    "googlenet": (nets.SmallGoogLeNet, (3, 2, 8, 8), "inception2"),
+    "densenet": (nets.FunctionalDense, (3, 2, 8, 8), "features"),
+    "shufflenet": (nets.MeanHead, (3, 2, 8, 8), "conv5"),
+    "demo": (demo.DemoNet, (2, 3, 64, 64), "block2"),
+    "sizes": (lambda: nets.SizesBefore("view"), (3, 2, 5, 5), "layer"),
+    "around": (lambda: networks.Around(nn.Conv2d(2, 4, 3), 4), (3, 2, 5, 5), "layer"),
+    "straight": (nets.straight, (3, 2, 8, 8), "3"),
+    "nested": (
+        lambda: nn.Sequential(nn.Sequential(*parts.conv(2, 4), nn.Sequential(*parts.conv(4, 4))), *parts.gap(4)),
+        (3, 2, 8, 8),
+        "0",
+    ),
+    **{
+        f"class scores, {ending}": (lambda ending=ending: nets.ClassScores(ending, kernel=3), (3, 2, 7, 7), "features")
+        for ending in ("pool", "relu, pool", "max pool", "squeeze", "batch norm", "torch", "softmax of places")
+    },
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_last_feature_maps(name):
+    build, shape, expected = SMALL[name]
+    one = case(build(), image(*shape), expected)
+    doctor = ModelDoctor(one.model)
+    assert doctor.layer_names == (expected,)
+    maps = doctor.attribute(one.inputs, one.target)
+    size = one.size(expected)
+    assert maps.shape == (shape[0], *size)
+    assert size[1] * size[2] > 1
+    one.check(doctor.layer_names[0])
+
+
+def test_a_network_without_maps_has_no_layer():
+    with pytest.raises(LayerError):
+        ModelDoctor(nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)))
+
+
+# Side of the images that leaves more than one place, and the module that returns the last maps, all branches of them.
+LAST = {
+    "alexnet": (95, "features"),
+    "vgg11": (64, "features"),
+    "vgg13_bn": (64, "features"),
+    "resnet18": (64, "layer4"),
+    "resnet50": (64, "layer4"),
+    "resnext50_32x4d": (64, "layer4"),
+    "wide_resnet50_2": (64, "layer4"),
+    "densenet121": (64, "features"),
+    "googlenet": (64, "inception5b"),
+    "inception_v3": (107, "Mixed_7c"),
+    "squeezenet1_0": (64, "features"),
+    "squeezenet1_1": (64, "features"),
+    "mobilenet_v2": (64, "features"),
+    "mobilenet_v3_small": (64, "features"),
+    "mobilenet_v3_large": (64, "features"),
+    "shufflenet_v2_x0_5": (64, "conv5"),
+    "mnasnet0_5": (64, "layers"),
+    "efficientnet_b0": (64, "features"),
+    "efficientnet_v2_s": (64, "features"),
+    "regnet_x_400mf": (64, "trunk_output"),
+    "regnet_y_400mf": (64, "trunk_output"),
+    "convnext_tiny": (64, "features"),
+}
+FAST = ("resnet18", "squeezenet1_1")
+
+
+def family(name):
+    arguments = {"aux_logits": False, "init_weights": False} if name in {"googlenet", "inception_v3"} else {}
+    return Family(name, LAST[name][0], arguments)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in LAST])
+def built(request):
+    model, images, labels = family(request.param).build()
+    return request.param, Case(model.double(), images.double(), (LAST[request.param][1],), labels)
+
+
+def test_torchvision(built):
+    name, one = built
+    layer = LAST[name][1]
+    assert ModelDoctor(one.model).layer_names == (layer,)
+    size = one.size(layer)
+    assert len(size) == 3
+    assert size[1] * size[2] > 1
+    one.check(layer, noise_samples=0)
+    one.check(layer, noise_samples=3, noise_range=0.3)
+
+
+@pytest.mark.slow
+def test_torchvision_at_other_layers(built):
+    _, one = built
+    convolutions = [n for n, module in one.model.named_modules() if isinstance(module, nn.Conv2d)]
+    for layer in (convolutions[0], convolutions[len(convolutions) // 2], convolutions[-1]):
+        one.check(layer, noise_samples=2, noise_range=0.1, internal_batch_size=3)
+        one.check(layer, noise_samples=1, score="probability", reduce="relu", multiply_by_inputs=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_do_not_matter(name):
+    model, images, labels = Family(name, LAST[name][0], {"aux_logits": True, "init_weights": False}).build()
+    one = Case(model.double(), images.double(), (LAST[name][1],), labels)
+    doctor = ModelDoctor(one.model)
+    assert doctor.layer_names == (LAST[name][1],)
+    one.check(doctor.layer_names[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f.name for f in FAMILIES if f.layers == "*" and not f.slow])
+def test_transformers_have_maps_or_are_refused(name):
+    model, images, labels = next(f for f in FAMILIES if f.name == name).build()
+    model, images = seeded(model.double(), images.double()), images.double()
+    try:
+        doctor = ModelDoctor(model)
+    except LayerError:
+        return
+    size = oracle.one_pass(model, (images[:1],), doctor.layer_names[0], 0.0)[1].shape[1:]
+    assert len(size) == 3
+    with torch.no_grad():
+        assert doctor.attribute(images, labels).shape == (len(images), *size)
+    Case(model, images, (doctor.layer_names[0],), labels).check(doctor.layer_names[0], noise_samples=2)
+
+
+def test_a_layer_that_is_really_called_module():
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.module(x).mean((2, 3)))
+
+    model = Holder()
+    assert ModelDoctor(model, "module.0").layer_name == "module.0"
+    assert ModelDoctor(nn.DataParallel(model), "module.module.0").layer_name == "module.0"

@@ -1,0 +1,96 @@
+"""Every classification family of torchvision with seeded random weights: equal to the batch-of-one loop."""
+
+import pytest
+import torch
+from cases.families import FAMILIES, Family
+from cases.scored_families import Scored
+from cases.scores import scores_of
+from oracles.deviation import assert_exact
+from oracles.parameter_saliency import CONVOLUTIONS, TRANSPOSED, convolutions, profile_loop
+from torch import nn
+
+from captum_paramsal.attr import ParameterSaliency
+
+WITH_RULES = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.MultiheadAttention)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(f, id=str(f), marks=[pytest.mark.slow] if f.slow else []) for f in FAMILIES],
+)
+def scored(request):
+    return Scored.of(request.param)
+
+
+def test_layers(scored):
+    if scored.family.layers is None:
+        expected = [name for name in convolutions(scored.model) if name != scored.family.classifier]
+        assert list(scored.layers) == expected
+    else:
+        expected = [name for name, layer in scored.model.named_modules() if isinstance(layer, WITH_RULES)]
+        missing = set(expected) - set(scored.layers)
+        assert not missing, f"{scored.family}: layers='*' leaves out {sorted(missing)[:5]}"
+        assert [name for name in scored.layers if name in expected] == expected, "layers in the order of the model"
+
+
+def test_float64(scored):
+    scores = scores_of(scored.double, scored.images.double(), scored.labels, scored.family.layers)
+    assert_exact(str(scored.family), scores, scored.exact)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_that_evaluation_never_reaches_score_zero(name):
+    family = next(f for f in FAMILIES if f.name == name and f.arguments["aux_logits"])
+    model, images, labels = family.build()
+    scores = scores_of(model.train(), images, labels)
+    auxiliary = {layer: s for layer, s in scores.items() if layer.startswith(("aux", "AuxLogits"))}
+    assert auxiliary
+    for layer, values in auxiliary.items():
+        assert (values == 0).all(), f"{family}, layer {layer}: {float(values.abs().max()):.3g}"
+    assert all((s > 0).any() for layer, s in scores.items() if layer not in auxiliary)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "filters", "starts"),
+    [
+        ("resnet18", {}, 4_800, {"layer4.0.conv1": 2_240}),
+        (
+            "resnet50", {}, 26_560,
+            {"layer1.0.conv1": 64, "layer2.0.conv1": 1_472, "layer3.0.conv1": 5_056, "layer4.0.conv1": 15_296},
+        ),
+        ("densenet121", {}, 10_240, {}),
+        ("inception_v3", {"init_weights": False}, 18_112, {}),
+        ("inception_v3", {"init_weights": False, "aux_logits": False}, 17_216, {}),
+        pytest.param("vgg19", {}, 5_504, {}, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_filter_counts_of_the_papers(name, arguments, filters, starts):
+    # Levin et al. and Wang and Sato count these; downsampling convolutions and auxiliary heads included.
+    family = Family(name, 32, arguments)
+    with torch.no_grad():
+        saliency = ParameterSaliency(family.constructor()(num_classes=1000, **arguments))
+    assert len(saliency.filters) == filters
+    for layer, start in starts.items():
+        assert saliency.filters.slice(layer).start == start, layer
+
+
+@pytest.mark.parametrize("name", ["vit_small", "swin_t"])
+@pytest.mark.parametrize("kind", [nn.Linear, nn.MultiheadAttention], ids=lambda kind: kind.__name__)
+def test_transformers_by_layer_type(name, kind):
+    family = next(f for f in FAMILIES if f.name == name)
+    model, images, labels = family.build()
+    expected = [layer for layer, module in model.named_modules() if isinstance(module, kind)]
+    if not expected:
+        pytest.skip(f"{name} has no {kind.__name__}")
+    double = model.double()
+    scores = scores_of(double, images.double(), labels, kind)
+    assert_exact(f"{name}, {kind.__name__}", scores, profile_loop(double, images.double(), labels, expected))
+
+
+def test_heads_of_a_vision_transformer_are_named():
+    model, _, _ = next(f for f in FAMILIES if f.name == "vit_small").build()
+    filters = ParameterSaliency(model, layers=nn.MultiheadAttention).filters
+    assert dict(filters.counts) == {f"encoder.layers.encoder_layer_{n}.self_attention": 12 for n in range(3)}
+    parts = [filters[j].part for j in range(12)]
+    assert [part.split()[0] for part in parts] == ["query"] * 4 + ["key"] * 4 + ["value"] * 4, parts
+    assert [filters[j].index for j in range(12)] == list(range(12))

@@ -1,0 +1,150 @@
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
+
+from captum_paramsal.report.explain.page import render
+from captum_paramsal.sources import LabelledTensors, Skipped
+
+VOID = {"br", "img", "input", "link", "meta", "rect", "path", "use", "hr", "wbr"}
+
+
+class Page(HTMLParser):
+    """Collects elements, and refuses tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def page():
+    return Page(render(tiny_explanation()))
+
+
+def test_one_file_without_scripts_or_addresses(page):
+    names = {tag for tag, _ in page.elements}
+    assert not names & {"script", "link", "iframe", "object"}
+    for _, attributes in page.elements:
+        for key in ("src", "href", "xlink:href", "data"):
+            assert attributes.get(key, "#").startswith(("#", "data:image/"))
+        assert not any(key.startswith("on") for key in attributes)
+    html = render(tiny_explanation())
+    assert "http" not in html
+    assert "@import" not in html
+
+
+def test_every_picture_has_a_text(page):
+    images, drawings = page.all("img"), page.all("svg")
+    assert len(images) == 6 * 2
+    profiles, traces, neurons = 6 + 1, 6 * 2, 2 * 2
+    assert len(drawings) == profiles + traces + neurons
+    assert all(image["alt"] for image in images)
+    assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
+
+
+def test_every_link_leads_somewhere_and_every_id_is_unique(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = {link["href"].removeprefix("#") for link in page.all("a")}
+    assert links <= set(ids)
+    references = {value for _, attrs in page.elements if (value := attrs.get("aria-labelledby"))}
+    assert references <= set(ids)
+
+
+def test_says_what_was_found(page):
+    assert "6 of 24 images wrong?" in page.text
+    assert "accuracy 75.0 %" in page.text
+    assert "compared with what is usual for each filter on these same 24 images" in page.text
+    assert "in <the> dark" in page.text
+    assert "photo 20.png" in page.text
+
+
+def test_cards_come_surest_first(page):
+    found = tiny_explanation()
+    surest = sorted(found.mistakes, key=lambda mistake: -mistake.prediction_confidence)
+    places = [page.text.index(mistake.file) for mistake in surest]
+    assert places == sorted(places)
+
+
+def test_names_are_escaped():
+    html = render(tiny_explanation())
+    assert "<b>axolotl" not in html
+    assert "&lt;b&gt;axolotl&lt;/b&gt;" in html
+    assert "tiny &amp; net" in html
+
+
+def test_the_rest_of_many_mistakes_is_in_the_data():
+    page = Page(render(tiny_explanation(cards=2)))
+    assert "The 2 surest of 6 have a card here" in page.text
+    assert len(page.all("img")) == 2 * 2
+
+
+def test_skipped_files_are_listed():
+    images = tiny_images()
+    images.skipped = [Skipped(f"broken{i}.jpg", "image file is truncated") for i in range(250)]
+    page = Page(render(tiny_explanation(images=images)))
+    assert "250 files were left out; the first 200 are listed here" in page.text
+    assert "broken0.jpg image file is truncated" in page.text
+    assert "broken200.jpg" not in page.text
+
+
+def test_no_mistakes():
+    images = tiny_images()
+    with torch.no_grad():
+        labels = tiny_net()(next(images.batches(24)).inputs).argmax(1)
+    page = Page(render(tiny_explanation(images=LabelledTensors(images._images, labels, images._prepare))))
+    assert "nobody to blame" in page.text
+    assert "none of 24 images wrong?" in page.text
+    assert page.all("svg") == []
+
+
+def test_pixel_maps_can_be_left_out(page):
+    assert "A pixel map" in page.text
+    without = Page(render(tiny_explanation(pixels=False)))
+    assert len(without.all("img")) == 6
+    assert "pixel map" not in without.text
+
+
+def test_an_image_without_a_pixel_map():
+    found = tiny_explanation()
+    first = found.mistakes[0].position
+    maps = {position: picture for position, picture in found.maps.items() if position != first}
+    page = Page(render(replace(found, maps=maps)))
+    assert page.text.count("no pixel map: no pixel moves the scores") == 1
+    assert len(page.all("img")) == 6 * 2 - 1
+
+
+def test_images_that_cannot_be_shown():
+    images = tiny_images()
+    images.picture = lambda _position: None
+    page = Page(render(tiny_explanation(images=images)))
+    assert page.all("img") == []
+    assert page.text.count("no picture") == 6
