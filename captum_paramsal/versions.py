@@ -1,8 +1,12 @@
-"""What a result was computed with."""
+"""What a result was computed with, and public names that a version renamed."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -12,3 +16,23 @@ def versions() -> dict[str, str]:
     import torch  # noqa: PLC0415 -- the package's root imports this file, and loads torch only when it is used
 
     return {"captum_paramsal": __version__, "captum": version("captum"), "torch": torch.__version__}
+
+
+def renamed(face: str, load: Callable[[str], Any], names: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a room's face that also knows its old names, for one release.
+
+    Args:
+        face: Name of the package whose face it is.
+        load: Its ``__getattr__`` for the names of now.
+        names: New name by old name; with the other package before it for a name that lives on another face now.
+    """
+
+    def load_also_by_old_name(name: str) -> Any:
+        if name not in names:
+            return load(name)
+        home, _, new = names[name].rpartition(".")
+        message = f"`{face}.{name}` is now `{home or face}.{new}`; the old name goes with version 0.3."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(import_module(home), new) if home else load(new)
+
+    return load_also_by_old_name

@@ -21,7 +21,7 @@ _PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class ProcessGroup(ProcessGroup):
+class CommandGroup(ProcessGroup):
     """The processes, and the device of this one.
 
     Attributes:
@@ -32,7 +32,7 @@ class ProcessGroup(ProcessGroup):
 
 
 @contextmanager
-def process_group() -> Iterator[ProcessGroup]:
+def process_group() -> Iterator[CommandGroup]:
     """Join the group that ``torchrun`` set up, or be one process alone; leave it at the end.
 
     A process that is told to stop (SIGTERM, which ``torchrun`` sends when another one failed) ends as after an error,
@@ -41,7 +41,7 @@ def process_group() -> Iterator[ProcessGroup]:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            yield ProcessGroup()
+            yield CommandGroup()
             return
         device = None
         if torch.cuda.is_available():
@@ -49,7 +49,7 @@ def process_group() -> Iterator[ProcessGroup]:
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device else "gloo", timeout=_PATIENCE)
         try:
-            yield ProcessGroup(distributed.get_rank(), distributed.get_world_size(), device)
+            yield CommandGroup(distributed.get_rank(), distributed.get_world_size(), device)
         finally:
             distributed.destroy_process_group()
     finally:

@@ -60,7 +60,7 @@ def preprocessing_of(name: str, weights: str | Path | None = None) -> Preprocess
     if ":" in name:
         return Preprocessing()
     _require_known(name)
-    return zoo.preset(name, None if weights is None else str(weights))
+    return zoo.preprocessing_preset(name, None if weights is None else str(weights))
 
 
 def class_names_of(name: str, model: nn.Module) -> ClassNames | None:
