@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from report.explain.test_page import Page
+from report.pages import Page
 from safetensors.torch import load_file
 
 from captum_paramsal.cli import loading, main

@@ -2,7 +2,7 @@ import csv
 import json
 
 import pytest
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal.cli import main
 from captum_paramsal.repair import Patch

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from report.compare.small_comparisons import WithSkipped, small_comparison, small_images
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal.comparison import Comparison, Failure
 from captum_paramsal.comparison.batch_scores import COST

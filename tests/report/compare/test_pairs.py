@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from report.compare.small_comparisons import small_comparison
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal.report.compare.page import render
 from captum_paramsal.report.compare.pairs import best_mean, best_method, pair_rows, verdict

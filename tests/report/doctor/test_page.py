@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 from report.doctor.small_reports import QUICK, colour_checkup, scenes
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal.report import TreatmentResult
 from captum_paramsal.report.doctor.page import render

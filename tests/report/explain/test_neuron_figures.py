@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from report.explain.small_jobs import tiny_explanation
-from report.explain.test_page import Page
+from report.pages import Page
 from torch import nn
 
 from captum_paramsal.attr import DiscernibleNeurons

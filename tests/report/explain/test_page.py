@@ -1,47 +1,12 @@
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 import torch
 from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
+from report.pages import Page
 
 from captum_paramsal.report.explain.page import render
 from captum_paramsal.sources import LabelledTensors, Skipped
-
-VOID = {"br", "img", "input", "link", "meta", "rect", "path", "use", "hr", "wbr"}
-
-
-class Page(HTMLParser):
-    """Collects elements, and refuses tags that do not match."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.words = [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")

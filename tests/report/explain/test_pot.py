@@ -6,7 +6,7 @@ from math import log
 import pytest
 import torch
 from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import InputError

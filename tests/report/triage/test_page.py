@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from report.explain.small_jobs import CLASSES, tiny_images, tiny_net
-from report.explain.test_page import Page
+from report.pages import Page
 
 from captum_paramsal import FilterIndex
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
