@@ -78,14 +78,14 @@ class Task:
         parts = [BatchScores(method, batch) for method in self.methods]
         scores = [torch.cat([part.scores(self.metrics), part.cost]) for part in parts]
         maps = torch.stack([part.pixels for part in parts])
-        yardsticks = self._yardsticks(batch)
+        baselines = self._baselines(batch)
         nothing = torch.zeros(len(numbers), dtype=torch.bool)
         kept = [i for i, number in enumerate(numbers) if number < self.keep]
         comparison = Comparison(
-            methods=(*(method.name for method in self.methods), *yardsticks),
+            methods=(*(method.name for method in self.methods), *baselines),
             columns=self.columns,
-            scores=torch.stack([*scores, *yardsticks.values()]),
-            degenerate=torch.stack([part.degenerate for part in parts] + [nothing] * len(yardsticks)),
+            scores=torch.stack([*scores, *baselines.values()]),
+            degenerate=torch.stack([part.degenerate for part in parts] + [nothing] * len(baselines)),
             targets=targets.cpu(),
             predicted=predicted.cpu(),
             agreements=rank_agreement(maps),
@@ -121,13 +121,13 @@ class Task:
             max_examples_per_batch=max(_copies_at_once(images), len(images)),
         )
 
-    def _yardsticks(self, batch: Case) -> dict[str, Tensor]:
+    def _baselines(self, batch: Case) -> dict[str, Tensor]:
         """What metrics know of pointing or ordering without a method, in rows of the table."""
         rows: dict[str, Tensor] = {}
         names = [column.name for column in self.columns]
         for metric in self.metrics:
-            for yardstick, found in metric.yardsticks(batch).items():
-                row = rows.setdefault(yardstick, torch.full((len(names), len(batch)), torch.nan).double())
+            for baseline, found in metric.baselines(batch).items():
+                row = rows.setdefault(baseline, torch.full((len(names), len(batch)), torch.nan).double())
                 for name, values in found.items():
                     row[names.index(name)] = values
         return rows

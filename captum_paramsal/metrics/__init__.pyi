@@ -1,3 +1,4 @@
+from .box_overlap import BoxOverlap as BoxOverlap
 from .boxes import (
     Boxes as Boxes,
 )
@@ -11,15 +12,18 @@ from .boxes import (
     covered as covered,
 )
 from .boxes import (
+    has_small_boxes as has_small_boxes,
+)
+from .boxes import (
     iou as iou,
 )
-from .breakdown import has_small_boxes as has_small_boxes
-from .breakdown import misses_centre as misses_centre
-from .confidence import IncreaseInConfidence as IncreaseInConfidence
 from .deletion import Deletion as Deletion
 from .deletion import Insertion as Insertion
 from .increase_in_confidence import (
     ConfidenceChange as ConfidenceChange,
+)
+from .increase_in_confidence import (
+    IncreaseInConfidence as IncreaseInConfidence,
 )
 from .increase_in_confidence import (
     increase_in_confidence as increase_in_confidence,
@@ -35,8 +39,9 @@ from .model_randomisation import ModelRandomisation as ModelRandomisation
 from .perturbations import GaussianNoise as GaussianNoise
 from .perturbations import SquareRemoval as SquareRemoval
 from .perturbations import UniformNoise as UniformNoise
-from .pointing import BoxOverlap as BoxOverlap
-from .pointing import Pointing as Pointing
+from .pointing_game import (
+    Pointing as Pointing,
+)
 from .pointing_game import (
     PointingHits as PointingHits,
 )
@@ -47,6 +52,9 @@ from .pointing_game import (
     highest_point as highest_point,
 )
 from .pointing_game import (
+    misses_centre as misses_centre,
+)
+from .pointing_game import (
     pointing_game as pointing_game,
 )
 from .pointing_game import (
@@ -54,6 +62,7 @@ from .pointing_game import (
 )
 from .registry import METRICS as METRICS
 from .registry import metric_named as metric_named
+from .registry import register_metric as register_metric
 from .scoring_case import Case as Case
 from .sensitivity import Sensitivity as Sensitivity
 from .shared_passes import SharedPasses as SharedPasses

@@ -71,6 +71,29 @@ def area_share(boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -
     return torch.stack([_near(one, size, tolerance).double().mean() for one in checked])
 
 
+def has_small_boxes(boxes: Boxes, size: tuple[int, int], share: float = 1 / 3) -> Tensor:
+    """Images whose boxes cover less than a share of their pixels, together.
+
+    Args:
+        boxes: Ground truth of each image.
+        size: Height and width of the images in pixels.
+        share: In (0, 1].
+
+    Returns:
+        ``(N,)`` bool.
+
+    Raises:
+        InputError: Another share, no ground truth for an image, or boxes that do not lie within it.
+
+    >>> has_small_boxes(torch.tensor([[0, 0, 2, 2], [0, 0, 4, 4]]), (6, 6))
+    tensor([ True, False])
+    """
+    if not 0 < share <= 1:
+        message = f"Expected a `share` of the image above 0, up to 1, got {share}."
+        raise InputError(message)
+    return area_share(boxes, size) < share
+
+
 def covered(boxes: Boxes, size: tuple[int, int]) -> Tensor:
     """Pixels that boxes cover; one that a box only touches belongs to it.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.metrics.baselines import BASELINES
+from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.metrics.metric import Column, CurveMetric
 from captum_paramsal.metrics.pixel_order import areas_under, confidence_along, pixel_ranks, random_maps
 from captum_paramsal.metrics.scoring_case import Case
@@ -50,7 +50,7 @@ class _PixelExchange(CurveMetric):
         """Area under each curve."""
         return {self.name: areas_under(curves[self.name])}
 
-    def yardsticks(self, case: Case) -> Mapping[str, dict[str, Tensor]]:
+    def baselines(self, case: Case) -> Mapping[str, dict[str, Tensor]]:
         """Pixels in a random order."""
         curves = self._along(case, pixel_ranks(random_maps(case, self.seed)))
         return {"random order": self.summary({self.name: curves})}
@@ -69,7 +69,7 @@ class Deletion(_PixelExchange):
     """Area under the target's probability while the highest pixels of the map go first; a good map loses it soon.
 
     Channels are summed with their signs; equally high pixels go in reading order. Read it beside the area of a random
-    order, the yardstick.
+    order.
 
     Args:
         steps: Steps in which the pixels go, equally many in each.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
+from typing_extensions import deprecated
 
 from captum_paramsal.metrics.scoring_case import Case
+
+_OLD_NAME = "`Metric.yardsticks` is now `Metric.baselines`; the old name goes with version 0.3."
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,25 @@ class Metric(ABC):
             InputError: Boxes are needed and there are none, or the model does not take the images.
         """
 
-    def yardsticks(self, case: Case) -> Mapping[str, dict[str, Tensor]]:
+    def baselines(self, case: Case) -> Mapping[str, dict[str, Tensor]]:
         """What pointing, ordering or boxing without looking at the model scores on the same images.
 
         Returns:
-            By name of the yardstick, what :meth:`score` returns for it; none by default.
+            By name of the baseline, what :meth:`score` returns for it; none by default.
         """
         del case
         return {}
+
+    yardsticks = deprecated(_OLD_NAME)(baselines)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "yardsticks" in vars(cls):
+            warnings.warn(f"{cls.__name__}: {_OLD_NAME}", DeprecationWarning, stacklevel=2)
+            cls.baselines = vars(cls)["yardsticks"]  # type: ignore[method-assign]
+        elif "baselines" in vars(cls):
+            # Of this class itself, so that an override by the old name may call ``super().yardsticks``.
+            cls.yardsticks = deprecated(_OLD_NAME)(vars(cls)["baselines"])  # type: ignore[method-assign]
 
     def unavailable(self, case: Case) -> Mapping[str, str]:
         """Why a column is NaN for all images of the case, by column; empty where all can be judged."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.metrics.boxes import Boxes, boxes_per_image, distance_to, require_tolerance
+from captum_paramsal.metrics.boxes import (
+    Boxes,
+    area_share,
+    boxes_per_image,
+    distance_to,
+    has_small_boxes,
+    require_tolerance,
+)
 from captum_paramsal.metrics.maps import per_pixel
+from captum_paramsal.metrics.metric import Column, Metric
+from captum_paramsal.metrics.scoring_case import Case
 from captum_paramsal.metrics.shares import share_interval, share_of
 
 _NOWHERE = -1
@@ -134,6 +144,96 @@ def centre_point(size: tuple[int, int]) -> Tensor:
     tensor([113,  32])
     """
     return torch.tensor([side // 2 for side in size])
+
+
+def misses_centre(boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -> Tensor:
+    """Images whose centre lies in none of their boxes.
+
+    Args:
+        boxes: Ground truth of each image.
+        size: Height and width of the images in pixels.
+        tolerance: As in the pointing game.
+
+    Returns:
+        ``(N,)`` bool.
+
+    Raises:
+        InputError: See :func:`captum_paramsal.metrics.pointing_game`.
+
+    >>> misses_centre(torch.tensor([[0, 0, 2, 2], [0, 0, 4, 4]]), (6, 6))
+    tensor([ True, False])
+    """
+    return ~pointing_game_at(centre_point(size), boxes, size, tolerance=tolerance).hits
+
+
+@dataclass(frozen=True)
+class Pointing(Metric):
+    """The pointing game: does the highest point of the map lie on the object; and the same on small objects only.
+
+    Baselines are the centre of the image and the chance of a pixel drawn at random.
+
+    Args:
+        tolerance: A point no further than this from a box, in pixels, is a hit too.
+        small: Boxes that cover less than this share of the image are small.
+
+    Raises:
+        InputError: A tolerance below 0, or a share that is none.
+    """
+
+    tolerance: float = 0.0
+    small: float = 1 / 3
+
+    needs_boxes: ClassVar[bool] = True
+    name: ClassVar[str] = "pointing_game"
+
+    def __post_init__(self) -> None:
+        require_tolerance(self.tolerance)
+        if not 0 < self.small <= 1:
+            message = f"Expected `small` to be a share of the image above 0, up to 1, got {self.small}."
+            raise InputError(message)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Hits on all images with boxes, and on those where they are small."""
+        return (
+            Column("pointing game", "hit", "higher", "1 where the highest point of the map lies on the object."),
+            Column(
+                "pointing game (small boxes)",
+                "hit",
+                "higher",
+                f"The same, only where the boxes cover less than {self.small:.0%} of the image.",
+            ),
+        )
+
+    def score(self, case: Case) -> dict[str, Tensor]:
+        """1 for a hit and 0 for a miss; NaN without boxes."""
+        points = highest_point(case.maps)
+        return {name: case.judged(hits) for name, hits in self._columns(case, self._hits(case, points)).items()}
+
+    def baselines(self, case: Case) -> Mapping[str, dict[str, Tensor]]:
+        """The centre of the image; a pixel at random, with its chance to hit."""
+        centre = centre_point(case.size).expand(len(case), 2)
+        boxes = list(case.known_boxes.values())
+        chance = area_share(boxes, case.size, tolerance=self.tolerance) if boxes else torch.zeros(0)
+        return {
+            "centre pixel": self._columns(case, self._hits(case, centre)),
+            "random pixel": self._columns(case, case.at_known_boxes(chance)),
+        }
+
+    def _hits(self, case: Case, points: Tensor) -> Tensor:
+        known = case.known_boxes
+        if not known:
+            return case.at_known_boxes(torch.zeros(0))
+        game = pointing_game_at(points[list(known)], list(known.values()), case.size, tolerance=self.tolerance)
+        return case.at_known_boxes(game.hits)
+
+    def _columns(self, case: Case, hits: Tensor) -> dict[str, Tensor]:
+        known = list(case.known_boxes.values())
+        small = has_small_boxes(known, case.size, self.small) if known else torch.zeros(0)
+        return {
+            "pointing game": hits,
+            "pointing game (small boxes)": hits.where(case.at_known_boxes(small) == 1, torch.nan),
+        }
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

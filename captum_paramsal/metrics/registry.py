@@ -1,4 +1,4 @@
-"""The metrics by name."""
+"""The metrics by name, and a place for one of your own."""
 
 from __future__ import annotations
 
@@ -6,32 +6,63 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
-from captum_paramsal.errors import ParamsalError
-from captum_paramsal.metrics.confidence import IncreaseInConfidence
+from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.metrics.box_overlap import BoxOverlap
 from captum_paramsal.metrics.deletion import Deletion, Insertion
+from captum_paramsal.metrics.increase_in_confidence import IncreaseInConfidence
 from captum_paramsal.metrics.infidelity import Infidelity
 from captum_paramsal.metrics.metric import Metric
 from captum_paramsal.metrics.model_randomisation import ModelRandomisation
-from captum_paramsal.metrics.pointing import BoxOverlap, Pointing
+from captum_paramsal.metrics.pointing_game import Pointing
 from captum_paramsal.metrics.sensitivity import Sensitivity
 from captum_paramsal.metrics.sparsity import Sparsity
 
-METRICS: Mapping[str, Callable[[], Metric]] = MappingProxyType(
-    {
-        "infidelity": Infidelity,
-        "infidelity_of_loss": partial(Infidelity, of="loss"),
-        "sensitivity": Sensitivity,
-        "deletion": Deletion,
-        "insertion": Insertion,
-        "pointing_game": Pointing,
-        "iou": BoxOverlap,
-        "increase_in_confidence": IncreaseInConfidence,
-        "model_randomisation": ModelRandomisation,
-        "sparsity": Sparsity,
-    }
-)
+MakesMetric = TypeVar("MakesMetric", bound=Callable[[], Metric])
+
+_metrics: dict[str, Callable[[], Metric]] = {}
+
+METRICS: Mapping[str, Callable[[], Metric]] = MappingProxyType(_metrics)
 """Each metric with its default settings, by the name it has in tables."""
+
+
+def register_metric(make: MakesMetric) -> MakesMetric:
+    """Let a metric be asked for by its name, in :func:`captum_paramsal.comparison.compare` and on the command line.
+
+    Args:
+        make: Makes the metric with its default settings: a :class:`Metric` all of whose settings have one, or a
+            function. The name is the metric's own.
+
+    Returns:
+        What was given, so that it may decorate a class.
+
+    Raises:
+        InputError: The name, or that of a column, is another metric's.
+    """
+    metric = make()
+    columns = {column.name for known in _metrics.values() for column in known().columns}
+    twice = {metric.name} & _metrics.keys() or columns & {column.name for column in metric.columns}
+    if twice:
+        message = f"Expected a metric with names of its own, got {', '.join(sorted(twice))}, which there is already."
+        raise InputError(message)
+    _metrics[metric.name] = make
+    return make
+
+
+for _make in (
+    Infidelity,
+    partial(Infidelity, of="loss"),
+    Sensitivity,
+    Deletion,
+    Insertion,
+    Pointing,
+    BoxOverlap,
+    IncreaseInConfidence,
+    ModelRandomisation,
+    Sparsity,
+):
+    register_metric(_make)
 
 
 def metric_named(name: str) -> Metric:

@@ -137,3 +137,9 @@ class Case:
         rows = boxes_per_image(self.boxes, len(self), self.size, may_be_empty=True)
         real = [one[~one.isnan().any(dim=1)] for one in rows]
         return {place: one for place, one in enumerate(real) if len(one)}
+
+    def at_known_boxes(self, values: Tensor) -> Tensor:
+        """Numbers of the images with boxes, in their order, as ``(N,)`` float64; NaN for the other images."""
+        whole = torch.full((len(self),), torch.nan, dtype=torch.float64)
+        whole[list(self.known_boxes)] = values.double()
+        return whole

@@ -20,9 +20,9 @@ from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.comparison import PRESETS
 from captum_paramsal.demo import CLASSES, load_model, load_scenes, normalize
 from captum_paramsal.metrics import per_pixel
-from captum_paramsal.metrics.cascade import randomise
 from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
 from captum_paramsal.metrics.model_state import seeded
+from captum_paramsal.metrics.randomised_models import randomise
 from captum_paramsal.repair import MaskedPixels, mask_pixels
 from captum_paramsal.repair.interventions.masked_pixels import pixel_mask
 from captum_paramsal.viz import comparison_grid, to_png

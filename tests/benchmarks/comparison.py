@@ -66,7 +66,7 @@ def by_captum(model: nn.Module, methods: Mapping[str, InputMaps], images: Tensor
         case = Case(model, images, labels, maps, explain, max_examples_per_batch=BATCH)
         for metric in OF_MAPS:
             metric.score(case)
-    yardsticks(case)
+    baselines(case)
 
 
 def by_case(model: nn.Module, methods: Mapping[str, InputMaps], images: Tensor, labels: Tensor) -> None:
@@ -76,13 +76,13 @@ def by_case(model: nn.Module, methods: Mapping[str, InputMaps], images: Tensor, 
         case = Case.of(model, explain, images, labels, max_examples_per_batch=BATCH, shared=shared)
         for metric in METRICS:
             metric.score(case)
-    yardsticks(case)
+    baselines(case)
 
 
-def yardsticks(case: Case) -> None:
+def baselines(case: Case) -> None:
     """What the table shows beside the methods: deletion and insertion in a random order."""
     for metric in METRICS:
-        metric.yardsticks(case)
+        metric.baselines(case)
 
 
 def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:

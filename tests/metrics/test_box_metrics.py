@@ -36,8 +36,8 @@ def test_pointing():
     assert near["pointing game"][3] == 1
 
 
-def test_yardsticks_of_pointing():
-    found = Pointing().yardsticks(case_with(pointing_maps(), boxes=BOXES))
+def test_baselines_of_pointing():
+    found = Pointing().baselines(case_with(pointing_maps(), boxes=BOXES))
     centre, chance = (found[name]["pointing game"] for name in ("centre pixel", "random pixel"))
     assert centre[[0, 1, 3, 4]].tolist() == [0, 1, 0, 0]  # (4, 5)
     assert chance[[0, 1, 3, 4]].tolist() == pytest.approx([4 / 80, 1, 9 / 80, 4 / 80])
@@ -52,7 +52,7 @@ def test_box_overlap():
     assert found[[0, 1, 3]].tolist() == pytest.approx([1, 1 / 80, 0])
     assert found.isnan().tolist() == [False, False, True, False, True]
     torch.testing.assert_close(found[:2], iou(box_of(case.maps[:2]), BOXES[:2]))
-    whole = BoxOverlap().yardsticks(case)["whole image"]["iou"]
+    whole = BoxOverlap().baselines(case)["whole image"]["iou"]
     assert whole[[0, 1, 3, 4]].tolist() == pytest.approx([4 / 80, 1, 9 / 80, 4 / 80])
     negative = BoxOverlap().score(case_with(-maps, boxes=BOXES))["iou"]
     assert negative[0] == 0  # a map without positive values shows no object
@@ -68,11 +68,11 @@ def test_increase_in_confidence():
     assert torch.equal(found["confidence drop"][living], change.drop[living])
     assert found["box area"][living].tolist() == pytest.approx([1 / 80] * int(living.sum()))
     assert found["box area"].isnan().tolist() == case.degenerate.tolist()
-    truth = IncreaseInConfidence().yardsticks(case)["object's box"]
+    truth = IncreaseInConfidence().baselines(case)["object's box"]
     assert truth["box area"][[0, 1, 3, 4]].tolist() == pytest.approx([4 / 80, 1, 9 / 80, 4 / 80])
     assert truth["increase in confidence"].isnan().tolist() == [False, False, True, False, False]
     assert truth["increase in confidence"][1] == 0  # the whole image is no increase
-    assert IncreaseInConfidence().yardsticks(case_with(pointing_maps())) == {}
+    assert IncreaseInConfidence().baselines(case_with(pointing_maps())) == {}
 
 
 def test_one_box_each_as_a_tensor():
@@ -83,7 +83,7 @@ def test_one_box_each_as_a_tensor():
 def test_no_box_at_all():
     case = case_with(pointing_maps(), boxes=torch.full((5, 4), NAN))
     for metric in (Pointing(), BoxOverlap()):
-        for values in (metric.score(case), *metric.yardsticks(case).values()):
+        for values in (metric.score(case), *metric.baselines(case).values()):
             assert all(column.isnan().all() and len(column) == 5 for column in values.values())
 
 

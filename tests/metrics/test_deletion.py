@@ -8,7 +8,7 @@ from metrics.small_cases import case_of, case_with, small_model, some_images
 from captum_paramsal.batch import ForwardError
 from captum_paramsal.errors import InputError
 from captum_paramsal.metrics import Case, Deletion, Insertion
-from captum_paramsal.metrics.baselines import blurred, mean_colour
+from captum_paramsal.metrics.image_baselines import blurred, mean_colour
 from captum_paramsal.metrics.pixel_order import pixel_counts, pixel_ranks
 
 
@@ -68,11 +68,11 @@ def test_batches_and_passes(metric):
     in_parts = metric.curves(replace(case, max_examples_per_batch=4))[metric.name]
     torch.testing.assert_close(in_parts, curves, rtol=1e-12, atol=0)
     images, targets = some_images()
-    order = metric.yardsticks(case)["random order"][metric.name]
+    order = metric.baselines(case)["random order"][metric.name]
     for i in range(3):
         part = Case.of(model, Saliency(model), images[i : i + 1], targets[i : i + 1])
         torch.testing.assert_close(metric.curves(part)[metric.name], curves[i : i + 1], rtol=1e-12, atol=0)
-        alone = metric.yardsticks(part)["random order"][metric.name]
+        alone = metric.baselines(part)["random order"][metric.name]
         torch.testing.assert_close(alone, order[i : i + 1], rtol=1e-12, atol=0)
 
 

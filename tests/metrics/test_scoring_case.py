@@ -160,7 +160,7 @@ def test_metrics_leave_everything_as_it_was(name):
     for _ in range(2):
         case = Case.of(model, shap(model), images, targets, boxes=boxes, rebuild=shap)
         scores.append(metric.score(case))
-        metric.yardsticks(case)
+        metric.baselines(case)
     assert list(scores[0]) == [column.name for column in metric.columns]
     for column, values in scores[0].items():
         assert values.shape == (3,)

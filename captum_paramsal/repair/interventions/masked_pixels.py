@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captum_paramsal.batch import ModelInputs
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.hooks import unwrap
-from captum_paramsal.metrics.baselines import BASELINES
+from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
