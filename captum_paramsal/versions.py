@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 __version__ = "0.1.0"
 
@@ -36,3 +40,25 @@ def renamed(face: str, load: Callable[[str], Any], names: Mapping[str, str]) -> 
         return getattr(import_module(home), new) if home else load(new)
 
     return load_also_by_old_name
+
+
+def renamed_arguments(**names: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Makes a function take keyword arguments by their old names too, for one release.
+
+    Args:
+        **names: New name by old name.
+    """
+
+    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        @wraps(function)
+        def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            for old, new in names.items():
+                if old in kwargs:
+                    message = f"`{old}` of `{function.__name__}` is now `{new}`; the old name goes with version 0.3."
+                    warnings.warn(message, DeprecationWarning, stacklevel=2)
+                    kwargs.setdefault(new, kwargs.pop(old))
+            return function(*args, **kwargs)
+
+        return called
+
+    return decorate

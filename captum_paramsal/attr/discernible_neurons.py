@@ -18,6 +18,7 @@ from captum_paramsal.graph import TraceSettings, TraceWeights
 from captum_paramsal.metrics import Boxes, boxes_per_image, iou
 from captum_paramsal.stats import upper_confidence_bound
 from captum_paramsal.traces import WeightSearch
+from captum_paramsal.versions import renamed_arguments
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Values that are tried for a weight."""
@@ -93,10 +94,11 @@ class DiscernibleNeurons(TraceAttribution):
         )
         super().__init__(model, following)
 
+    @renamed_arguments(targets="labels")
     def fit_weights(
         self,
         images: Tensor,
-        targets: Target,
+        labels: Target,
         boxes: Boxes,
         *,
         grid: Sequence[float] = GRID,
@@ -113,7 +115,7 @@ class DiscernibleNeurons(TraceAttribution):
 
         Args:
             images: ``(N, C, H, W)``.
-            targets: Class that each is traced for.
+            labels: Class that each is traced for.
             boxes: Boxes of the object in each image, ``(N, 4)`` or N tensors ``(B, 4)``.
             grid: Values that are tried.
             trials: Trials for each weight; the images are taken in a random order, again from the start after the last.
@@ -132,7 +134,7 @@ class DiscernibleNeurons(TraceAttribution):
         if not values or trials < len(values):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
-        labels = ModelInputs.of(images, targets).rows
+        rows = ModelInputs.of(images, labels).rows
         known = boxes_per_image(boxes, len(images))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}
@@ -140,12 +142,12 @@ class DiscernibleNeurons(TraceAttribution):
             for name in ("current", "preceding"):
 
                 def reward(value: float, trial: int, name: str = name) -> float:
-                    here = order[trial % len(order)]
-                    weighed = self._with(replace(_EQUAL, **{name: value}))
-                    target = None if labels is None else labels[here : here + 1, 0]
-                    found = weighed.trace(images[here : here + 1], target).boxes()
+                    image = order[trial % len(order)]
+                    neurons = self._with(replace(_EQUAL, **{name: value}))
+                    label = None if rows is None else rows[image : image + 1, 0]
+                    traced = neurons.trace(images[image : image + 1], label).boxes()
                     bar.update()
-                    return float(iou(found, [known[here]]) > GOOD_OVERLAP)
+                    return float(iou(traced, [known[image]]) > GOOD_OVERLAP)
 
                 history[name] = upper_confidence_bound(values, reward, trials)
         best = {name: run.best for name, run in history.items()}

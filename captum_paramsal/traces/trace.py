@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from typing_extensions import deprecated
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.functional.fixations import box_of_points, crowded, heat_map
@@ -86,13 +87,19 @@ class Trace:
         layers: Selected neurons by layer: ``"output"``, then layers by name from the last to the first, then
             ``"input"``. An image without positive evidence has no neurons from there on, and a layer that only makes
             a gate has none at all.
-        targets: Class that each image was traced for, ``(N,)``.
+        labels: Class that each image was traced for, ``(N,)``.
         shape: Of the inputs, ``(N, C, H, W)``.
     """
 
     layers: Mapping[str, Neurons]
-    targets: Tensor
+    labels: Tensor
     shape: tuple[int, int, int, int]
+
+    @property
+    @deprecated("`Trace.targets` is now `Trace.labels`; the old name goes with version 0.3.")
+    def targets(self) -> Tensor:
+        """The old name of ``labels``."""
+        return self.labels
 
     @property
     def pixels(self) -> Points:
@@ -123,7 +130,7 @@ class Trace:
             sigma: Width of the Gaussian in pixels; 20 pixels at 224, in proportion, if None.
         """
         count, _, height, width = self.shape
-        votes = torch.zeros(count, height, width, dtype=self.layers["input"].score.dtype, device=self.targets.device)
+        votes = torch.zeros(count, height, width, dtype=self.layers["input"].score.dtype, device=self.labels.device)
         for image in range(count):
             y, x = self.points(image).T
             votes[image, y, x] = 1
@@ -146,7 +153,7 @@ class Trace:
         }
         sizes = {f"size/{name}": " ".join(map(str, found.size)) for name, found in self.layers.items()}
         about = {"kind": "trace", "version": "1", "shape": " ".join(map(str, self.shape)), **sizes}
-        save_file({**tensors, "targets": self.targets.cpu()}, path, {**about, "layers": "\n".join(self.layers)})
+        save_file({**tensors, "targets": self.labels.cpu()}, path, {**about, "layers": "\n".join(self.layers)})
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -183,8 +190,8 @@ class Trace:
             joined: dict[str, Any] = {field: torch.cat([getattr(one, field) for one in found]) for field in _FIELDS}
             joined["image"] = torch.cat([one.image + start for one, start in zip(found, starts, strict=True)])
             layers[name] = replace(first, **joined)
-        targets = torch.cat([part.targets for part in parts])
-        return cls(layers, targets, (len(targets), *parts[0].shape[1:]))
+        labels = torch.cat([part.labels for part in parts])
+        return cls(layers, labels, (len(labels), *parts[0].shape[1:]))
 
 
 def _three(numbers: Sequence[Any]) -> tuple[int, int, int]:

@@ -124,7 +124,7 @@ def assert_same_picture(trace, expected):
 def test_small_networks(name, method):
     case = TRACING_CASES[name]()
     trace = built(case.model, METHODS[method]).trace(case.images)  # the prediction
-    assert torch.equal(trace.targets, predicted(case))
+    assert torch.equal(trace.labels, predicted(case))
     assert tuple(trace.shape) == tuple(case.images.shape)
     expected = slow(name, method, tuple(predicted(case).tolist()))
     assert all(found.kept for found in expected), "nothing to compare"

@@ -59,7 +59,7 @@ def test_family(name, side):
         with torch.no_grad():
             assert torch.equal(method.network.run(images).output, model(images))
         trace = method.trace(images)
-        assert torch.equal(trace.targets, labels)
+        assert torch.equal(trace.labels, labels)
         reached = trace.layers["input"].image.unique().tolist()
         # The single path of fixations may end where activations can be negative.
         assert reached == [0, 1, 2, 3] if isinstance(method, DiscernibleNeurons) else reached or name in NOT_RELU

@@ -32,9 +32,9 @@ def network():
 def data():
     """Images, classes, and boxes that a trace by other weights than the usual ones finds in some images."""
     images = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    targets = torch.arange(7) % 4
-    boxes = tracer(TraceWeights(preceding=0.3)).trace(images, targets).boxes()
-    return images, targets, boxes.nan_to_num(nan=0) + boxes.isnan() * torch.tensor([0, 0, 1, 1])
+    labels = torch.arange(7) % 4
+    boxes = tracer(TraceWeights(preceding=0.3)).trace(images, labels).boxes()
+    return images, labels, boxes.nan_to_num(nan=0) + boxes.isnan() * torch.tensor([0, 0, 1, 1])
 
 
 def tracer(weights=None):
@@ -42,14 +42,14 @@ def tracer(weights=None):
 
 
 def search(seed=0, **options):
-    images, targets, boxes = data()
+    images, labels, boxes = data()
     return tracer().fit_weights(
-        images, targets, boxes, grid=GRID, seed=seed, show_progress=False, **{"trials": TRIALS, **options}
+        images, labels, boxes, grid=GRID, seed=seed, show_progress=False, **{"trials": TRIALS, **options}
     )
 
 
 def test_every_trial_is_the_trace_that_it_says():
-    images, targets, boxes = data()
+    images, labels, boxes = data()
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
     found = search()
     assert list(found.history) == ["current", "preceding"]
@@ -59,7 +59,7 @@ def test_every_trial_is_the_trace_that_it_says():
         for trial, (arm, reward) in enumerate(zip(run.arms, run.rewards, strict=True)):
             one = order[trial % 7]
             weighed = tracer(replace(EQUAL, **{name: GRID[arm]}))
-            box = weighed.trace(images[one : one + 1], targets[one : one + 1]).boxes()
+            box = weighed.trace(images[one : one + 1], labels[one : one + 1]).boxes()
             assert reward == float(iou(box, boxes[one : one + 1]) > 0.5)
     rewards = [reward for run in found.history.values() for reward in run.rewards]
     assert 0 < sum(rewards) < len(rewards), "a search in which all trials end alike tests nothing"
@@ -76,31 +76,31 @@ def test_the_same_twice_and_another_for_another_seed():
 
 
 def test_the_object_keeps_its_weights_and_settings():
-    images, targets, boxes = data()
+    images, labels, boxes = data()
     own = DiscernibleNeurons(network(), TraceWeights(1, 0.5, 1), top_k=2, linear_top_k=None, places=3)
-    before = own.attribute(images, target=targets)
-    found = own.fit_weights(images, targets, boxes, grid=GRID, trials=4, show_progress=False)
+    before = own.attribute(images, target=labels)
+    found = own.fit_weights(images, labels, boxes, grid=GRID, trials=4, show_progress=False)
     assert own.weights == TraceWeights(1, 0.5, 1)
-    assert torch.equal(own.attribute(images, target=targets), before)
+    assert torch.equal(own.attribute(images, target=labels), before)
     # The search traces with the same settings, and with its own weights.
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))[:4]
     run = found.history["preceding"]
     for trial, arm in enumerate(run.arms):
         one = order[trial : trial + 1]
         weighed = DiscernibleNeurons(network(), TraceWeights(1, GRID[arm], 1), top_k=2, linear_top_k=None, places=3)
-        box = weighed.trace(images[one], targets[one]).boxes()
+        box = weighed.trace(images[one], labels[one]).boxes()
         assert run.rewards[trial] == float(iou(box, boxes[one]) > 0.5)
 
 
 def test_the_best_of_several_boxes_counts():
-    images, targets, boxes = data()
+    images, labels, boxes = data()
     far = torch.tensor([[0.0, 0.0, 1.0, 1.0]], dtype=torch.float64)
     several = [torch.cat([far, box[None]]) for box in boxes]
-    found = tracer().fit_weights(images, targets, several, grid=GRID, trials=TRIALS, show_progress=False)
+    found = tracer().fit_weights(images, labels, several, grid=GRID, trials=TRIALS, show_progress=False)
     assert found.history == search().history
 
 
-def test_without_targets_the_prediction_is_traced():
+def test_without_labels_the_prediction_is_traced():
     images, _, boxes = data()
     with torch.no_grad():
         predicted = network()(images).argmax(dim=1)
@@ -111,9 +111,16 @@ def test_without_targets_the_prediction_is_traced():
     assert given_ == left_out
 
 
+def test_the_old_name_of_the_labels_is_taken_with_a_warning():
+    images, labels, boxes = data()
+    with pytest.warns(DeprecationWarning, match="`targets` of `fit_weights` is now `labels`"):
+        found = tracer().fit_weights(images, targets=labels, boxes=boxes, grid=GRID, trials=9, show_progress=False)
+    assert found == search(trials=9)
+
+
 def test_progress_bar(capfd):
-    images, targets, boxes = data()
-    tracer().fit_weights(images, targets, boxes, grid=(1.0,), trials=2)
+    images, labels, boxes = data()
+    tracer().fit_weights(images, labels, boxes, grid=(1.0,), trials=2)
     assert "weights" in capfd.readouterr().err
 
 
@@ -128,10 +135,10 @@ def test_progress_bar(capfd):
     ],
 )
 def test_grids_and_trials_that_are_none(options, message):
-    images, targets, boxes = data()
+    images, labels, boxes = data()
     with pytest.raises(ParamsalError, match=message):
         tracer().fit_weights(
-            images, targets, boxes, **{"grid": GRID, "trials": TRIALS, "show_progress": False, **options}
+            images, labels, boxes, **{"grid": GRID, "trials": TRIALS, "show_progress": False, **options}
         )
 
 
@@ -140,13 +147,13 @@ def test_grids_and_trials_that_are_none(options, message):
     [
         ({"boxes": torch.ones(6, 4)}, InputError, r"boxes for each image \(7, at least 1\), got those of 6"),
         ({"boxes": torch.ones(7, 4)}, InputError, "x1 < x2"),
-        ({"targets": [0, 1]}, TargetError, r"\b2\b|\(2,\)"),
+        ({"labels": [0, 1]}, TargetError, r"\b2\b|\(2,\)"),
         ({"images": torch.rand(7, 3, 16, 16).double() * torch.nan}, InputError, "finite"),
     ],
 )
 def test_what_does_not_go_together(change, error, message):
-    images, targets, boxes = data()
-    arguments = {"images": images, "targets": targets, "boxes": boxes, **change}
+    images, labels, boxes = data()
+    arguments = {"images": images, "labels": labels, "boxes": boxes, **change}
     with pytest.raises(error, match=message):
         tracer().fit_weights(**arguments, grid=GRID, trials=TRIALS, show_progress=False)
 
@@ -177,8 +184,8 @@ def test_what_is_no_search(tmp_path, content):
 
 
 def selected(weights):
-    images, targets, _ = data()
-    trace = DiscernibleNeurons(network(), weights, top_k=2, places=3).trace(images, targets)
+    images, labels, _ = data()
+    trace = DiscernibleNeurons(network(), weights, top_k=2, places=3).trace(images, labels)
     return {
         name: (found.image.tolist(), found.channel.tolist(), found.y.tolist(), found.x.tolist())
         for name, found in trace.layers.items()

@@ -51,7 +51,7 @@ def draw_neurons(
     shown = _spread(reached, _ROWS)
     drawn = []
     for number, (trace, layers, name) in enumerate(zip(traces, found, names, strict=True)):
-        output = {"output": {int(trace.targets[image]): name}}
+        output = {"output": {int(trace.labels[image]): name}}
         axes = neurons_plot({layer: layers[layer] for layer in shown}, image=picture, names=output, columns=1)
         counts = ", ".join(f"{len(layers[layer]['score'])} in {layer}" for layer in shown)
         description = f"Neurons that carried most of the score of {name}, layer by layer: {counts}."
