@@ -1,5 +1,7 @@
 """A tiny network and images that it partly gets wrong, for tests of reports."""
 
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -34,7 +36,9 @@ def tiny_images(count: int = 24, seed: int = 1) -> LabelledTensors:
     return LabelledTensors(images, labels, lambda x: x - 0.5, names=names, notes=notes)
 
 
+@cache
 def tiny_explanation(**options):
+    """Made once for equal options, since nobody changes it; ``tiny_explanation.__wrapped__`` makes another."""
     settings = {
         "top_k": 4,
         "batch_size": 5,

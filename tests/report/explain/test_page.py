@@ -10,18 +10,22 @@ from captum_paramsal.sources import LabelledTensors, Skipped
 
 
 @pytest.fixture(scope="module")
-def page():
-    return Page(render(tiny_explanation()))
+def html():
+    return render(tiny_explanation())
 
 
-def test_one_file_without_scripts_or_addresses(page):
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_one_file_without_scripts_or_addresses(page, html):
     names = {tag for tag, _ in page.elements}
     assert not names & {"script", "link", "iframe", "object"}
     for _, attributes in page.elements:
         for key in ("src", "href", "xlink:href", "data"):
             assert attributes.get(key, "#").startswith(("#", "data:image/"))
         assert not any(key.startswith("on") for key in attributes)
-    html = render(tiny_explanation())
     assert "http" not in html
     assert "@import" not in html
 
@@ -59,8 +63,7 @@ def test_cards_come_surest_first(page):
     assert places == sorted(places)
 
 
-def test_names_are_escaped():
-    html = render(tiny_explanation())
+def test_names_are_escaped(html):
     assert "<b>axolotl" not in html
     assert "&lt;b&gt;axolotl&lt;/b&gt;" in html
     assert "tiny &amp; net" in html

@@ -93,7 +93,7 @@ def test_a_given_reference_is_used_and_named():
 
 
 def test_layers_can_be_chosen():
-    found = tiny_explanation(layers=["2"])
+    found = tiny_explanation(layers=("2",))
     assert found.filters.layers == ("2",)
     assert found.context["parameters"]["layers"] == ["2"]
 
