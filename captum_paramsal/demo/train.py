@@ -46,7 +46,7 @@ class Accuracy:
     def __str__(self) -> str:
         """In one line.
 
-        >>> print(Tally(scenes=240, mistakes=30, cue_mistakes=27))
+        >>> print(Accuracy(scenes=240, mistakes=30, cue_mistakes=27))
         87.5 % of 240 right, 30 mistakes, 27 of them (90 %) for the class of the cue
         """
         right = 1 - self.mistakes / max(self.scenes, 1)

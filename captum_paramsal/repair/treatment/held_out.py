@@ -72,7 +72,8 @@ class HeldOutPredictions:
     def accuracy_per_class(self) -> Tensor:
         """Share of each class's images that are classified correctly, ``(classes,)`` float64; NaN without images.
 
-        >>> Tally(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2]), torch.ones(3), 0.0, 3).accuracy_per_class()
+        >>> labels, predicted = torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2])
+        >>> HeldOutPredictions(labels, predicted, torch.ones(3), 0.0, 3).accuracy_per_class()
         tensor([0.5000,    nan, 1.0000], dtype=torch.float64)
         """
         right = torch.bincount(self.labels[self.right], minlength=self.classes).double()

@@ -26,8 +26,8 @@ class MeanWithError:
     def of(cls, values: Sequence[float | None]) -> MeanWithError:
         """Of those that are known.
 
-        >>> Mean.of([1.0, None, 3.0])
-        Mean(value=2.0, error=1.0, images=2)
+        >>> MeanWithError.of([1.0, None, 3.0])
+        MeanWithError(value=2.0, error=1.0, images=2)
         """
         known = [value for value in values if value is not None]
         error = stdev(known) / len(known) ** 0.5 if len(known) > 1 else None

@@ -1,4 +1,5 @@
 import re
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +59,8 @@ def test_announcement(seconds, words):
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_said_before_it_starts(capsys, monkeypatch, tmp_path, shown):
-    monkeypatch.setattr("captum_paramsal.report.compare.run.seconds_by_method", lambda *_, **__: {"saliency": 7200.0})
+    run = import_module("captum_paramsal.report.compare.run")
+    monkeypatch.setattr(run, "seconds_by_method", lambda *_, **__: {"saliency": 7200.0})
     settings = {"methods": ["saliency"], "metrics": ["sparsity"], "shown": 0, "show_progress": shown}
     small_comparison(small_images(2), checkpoint=tmp_path / "checkpoint", **settings)
     assert ("2 images take at least 120 minutes" in capsys.readouterr().err) == shown
