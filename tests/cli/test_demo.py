@@ -73,6 +73,7 @@ def test_cue_is_told_as_it_is(demo_report):
         assert mistake["note"] == expected
 
 
+@pytest.mark.slow
 def test_tails_of_held_out_scenes_are_calibrated(pot_report):
     content = json.loads((pot_report / "explanation.json").read_text())
     assert content["method"]["name"] == "pot"
@@ -85,6 +86,7 @@ def test_tails_of_held_out_scenes_are_calibrated(pot_report):
     assert check["correct"]["share"][at] < 0.01 < check["mistakes"]["share"][at]
 
 
+@pytest.mark.slow
 def test_tails_of_the_demo_fit(pot_report):
     tails = json.loads((pot_report / "explanation.json").read_text())["tails"]
     assert (tails["dead"], tails["few"], tails["tested"], tails["images"]) == (0, 0, 304, 480)
@@ -92,6 +94,7 @@ def test_tails_of_the_demo_fit(pot_report):
     assert len(tails["examples"]) == 3
 
 
+@pytest.mark.slow
 def test_pot_page(pot_report):
     text = (pot_report / "report.html").read_text()
     assert "http" not in text
@@ -101,6 +104,7 @@ def test_pot_page(pot_report):
     assert page.text.count("misfit p") == 3
 
 
+@pytest.mark.slow
 def test_filters_table_has_p_values(pot_report):
     rows = list(csv.DictReader((pot_report / "filters.csv").read_text().splitlines()))
     assert all(0 <= float(row["p_value"]) < 0.1 for row in rows)

@@ -26,6 +26,7 @@ def _photos(paramsal_data, tmp_path, first, last, name):
     return rows, source
 
 
+@pytest.mark.slow
 def test_squeezenet_on_a_handful_of_imagenet(paramsal_data, tmp_path, capsys):
     rows, source = _photos(paramsal_data, tmp_path, 0, 24, "labels")
     reference = str(tmp_path / "reference.safetensors")

@@ -1,0 +1,80 @@
+"""What the demo's reports said when they were last looked at, and how a report of today differs from it.
+
+``python -m golden.reports`` (in ``tests/``) prints what differs and takes today's reports for golden.
+"""
+
+import gzip
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captum_paramsal.cli import main
+
+HERE = Path(__file__).parent
+# Each report's command, and the file of its numbers.
+COMMANDS = {
+    "explain": (["explain"], "explanation.json"),
+    "explain-pot": (["explain", "--method", "pot"], "explanation.json"),
+    "doctor": (["doctor"], "doctor.json"),
+    "doctor-treat": (["doctor", "--treat"], "doctor.json"),
+    "compare": (["compare"], "comparison.json"),
+    "triage": (["triage"], "triage.json"),
+}
+# Names, old and new, of what got another name since the golden files were made.
+RENAMED = json.loads((HERE / "renamed.json").read_text())
+
+# Not compared: versions change with each release, and prose is no result.
+SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats"}
+# A clock and an allocator give other numbers each time.
+COSTS = {"seconds", "peak memory"}
+
+
+def golden(name: str) -> dict[str, Any]:
+    return json.loads(gzip.decompress((HERE / f"{name}.json.gz").read_bytes()))
+
+
+def made(name: str, folder: Path) -> dict[str, Any]:
+    command, file = COMMANDS[name]
+    assert main([*command, "--out", str(folder)]) == 0
+    return json.loads((folder / file).read_text())
+
+
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Where two reports differ, but for new names and for floats closer than 1e-5 of themselves."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        yield from _of_objects(old, new, where)
+    elif isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            yield f"{where}: {len(old)} entries, now {len(new)}"
+        for place, (before, after) in enumerate(zip(old, new, strict=False)):
+            yield from differences(before, after, f"{where}[{place}]")
+    elif not _same(old, new):
+        yield f"{where}: {old!r}, now {new!r}"
+
+
+def _of_objects(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterator[str]:
+    if old.get("metric") in COSTS:
+        return
+    named = {RENAMED.get(key, key) if key not in new else key: value for key, value in old.items()}
+    yield from (f"{where}: no {key}" for key in named.keys() - new.keys() - SKIPPED)
+    yield from (f"{where}: {key} is new" for key in new.keys() - named.keys() - SKIPPED)
+    for key in named.keys() & new.keys() - SKIPPED:
+        yield from differences(named[key], new[key], f"{where}.{key}")
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, float) and isinstance(new, int | float):
+        return math.isclose(old, new, rel_tol=1e-5, abs_tol=1e-6)
+    return new in (old, RENAMED.get(old) if isinstance(old, str) else old)
+
+
+if __name__ == "__main__":
+    for name in COMMANDS:
+        with tempfile.TemporaryDirectory() as folder:
+            now = made(name, Path(folder))
+        print(name, *sorted(differences(golden(name), now)), sep="\n  ")
+        text = json.dumps(now, separators=(",", ":"))
+        (HERE / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
