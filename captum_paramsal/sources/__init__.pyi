@@ -1,3 +1,4 @@
+from .batches import SourceBatches as SourceBatches
 from .classes import ClassNames as ClassNames
 from .folders import labels_from_folders as labels_from_folders
 from .labels import Labels as Labels

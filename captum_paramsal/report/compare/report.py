@@ -17,7 +17,7 @@ from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.files import as_csv, as_json, open_folder, write_atomically
 from captum_paramsal.report.compare.page import render
 from captum_paramsal.report.compare.pictures import figures
-from captum_paramsal.report.shared.records import class_name
+from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Item, Picture, Skipped
 
 _SCHEMA = "captum_paramsal.comparison"

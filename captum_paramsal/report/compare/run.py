@@ -21,10 +21,9 @@ from captum_paramsal.reference import Reference
 from captum_paramsal.report.compare.remarks import TAILS, TailedFilters, comparison_caveats
 from captum_paramsal.report.compare.report import ComparisonReport
 from captum_paramsal.report.compare.time import announcement, seconds_by_method
-from captum_paramsal.report.explain.job import spread
-from captum_paramsal.report.shared.predictions import Prediction, on_device, predict, prepared
-from captum_paramsal.report.shared.records import About
-from captum_paramsal.sources import ImageSource
+from captum_paramsal.report.shared.predictions import Prediction, evenly_spread, on_device, predict
+from captum_paramsal.report.shared.report import About
+from captum_paramsal.sources import ImageSource, SourceBatches
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def compare(
         boxes = _boxes(images, picked)
         metrics = list(chosen.metrics) or _default_metrics(has_boxes=boxes is not None)
         positions = [one.position for one in picked]
-        inputs = [image for batch in images.batches(size, positions) for image in prepared(batch, model, device)[0]]
+        inputs = [image for batch, _ in SourceBatches(images, model, positions, size, device) for image in batch]
         labels = torch.tensor([one.label for one in picked])
         if shown and not (checkpoint and checkpoint.exists()):
             seconds = seconds_by_method(methods, metrics, model, inputs, reference, batch_size=size)
@@ -151,7 +150,7 @@ def _picked(found: Sequence[Prediction], limit: int | None) -> list[Prediction]:
     right = [place for place, one in enumerate(found) if one.predicted == one.label]
     if limit is not None:
         half = min(len(wrong), max(limit - limit // 2, limit - len(right)))
-        wrong, right = spread(wrong, half), spread(right, limit - half)
+        wrong, right = evenly_spread(wrong, half), evenly_spread(right, limit - half)
     return [found[place] for pair in zip_longest(wrong, right) for place in pair if place is not None]
 
 

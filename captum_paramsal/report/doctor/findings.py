@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.doctor.findings import LEVEL, Findings
 from captum_paramsal.report.doctor.records import ChannelFinding, DiagnosedMistake, number
-from captum_paramsal.report.shared.predictions import Prediction, prepared
-from captum_paramsal.sources import ImageSource, Picture, SourceBatch
+from captum_paramsal.report.shared.predictions import Prediction
+from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import decoded, evidence_overlay, outline
 
@@ -98,17 +97,15 @@ class Examination:
     def look_at(self, predictions: Sequence[Prediction], what: str) -> Iterator[DiagnosedImage]:
         """Diagnose some images, right or wrong, one after another."""
         by_position = {one.position: one for one in predictions}
-        with tqdm(total=len(by_position), desc=what, unit="img", disable=not self.show_progress) as bar:
-            for batch in self.images.batches(self.batch_size, list(by_position)) if by_position else ():
-                yield from self._seen(batch, by_position)
-                bar.update(len(batch.positions))
+        batches = SourceBatches(self.images, self.doctor.model, list(by_position), self.batch_size, self.device)
+        for batch in batches.read(what, show_progress=self.show_progress):
+            yield from self._seen(batch, by_position)
 
     def _seen(self, batch: SourceBatch, by_position: Mapping[int, Prediction]) -> Iterator[DiagnosedImage]:
         masks = [self.images.mask(position) for position in batch.positions]
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         marked = torch.stack([torch.zeros(size) if mask is None else mask.float() for mask in masks])
-        inputs, labels = prepared(batch, self.doctor.model, self.device)
-        found = self.doctor.diagnose(inputs, labels, self.diagnosis, masks=marked, mistakes_only=False)
+        found = self.doctor.diagnose(batch.inputs, batch.labels, self.diagnosis, masks=marked, mistakes_only=False)
         unusual = [[channel for channel, p_value in one if p_value <= LEVEL] for one in found.top(self.top_k)]
         for row, (position, mask) in enumerate(zip(batch.positions, masks, strict=True)):
             channels = self._channels(found, row, unusual[row])

@@ -10,7 +10,7 @@ from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.errors import ConstantEvidenceWarning, FewSamplesWarning, WholePassesWarning
 from captum_paramsal.report.doctor.findings import ENOUGH
 from captum_paramsal.report.doctor.records import DiagnosedMistake
-from captum_paramsal.report.shared.records import class_name
+from captum_paramsal.report.shared.report import class_name
 
 _FEW = 5
 _NAMED = 12

@@ -18,7 +18,7 @@ from captum_paramsal.report.doctor.findings import EvidencePictures
 from captum_paramsal.report.doctor.page import render
 from captum_paramsal.report.doctor.records import DiagnosedGroup, DiagnosedMistake
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
-from captum_paramsal.report.shared.records import class_name
+from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Picture, Skipped
 
 _SCHEMA = "captum_paramsal.checkup"

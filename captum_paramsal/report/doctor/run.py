@@ -12,7 +12,6 @@ from torch import nn
 
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.doctor import Diagnosis
-from captum_paramsal.report.doctor.batches import SourceBatches
 from captum_paramsal.report.doctor.findings import EvidencePictures, Examination
 from captum_paramsal.report.doctor.records import DiagnosedGroup, DiagnosedMistake
 from captum_paramsal.report.doctor.remarks import collect_warnings, doctor_caveats
@@ -20,10 +19,9 @@ from captum_paramsal.report.doctor.report import DoctorReport
 from captum_paramsal.report.doctor.settings import DoctorSettings
 from captum_paramsal.report.doctor.treating import TreatmentSettings, treated
 from captum_paramsal.report.doctor.treatment_section import shown_changes
-from captum_paramsal.report.explain.job import spread
-from captum_paramsal.report.shared.predictions import Prediction, on_device, predict
-from captum_paramsal.report.shared.records import About
-from captum_paramsal.sources import ImageSource, Picture
+from captum_paramsal.report.shared.predictions import Prediction, evenly_spread, on_device, predict
+from captum_paramsal.report.shared.report import About
+from captum_paramsal.sources import ImageSource, Picture, SourceBatches
 
 _COMPARED = 256
 """Correctly classified images that are diagnosed for comparison, at most."""
@@ -78,7 +76,7 @@ def doctor(
         right = [seen.found for seen in examination.look_at(compared, "correct ones, to compare")]
         course = None
         if therapy is not None:
-            held_out = SourceBatches(images, [one.position for one in found], chosen.batch_size, model, device)
+            held_out = SourceBatches(images, model, [one.position for one in found], chosen.batch_size, device)
             course = treated(therapy, diagnosis, held_out, show_progress=chosen.show_progress)
     seen = {one.label for one in found} | {one.predicted for one in found}
     seen |= set(course.result.after) if course else set()
@@ -115,7 +113,7 @@ def _diagnosed(
     if found is not None:
         positions = [one.position for one in found if one.predicted == one.label] or positions
     return doctor.fit(
-        SourceBatches(source, positions, settings.batch_size, doctor.model, device),
+        SourceBatches(source, doctor.model, positions, settings.batch_size, device),
         confidence=settings.confidence,
         samples_per_class=settings.samples_per_class,
         show_progress=settings.show_progress,
@@ -140,7 +138,7 @@ def _mistakes(
 
 def _compared(found: Sequence[Prediction]) -> list[Prediction]:
     right = {one.position: one for one in found if one.predicted == one.label}
-    return [right[position] for position in spread(list(right), min(len(found) - len(right), _COMPARED))]
+    return [right[position] for position in evenly_spread(list(right), min(len(found) - len(right), _COMPARED))]
 
 
 def _pictures(images: ImageSource, positions: Sequence[int]) -> dict[int, Picture]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.errors import SourceError
-from captum_paramsal.repair import Constraints, Patch, Treatment, treat
-from captum_paramsal.report.doctor.batches import SourceBatches, TrainingBatches
+from captum_paramsal.repair import Constraints, Patch, Treatment, foreground, treat
 from captum_paramsal.report.doctor.records import number
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
-from captum_paramsal.sources import ImageSource
+from captum_paramsal.sources import ImageSource, SourceBatch, SourceBatches
 
 _SET_ASIDE = 5
 """One in so many training images chooses the epoch, where nobody gave images for that."""
@@ -88,7 +87,7 @@ def treated(
         ParamsalError: See :func:`captum_paramsal.repair.treatment.treat`.
     """
     train, validation = _divided(therapy, held_out)
-    annotated = sum(therapy.train.mask(position) is not None for position in train.positions) if therapy.space else 0
+    annotated = sum(therapy.train.mask(position) is not None for position in train.wanted) if therapy.space else 0
     space = therapy.space if annotated else 0.0
     constraints = None
     if therapy.channel or space:
@@ -96,11 +95,41 @@ def treated(
     trial = _Trial(therapy, train, validation, held_out, show_progress)
     found = trial.run(constraints, annotated=bool(space))
     plain = trial.run(None, annotated=False) if therapy.control and constraints is not None else None
-    counts = {"train": len(train.positions), "annotated": annotated, "validation": len(validation.positions)}
+    counts = {"train": len(train.wanted), "annotated": annotated, "validation": len(validation.wanted)}
     kind = {"validation_from": "training images" if therapy.validation is None else "images of their own"}
     result = _result(found, plain, held_out, {**therapy.options(), "space": space, **counts, **kind})
     model = held_out.model if found.model is None else found.model
-    return Treated(result, model, found.patch, tuple(_remarks(therapy, annotated, len(train.positions))))
+    return Treated(result, model, found.patch, tuple(_remarks(therapy, annotated, len(train.wanted))))
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """Training images in random order, as torch's global random numbers have it, with what is foreground in them.
+
+    Attributes:
+        batches: The images.
+        margin: Pixels that objects are expanded by; see :func:`captum_paramsal.repair.treatment.foreground`.
+        annotated: Whether to look for objects at all.
+    """
+
+    batches: SourceBatches
+    margin: int | None
+    annotated: bool
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        positions = self.batches.wanted
+        order = [positions[place] for place in torch.randperm(len(positions)).tolist()]
+        for batch in self.batches.at(order).read():
+            labelled = batch.inputs, batch.labels
+            yield (*labelled, self._foreground(batch)) if self.annotated else labelled
+
+    def _foreground(self, batch: SourceBatch) -> Tensor:
+        masks = [self.batches.images.mask(position) for position in batch.positions]
+        size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
+        return foreground(size, masks=masks, margin=self.margin)
 
 
 @dataclass(frozen=True)
@@ -117,7 +146,7 @@ class _Trial:
         therapy = self.therapy
         return treat(
             self.held_out.model,
-            TrainingBatches(**vars(self.train), margin=therapy.margin, annotated=annotated),
+            TrainingBatches(self.train, therapy.margin, annotated=annotated),
             self.held_out,
             constraints,
             validation_batches=self.validation,
@@ -132,9 +161,10 @@ class _Trial:
 def _divided(therapy: TreatmentSettings, like: SourceBatches) -> tuple[SourceBatches, SourceBatches]:
     """What is trained on, and what the epoch is chosen by."""
     train = list(range(len(therapy.train.items)))
+    of_training = replace(like, images=therapy.train)
     if therapy.validation is not None:
         validation = list(range(len(therapy.validation.items)))
-        return _batches(therapy.train, train, like), _batches(therapy.validation, validation, like)
+        return of_training.at(train), replace(like, images=therapy.validation, positions=validation)
     if len(train) < _SET_ASIDE:
         message = (
             f"Expected at least {_SET_ASIDE} training images, of which one in {_SET_ASIDE} chooses the epoch, got "
@@ -146,19 +176,15 @@ def _divided(therapy: TreatmentSettings, like: SourceBatches) -> tuple[SourceBat
     ordered = sorted(train, key=lambda position: (therapy.train.items[position].label, chance[position]))
     aside = ordered[_SET_ASIDE // 2 :: _SET_ASIDE]
     rest = sorted(set(train) - set(aside))
-    return _batches(therapy.train, rest, like), _batches(therapy.train, sorted(aside), like)
-
-
-def _batches(images: ImageSource, positions: Sequence[int], like: SourceBatches) -> SourceBatches:
-    return SourceBatches(images, positions, like.batch_size, like.model, like.device)
+    return of_training.at(rest), of_training.at(sorted(aside))
 
 
 def _result(
     found: Treatment, plain: Treatment | None, held_out: SourceBatches, settings: dict[str, Any]
 ) -> TreatmentResult:
     return TreatmentResult(
-        positions=tuple(held_out.positions),
-        files=tuple(held_out.images.items[position].name for position in held_out.positions),
+        positions=tuple(held_out.wanted),
+        files=tuple(held_out.images.items[position].name for position in held_out.wanted),
         labels=tuple(found.before.labels.tolist()),
         before=tuple(found.before.predictions.tolist()),
         after=tuple(found.after.predictions.tolist()),

@@ -9,7 +9,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.mistakes import Saliency
 from captum_paramsal.report.explain.score_scale import FALSE_DISCOVERIES, SCORE_SCALES, UNUSUAL, Method
-from captum_paramsal.report.shared.records import About
+from captum_paramsal.report.shared.report import About
 
 
 def describe(

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional.tails import ZERO_PROBABILITY
-from captum_paramsal.report.shared.records import Mistake
+from captum_paramsal.report.explain.data import Mistake
 
 _WIDTH, _HEIGHT = 1000, 200
 """Units of the drawing; the page stretches it, so they only set the resolution of its numbers."""

@@ -12,11 +12,11 @@ from captum_paramsal.attr import ParameterSaliency, POTSaliency
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration, HeldOut, calibrate
+from captum_paramsal.report.explain.halves import fit_halves, require_enough
 from captum_paramsal.report.explain.mistakes import GroupStatistics, Saliency, ScoringPass
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, Method
 from captum_paramsal.report.shared.fit_reference import fit_reference
-from captum_paramsal.report.shared.halves import fit_halves, require_enough
-from captum_paramsal.report.shared.predictions import Prediction
+from captum_paramsal.report.shared.predictions import Prediction, evenly_spread
 from captum_paramsal.sources import ImageSource
 from captum_paramsal.stats import TailMethod
 from captum_paramsal.viz import tail_levels
@@ -77,7 +77,7 @@ class ExplainJob:
     def compared(self, found: Sequence[Prediction]) -> list[int]:
         """Correct ones to compare with, evenly spread: for p-values many, otherwise as many as there are mistakes."""
         right = [one.position for one in found if one.predicted == one.label]
-        return spread(right, _COMPARED if self.method == "pot" else min(len(found) - len(right), _COMPARED))
+        return evenly_spread(right, _COMPARED if self.method == "pot" else min(len(found) - len(right), _COMPARED))
 
     def fit_references(self, found: Sequence[Prediction]) -> tuple[Reference, ...]:
         """References of these images themselves; for tails in two halves, so that they can be checked."""
@@ -124,7 +124,7 @@ class ExplainJob:
         places = {one.position: place for place, one in enumerate(found)}
         crossed = (
             self._crossed(methods, self.compared(found), places),
-            self._crossed(methods, spread(mistakes, _COMPARED), places),
+            self._crossed(methods, evenly_spread(mistakes, _COMPARED), places),
         )
         return calibrate(right.levels, crossed, counts, held_out="halves", reference_images=parts[0].count)
 
@@ -134,13 +134,3 @@ class ExplainJob:
         whats = ("check, half 1 of 2", "check, half 2 of 2")
         tallies = (self.count(*one) for one in zip(methods, halves, whats, strict=True))
         return torch.cat([tally.shares for tally in tallies])
-
-
-def spread(positions: Sequence[int], most: int) -> list[int]:
-    """At most so many of them, evenly spread.
-
-    >>> spread([3, 4, 5, 6, 7, 8], 3)
-    [3, 5, 7]
-    """
-    wanted = min(len(positions), most)
-    return [positions[i * len(positions) // wanted] for i in range(wanted)]

@@ -9,15 +9,14 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from captum_paramsal.attr import ParameterSaliency, POTSaliency
 from captum_paramsal.filters import Filter
 from captum_paramsal.report.explain.curves import CurveSampler
+from captum_paramsal.report.explain.data import ImageGroup, Mistake, RankedFilter
 from captum_paramsal.report.explain.score_scale import ScoreScale
-from captum_paramsal.report.shared.predictions import Prediction, prepared
-from captum_paramsal.report.shared.records import ImageGroup, Mistake, RankedFilter
-from captum_paramsal.sources import ImageSource
+from captum_paramsal.report.shared.predictions import Prediction
+from captum_paramsal.sources import ImageSource, SourceBatches
 from captum_paramsal.viz import shares_per_image
 
 Saliency: TypeAlias = ParameterSaliency | POTSaliency
@@ -56,10 +55,9 @@ class ScoringPass:
 
     def inputs(self, positions: Sequence[int], what: str) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor]]:
         """Positions, inputs and labels of one batch after another, ready for the model."""
-        with tqdm(total=len(positions), desc=what, unit="img", disable=not self.show_progress) as bar:
-            for batch in self.images.batches(self.batch_size, positions) if positions else ():
-                yield batch.positions, *prepared(batch, self.saliency.model, self.device)
-                bar.update(len(batch.positions))
+        batches = SourceBatches(self.images, self.saliency.model, positions, self.batch_size, self.device)
+        for batch in batches.read(what, show_progress=self.show_progress):
+            yield batch.positions, batch.inputs, batch.labels
 
     def scores(self, positions: Sequence[int], what: str) -> Iterator[ScoredBatch]:
         """Scores at the true label of one batch after another."""

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
+from captum_paramsal.report.explain.data import Mistake, RankedFilter
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
-from captum_paramsal.report.shared.records import Mistake, RankedFilter
 from captum_paramsal.report.shared.templating import environment
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg

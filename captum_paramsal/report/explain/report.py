@@ -17,12 +17,13 @@ from captum_paramsal.errors import SourceError
 from captum_paramsal.files import as_csv, as_json, open_folder, write_atomically
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.report.explain.calibration import Calibration
+from captum_paramsal.report.explain.data import ImageGroup, Mistake
 from captum_paramsal.report.explain.neuron_figures import NeuronFigures
 from captum_paramsal.report.explain.page import render
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_maps import MapPair
 from captum_paramsal.report.explain.trace_records import Tracing
-from captum_paramsal.report.shared.records import ImageGroup, Mistake, class_name
+from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Picture, Skipped
 
 _SCHEMA = "captum_paramsal.explanation"

@@ -14,6 +14,7 @@ from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.context import describe
 from captum_paramsal.report.explain.curves import CurveSampler
+from captum_paramsal.report.explain.data import Mistake
 from captum_paramsal.report.explain.job import ExplainJob
 from captum_paramsal.report.explain.mistakes import GroupStatistics, Saliency, explain_mistakes
 from captum_paramsal.report.explain.pixel_maps import PixelMaps, trace_pixels
@@ -22,7 +23,7 @@ from captum_paramsal.report.explain.score_scale import SCORE_SCALES, Method
 from captum_paramsal.report.explain.tail_summary import TailSummary, summarize_tails
 from captum_paramsal.report.explain.trace_maps import Traces, trace_mistakes
 from captum_paramsal.report.shared.predictions import on_device, predict
-from captum_paramsal.report.shared.records import About, Mistake
+from captum_paramsal.report.shared.report import About
 from captum_paramsal.sources import ImageSource, Picture
 from captum_paramsal.stats import TailMethod
 

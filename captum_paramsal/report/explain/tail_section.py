@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from captum_paramsal.report.explain.calibration import Calibration, Shares
 from captum_paramsal.report.explain.tail_summary import TailExample, TailSummary
+from captum_paramsal.report.shared.templating import probability
 from captum_paramsal.viz import INK, PALETTE, new_axes, qq_plot, share_plot, to_svg
 
 _CHECKED = (0.01, 0.001)
@@ -63,19 +64,6 @@ def tail_section(tails: TailSummary, calibration: Calibration) -> TailSection:
     checks = [check for level in _CHECKED for check in _checks(calibration, level)]
     quantiles = [(example, _quantiles(example, number)) for number, example in enumerate(tails.examples)]
     return TailSection(tails, calibration, checks, _picture(calibration, checks), quantiles)
-
-
-def probability(p_value: float) -> str:
-    """A p-value for people.
-
-    >>> probability(0.0213), probability(0.00000213), probability(0.0)
-    ('0.021', '2·10⁻⁶', '0')
-    """
-    if p_value == 0 or p_value >= 0.001:
-        return f"{p_value:.2g}"
-    digit, _, power = f"{p_value:.0e}".partition("e-")
-    raised = str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digit}·10⁻{raised}"
 
 
 def _checks(calibration: Calibration, level: float) -> list[Check]:

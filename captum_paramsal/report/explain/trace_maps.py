@@ -12,10 +12,11 @@ from torch import Tensor
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.errors import InputError, TraceError
 from captum_paramsal.metrics import iou
+from captum_paramsal.report.explain.data import Mistake
 from captum_paramsal.report.explain.mistakes import ScoringPass
 from captum_paramsal.report.explain.neuron_figures import NeuronFigures, draw_neurons
 from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTraces, Tracing
-from captum_paramsal.report.shared.records import Mistake, class_name
+from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.traces import Trace

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from captum_paramsal.report.explain.data import Mistake
 from captum_paramsal.report.explain.trace_maps import TraceMap
 from captum_paramsal.report.explain.trace_records import Box, ClassTrace
-from captum_paramsal.report.shared.records import Mistake
 from captum_paramsal.viz.traces import point_width
 
 if TYPE_CHECKING:

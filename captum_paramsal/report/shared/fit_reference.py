@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.shared.predictions import on_device, prepared
-from captum_paramsal.sources import ImageSource
+from captum_paramsal.report.shared.predictions import on_device
+from captum_paramsal.sources import ImageSource, SourceBatches
 
 
 def fit_reference(
@@ -39,40 +38,20 @@ def fit_reference(
         tail: Share of the images whose largest values are kept of every filter; None for moments alone.
         batch_size: Images per forward and backward pass; bounds memory, not the result.
         device: Where to compute; where the model is, if None.
-        checkpoint: File that the pass is written to now and then, and goes on from.
+        checkpoint: File that the pass is written to now and then, and that the pass resumes from.
         show_progress: Show a progress bar.
 
     Raises:
         ParamsalError: See :meth:`captum_paramsal.reference.reference.Reference.fit`.
     """
-    wanted = list(range(len(images.items)) if positions is None else positions)
     with on_device(model, device) as place:
+        batches = SourceBatches(images, model, positions, batch_size, place)
         return Reference.fit(
             model,
-            _Batches(images, wanted, batch_size, model, place),
+            batches,
             layers=layers,
             tail=tail,
-            total=len(wanted),
+            total=len(batches.wanted),
             checkpoint=checkpoint,
             show_progress=show_progress,
         )
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """Batches of labelled images, ready for the model, that a process can read its own share of."""
-
-    images: ImageSource
-    positions: Sequence[int]
-    batch_size: int
-    model: nn.Module
-    device: torch.device
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.share(0, 1)
-
-    def share(self, rank: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        starts = range(rank * self.batch_size, len(self.positions), size * self.batch_size)
-        own = [position for start in starts for position in self.positions[start : start + self.batch_size]]
-        for batch in self.images.batches(self.batch_size, own) if own else ():
-            yield prepared(batch, self.model, self.device)

@@ -1,23 +1,22 @@
-"""What the model says about every image."""
+"""What the model predicts for every image, and which images and names a report takes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.sources import ImageSource, SourceBatch
+from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's answer to one image.
+    """What the model predicts for one image.
 
     Attributes:
         position: Place among the source's images.
@@ -33,13 +32,18 @@ class Prediction:
     label_confidence: float
     confidence: float
 
+    @property
+    def correct(self) -> bool:
+        """Whether the predicted class is the true one."""
+        return self.predicted == self.label
+
 
 @contextmanager
 def on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
     """The model on a device inside the ``with``, and back where it was afterwards.
 
     Raises:
-        ParamsalError: There is no such device.
+        ParamsalError: This machine has no such device.
     """
     first = next(iter([*model.parameters(), *model.buffers()]), None)
     home = torch.device("cpu") if first is None else first.device
@@ -59,12 +63,6 @@ def on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[t
         model.to(home)
 
 
-def prepared(batch: SourceBatch, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs in the model's own precision, and labels, both on the device."""
-    precision = next((p.dtype for p in model.parameters() if p.is_floating_point()), batch.inputs.dtype)
-    return batch.inputs.to(device, precision), batch.labels.to(device)
-
-
 def predict(
     model: nn.Module, images: ImageSource, *, batch_size: int, device: torch.device, show_progress: bool = True
 ) -> list[Prediction]:
@@ -75,18 +73,38 @@ def predict(
         SourceError: Labels that are none of the model's classes.
     """
     predictions: list[Prediction] = []
-    with (
-        frozen_eval(model),
-        torch.no_grad(),
-        tqdm(total=len(images.items), desc="predictions", unit="img", disable=not show_progress) as bar,
-    ):
-        for batch in images.batches(batch_size):
-            inputs, labels = prepared(batch, model, device)
-            logits = _class_scores(model, inputs)
-            _require_labels(labels, logits.shape[1], batch, images)
-            predictions += _answers(logits, labels, batch)
-            bar.update(len(batch.positions))
+    batches = SourceBatches(images, model, batch_size=batch_size, device=device)
+    with frozen_eval(model), torch.no_grad():
+        for batch in batches.read("predictions", show_progress=show_progress):
+            logits = _class_scores(model, batch.inputs)
+            _require_labels(logits.shape[1], batch, images)
+            predictions += _predictions(logits, batch)
     return predictions
+
+
+def evenly_spread(positions: Sequence[int], most: int) -> list[int]:
+    """At most so many of them, evenly spread.
+
+    >>> evenly_spread([3, 4, 5, 6, 7, 8], 3)
+    [3, 5, 7]
+    """
+    count = min(len(positions), most)
+    return [positions[i * len(positions) // count] for i in range(count)]
+
+
+def occurring(
+    predictions: Sequence[Prediction], classes: Mapping[int, str] | None, others: Iterable[int] = ()
+) -> dict[int, str]:
+    """Names of the classes that occur, as labels, as predictions or among others."""
+    seen = {prediction.label for prediction in predictions} | {prediction.predicted for prediction in predictions}
+    seen.update(others)
+    return {number: name for number, name in (classes or {}).items() if number in seen}
+
+
+def pictures_of(images: ImageSource, positions: Iterable[int]) -> dict[int, Picture]:
+    """Pictures of the images at these positions, of those that have one."""
+    pictures = ((position, images.picture(position)) for position in positions)
+    return {position: picture for position, picture in pictures if picture is not None}
 
 
 def _class_scores(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -104,8 +122,9 @@ def _class_scores(model: nn.Module, inputs: Tensor) -> Tensor:
     return logits
 
 
-def _require_labels(labels: Tensor, classes: int, batch: SourceBatch, images: ImageSource) -> None:
-    outside = [images.items[p] for p, label in zip(batch.positions, labels.tolist(), strict=True) if label >= classes]
+def _require_labels(classes: int, batch: SourceBatch, images: ImageSource) -> None:
+    items = [images.items[position] for position in batch.positions]
+    outside = [item for item in items if item.label >= classes]
     if outside:
         message = (
             f"Expected labels from 0 to {classes - 1}, the classes of the model, "
@@ -114,13 +133,13 @@ def _require_labels(labels: Tensor, classes: int, batch: SourceBatch, images: Im
         raise SourceError(message)
 
 
-def _answers(logits: Tensor, labels: Tensor, batch: SourceBatch) -> list[Prediction]:
+def _predictions(logits: Tensor, batch: SourceBatch) -> list[Prediction]:
     probabilities = logits.double().softmax(dim=1)
     if not probabilities.isfinite().all():
         place = int((~probabilities.isfinite()).any(dim=1).nonzero()[0])
         message = f"Expected finite class scores, got NaN or infinity for image {batch.positions[place]}."
         raise InputError(message)
     confidences, predicted = probabilities.max(dim=1)
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    columns = (batch.positions, labels.tolist(), predicted.tolist(), own.tolist(), confidences.tolist())
+    of_label = probabilities.gather(1, batch.labels[:, None])[:, 0]
+    columns = (batch.positions, batch.labels.tolist(), predicted.tolist(), of_label.tolist(), confidences.tolist())
     return [Prediction(*row) for row in zip(*columns, strict=True)]

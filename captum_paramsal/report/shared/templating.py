@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from captum_paramsal.report.explain.tail_section import probability
+from captum_paramsal.report.shared.report import Report
+from captum_paramsal.report.shared.sections import rendered_sections
+
+_LISTED = 200
+"""Skipped files that a page names; its JSON has all of them."""
+
+
+def render(template: str, report: Report, **parts: Any) -> str:
+    """A report as one HTML page that needs no other file.
+
+    Args:
+        template: One that extends ``base.html.jinja``, which says what it can fill in.
+        report: What the page is about: ``report`` in the template.
+        parts: Whatever else the template shows.
+    """
+    page = environment().get_template(template)
+    skipped = report.skipped[:_LISTED]
+    more = rendered_sections(report)
+    return page.render(report=report, context=report.context, skipped=skipped, more_sections=more, **parts) + "\n"
 
 
 @cache
@@ -27,6 +46,19 @@ def environment() -> jinja2.Environment:
     made.filters["breakable"] = _breakable
     made.filters["thousands"] = lambda number: f"{number:,}"
     return made
+
+
+def probability(p_value: float) -> str:
+    """A p-value for people.
+
+    >>> probability(0.0213), probability(0.00000213), probability(0.0)
+    ('0.021', '2·10⁻⁶', '0')
+    """
+    if p_value == 0 or p_value >= 0.001:
+        return f"{p_value:.2g}"
+    digit, _, power = f"{p_value:.0e}".partition("e-")
+    raised = str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digit}·10⁻{raised}"
 
 
 def _breakable(name: str) -> Markup:

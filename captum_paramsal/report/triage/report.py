@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_paramsal.files import as_csv, as_json, open_folder, write_atomically
-from captum_paramsal.report.shared.records import class_name
+from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.report.triage.groups import wanted_change
 from captum_paramsal.report.triage.page import render
 from captum_paramsal.report.triage.pictures import figures

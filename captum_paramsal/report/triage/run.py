@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_paramsal.errors import FewSamplesWarning, ParamsalError, SourceError, TargetError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.explain.job import spread
-from captum_paramsal.report.shared.predictions import on_device, prepared
-from captum_paramsal.report.shared.records import About
+from captum_paramsal.report.shared.predictions import evenly_spread, on_device
+from captum_paramsal.report.shared.report import About
 from captum_paramsal.report.triage.groups import pictured
 from captum_paramsal.report.triage.remarks import triage_caveats
 from captum_paramsal.report.triage.report import TriageReport
-from captum_paramsal.sources import ImageSource, Picture
+from captum_paramsal.sources import ImageSource, Picture, SourceBatches
 from captum_paramsal.triage import Triage
 from captum_paramsal.triage import triage as triage_batches
 
@@ -82,51 +81,28 @@ def triage(
     """
     chosen, names = settings or TriageSettings(), about or About()
     everything = range(len(images.items))
-    wanted = list(everything) if chosen.limit is None else spread(everything, chosen.limit)
+    wanted = list(everything) if chosen.limit is None else evenly_spread(everything, chosen.limit)
     with on_device(model, chosen.device) as device:
-        reading = _Reading(images, wanted, chosen.batch_size, model, device)
+        reading = SourceBatches(images, model, wanted, chosen.batch_size, device)
         found = _sorted(model, reading, reference, chosen)
-    items = [images.items[reading.done[place]] for place in found.images.tolist()]
-    shown = {number: images.picture(reading.done[int(found.images[number])]) for number in pictured(found)}
+    items = [images.items[reading.delivered[place]] for place in found.images.tolist()]
+    shown = {number: images.picture(reading.delivered[int(found.images[number])]) for number in pictured(found)}
     pictures: dict[int, Picture] = {number: picture for number, picture in shown.items() if picture is not None}
     known = {number: name for number, name in (classes or {}).items() if number in _classes_of(found)}
     return TriageReport(
         triage=found,
         items=tuple(items),
-        images=len(reading.done),
+        images=len(reading.delivered),
         candidates=len(images.items),
         skipped=tuple(images.skipped),
         classes=known,
-        remarks=tuple(triage_caveats(found, len(reading.done), given=reference is not None)),
+        remarks=tuple(triage_caveats(found, len(reading.delivered), given=reference is not None)),
         context=_context(model, names, reference, chosen, found=found, device=device),
         pictures=pictures,
     )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Batches of labelled images, ready for the model; tells what has been read, and from where."""
-
-    images: ImageSource
-    positions: Sequence[int]
-    batch_size: int
-    model: nn.Module
-    device: torch.device
-    done: list[int] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self.images.batches(self.batch_size, self.positions):
-            self.done.extend(batch.positions)
-            yield prepared(batch, self.model, self.device)
-
-    def suspect(self) -> str:
-        """The last batch's image with the highest label, which is no class of the model if any is not."""
-        items = [self.images.items[position] for position in self.done[-self.batch_size :]]
-        highest = max(items, key=lambda item: item.label)
-        return f"{highest.label} for '{highest.name}'"
-
-
-def _sorted(model: nn.Module, reading: _Reading, reference: Reference | None, chosen: TriageSettings) -> Triage:
+def _sorted(model: nn.Module, reading: SourceBatches, reference: Reference | None, chosen: TriageSettings) -> Triage:
     try:
         with warnings.catch_warnings():
             # The report says it, in words of its own.
@@ -139,12 +115,19 @@ def _sorted(model: nn.Module, reading: _Reading, reference: Reference | None, ch
                 smallest=chosen.smallest,
                 layers=chosen.layers,
                 internal_batch_size=chosen.batch_size,
-                total=len(reading.positions),
+                total=len(reading.wanted),
                 show_progress=chosen.show_progress,
             )
     except TargetError as error:
-        message = f"Expected labels that are classes of the model, got {reading.suspect()}. {error}"
+        message = f"Expected labels that are classes of the model, got {_suspect(reading)}. {error}"
         raise SourceError(message) from error
+
+
+def _suspect(batches: SourceBatches) -> str:
+    """The last batch's image with the highest label, which is no class of the model if any is not."""
+    items = [batches.images.items[position] for position in batches.delivered[-batches.batch_size :]]
+    highest = max(items, key=lambda item: item.label)
+    return f"{highest.label} for '{highest.name}'"
 
 
 def _classes_of(found: Triage) -> set[int]:

@@ -6,7 +6,8 @@ from report.doctor.small_reports import colour_checkup, colour_net, scenes
 
 from captum_paramsal.errors import SourceError, TreatmentError
 from captum_paramsal.report import DoctorReport, TreatmentResult, TreatmentSettings
-from captum_paramsal.report.doctor.batches import TrainingBatches
+from captum_paramsal.report.doctor.treating import TrainingBatches
+from captum_paramsal.sources import SourceBatches
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_a_loss_that_is_not_finite(therapy):
 
 def test_training_batches_are_shuffled_with_their_foreground():
     images = scenes(20)
-    batches = TrainingBatches(images, range(20), 8, colour_net(), torch.device("cpu"), margin=0)
+    batches = TrainingBatches(SourceBatches(images, colour_net(), range(20), 8), margin=0, annotated=True)
     assert len(batches) == 3
     torch.manual_seed(0)
     first = list(batches)

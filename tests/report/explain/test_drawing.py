@@ -5,9 +5,9 @@ import torch
 
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.explain.curves import CurveSampler
+from captum_paramsal.report.explain.data import Mistake, RankedFilter
 from captum_paramsal.report.explain.drawing import draw_profile, layer_bands
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES
-from captum_paramsal.report.shared.records import Mistake, RankedFilter
 
 FILTERS = FilterIndex({"conv1": 2, "conv2": 4})
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.shared.predictions import prepared
-from captum_paramsal.sources import ImageSource
+from captum_paramsal.sources import ImageSource, SourceBatches
 from captum_paramsal.stats import MINIMUM_EXCESSES
 
 TAIL = 0.10
@@ -61,14 +60,11 @@ def fit_halves(
     """
     parts = (positions[::2], positions[1::2]) if _are_enough(len(positions) // 2) else (positions,)
 
-    def batches(part: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in images.batches(batch_size, part):
-            yield prepared(batch, model, device)
-
+    batches = SourceBatches(images, model, batch_size=batch_size, device=device)
     # Each half keeps as many of its largest values as the whole needs.
     total = len(positions)
     return tuple(
-        Reference.fit(model, batches(part), layers=layers, tail=TAIL, total=total, show_progress=show_progress)
+        Reference.fit(model, batches.at(part), layers=layers, tail=TAIL, total=total, show_progress=show_progress)
         for part in parts
     )
 

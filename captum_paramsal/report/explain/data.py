@@ -6,45 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from torch import nn
-
-from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import Filter
 from captum_paramsal.report.explain.trace_records import MistakeTraces
-from captum_paramsal.versions import versions
-
-
-@dataclass(frozen=True)
-class About:
-    """What the ingredients of an explanation are called, for people; all of it optional.
-
-    Attributes:
-        model: Name of the model.
-        weights: Where its weights come from.
-        images: Where the images come from.
-        preprocessing: How they were prepared.
-        reference: Where the reference comes from.
-    """
-
-    model: str = ""
-    weights: str = ""
-    images: str = ""
-    preprocessing: str = ""
-    reference: str = ""
-
-    def head(self, model: nn.Module, fingerprint: Fingerprint) -> dict[str, Any]:
-        """Versions, model and images, as every report has them in JSON."""
-        name = self.model or type(model).__name__
-        return {
-            "versions": versions(),
-            "model": {"name": name, "weights": self.weights, "fingerprint": fingerprint.short},
-            "images": {"origin": self.images, "preprocessing": self.preprocessing},
-        }
-
-
-def class_name(classes: Mapping[int, str], number: int) -> str:
-    """Name of a class, or "class 17" where it has none."""
-    return classes.get(number) or f"class {number}"
 
 
 @dataclass(frozen=True)

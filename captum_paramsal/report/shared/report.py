@@ -1,0 +1,196 @@
+"""What all reports are: facts about labelled images that are written to a folder, and read from it again."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from safetensors import SafetensorError
+from torch import nn
+from typing_extensions import Self
+
+from captum_paramsal.errors import ParamsalError, SourceError
+from captum_paramsal.files import Fingerprint, as_json, open_folder, write_atomically
+from captum_paramsal.report.shared.codec import renamed_keys, to_json
+from captum_paramsal.sources import Picture, Skipped
+from captum_paramsal.versions import versions
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the ingredients of a report are called, for people; all of it optional.
+
+    Attributes:
+        model: Name of the model.
+        weights: Where its weights come from.
+        images: Where the images come from.
+        preprocessing: How they were prepared.
+        reference: Where the reference comes from.
+    """
+
+    model: str = ""
+    weights: str = ""
+    images: str = ""
+    preprocessing: str = ""
+    reference: str = ""
+
+    def head(self, model: nn.Module, fingerprint: Fingerprint) -> dict[str, Any]:
+        """Versions, model and images, as every report has them in JSON."""
+        name = self.model or type(model).__name__
+        return {
+            "versions": versions(),
+            "model": {"name": name, "weights": self.weights, "fingerprint": fingerprint.short},
+            "images": {"origin": self.images, "preprocessing": self.preprocessing},
+        }
+
+
+def class_name(classes: Mapping[int, str], number: int) -> str:
+    """Name of a class, or "class 17" where it has none."""
+    return classes.get(number) or f"class {number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(ABC):
+    """The base of all reports.
+
+    A kind of report states its data in a subclass (``data.py``), which its page is made of, and in a subclass of that
+    how it is written (``report.py``).
+
+    Attributes:
+        skipped: Files that were left out.
+        classes: Names of the classes that occur, as far as known.
+        context: Model, images, method, parameters and versions, as JSON has them.
+        caveats: What a reader should know before believing a number.
+        pictures: Pictures of images, by position or number; not saved as data.
+        kind: Name of the kind, which is that of its verb.
+        schema: Name of the kind in its JSON.
+        version: Of the JSON that is written; all versions from 1 on are read.
+        data_file: Name of the JSON file.
+        former_keys: What keys of older versions are called now.
+        context_keys: Keys of the context.
+    """
+
+    kind: ClassVar[str]
+    schema: ClassVar[str]
+    version: ClassVar[int]
+    data_file: ClassVar[str]
+    former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    context_keys: ClassVar[tuple[str, ...]]
+
+    skipped: tuple[Skipped, ...]
+    classes: Mapping[int, str]
+    context: Mapping[str, Any]
+    caveats: tuple[str, ...] = ()
+    pictures: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    @abstractmethod
+    def image_count(self) -> int:
+        """How many images were classified."""
+
+    @property
+    @abstractmethod
+    def mistake_count(self) -> int:
+        """How many of them the model got wrong."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that were classified correctly."""
+        return 1 - self.mistake_count / self.image_count
+
+    def class_name(self, number: int) -> str:
+        """Name of a class, or "class 17" where it has none."""
+        return class_name(self.classes, number)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that come first."""
+        return {
+            "images": self.image_count,
+            "mistakes": self.mistake_count,
+            "accuracy": self.accuracy,
+            "skipped": len(self.skipped),
+        }
+
+    @abstractmethod
+    def facts(self) -> Mapping[str, Any]:
+        """What this kind has to say, by key: dataclasses, or what JSON takes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that is saved as JSON: without pictures, and without what lies in files beside it."""
+        content: dict[str, Any] = to_json(
+            {
+                "schema": self.schema,
+                "schema_version": self.version,
+                **self.context,
+                "summary": self.summary(),
+                "caveats": self.caveats,
+                "classes": dict(sorted(self.classes.items())),
+                **self.facts(),
+                "skipped": self.skipped,
+            }
+        )
+        return content
+
+    @abstractmethod
+    def contents(self) -> Mapping[str, str | bytes]:
+        """What ``write`` writes beside the JSON, by name of the file; with the page."""
+
+    def save_beside(self, folder: Path) -> None:  # noqa: B027 -- most kinds have nothing to save
+        """Save what has a file format of its own into the folder, before the JSON that names it."""
+
+    def write(self, out_dir: str | Path) -> Path:
+        """Write data and page, each file whole or not.
+
+        Returns:
+            Path of the page, ``report.html``.
+
+        Raises:
+            SourceError: The folder cannot be written to.
+        """
+        folder = open_folder(out_dir)
+        self.save_beside(folder)
+        write_atomically(folder, {self.data_file: as_json(self.to_dict()), **self.contents()})
+        return folder / PAGE
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        """Back from ``to_dict``, under the keys of now, and the files beside it.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: Something is missing, or of another kind.
+        """
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``write`` wrote, with this version or an older one; pictures are in the page alone.
+
+        Args:
+            path: The folder, or its JSON file.
+
+        Raises:
+            SourceError: The file cannot be read, or is no report of this kind, or of a newer version.
+        """
+        file = Path(path) / cls.data_file if Path(path).is_dir() else Path(path)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            schema, version = content["schema"], content["schema_version"]
+            if schema == cls.schema and version in range(1, cls.version + 1):
+                known = content if version == cls.version else renamed_keys(content, cls.former_keys)
+                return cls.from_dict(known, file.parent)
+        except ParamsalError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            message = f"Expected {cls.__name__} data at '{file}', got {type(error).__name__}: {error}."
+            raise SourceError(message) from error
+        message = (
+            f"Expected {cls.schema} of version {cls.version} or before at '{file}', got {schema} of version {version}."
+        )
+        raise SourceError(message)
