@@ -43,7 +43,7 @@ def pixels() -> Axes:
 
 
 def traces() -> Axes:
-    """Three mistakes of the demo, traced for the class seen and for the true one."""
+    """Three mistakes of the demo, traced for the predicted class and for the true one."""
     model, scenes = load_model(), load_scenes("test")
     with torch.no_grad():
         confidence, seen = model(normalize(scenes.images)).softmax(dim=1).max(dim=1)

@@ -61,7 +61,7 @@ class Seen:
 
 
 def look(data: Path, reference_file: Path | None) -> Seen:
-    """Ask the network and every method."""
+    """Run the network and every method."""
     weights = data / "models" / f"{NAME}.safetensors"
     model, prepared = load_model(NAME, weights), preprocessing_of(NAME, weights)
     picture = prepared.picture(Image.fromarray(skimage.data.rocket()))
@@ -146,7 +146,7 @@ def draw_maps(figure: Any, seen: Seen) -> None:
     for column, house in ((0, "by Captum"), (2, "by this package")):
         middle = 3.02 + column * (SIDE + GAP) + SIDE + GAP / 2
         words(figure, middle, TOP - 0.27, house, 8, align="center", color=PALE)
-    legend = "red speaks for the class, blue against it"
+    legend = "red is evidence for the class, blue against it"
     words(figure, SIZE[0] - 0.05, TOP + 2.76, legend, 8, align="right", color=PALE)
 
 
@@ -176,13 +176,13 @@ def panel(figure: Any, left: float, top: float, width: float, height: float | No
 def words(
     figure: Any, left: float, top: float, text: str, size: float = 9, *, align: str = "left", **more: Any
 ) -> None:
-    """A line of text, its foot at a place in inches from the upper left corner."""
+    """A line of text, its baseline at a place in inches from the upper left corner."""
     about = {"fontsize": size, "ha": align, "va": "baseline", "color": INK, **more}
     figure.text(left / SIZE[0], 1 - top / SIZE[1], text, **about)
 
 
 def main() -> None:
-    """Write ``_static/readme.png``, and say what is on it."""
+    """Write ``_static/readme.png``, and print what is on it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = Path(os.environ.get("PARAMSAL_DATA", "../shared/data"))

@@ -1,4 +1,4 @@
-"""``{code-of} package.module:name``: a function's code without its docstring, which the API pages show."""
+"""``{code-of} package.module:name``: a function's code without its docstring, which is on the API pages."""
 
 import ast
 import inspect

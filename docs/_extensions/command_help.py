@@ -1,4 +1,4 @@
-"""``{command-help}``: what a command prints for ``--help``, asked of its own parser."""
+"""``{command-help}``: what a command prints for ``--help``, from its own parser."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Equations as MathML, which browsers draw by themselves: no script, no font, nothing to download."""
+"""Equations as MathML, which browsers draw themselves: no script, no font, nothing to download."""
 
 from typing import Any
 

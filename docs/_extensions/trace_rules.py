@@ -1,4 +1,4 @@
-"""``{trace-rules}``: every operation that can be traced back, by rule, asked of the registry itself."""
+"""``{trace-rules}``: every operation that can be traced back, by rule, from the registry itself."""
 
 import inspect
 import operator
@@ -37,7 +37,7 @@ def name_of(operation: type | Callable[..., Any] | str) -> str:
 
 
 def operations_by_rule() -> dict[str, tuple[str, list[str]]]:
-    """What each rule says of itself, and its operations, in the order of registration."""
+    """What each rule's docstring says, and its operations, in the order of registration."""
     rows: dict[str, tuple[str, list[str]]] = {}
     for operation, rule in registered_operations().items():
         if not type(rule).__module__.startswith("captum_paramsal."):

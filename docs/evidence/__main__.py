@@ -19,7 +19,7 @@ STUDIES = (
 
 
 def main() -> None:
-    """Run the study that is named first, with the options behind it."""
+    """Run the study that is named first, with the options after it."""
     if len(sys.argv) < 2 or sys.argv[1] not in STUDIES:
         message = f"Expected the name of a study: {', '.join(STUDIES)}. Its options are shown by `NAME --help`."
         raise SystemExit(message)

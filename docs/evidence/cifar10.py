@@ -1,4 +1,4 @@
-"""The ResNet-20 and the pictures of CIFAR-10 that several studies here are made on."""
+"""The ResNet-20 and the images of CIFAR-10 that several studies use."""
 
 import importlib
 import io
@@ -15,12 +15,12 @@ __all__ = ["any_of", "cifar10_pictures", "real_models"]
 
 
 def any_of(count: int) -> np.ndarray:
-    """Numbers of images in an order that does not go by class."""
+    """Numbers of images in an order that does not follow the classes."""
     return np.random.default_rng(0).permutation(count)
 
 
 def real_models() -> Any:
-    """The networks and pictures that the tests read."""
+    """The networks and images that the tests read."""
     tests = str(Path(__file__).parents[2] / "tests")
     if tests not in sys.path:
         sys.path.append(tests)

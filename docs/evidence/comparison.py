@@ -1,8 +1,8 @@
-"""Every method side by side on a real network: SqueezeNet's mistakes and right answers on labelled photos.
+"""Every method side by side on a real network: SqueezeNet's mistakes and correct images on labelled photos.
 
 ``python docs/evidence/comparison.py`` takes what the filters usually do from every second photo, picks as many mistakes
-as right answers among the others, compares, and writes the tables and the figures of ``comparison.md``. Interrupted, it
-goes on after the last finished batch.
+as correct images among the others, compares, and writes the tables and the figures of ``comparison.md``. After an
+interruption it resumes with the batch after the last finished one.
 """
 
 import argparse
@@ -41,10 +41,10 @@ ONCE: tuple[Metric, ...] = (
     IncreaseInConfidence(),
     Sparsity(),
 )
-"""What is judged on one map; the default settings, but for half the steps."""
+"""Metrics that need one map; the default settings, with half the steps."""
 
 AGAIN: tuple[Metric, ...] = (Sensitivity(samples=2), ModelRandomisation(stages=2))
-"""What asks a method for four more maps."""
+"""Metrics that need four more maps of a method."""
 
 CHEAP = (
     "grad_cam",
@@ -59,10 +59,10 @@ CHEAP = (
     "random",
 )
 COSTLY = ("integrated_gradients",)
-"""50 passes for a map: judged on its maps alone."""
+"""50 passes for a map: judged only on its maps."""
 
 TIMED = 16
-"""Photos on which seconds and memory of all presets are taken."""
+"""Photos on which seconds and memory of all presets are measured."""
 
 TABLES = {
     "faithful": ("relative infidelity", "relative infidelity of loss", "deletion", "insertion"),
@@ -78,14 +78,14 @@ def predictions(model: nn.Module, photos: Photos) -> Tensor:
 
 
 def picked(wrong: Tensor, per_group: int) -> Tensor:
-    """Numbers of the first mistakes and of as many right answers, in turn: any part of them has both."""
+    """Numbers of the first mistakes and of as many correct images, alternating, so that any part of them has both."""
     groups = [part.nonzero()[:per_group, 0] for part in (wrong, ~wrong)]
     count = min(map(len, groups))
     return torch.stack([group[:count] for group in groups], dim=1).flatten()
 
 
 def table(found: Comparison, columns: Sequence[str]) -> str:
-    """Means with 95 % intervals over images, one row a method, as Markdown."""
+    """Means with 95 % intervals over images, one row per method, as Markdown."""
     known = [column for column in found.columns if column.name in columns]
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     header = [f"{column.name}{arrows[column.better]}" for column in known]
@@ -216,7 +216,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("comparison"), help="folder for the results")
-    parser.add_argument("--per-group", type=int, default=100, help="mistakes, and right answers, at most")
+    parser.add_argument("--per-group", type=int, default=100, help="mistakes, and correct images, at most")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--explain", choices=("prediction", "label"), default="prediction", help="explained class")
     return parser.parse_args(arguments)

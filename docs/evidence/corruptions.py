@@ -1,4 +1,4 @@
-"""Photos spoilt with the strengths of ImageNet-C at its highest severity (Hendrycks, Dietterich, arXiv 1903.12261)."""
+"""Photos corrupted as in ImageNet-C at its highest severity (Hendrycks, Dietterich, arXiv 1903.12261)."""
 
 from collections.abc import Callable
 from math import ceil, cos, radians, sin
@@ -20,7 +20,7 @@ def gaussian_noise(pixels: Tensor) -> Tensor:
 
 
 def snow(pixels: Tensor) -> Tensor:
-    """A paler photo behind two layers of streaks, one the other turned half round."""
+    """A paler photo behind two layers of streaks, one of them the other rotated by 180 degrees."""
     count, _, height, width = pixels.shape
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(count, 1, ceil(height / 2.5), ceil(width / 2.5), generator=generator)
@@ -34,7 +34,7 @@ def snow(pixels: Tensor) -> Tensor:
 
 
 def streaked(layer: Tensor, angle: float) -> Tensor:
-    """A layer ``(1, H, W)`` moved along a direction, in degrees, while it is seen."""
+    """A layer ``(1, H, W)``, blurred by motion along a direction in degrees."""
     steps = torch.arange(REACH, dtype=torch.float32)
     weights = (-(steps**2) / (2 * SPREAD**2)).exp()
     turn = radians(angle)

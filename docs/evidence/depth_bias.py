@@ -1,4 +1,4 @@
-"""Which stages the 20 top filters of a mistake lie in: raw profile, z-scores and both POT fits under domain shift.
+"""Which stages the top 20 filters of a mistake lie in: raw profile, z-scores and both POT fits under domain shift.
 
 ``python docs/evidence/depth_bias.py`` trains a ResNet-18 on MNIST and one on PACS without one domain, takes references,
 scores the misclassified images of the other domain, and writes the tables and the figure of ``depth_bias.md``.
@@ -111,7 +111,7 @@ def trained(
     """The networks of a task by name, and the history of their training.
 
     The first is the one of the best validation loss; where a later epoch ended the training, its network is the second.
-    After every epoch the whole state is written to ``work``, from where a training that was stopped goes on.
+    After every epoch the whole state is written to ``work``, from which a training that was stopped resumes.
     """
     torch.manual_seed(seed)
     model = resnet18(num_classes=task.classes).to(memory_format=torch.channels_last)

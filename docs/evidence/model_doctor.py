@@ -30,8 +30,8 @@ from captum_paramsal.repair import Constraints, foreground, treat
 
 LOG = logging.getLogger("model_doctor")
 TUNING_SEED = 100
-SHIFTED = 0.6  # Chance that the patch of a validation or test scene speaks for its class; 0.94 in training.
-MARGIN = 9  # Pixels around the object that may speak: the paper's 30 at 224, at 64.
+SHIFTED = 0.6  # Probability that the patch of a validation or test scene indicates its class; 0.94 in training.
+MARGIN = 9  # Pixels around the object that count as foreground: the paper's 30 at 224, at 64.
 BOUNDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 STRENGTHS = {"gradient": (1.0, 10.0, 100.0, 1000.0), "contribution": (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)}
 
@@ -105,13 +105,13 @@ class Arm:
 
 
 def doctor_of(model: nn.Module, layer: str, evidence: str, bound: float = 0.1, copies: int = 10) -> ModelDoctor:
-    """A doctor that takes gradients, contributions, or positive contributions alone."""
+    """A doctor that takes gradients, contributions, or only positive contributions."""
     reduce: Literal["abs", "relu"] = "relu" if evidence.startswith("positive") else "abs"
     return ModelDoctor(model, layer, copies, bound, reduce=reduce, multiply_by_inputs=evidence.endswith("contribution"))
 
 
 def fitted(doctor: ModelDoctor, images: Images) -> Diagnosis:
-    """A diagnosis; that evidence may be constant or images few is said on the page."""
+    """A diagnosis; the page says where evidence is constant or images are few."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantEvidenceWarning)
         warnings.simplefilter("ignore", FewSamplesWarning)
@@ -311,7 +311,7 @@ def ablations(results: Results, options: argparse.Namespace, task: Task) -> None
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Chance that a positive scores above a negative."""
+    """Probability that a positive scores above a negative."""
     ranks, n = rankdata(scores), int(positive.sum())
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
 
@@ -325,7 +325,7 @@ def auc_interval(scores: np.ndarray, positive: np.ndarray, resamples: int = 500)
 
 
 def diagnosed(train: Images, test: Images, doctor: ModelDoctor, last: nn.Module) -> dict[str, Any]:
-    """How well a diagnosis separates mistakes from images that are right, and what its matrix holds."""
+    """How well a diagnosis separates mistakes from correct images, and what its matrix contains."""
     diagnosis = fitted(doctor, train)
     parts = [
         doctor.diagnose(
@@ -436,7 +436,7 @@ def maps_of(model: nn.Module, layer: str, inputs: Tensor) -> Tensor:
 
 
 def kept(model: nn.Module, layer: str, inputs: Tensor, bound: float, copies: int) -> Tensor:
-    """Share of disturbed copies of the maps with the prediction of the undisturbed ones, ``(N,)``."""
+    """Share of perturbed copies of the maps with the prediction of the unperturbed ones, ``(N,)``."""
     before = model(inputs).argmax(dim=1)
     shape = tuple(maps_of(model, layer, inputs[:1]).shape[1:])
     same = []
@@ -447,7 +447,7 @@ def kept(model: nn.Module, layer: str, inputs: Tensor, bound: float, copies: int
 
 
 def noisy(model: nn.Module, groups: dict[str, Tensor], layer: str, bound: float, copies: int) -> dict[str, Any]:
-    """By group: predictions kept under noise, how near the class channel correlation stays, and what both tell."""
+    """By group: predictions kept under noise, how close the class channel correlation stays, and what both tell."""
     values: dict[str, list[np.ndarray]] = {}
     for group, inputs in groups.items():
         with torch.no_grad():
@@ -533,7 +533,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--demo-test", type=int, default=2000, help="test scenes")
     parser.add_argument("--cifar-test", type=int, default=2500, help="test images of CIFAR-10")
     parser.add_argument("--fgsm", type=float, default=4.0, help="step of the adversarial images, of 255")
-    parser.add_argument("--copies", type=int, default=5, help="disturbed copies in the noise study")
+    parser.add_argument("--copies", type=int, default=5, help="perturbed copies in the noise study")
     parser.add_argument("--fraction", type=float, default=1.0, help="share of images and steps, for a quick look")
     options = parser.parse_args(arguments)
     options.size = lambda count: max(2, round(count * options.fraction))

@@ -1,7 +1,7 @@
 """Tables and figures of what ``model_doctor.py`` found.
 
 ``python docs/evidence/model_doctor_tables.py`` reads ``model_doctor.json`` in the work folder, and writes
-``model_doctor.md`` and three pictures beside it.
+``model_doctor.md`` and three pictures next to it.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def _counted(predictions: np.ndarray, before: np.ndarray, labels: np.ndarray, cu
 
 
 def treatment_table(rows: dict[str, Found]) -> str:
-    """What came of the arms, in percent and in images."""
+    """The results of the arms, in percent and in images."""
     scenes = bool(rows["untreated"]["cue"] > 0)
     heads = ["treatment", "accuracy", "cured", "broken", *["mistakes for the cue"] * scenes]
     rivals = ("plain", "shuffled", "untreated")
@@ -170,7 +170,7 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def treatment_figure(tasks: dict[str, dict[str, Found]]) -> bytes:
-    """Differences to plain fine-tuning, row by row, as a PNG."""
+    """Differences from plain fine-tuning, row by row, as a PNG."""
     named = [
         (f"{task}: {arm}", row["plain"]) for task, rows in tasks.items() for arm, row in rows.items() if "plain" in row
     ]

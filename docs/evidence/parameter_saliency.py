@@ -1,4 +1,4 @@
-"""What happens when the most salient filters are knocked out, disturbed or fine-tuned: Levin et al. on two networks.
+"""What happens when the most salient filters are knocked out, perturbed or fine-tuned: Levin et al. on two networks.
 
 ``python docs/evidence/parameter_saliency.py`` runs the parts that are asked for. Every finished curve and result is
 kept in the work folder and not made again. ``parameter_saliency_tables.py`` makes tables and figures of it, and
@@ -76,7 +76,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and photos that its reference has not seen.
+    """A network and photos that are not in its reference.
 
     Attributes:
         name: In files and tables.
@@ -270,7 +270,7 @@ def all_curves(subject: Subject, options: argparse.Namespace, part: str) -> dict
 
 
 def profiles(subject: Subject) -> dict[str, Any]:
-    """How far profiles of mistakes lie from those of right answers, as a whole and as shares of their sum."""
+    """How far profiles of mistakes lie from those of correct images, as a whole and as shares of their sum."""
     wrong = subject.predicted != subject.labels
     reference = subject.saliency.reference
     shares, usual = (rows.double() / rows.double().sum(dim=1, keepdim=True) for rows in (subject.raw, subject.usual))
@@ -321,7 +321,7 @@ def _difference(one: Tensor, other: Tensor, resamples: int = 1000) -> list[float
 
 
 def _auc(scores: Tensor, wrong: Tensor) -> float:
-    """Chance that a mistake scores higher than a right answer."""
+    """Probability that a mistake scores higher than a correct image."""
     gaps = scores[wrong][:, None] - scores[~wrong][None]
     return ((gaps > 0).double() + 0.5 * (gaps == 0).double()).mean().item()
 
@@ -508,7 +508,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=int, default=48, help="mistakes whose step is tried on others; twice on ResNet-20"
     )
-    parser.add_argument("--maps", type=int, default=32, help="mistakes, and right answers, with maps")
+    parser.add_argument("--maps", type=int, default=32, help="mistakes, and correct images, with maps")
     parser.add_argument("--cascade", type=int, default=8, help="mistakes whose maps are made with random layers")
     parser.add_argument("--most", type=int, default=50, help="filters knocked out; half as many are fine-tuned")
     parser.add_argument("--bystanders", type=int, default=1, help="correct photos that see each mistake's changes")

@@ -73,14 +73,14 @@ def whole_table(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
 
 
 def profile_table(found: Mapping[str, Any]) -> str:
-    """Mean scores by stage, mistakes and right answers."""
+    """Mean scores by stage, mistakes and correct images."""
     rows = []
     for key, values in found.items():
         form, _, stage = key.partition(" ")
         if form in ("z", "share") and isinstance(values, dict):
             groups = (number(values[name]) for name in ("mistakes", "right", "difference"))
             rows.append([{"z": "z-score", "share": "z-score of the share"}[form], stage, *groups])
-    return markdown_table(["score", "stage", "mistakes", "right answers", "difference"], rows)
+    return markdown_table(["score", "stage", "mistakes", "correct images", "difference"], rows)
 
 
 def neighbour_table(found: Mapping[str, Any]) -> str:
@@ -136,7 +136,7 @@ def masking_table(found: Mapping[str, Any]) -> str:
 
 
 def likeness_table(found: Mapping[str, Any]) -> str:
-    """Input-space saliency beside other maps."""
+    """Input-space saliency compared with other maps."""
     rows = []
     for group, others in found.items():
         for name, values in others.items():
@@ -160,7 +160,7 @@ def cascade_table(found: Mapping[str, Any]) -> str:
 
 
 def curve_figure(found: Mapping[str, Mapping[str, InterventionCurve]], lines: Mapping[str, Any]) -> bytes:
-    """One row a network; the wrong class's confidence, mistakes corrected, correct images broken.
+    """One row per network; the wrong class's confidence, mistakes corrected, correct images broken.
 
     Args:
         found: Curves by network and arm.
@@ -192,9 +192,9 @@ def curve_figure(found: Mapping[str, Mapping[str, InterventionCurve]], lines: Ma
 
 
 def profile_figure(network: str, known: Mapping[str, Any]) -> bytes:
-    """Mean profile of a network's mistakes and of its right answers."""
+    """Mean profile of a network's mistakes and of its correct images."""
     scores = torch.tensor([known["mean of mistakes"], known["mean of right"]])
-    names = [f"{known['mistakes']} mistakes", f"{known['right']} right answers"]
+    names = [f"{known['mistakes']} mistakes", f"{known['right']} correct images"]
     filters = FilterIndex(dict(known["counts"]))
     with styled():
         axes = new_panels(9.5, 3.6, 1)[0]

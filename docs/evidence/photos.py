@@ -1,4 +1,4 @@
-"""The real network and the labelled photos that several studies here are made on."""
+"""The real network and the labelled photos that several studies use."""
 
 import argparse
 import csv
@@ -67,7 +67,7 @@ def load_squeezenet(data: Path) -> nn.Module:
 
 
 def scores_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Class scores, ``(N, C)``, of so many images that they are passed in parts."""
+    """Class scores, ``(N, C)``, of many images, passed in parts."""
     with torch.no_grad():
         return torch.cat([model(part) for part in images.split(50)])
 

@@ -1,4 +1,4 @@
-"""Which ranking finds a damaged filter? Tables and figure from what ``tests/benchmarks/planted_faults.py`` left."""
+"""Which ranking finds a damaged filter? Tables and figure from the files of ``tests/benchmarks/planted_faults.py``."""
 
 import argparse
 import json
@@ -59,7 +59,7 @@ class Found:
     ranks: dict[str, Tensor]
 
     def value(self, method: str, measure: str) -> float:
-        """A measure, averaged over the mistakes of the fault; NaN where the method was not asked."""
+        """A measure, averaged over the mistakes of the fault; NaN where the method was not run."""
         if method not in self.ranks:
             return float("nan")
         return float(MEASURES[measure](self.ranks[method]).mean())
@@ -103,7 +103,7 @@ def methods_table(found: Sequence[Found]) -> str:
 
 
 def parts_table(found: Sequence[Found], parts: dict[str, list[Found]]) -> str:
-    """Share in the first ten, by kind of fault, by depth, or another division."""
+    """Share in the top ten, by kind of fault, by depth, or another division."""
     header = ["ranking", "mistakes", *(f"{name} ({len(own)})" for name, own in parts.items())]
     rows = [
         [
@@ -134,7 +134,7 @@ def by_novelty(found: Sequence[Found]) -> dict[str, list[Found]]:
 
 
 def figure(networks: dict[str, list[Found]]) -> bytes:
-    """Bars with intervals: how often the damaged filter is among the first ten."""
+    """Bars with intervals: how often the damaged filter is among the top ten."""
     drawn = Figure(figsize=(9.5, 3.6), layout="constrained")
     axes = drawn.subplots(1, len(networks), squeeze=False)
     for panel, (name, found) in zip(axes[0], networks.items(), strict=True):

@@ -24,10 +24,10 @@ from captum_paramsal.repair import InterventionCurve, fine_tune_curve, knock_out
 LOG = logging.getLogger("pot_saliency")
 PARTS = ("photos", "thresholds", "corrupted", "pictures", "digits", "pacs", "tails")
 TAILS = (0.05, 0.15, 0.20, 0.30)
-"""Shares of the reference set above the threshold, beside the usual one."""
+"""Shares of the reference set above the threshold, other than the usual one."""
 
 SKETCHED = ("POT, exponential, own domain", "POT, exponential, other domain")
-"""Arms that the sketches are spared."""
+"""Arms that are left out for the sketches."""
 
 ACTIONS: dict[str, tuple[int, Callable[..., InterventionCurve]]] = {
     "knock-out": (50, knock_out_curve),
@@ -80,7 +80,7 @@ def thresholds(case: Case, options: argparse.Namespace) -> dict[str, Interventio
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the parts that are asked for, each with its own tables and figure in the work folder."""
+    """Make the requested parts, each with its own tables and figure in the work folder."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
@@ -115,12 +115,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=Path, default=Path("depth-bias"), help="work folder of depth_bias")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--photos", type=int, default=64, help="mistakes on photos, at most")
-    parser.add_argument("--corrupted", type=int, default=20, help="mistakes on spoilt photos of each kind")
-    parser.add_argument("--pictures", type=int, default=200, help="mistakes on CIFAR-10's pictures, at most")
+    parser.add_argument("--corrupted", type=int, default=20, help="mistakes on corrupted photos of each kind")
+    parser.add_argument("--pictures", type=int, default=200, help="mistakes on CIFAR-10's images, at most")
     parser.add_argument("--digits", type=int, default=100, help="mistakes on street digits, at most")
     parser.add_argument("--sketches", type=int, default=64, help="mistakes on PACS's sketches, at most")
     parser.add_argument("--shifted-images", type=int, default=800, help="images of another domain, at most")
-    parser.add_argument("--bystanders", type=int, default=1, help="right answers that see the change of each mistake")
+    parser.add_argument("--bystanders", type=int, default=1, help="correct images per mistake to try its change on")
     parser.add_argument("--tail", type=float, default=0.10, help="share of the reference set above the thresholds")
     parser.add_argument("--mnist-epochs", type=int, default=5)
     parser.add_argument("--pacs-epochs", type=int, default=21)

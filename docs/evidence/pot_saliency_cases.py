@@ -1,4 +1,4 @@
-"""What POT saliency is judged on: networks, reference sets, mistakes, right answers, and rankings of the filters."""
+"""What POT saliency is judged on: networks, reference sets, mistakes, correct images, and rankings of the filters."""
 
 import argparse
 import logging
@@ -34,7 +34,7 @@ __all__ = [
 LOG = logging.getLogger("pot_saliency")
 FITS = ("mle", "exponential")
 LARGEST_TAIL = 0.30
-"""Share of the reference set that is kept above the lowest threshold asked for."""
+"""Share of the reference set that is kept above the lowest requested threshold."""
 
 SQUEEZENET_LAST = ("features.11.*", "features.12.*")
 SQUEEZENET_STAGES = {"0": "conv1", "3": "fire2-3", "4": "fire2-3", "6": "fire4-5", "7": "fire4-5"} | {
@@ -93,7 +93,7 @@ def photo_case(options: argparse.Namespace) -> Case:
 
 
 def picture_case(options: argparse.Namespace) -> Case:
-    """ResNet-20: 2,000 pictures of CIFAR-10's test set for the reference, the mistakes among 2,500 others."""
+    """ResNet-20: 2,000 images of CIFAR-10's test set for the reference, the mistakes among 2,500 others."""
     model, places = real_models().resnet20(options.data), any_of(10_000)
     usual = cifar10_pictures(options.data, "test", places[:2000])
     images, labels = cifar10_pictures(options.data, "test", places[2000:4500])
@@ -114,14 +114,14 @@ def picture_case(options: argparse.Namespace) -> Case:
 
 
 def digit_case(options: argparse.Namespace) -> Case:
-    """ResNet-18 of the page on depth bias, trained on MNIST, and digits of street photos."""
+    """ResNet-18 of the page about depth bias, trained on MNIST, and digits of street photos."""
     task = digits(options.data)
     networks, _ = trained(task, options.networks, options.mnist_epochs)
     return _shifted_case(task, "mnist", networks[task.name], options.digits, options)
 
 
 def sketch_case(options: argparse.Namespace) -> Case:
-    """ResNet-18 of the page on depth bias, trained on PACS without sketches, after its last epoch, and sketches."""
+    """ResNet-18 of the page about depth bias, trained on PACS without sketches, after its last epoch, and sketches."""
     task = domains(options.data, "sketch")
     networks, _ = trained(task, options.networks, options.pacs_epochs)
     return _shifted_case(task, "pacs-sketch-last-epoch", list(networks.values())[-1], options.sketches, options)
@@ -154,7 +154,7 @@ def _shifted_case(task: Task, slug: str, model: nn.Module, count: int, options: 
 
 
 def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
-    """The case's network and reference, with mistakes that it makes on photos that were spoilt.
+    """The case's network and reference, with mistakes that it makes on corrupted photos.
 
     As many mistakes of each kind follow each other, so the numbers ``[i * n, (i + 1) * n)`` are those of one kind.
     """

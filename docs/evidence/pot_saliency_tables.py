@@ -28,7 +28,7 @@ COLUMNS = {
     "change of wrong class": "wrong class, points",
     "change of true class": "true class, points",
     "corrected": "mistakes cured, %",
-    "correct images broken": "right images broken, %",
+    "correct images broken": "correct images broken, %",
 }
 FIGURE = ("change of wrong class", "corrected", "correct images broken")
 TOP = 25
@@ -66,7 +66,7 @@ def facts(case: Case) -> str:
 
 
 def curve_table(arms: Mapping[str, InterventionCurve]) -> str:
-    """Every measure with all filters changed, and the cured with a fifth of them, one row an arm."""
+    """Every measure with all filters changed, and the share cured with a fifth of them, one row per arm."""
     steps = next(iter(arms.values())).steps
     header = ["filters by", *COLUMNS.values(), f"cured by {steps // 5} filters, %"]
     rows = []
@@ -78,7 +78,7 @@ def curve_table(arms: Mapping[str, InterventionCurve]) -> str:
 
 
 def both_table(curves: Curves) -> str:
-    """What both actions do with all filters changed, one row an arm."""
+    """What both actions do with all filters changed, one row per arm."""
     rows = []
     for arm in next(iter(curves.values())):
         found = [curves[action][arm].measures() for action in curves]
@@ -146,7 +146,7 @@ def stage_table(case: Case) -> str:
 
 
 def common(case: Case) -> str:
-    """How many of the top filters two arms share, in the mean over mistakes."""
+    """How many of the top filters two arms share, averaged over mistakes."""
     arms = [arm for arm in case.rankings if arm not in ("last stage", "random")]
     tops = {arm: torch.zeros_like(case.rankings[arm], dtype=torch.bool) for arm in arms}
     for arm, mask in tops.items():
@@ -156,7 +156,7 @@ def common(case: Case) -> str:
 
 
 def kind_table(arms: Mapping[str, InterventionCurve]) -> str:
-    """Mistakes cured and right images broken by kind of corruption, with all filters changed."""
+    """Mistakes cured and correct images broken by kind of corruption, with all filters changed."""
     count = len(next(iter(arms.values())))
     kinds = torch.arange(count) // (count // len(CORRUPTIONS))
     header = ["filters by", *(f"{kind}, {what} %" for kind in CORRUPTIONS for what in ("cured", "broken"))]
@@ -169,7 +169,7 @@ def kind_table(arms: Mapping[str, InterventionCurve]) -> str:
 
 
 def figure(curves: Curves) -> bytes:
-    """Curves of all arms: a column an action, a row a measure."""
+    """Curves of all arms: one column per action, one row per measure."""
     panels = new_panels(8.0, 7.8, len(FIGURE), len(curves))
     for number, panel in enumerate(panels):
         row, column = divmod(number, len(curves))
@@ -187,7 +187,7 @@ def figure(curves: Curves) -> bytes:
 
 
 def write_thresholds(curves: Mapping[str, InterventionCurve], usual: str, work: Path) -> None:
-    """The table of POT's fine-tuning curves for several thresholds, and their differences to the usual one."""
+    """The table of POT's fine-tuning curves for several thresholds, and their differences from the usual one."""
     table = curve_table(curves)
     rows = [
         [name, *(signed(100 * curve.difference(curves[usual])[column][:, -1]) for column in COLUMNS)]
@@ -245,7 +245,7 @@ def exceeding(probabilities: Mapping[str, Tensor]) -> str:
 
 
 def draw_exceeding(panel: Any, probabilities: Mapping[str, Tensor], title: str) -> None:
-    """The same as curves beside the diagonal."""
+    """The same as curves, with the diagonal."""
     levels = np.geomspace(1e-4, 0.09, 30)
     for number, (name, values) in enumerate(probabilities.items()):
         shares = torch.stack([beyond(values)(level) for level in levels], dim=1)

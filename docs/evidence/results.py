@@ -1,4 +1,4 @@
-"""What studies here have in common: results that are not made again, and tables with intervals."""
+"""What the studies have in common: results that are not computed again, and tables with intervals."""
 
 import io
 import json
@@ -18,14 +18,14 @@ LOG = logging.getLogger("evidence")
 
 
 class Results:
-    """What has been found so far, in a file; what is in it is not found again."""
+    """Results so far, in a file; what is in it is not computed again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def once(self, key: str, find: Callable[[], Any]) -> Any:
-        """What is known under a key, or what is found now."""
+        """The result under a key, computed now if it is not there."""
         if key not in self.found:
             self.found[key] = find()
             LOG.info("%s: %s", key, {k: v for k, v in self.found[key].items() if not isinstance(v, (str, list))})
@@ -42,7 +42,7 @@ def with_interval(values: Tensor, digits: int = 1, *, percent: bool = True) -> s
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as the pages have it; all columns but the first to the right."""
+    """A table as on the pages; all columns but the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
