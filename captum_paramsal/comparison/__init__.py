@@ -2,4 +2,8 @@
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+from captum_paramsal.versions import renamed
+
+_load, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+_RENAMED = {"bootstrap_mean": "captum_paramsal.stats.bootstrap_mean"}
+__getattr__ = renamed(__name__, _load, _RENAMED)

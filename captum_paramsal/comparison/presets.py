@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from captum.attr import (
@@ -41,6 +41,9 @@ STEPS_AT_ONCE = 16
 """Images that integrated gradients run together."""
 
 
+BuildsMaps: TypeAlias = Callable[[nn.Module, Reference | None], InputMaps]
+
+
 class _Multiplying:
     """A function whose maps hold changes of the output, not changes per unit of the input."""
 
@@ -63,9 +66,42 @@ class Preset:
         needs_reference: Whether it cannot do without a reference.
     """
 
-    build: Callable[[nn.Module, Reference | None], InputMaps]
+    build: BuildsMaps
     description: str
     needs_reference: bool = False
+
+
+Builder = TypeVar("Builder", bound=BuildsMaps)
+
+_presets: dict[str, Preset] = {}
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(_presets)
+"""Captum's methods, ours, two that look at nothing, and those that were registered."""
+
+
+def register_preset(name: str, *, description: str, needs_reference: bool = False) -> Callable[[Builder], Builder]:
+    """Decorate what builds a method, and :func:`compare`, the command line and Quantus find it by name.
+
+    Args:
+        name: In lists of methods and in tables.
+        description: What it is, in a line.
+        needs_reference: Whether it cannot do without a reference.
+
+    Returns:
+        A decorator of a function of the model, and of a reference or None, that gives an :class:`InputMaps`.
+
+    Raises:
+        InputError: The name is another preset's.
+    """
+    if name in _presets:
+        message = f"Expected a name that no preset has, got {name!r}, which is: {_presets[name].description}."
+        raise InputError(message)
+
+    def register(build: Builder) -> Builder:
+        _presets[name] = Preset(build, description, needs_reference)
+        return build
+
+    return register
 
 
 def preset(name: str, model: nn.Module, reference: Reference | None = None) -> InputMaps:
@@ -97,14 +133,12 @@ def _last_maps(model: nn.Module) -> nn.Module:
     return unwrap(model).get_submodule(ModelDoctor(model, noise_samples=0).layer_name)
 
 
+@register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")
 def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(LayerGradCam(model, _last_maps(model)), relu_attributions=True)
 
 
-def _guided_grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
-    return InputMaps(GuidedGradCam(model, _last_maps(model)))
-
-
+@register_preset("integrated_gradients", description="Integrated Gradients from zero, 50 steps")
 def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
     method = IntegratedGradients(model)
 
@@ -117,6 +151,22 @@ def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(_Multiplying(attribute))
 
 
+@register_preset("saliency", description="absolute gradient of the class score")
+def _saliency(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(Saliency(model))
+
+
+@register_preset("guided_grad_cam", description="Grad-CAM times guided backpropagation")
+def _guided_grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(GuidedGradCam(model, _last_maps(model)))
+
+
+@register_preset("deep_lift", description="DeepLift from zero")
+def _deep_lift(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(DeepLift(model))
+
+
+@register_preset("occlusion", description="drop of the class score under a window of a seventh of the sides")
 def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
     method = Occlusion(model)
 
@@ -131,6 +181,7 @@ def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(_Multiplying(attribute))
 
 
+@register_preset("noise_tunnel", description="SmoothGrad: absolute gradients, 10 noisy copies")
 def _noise_tunnel(model: nn.Module, _: Reference | None) -> InputMaps:
     method = NoiseTunnel(Saliency(model))
 
@@ -152,10 +203,18 @@ def _noise_tunnel(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(attribute)
 
 
+@register_preset(
+    "input_space_saliency", description="pixels that drive the filters with the highest z-scores", needs_reference=True
+)
 def _input_space(model: nn.Module, reference: Reference | None) -> InputMaps:
     return InputMaps(InputSpaceSaliency(ParameterSaliency(model, reference)))
 
 
+@register_preset(
+    "input_space_pot",
+    description="pixels that drive the least probable filters, none where no filter is in its tail",
+    needs_reference=True,
+)
 def _input_space_of_tails(model: nn.Module, reference: Reference | None) -> InputMaps:
     if reference is None:
         message = "Expected a `reference` for tails, got None."
@@ -163,14 +222,29 @@ def _input_space_of_tails(model: nn.Module, reference: Reference | None) -> Inpu
     return InputMaps(InputSpaceSaliency(POTSaliency(model, reference)))
 
 
-def _centre(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
+@register_preset("discernible_neurons", description="pixels that the class score is traced back to")
+def _discernible_neurons(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(DiscernibleNeurons(model))
+
+
+@register_preset("cnn_fixations", description="the same by the strongest weights")
+def _cnn_fixations(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(CNNFixations(model))
+
+
+@register_preset("model_doctor", description="positive contributions of the last feature maps, averaged over noise")
+def _model_doctor(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(ModelDoctor(model, reduce="relu", multiply_by_inputs=True))
+
+
+def _bump(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
     """Highest in the middle, falling to the corners: what a method must beat where objects are central."""
     height, width = inputs.shape[-2:]
     rows, columns = (torch.linspace(-1, 1, size, dtype=inputs.dtype, device=inputs.device) for size in (height, width))
     return torch.exp(-2 * (rows[:, None] ** 2 + columns**2)).expand_as(inputs).contiguous()
 
 
-def _random(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
+def _noise(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Tensor:  # noqa: ARG001
     """Noise, the same for every image: what a method must beat everywhere."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(inputs.shape[-2:], generator=generator).to(inputs)
@@ -178,37 +252,15 @@ def _random(inputs: Tensor, target: Any = None, additional_forward_args: Any = N
 
 
 # Like the maps of layers that they are compared with, they say how much of the score lies where.
-for _guess in (_centre, _random):
+for _guess in (_bump, _noise):
     _guess.multiplies_by_inputs = True  # type: ignore[attr-defined] # functions have what one gives them
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "grad_cam": Preset(_grad_cam, "Grad-CAM at the last feature maps, positive part"),
-        "integrated_gradients": Preset(_integrated_gradients, "Integrated Gradients from zero, 50 steps"),
-        "saliency": Preset(lambda model, _: InputMaps(Saliency(model)), "absolute gradient of the class score"),
-        "guided_grad_cam": Preset(_guided_grad_cam, "Grad-CAM times guided backpropagation"),
-        "deep_lift": Preset(lambda model, _: InputMaps(DeepLift(model)), "DeepLift from zero"),
-        "occlusion": Preset(_occlusion, "drop of the class score under a window of a seventh of the sides"),
-        "noise_tunnel": Preset(_noise_tunnel, "SmoothGrad: absolute gradients, 10 noisy copies"),
-        "input_space_saliency": Preset(
-            _input_space, "pixels that drive the filters with the highest z-scores", needs_reference=True
-        ),
-        "input_space_pot": Preset(
-            _input_space_of_tails,
-            "pixels that drive the least probable filters, none where no filter is in its tail",
-            needs_reference=True,
-        ),
-        "discernible_neurons": Preset(
-            lambda model, _: InputMaps(DiscernibleNeurons(model)), "pixels that the class score is traced back to"
-        ),
-        "cnn_fixations": Preset(lambda model, _: InputMaps(CNNFixations(model)), "the same by the strongest weights"),
-        "model_doctor": Preset(
-            lambda model, _: InputMaps(ModelDoctor(model, reduce="relu", multiply_by_inputs=True)),
-            "positive contributions of the last feature maps, averaged over noise",
-        ),
-        "centre": Preset(lambda _, __: InputMaps(_centre), "a bump in the middle of the image"),
-        "random": Preset(lambda _, __: InputMaps(_random), "noise"),
-    }
-)
-"""Captum's methods, ours, and two that look at nothing."""
+@register_preset("centre", description="a bump in the middle of the image")
+def _centre(_: nn.Module, __: Reference | None) -> InputMaps:
+    return InputMaps(_bump)
+
+
+@register_preset("random", description="noise")
+def _random(_: nn.Module, __: Reference | None) -> InputMaps:
+    return InputMaps(_noise)

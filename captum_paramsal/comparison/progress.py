@@ -19,7 +19,7 @@ class Progress:
 
     def __init__(self, path: str | os.PathLike[str] | None, task: Task) -> None:
         self._path = None if path is None else Path(path)
-        self._run = task.run()
+        self._run = task.identity()
         self._scored: list[PartialComparison] = []
         if self._path is not None and self._path.exists():
             self._scored.append(self._resumed(self._path))

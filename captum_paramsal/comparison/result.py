@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import deprecated
 
-from captum_paramsal.comparison.side_by_side import beside
-from captum_paramsal.comparison.statistics import PairedDifference, bootstrap_mean, paired_differences
+from captum_paramsal.comparison.statistics import PairedDifference, paired_differences
+from captum_paramsal.comparison.with_methods_of import with_methods_of
 from captum_paramsal.errors import InputError, SourceError
 from captum_paramsal.files import TensorFile
+from captum_paramsal.metrics import Column
+from captum_paramsal.stats import bootstrap_mean
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 _FILE = TensorFile("comparison", "captum_paramsal.comparison", (1,), SourceError)
+_IMAGES_IN = {"scores": 2, "degenerate": 1, "targets": 0, "predicted": 0, "agreements": 0}
+"""Dimension of the images, by tensor."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +45,6 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True)
-class ColumnNote:
-    """What a column of scores is.
-
-    Attributes:
-        name: Its name.
-        unit: Of the scores.
-        better: ``"higher"``, ``"lower"``, or ``""`` where neither is.
-        description: In a sentence.
-    """
-
-    name: str
-    unit: str
-    better: str
-    description: str
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Scores of M methods by C columns on N images.
@@ -68,7 +57,7 @@ class Comparison:
         targets: Class that is explained, ``(N,)``.
         predicted: Class that the model predicts, ``(N,)``.
         agreements: Rank correlation of every two methods' maps of an image, ``(N, P, P)``, for the P first of the
-            methods; the others are yardsticks, which have no maps.
+            methods; the others are baselines, which have no maps.
         failures: What went wrong.
         kept: Numbers of the images whose pictures and maps are kept.
         pictures: These images, as the model gets them, each ``(C, H, W)``.
@@ -77,7 +66,7 @@ class Comparison:
     """
 
     methods: tuple[str, ...]
-    columns: tuple[ColumnNote, ...]
+    columns: tuple[Column, ...]
     scores: Tensor
     degenerate: Tensor
     targets: Tensor
@@ -119,39 +108,23 @@ class Comparison:
         if images.shape != (len(self),) or images.dtype != torch.bool:
             message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
             raise InputError(message)
-        places = {number: place for place, number in enumerate(images.nonzero()[:, 0].tolist())}
+        return self.reordered(images.nonzero()[:, 0])
+
+    def reordered(self, order: Tensor) -> Comparison:
+        """Images in another order, all or some of them: their numbers as they are now, ``(K,)``."""
+        places = {number: place for place, number in enumerate(order.tolist())}
         shown = [i for i, number in enumerate(self.kept) if number in places]
+        shown.sort(key=lambda i: places[self.kept[i]])
         return replace(
             self,
-            scores=self.scores[:, :, images],
-            degenerate=self.degenerate[:, images],
-            targets=self.targets[images],
-            predicted=self.predicted[images],
-            agreements=self.agreements[images],
+            **{name: getattr(self, name).index_select(dim, order) for name, dim in _IMAGES_IN.items()},
             failures=tuple(replace(one, image=places[one.image]) for one in self.failures if one.image in places),
             kept=tuple(places[self.kept[i]] for i in shown),
             pictures=tuple(self.pictures[i] for i in shown),
             maps=tuple(self.maps[i] for i in shown),
         )
 
-    def reordered(self, order: Tensor) -> Comparison:
-        """The same with the images in another order, ``(N,)``: numbers of the images as they are now."""
-        places = {number: place for place, number in enumerate(order.tolist())}
-        shown = sorted(range(len(self.kept)), key=lambda i: places[self.kept[i]])
-        return replace(
-            self,
-            scores=self.scores[:, :, order],
-            degenerate=self.degenerate[:, order],
-            targets=self.targets[order],
-            predicted=self.predicted[order],
-            agreements=self.agreements[order],
-            failures=tuple(replace(one, image=places[one.image]) for one in self.failures),
-            kept=tuple(places[self.kept[i]] for i in shown),
-            pictures=tuple(self.pictures[i] for i in shown),
-            maps=tuple(self.maps[i] for i in shown),
-        )
-
-    def beside(self, other: Comparison) -> Comparison:
+    def with_methods_of(self, other: Comparison) -> Comparison:
         """Methods that were compared on the same images later, in one table with these.
 
         Columns that one of the two did not measure are NaN for its methods, and so is the rank agreement between
@@ -163,7 +136,12 @@ class Comparison:
         Raises:
             InputError: Other images, targets, boxes or another model, or a method of the same name.
         """
-        return beside(self, other)
+        return with_methods_of(self, other)
+
+    @deprecated("`Comparison.beside` is now `Comparison.with_methods_of`; the old name goes with version 0.3.")
+    def beside(self, other: Comparison) -> Comparison:
+        """:meth:`with_methods_of` by its old name."""
+        return with_methods_of(self, other)
 
     def table(self, seed: int = 0) -> list[dict[str, Any]]:
         """One row per method and column: mean over images with its 95 % bootstrap interval, and how many images."""
@@ -203,7 +181,7 @@ class Comparison:
         return paired_differences(list(self.methods), self.column(column), seed)
 
     def plot(self, kind: Literal["grid", "bars", "agreement"] = "grid") -> Axes | tuple[Axes, ...]:
-        """Draw the maps that are kept, the means of all columns, or how alike the methods are.
+        """Draw the maps that are kept, the means of all columns, or how similar the methods are.
 
         Args:
             kind: ``"grid"``, see :func:`captum_paramsal.viz.comparison_grid`; ``"bars"``, axes for every column, see
@@ -245,7 +223,7 @@ class Comparison:
         Raises:
             SourceError: It cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors = {name: getattr(self, name) for name in _IMAGES_IN}
         tensors |= {f"picture {i}": picture for i, picture in enumerate(self.pictures)}
         tensors |= {f"maps {i}": maps for i, maps in enumerate(self.maps)}
         content = {
@@ -268,37 +246,25 @@ class Comparison:
         kept = tuple(content["kept"])
         return cls(
             methods=tuple(content["methods"]),
-            columns=tuple(ColumnNote(**one) for one in content["columns"]),
+            columns=tuple(Column(**one) for one in content["columns"]),
             failures=tuple(Failure(**one) for one in content["failures"]),
             kept=kept,
             pictures=tuple(tensors[f"picture {i}"] for i in range(len(kept))),
             maps=tuple(tensors[f"maps {i}"] for i in range(len(kept))),
             context=content["context"],
-            **{name: tensors[name] for name in _TENSORS},
+            **{name: tensors[name] for name in _IMAGES_IN},
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Comparison]) -> Comparison:
         """Comparisons of disjoint sets of images by the same methods and metrics, as one."""
-        first, starts = parts[0], [0]
-        for part in parts:
-            starts.append(starts[-1] + len(part))
+        starts = list(accumulate((len(part) for part in parts[:-1]), initial=0))
+        placed = list(zip(parts, starts, strict=True))
         return replace(
-            first,
-            scores=torch.cat([part.scores for part in parts], dim=2),
-            degenerate=torch.cat([part.degenerate for part in parts], dim=1),
-            targets=torch.cat([part.targets for part in parts]),
-            predicted=torch.cat([part.predicted for part in parts]),
-            agreements=torch.cat([part.agreements for part in parts]),
-            failures=tuple(
-                replace(one, image=one.image + start)
-                for part, start in zip(parts, starts, strict=False)
-                for one in part.failures
-            ),
-            kept=tuple(n + start for part, start in zip(parts, starts, strict=False) for n in part.kept),
+            parts[0],
+            **{name: torch.cat([getattr(part, name) for part in parts], dim) for name, dim in _IMAGES_IN.items()},
+            failures=tuple(replace(one, image=one.image + start) for part, start in placed for one in part.failures),
+            kept=tuple(number + start for part, start in placed for number in part.kept),
             pictures=tuple(picture for part in parts for picture in part.pictures),
             maps=tuple(maps for part in parts for maps in part.maps),
         )
-
-
-_TENSORS = ("scores", "degenerate", "targets", "predicted", "agreements")

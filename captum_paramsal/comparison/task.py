@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from captum_paramsal.comparison.agreement import rank_agreement
 from captum_paramsal.comparison.batch_scores import COST, BatchScores, NamedMethod
-from captum_paramsal.comparison.result import ColumnNote, Comparison
+from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.errors import InputError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Target, labels_of, scores_at
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.metrics import Boxes, Case, Metric, boxes_per_image
+from captum_paramsal.metrics import Boxes, Case, Column, Metric, boxes_per_image
 from captum_paramsal.reference import Reference
 
 PASS = 64
@@ -50,14 +50,9 @@ class Task:
     keep: int
 
     @property
-    def columns(self) -> tuple[ColumnNote, ...]:
+    def columns(self) -> tuple[Column, ...]:
         """What is measured."""
-        measured_by_metrics = (
-            ColumnNote(one.name, one.unit, one.better, one.description)
-            for metric in self.metrics
-            for one in metric.columns
-        )
-        return (*measured_by_metrics, *COST)
+        return (*(column for metric in self.metrics for column in metric.columns), *COST)
 
     def batches(self) -> list[tuple[int, ...]]:
         """Numbers of images of one size that are taken together."""
@@ -138,8 +133,8 @@ class Task:
         every = boxes_per_image(self.boxes, len(self.images), may_be_empty=True)
         return [every[number] for number in numbers]
 
-    def run(self) -> dict[str, Any]:
-        """What makes this comparison this one and no other."""
+    def identity(self) -> dict[str, Any]:
+        """What makes this comparison this one and no other: a checkpoint of another one is refused."""
         rows = labels_of(self.targets, len(self.images))
         return {
             "model": Fingerprint.of(self.model).short,

@@ -1,5 +1,11 @@
 from .bandit import BanditRun as BanditRun
 from .bandit import upper_confidence_bound as upper_confidence_bound
+from .bootstrap import (
+    bootstrap_mean as bootstrap_mean,
+)
+from .bootstrap import (
+    bootstrap_means as bootstrap_means,
+)
 from .moments import Moments as Moments
 from .pareto import (
     MINIMUM_EXCESSES as MINIMUM_EXCESSES,

@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             checkpoint=options.work / f"{name}.checkpoint.safetensors",
         )
         parts.append(part)
-    found = parts[0].beside(parts[1])
+    found = parts[0].with_methods_of(parts[1])
     found.save(options.work / "comparison.safetensors")
     cost = compare(
         list(PRESETS),

@@ -1,5 +1,7 @@
 """Every method that has a name, on a small net, the demo's and torchvision's."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from comparison.small_runs import small_run
@@ -7,8 +9,10 @@ from metrics.small_cases import some_images
 from torch import nn
 
 from captum_paramsal import Reference
-from captum_paramsal.comparison import PRESETS, compare
+from captum_paramsal.comparison import PRESETS, compare, preset, presets, register_preset
 from captum_paramsal.demo import load_model, load_scenes, normalize
+from captum_paramsal.errors import InputError
+from captum_paramsal.metrics import InputMaps
 
 # Tails need a reference of hundreds of images.
 QUICK_TO_SET_UP = [name for name in PRESETS if name != "input_space_pot"]
@@ -87,3 +91,26 @@ def test_tails_on_a_small_network():
     # Where no filter is beyond its threshold, tail probabilities do not change with the pixels.
     calm = small_run(["input_space_pot"], 0 * images, targets, **options)
     assert torch.equal(calm.column("sparsity").isnan(), calm.degenerate)
+
+
+def test_a_preset_of_ones_own_by_name():
+    with patch.dict(presets._presets):
+
+        @register_preset("squares", description="squared pixels", needs_reference=True)
+        def squares(model, reference):
+            assert isinstance(model, nn.Module)
+            assert reference is not None
+            return InputMaps(lambda inputs: inputs**2)
+
+        assert PRESETS["squares"].build is squares
+        with pytest.raises(InputError, match="Expected a `reference` for 'squares'"):
+            preset("squares", wide_model())
+        with pytest.raises(InputError, match="'squares', which is: squared pixels"):
+            register_preset("squares", description="something else")
+        images, (usual, labels) = some_images(2)[0], some_images(20)
+        reference = Reference.fit(wide_model(), [(usual, labels)], show_progress=False)
+        found = small_run(["squares"], images, model=wide_model(), reference=reference, metrics=["sparsity"])
+        torch.testing.assert_close(found.maps[1][0], (images[1] ** 2).sum(dim=0).float())
+        with pytest.raises(InputError, match=r"got 'squars'; nearest: .*squares"):
+            preset("squars", wide_model())
+    assert "squares" not in PRESETS

@@ -9,7 +9,7 @@ from comparison.small_runs import same, small_run
 from metrics.small_cases import some_images
 from scipy.stats import spearmanr, wilcoxon
 
-from captum_paramsal.comparison import Comparison, bootstrap_mean, paired_differences
+from captum_paramsal.comparison import Comparison, paired_differences
 from captum_paramsal.comparison.agreement import rank_agreement
 from captum_paramsal.comparison.statistics import holm
 from captum_paramsal.errors import InputError
@@ -122,23 +122,6 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, nan]) == pytest.approx([0.03, 0.06, 0.06, nan], nan_ok=True)
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-def test_bootstrap_intervals_cover_the_mean():
-    random = np.random.default_rng(1)
-    samples = torch.from_numpy(random.exponential(size=(300, 40)))
-    intervals = [bootstrap_mean(values, seed) for seed, values in enumerate(samples)]
-    share = np.mean([low <= 1.0 <= high for _, low, high in intervals])
-    # Percentile intervals of 40 skew values cover a little less than 95 %; 4 standard errors are 5 %.
-    assert 0.88 < share < 0.98
-
-
-def test_bootstrap_leaves_out_what_is_not_known():
-    values = torch.tensor([1.0, nan, 2.0, 4.0, nan])
-    assert bootstrap_mean(values) == bootstrap_mean(values[~values.isnan()])
-    assert bootstrap_mean(values) == bootstrap_mean(values, seed=0)
-    assert bootstrap_mean(values)[0] == pytest.approx(7 / 3)
-    assert all(map(isnan, bootstrap_mean(torch.tensor([nan]))))
 
 
 def test_rank_agreement_as_scipy_has_it():

@@ -107,7 +107,7 @@ def test_degenerate_maps_are_flagged_and_never_scored():
     assert found.agreements[:3, 0].isnan().all()
 
 
-def test_yardsticks_have_rows_of_their_own():
+def test_baselines_have_rows_of_their_own():
     boxes = torch.tensor([[0, 0, 5, 4], [6, 5, 10, 8], [0, 0, 10, 8]])
     found = small_run(["saliency"], metrics=["pointing_game", "iou", "deletion"], boxes=boxes)
     assert found.methods[0] == "saliency"

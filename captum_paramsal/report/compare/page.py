@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from captum_paramsal.comparison import PRESETS, Comparison
-from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.metrics import Column
 from captum_paramsal.report.compare.pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
 from captum_paramsal.report.compare.pictures import agreement_drawing, map_pictures, metric_drawing, shown_picture
 from captum_paramsal.report.compare.words import number_words, plain_words, unit_of_mean, yardstick_words
@@ -177,7 +177,7 @@ def _metric(found: ComparisonReport, tables: Mapping[str, Sequence[_Row]], place
     )
 
 
-def _head(note: ColumnNote) -> _Head:
+def _head(note: Column) -> _Head:
     arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}"}.get(note.better, "")
     better = f"{note.better} is better" if note.better else "neither end is better"
     return _Head(note.name, arrow, better, unit_of_mean(note))

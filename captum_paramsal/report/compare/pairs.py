@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from captum_paramsal.comparison import PairedDifference
-from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.metrics import Column
 from captum_paramsal.report.compare.words import number_words, p_words
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def competes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     return isfinite(row["mean"]) and row["method"] not in _BLIND and row["images"] >= _MOSTLY * most
 
 
-def verdict(found: ComparisonReport, note: ColumnNote, best: str) -> str:
+def verdict(found: ComparisonReport, note: Column, best: str) -> str:
     """What can be said of the best method, in a sentence or two."""
     words = f"Over all images, {best} has the best mean."
     others = {_other(pair, best): pair.adjusted for pair in _pairs_of(found, note, best)}
@@ -84,13 +84,13 @@ def verdict(found: ComparisonReport, note: ColumnNote, best: str) -> str:
     return f"{words} These images do not tell it apart from {named} (Wilcoxon, Holm, p ≥ {_LEVEL} or too few images)."
 
 
-def pair_rows(found: ComparisonReport, note: ColumnNote, best: str) -> list[PairRow]:
+def pair_rows(found: ComparisonReport, note: Column, best: str) -> list[PairRow]:
     """The best method against every other one, and every yardstick, on the same images."""
     methods = found.comparison.methods[: len(found.comparison.agreement)]
     return [_row(pair, best, methods) for pair in _pairs_of(found, note, best)]
 
 
-def _pairs_of(found: ComparisonReport, note: ColumnNote, best: str) -> list[PairedDifference]:
+def _pairs_of(found: ComparisonReport, note: Column, best: str) -> list[PairedDifference]:
     return [pair for pair in found.pairs.get(note.name, ()) if best in (pair.first, pair.second)]
 
 

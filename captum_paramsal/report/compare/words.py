@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isnan
 from types import MappingProxyType
 
-from captum_paramsal.comparison.result import ColumnNote
+from captum_paramsal.metrics import Column
 
 _SMALLEST = 0.001
 
@@ -60,7 +60,7 @@ _UNITS_OF_MEANS: Mapping[str, str] = MappingProxyType(
 """What a column's mean is in, where that is not what its metric calls the unit of one image."""
 
 
-def plain_words(column: ColumnNote) -> str:
+def plain_words(column: Column) -> str:
     """A column in plain words; in those of its metric where there are none."""
     return _WORDS.get(column.name, column.description)
 
@@ -70,7 +70,7 @@ def yardstick_words(name: str) -> str:
     return _YARDSTICKS.get(name, "looks neither at the model nor at a map")
 
 
-def unit_of_mean(column: ColumnNote) -> str:
+def unit_of_mean(column: Column) -> str:
     """Unit of the mean over images."""
     return _UNITS_OF_MEANS.get(column.unit, column.unit)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from comparison.small_runs import small_run
+from comparison.small_runs import same, small_run
 from metrics.small_cases import some_images
 
 from captum_paramsal.comparison import Comparison
@@ -17,7 +17,7 @@ def test_added_methods_have_the_scores_of_a_whole_run(tmp_path):
     images, metrics = some_images(4)[0], ["deletion", "sparsity"]
     whole = small_run(["saliency", "grad_cam", "random"], images, metrics=metrics, keep=2)
     first = small_run(["saliency", "grad_cam"], images, metrics=metrics, keep=2)
-    both = first.beside(small_run(["random"], images, metrics=metrics, keep=3))
+    both = first.with_methods_of(small_run(["random"], images, metrics=metrics, keep=3))
     assert both.methods == whole.methods
     for name in ("deletion", "sparsity"):
         for method, scores in _scores(whole, name).items():
@@ -34,7 +34,7 @@ def test_added_methods_have_the_scores_of_a_whole_run(tmp_path):
 def test_what_one_did_not_measure_is_empty():
     images = some_images(3)[0]
     first = small_run(["saliency"], images, metrics=["sparsity"])
-    both = first.beside(small_run(["grad_cam"], images, metrics=["deletion"]))
+    both = first.with_methods_of(small_run(["grad_cam"], images, metrics=["deletion"]))
     assert [column.name for column in both.columns][:2] == ["sparsity", "seconds"]
     assert _scores(both, "deletion")["saliency"].isnan().all()
     assert _scores(both, "sparsity")["grad_cam"].isnan().all()
@@ -56,10 +56,18 @@ def test_other_images_are_refused(change, named):
         change["targets"] = torch.zeros(len(change["images"]), dtype=torch.long)
     other = small_run(["grad_cam"], **{**options, **change})
     with pytest.raises(InputError, match=named):
-        first.beside(other)
+        first.with_methods_of(other)
 
 
 def test_the_same_name_twice_is_refused():
     one = small_run(["saliency"], metrics=["sparsity"])
     with pytest.raises(InputError, match="saliency in both"):
-        one.beside(one)
+        one.with_methods_of(one)
+
+
+def test_the_old_name_of_the_method():
+    images = some_images(2)[0]
+    first, second = (small_run([name], images, metrics=["sparsity"]) for name in ("saliency", "grad_cam"))
+    with pytest.warns(DeprecationWarning, match=r"is now `Comparison.with_methods_of`"):
+        both = first.beside(second)
+    assert same(both, first.with_methods_of(second))
