@@ -1,9 +1,13 @@
 import pytest
 import torch
+from cases.demo_scenes import scenes_painted_once
 from sources.photo_files import save_damaged_jpeg, save_photo
+
+__all__ = ["scenes_painted_once"]
 
 NETWORK = """\
 import torch
+from cases.demo_scenes import scenes_painted_once
 from torch import nn
 
 def build():
