@@ -1,9 +1,11 @@
 from .attr.cnn_fixations import CNNFixations as CNNFixations
 from .attr.discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
+from .attr.filter_attribution import FilterAttribution as FilterAttribution
 from .attr.input_space_saliency import InputSpaceSaliency as InputSpaceSaliency
 from .attr.model_doctor import ModelDoctor as ModelDoctor
 from .attr.parameter_saliency import ParameterSaliency as ParameterSaliency
 from .attr.pot_saliency import POTSaliency as POTSaliency
+from .attr.trace_attribution import TraceAttribution as TraceAttribution
 from .comparison.comparing import compare as compare
 from .comparison.result import Comparison as Comparison
 from .doctor import Diagnosis as Diagnosis

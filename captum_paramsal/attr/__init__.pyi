@@ -1,6 +1,8 @@
 from .cnn_fixations import CNNFixations as CNNFixations
 from .discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
+from .filter_attribution import FilterAttribution as FilterAttribution
 from .input_space_saliency import InputSpaceSaliency as InputSpaceSaliency
 from .model_doctor import ModelDoctor as ModelDoctor
 from .parameter_saliency import ParameterSaliency as ParameterSaliency
 from .pot_saliency import POTSaliency as POTSaliency
+from .trace_attribution import TraceAttribution as TraceAttribution

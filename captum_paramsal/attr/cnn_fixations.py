@@ -31,7 +31,7 @@ class CNNFixations(TraceAttribution):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        following = TraceSettings(
+        settings = TraceSettings(
             weights=None, top_k=1, linear_top_k=None, places=1, active_only=False, single_place=True
         )
-        super().__init__(model, following)
+        super().__init__(model, settings)

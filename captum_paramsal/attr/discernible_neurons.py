@@ -32,10 +32,10 @@ GOOD_OVERLAP = 0.5
 class DiscernibleNeurons(TraceAttribution):
     """Heat map of the pixels that a class score is traced back to, through the neurons that carried it.
 
-    Before each selected neuron, those with the largest ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)`` are selected:
-    Z_cur is what a candidate contributes to the neuron, Z_pre the largest contribution into the candidate, and Z_suc
-    the number of selected neurons for which it is the strongest. Only neurons with positive values are candidates. No
-    gradient is taken.
+    Before each selected neuron, those with the largest ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)`` are selected by
+    :func:`captum_paramsal.graph.selecting.select` (equations 4 and 5): Z_cur is what a candidate contributes to the
+    neuron, Z_pre the largest contribution into the candidate (equation 3), and Z_suc the number of selected neurons for
+    which it is the strongest. Only neurons with positive values are candidates. No gradient is taken.
 
     Args:
         model: A convolutional classifier that returns class scores ``(N, C)``; left as it is.
@@ -46,7 +46,7 @@ class DiscernibleNeurons(TraceAttribution):
             a share of the map's places in (0, 1], at least one place.
 
     Raises:
-        ParamsalError: A number below 1, or a share outside (0, 1].
+        ParamsalError: ``top_k``, ``linear_top_k`` or ``places`` is below 1, or a share of places is not in (0, 1].
 
     References:
         Iqbal, Muqeet and Bae, *Visual Interpretation of CNN Prediction Through Layerwise Sequential Selection of
@@ -84,7 +84,7 @@ class DiscernibleNeurons(TraceAttribution):
                 message = f"Expected `{name}` to be a whole number from 1 up, got {number!r}."
                 raise ParamsalError(message)
         self.weights = TraceWeights() if weights is None else weights
-        following = TraceSettings(
+        settings = TraceSettings(
             weights=self.weights,
             top_k=top_k,
             linear_top_k=linear_top_k,
@@ -92,7 +92,7 @@ class DiscernibleNeurons(TraceAttribution):
             active_only=True,
             single_place=False,
         )
-        super().__init__(model, following)
+        super().__init__(model, settings)
 
     @renamed_arguments(targets="labels")
     def fit_weights(
@@ -111,7 +111,7 @@ class DiscernibleNeurons(TraceAttribution):
         A bandit (UCB1) for each of ``current`` and ``preceding`` over the grid, the other two held at 1: one image per
         trial, reward 1 where the intersection over union of the traced box with a box of the object is above 0.5. The
         default of ``preceding`` is not 1 but 0.1, so compare what was learned with both.
-        ``succeeding`` stays 1, since it multiplies all candidates alike and cannot change what is selected.
+        ``succeeding`` stays 1, since it multiplies all candidates by the same and cannot change what is selected.
 
         Args:
             images: ``(N, C, H, W)``.
@@ -127,8 +127,8 @@ class DiscernibleNeurons(TraceAttribution):
             keeps its own.
 
         Raises:
-            InputError, TargetError, TraceError: See :meth:`attribute`; boxes that do not go with the images.
-            ParamsalError: An empty grid or one with values below 0, or fewer trials than values.
+            InputError, TargetError, TraceError: See :meth:`attribute`; there is not one set of boxes per image.
+            ParamsalError: ``grid`` is empty or has values below 0, or there are fewer ``trials`` than values.
         """
         values = tuple(float(value) for value in grid)
         if not values or trials < len(values):
@@ -155,7 +155,7 @@ class DiscernibleNeurons(TraceAttribution):
 
     def _with(self, weights: TraceWeights) -> DiscernibleNeurons:
         """The same with other weights, on the same captured network."""
-        kept = self.following
+        kept = self.settings
         other = DiscernibleNeurons(
             self.model, weights, top_k=kept.top_k, linear_top_k=kept.linear_top_k, places=kept.places
         )

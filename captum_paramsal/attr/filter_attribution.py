@@ -1,13 +1,14 @@
-"""What every method that scores filters shares: the call, as Captum has it, and the profile behind it."""
+"""The base of methods that score filters, your own too: Captum's call, and the saliency profile behind it."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
+from typing_extensions import deprecated
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.filters import FilterIndex
@@ -16,8 +17,12 @@ from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 
 
-class FilterAttribution(Attribution):  # type: ignore[misc] # Captum is not typed strictly
+class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not typed strictly
     """A method that gives every filter a score for every image, from the image's saliency profile.
+
+    A subclass writes one method, :meth:`score`: from profiles, which :func:`captum_paramsal.functional.mean_abs`
+    defines, to scores. What else the scores need is in :attr:`filters` and :attr:`reference`;
+    :doc:`/howto/own_filter_score` shows two of them.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
@@ -26,9 +31,23 @@ class FilterAttribution(Attribution):  # type: ignore[misc] # Captum is not type
             every convolution except one whose channels are the class scores.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
 
+    Attributes:
+        reference: Statistics of the reference set, or None.
+        profiler: Takes the profiles, and their gradients with respect to the inputs.
+
     Raises:
         ReferenceMismatchError: The reference was taken on other weights, other layers or another loss.
         LayerError: ``layers`` selects nothing, or the model has no filter layer.
+
+    >>> import torch
+    >>> class Share(FilterAttribution):
+    ...     '''Share of a filter in the image's whole profile.'''
+    ...
+    ...     def score(self, profile):
+    ...         return profile / profile.sum(dim=1, keepdim=True)
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> Share(model).attribute(torch.rand(5, 3, 8, 8), target=1).sum(dim=1)
+    tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000])
     """
 
     def __init__(
@@ -41,29 +60,45 @@ class FilterAttribution(Attribution):  # type: ignore[misc] # Captum is not type
     ) -> None:
         super().__init__(model)
         chosen = reference.filters if layers is None and reference is not None else layers
-        self.profile = FilterProfile(model, chosen, loss)
+        self.profiler = FilterProfile(model, chosen, loss)
         self.reference = reference
         if reference is not None:
-            reference.check_profile(self.profile)
+            reference.check_profile(self.profiler)
 
     @property
     def model(self) -> nn.Module:
         """The scored model, unwrapped."""
-        return self.profile.model
+        return self.profiler.model
 
     @property
     def filters(self) -> FilterIndex:
         """What each column of the scores belongs to."""
-        return self.profile.filters
+        return self.profiler.filters
 
     @property
     def multiplies_by_inputs(self) -> bool:
         """Always False, since scores belong to filters and not to inputs."""
         return False
 
+    @property
+    @deprecated("`profile` of a method that scores filters is now `profiler`; the old name goes with version 0.3.")
+    def profile(self) -> FilterProfile:
+        """The old name of ``profiler``."""
+        return self.profiler
+
     @abstractmethod
     def score(self, profile: Tensor) -> Tensor:
-        """Scores of profiles ``(N, F)``, each row from itself alone; differentiable."""
+        """Score every filter: what a subclass writes.
+
+        Args:
+            profile: Saliency profiles ``(N, F)``, in the order of :attr:`filters`; on the model's device, float32 for a
+                model in half precision.
+
+        Returns:
+            ``(N, F)`` on the same device, higher for a more salient filter. Each row from itself alone, so that a batch
+            gives what its images give; differentiable, where :class:`~captum_paramsal.InputSpaceSaliency` is to take
+            it.
+        """
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(
@@ -95,7 +130,7 @@ class FilterAttribution(Attribution):  # type: ignore[misc] # Captum is not type
             InputError: An empty batch, a shape that the model cannot take, inputs or losses that are not finite.
             LayerError: A layer that was asked for is never reached in the forward pass.
         """
-        profile = self.profile(
+        profile = self.profiler(
             inputs, target, additional_forward_args, internal_batch_size, show_progress=show_progress
         )
         scores = self.score(profile)

@@ -19,18 +19,21 @@ from captum_paramsal.functional import Target, boosted_similarity
 class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly
     """Pixels whose change would make an image's most salient filters stand out more.
 
-    The gradient with respect to the image of ``cos(ŝ(x), b)``: ŝ are the scores of ``saliency``, and b is a copy of
-    them, kept fixed, in which the ``top_k`` highest are multiplied by ``boost``. Taken by a double backward pass, for
-    each image of a batch by itself. Filters that never varied over the reference set have no score and are left out.
+    The gradient with respect to the image of ``cos(ŝ(x), b)``, which is
+    :func:`~captum_paramsal.functional.boosted_similarity` (section 3.3): ŝ are the scores of ``saliency``, and b is a
+    copy of them, kept fixed, in which the ``top_k`` highest are multiplied by ``boost``. Taken by a double backward
+    pass, for each image of a batch by itself. Filters that never varied over the reference set have no score and are
+    left out.
 
     Args:
-        saliency: A method that scores filters: :class:`ParameterSaliency` or :class:`POTSaliency`.
+        saliency: A method that scores filters: :class:`~captum_paramsal.ParameterSaliency`,
+            :class:`~captum_paramsal.POTSaliency`, or your own :class:`~captum_paramsal.FilterAttribution`.
         top_k: Filters that are boosted, at most the number of filters.
         boost: What their scores are multiplied by.
 
     Raises:
         InputError: ``saliency`` does not score filters.
-        ParamsalError: ``top_k`` or ``boost`` out of range.
+        ParamsalError: ``top_k`` is not from 1 to the number of filters, or ``boost`` is not above 0.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, section 3.3.
@@ -48,7 +51,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
     def __init__(self, saliency: FilterAttribution, top_k: int = 10, boost: float = 100.0) -> None:
         if not isinstance(saliency, FilterAttribution):
             message = (
-                "Expected `saliency` to be a method that scores filters, ParameterSaliency or POTSaliency, "
+                "Expected `saliency` to be a method that scores filters, such as ParameterSaliency or POTSaliency, "
                 f"got {type(saliency).__name__}."
             )
             raise InputError(message)
@@ -106,7 +109,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
                 or gradients that are not finite.
             LayerError: A layer that was asked for is never reached in the forward pass.
         """
-        gradients = self.saliency.profile.input_gradients(
+        gradients = self.saliency.profiler.input_gradients(
             self._similarity,
             inputs,
             target,
@@ -119,6 +122,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
     def _similarity(self, profile: Tensor) -> Tensor:
         scores = self.saliency.score(profile)
         reference = self.saliency.reference
+        # A filter that never varied has the lowest score by convention, not by its gradient: it would turn the cosine.
         if reference is not None:
             scores = scores[:, ~reference.dead.to(scores.device)]
         return boosted_similarity(scores, min(self.top_k, scores.shape[1]), self.boost)

@@ -25,31 +25,33 @@ from captum_paramsal.reference.data_batches import LoaderItem
 
 
 class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
-    r"""What each channel of a layer, at each place, has to say for a class.
+    r"""Evidence for a class in each channel of a layer, at each place.
 
-    With m the layer's output, ``y_n`` the score of class n and ``e_j`` small disturbances of the maps,
-    ``G(k, h, w) = 1/J Σ_j |∂y_n / ∂m(k, h, w)|``, taken at ``m + e_j``. The network runs once up to the layer, and only
-    what is behind it runs for the disturbed copies.
+    With m the layer's output, ``y_n`` the score of class n and ``e_j`` small perturbations of the maps,
+    ``G(k, h, w) = 1/J Σ_j |∂y_n / ∂m(k, h, w)|``, taken at ``m + e_j`` (equation 1): the mean over j of
+    :func:`~captum_paramsal.functional.evidence_of`. Its sum over the places of a channel is
+    :func:`~captum_paramsal.functional.channel_correlation` (equation 2). The network runs once up to the layer, and
+    only what comes after it runs for the perturbed copies.
 
     Args:
         model: A classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with ``torch.fx``. One
             that cannot be captured runs as a whole for each copy, with a warning.
-        layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. None for the last feature maps in
-            front of the head; in a network with branches, what the last block returns. See :attr:`layer_name`.
-        noise_samples: Disturbed copies, J; 0 for the maps as they are.
+        layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. None for the last feature maps
+            before the head; in a network with branches, what the last block returns. See :attr:`layer_name`.
+        noise_samples: Perturbed copies, J; 0 for the maps as they are.
         noise_range: Bound of the uniform noise, or standard deviation of the normal one, in units of the maps.
         noise: ``"uniform"`` as in the paper, or ``"normal"`` as in an earlier version of its program. Every image gets
             the same noise, so that a batch gives exactly what its images give one by one.
         reduce: ``"abs"`` as in the paper, or ``"relu"``, the positive part, as in the published program.
         score: ``"logit"``, or the softmax ``"probability"``.
-        multiply_by_inputs: Multiply gradients by the undisturbed maps: what a channel *contributes* instead of how much
+        multiply_by_inputs: Multiply gradients by the unperturbed maps: what a channel *contributes* instead of how much
             the score would change with it. Where only a global average and a linear layer follow, gradients are the
             same for every image, and contributions are not.
         seed: Fixes the noise.
 
     Raises:
-        LayerError: No such layer, one that is not called exactly once, or none given and no last maps found.
-        InputError: Options out of range.
+        LayerError: ``layer`` is not in the model or not called exactly once, or None and the model has no last maps.
+        InputError: An option is out of its range.
 
     Warns:
         WholePassesWarning: The model cannot be captured.
@@ -92,7 +94,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         why = self._divided.network
         if isinstance(why, TraceError) and noise_samples > 1:
             message = (
-                f"All of {type(self.model).__name__} runs for each of the {noise_samples} disturbed copies, not only "
+                f"All of {type(self.model).__name__} runs for each of the {noise_samples} perturbed copies, not only "
                 f"what follows {', '.join(map(repr, self.layer_names))}, since it cannot be captured. {why}"
             )
             warn(message, WholePassesWarning, stacklevel=2)
@@ -132,7 +134,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             attribute_to_layer_input: Take the tensor that the layer is given, whatever else reads it too, instead of
                 what the layer returns.
-            internal_batch_size: Images, or disturbed copies of them, in one pass; bounds memory, not the result. None
+            internal_batch_size: Images, or perturbed copies of them, in one pass; bounds memory, not the result. None
                 takes all images, and as many copies as are fast.
             show_progress: Show a progress bar over the images.
 
@@ -168,21 +170,21 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         internal_batch_size: int | None = None,
         show_progress: bool = True,
     ) -> Diagnosis:
-        """Which channels each class relies on: the mean evidence in images that the model is right and sure about.
+        """Which channels each class relies on: the mean evidence in correctly and confidently classified images.
 
         Args:
             batches: Batches (inputs, target) or (inputs, target, additional_forward_args), such as a ``DataLoader``.
             confidence: Softmax probability of the class that an image must have.
-            samples_per_class: Images of each class that are averaged, the surest ones, T.
+            samples_per_class: Images of each class that are averaged, the most confident ones, T.
             usual_per_class: Images of each class that are kept to compare others with: a random sample, the same in
-                every run, of those that the model is right about, sure or not. Takes ``classes · usual_per_class · K``
+                every run, of the correctly classified ones, confident or not. Takes ``classes · usual_per_class · K``
                 numbers of memory at most.
             minimum: Images below which a class is warned about.
-            internal_batch_size: Images, or disturbed copies of them, in one pass.
+            internal_batch_size: Images, or perturbed copies of them, in one pass.
             show_progress: Show a progress bar.
 
         Raises:
-            InputError: No class has a single confident, correctly classified image; options out of range.
+            InputError: No class has a single confident, correctly classified image, or an option is out of its range.
             LayerError: The doctor has several layers, or see :meth:`attribute`.
             TargetError: A batch's target does not name one class per image.
 
@@ -215,7 +217,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         internal_batch_size: int | None = None,
         show_progress: bool = False,
     ) -> Findings:
-        """Channels that speak for the predicted class of a mistake as they do in no image that really shows it.
+        """Channels that are evidence for a mistake's predicted class as they are in no image that really shows it.
 
         Args:
             inputs: Images.
@@ -224,12 +226,12 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             additional_forward_args: Further arguments of the model.
             masks: Where the object is, ``(N, H, W)`` in [0, 1], in pixels of the images; a box is a mask too.
             mistakes_only: Leave out the images that the model gets right; they are the control.
-            internal_batch_size: Images, or disturbed copies of them, in one pass.
+            internal_batch_size: Images, or perturbed copies of them, in one pass.
             show_progress: Show a progress bar.
 
         Raises:
-            ReferenceMismatchError: A diagnosis of other weights, another layer or other settings.
-            InputError, TargetError, LayerError: See :meth:`attribute`; masks of another shape.
+            ReferenceMismatchError: The diagnosis is of other weights, another layer or other settings.
+            InputError, TargetError, LayerError: See :meth:`attribute`; ``masks`` have another shape.
 
         Warns:
             ConstantEvidenceWarning: The evidence is the same in every image of a class, so that none can be unusual.
@@ -296,7 +298,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
 
 
 def _classified(seen: LayerActivations) -> tuple[Tensor, Tensor]:
-    """Softmax probabilities ``(N, classes)`` and labels ``(N,)``, on the processor."""
+    """Softmax probabilities ``(N, classes)`` and labels ``(N,)``, on the CPU."""
     scores, labels = scores_at(seen.scores, seen.rows)
     return scores.double().softmax(dim=1).cpu(), labels.cpu()
 

@@ -9,12 +9,14 @@ from captum_paramsal.functional import detached, standardize
 
 
 class ParameterSaliency(FilterAttribution):
-    """Filters whose gradients are large for an image, or unusually large beside a reference set.
+    """Filters whose gradients are large for an image, or unusually large compared with a reference set.
 
     For image n and filter j the raw profile is ``s[n, j] = mean over the filter's weights of |∂loss / ∂weight|``, the
-    loss taken at ``target``. With a reference the scores are ``(s[n, j] - mean[j]) / std[j]``, in standard deviations
-    of the reference set; without one they are the raw profile, in units of loss per weight. A filter that never varied
-    over the reference set scores as low as the image's least salient other filter.
+    loss taken at ``target``: :func:`~captum_paramsal.functional.mean_abs` (section 3; equation 1 of Wang and Sato).
+    With a reference the scores are ``(s[n, j] - mean[j]) / std[j]``, in standard deviations of the reference set:
+    :func:`~captum_paramsal.functional.standardize` (section 3.1). Without one they are the raw profile, in units of
+    loss per weight. A filter that never varied over the reference set scores as low as the image's least salient other
+    filter.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
@@ -29,7 +31,8 @@ class ParameterSaliency(FilterAttribution):
 
     References:
         Levin, Shu, Borgnia, Huang, Goldblum, Goldstein: *Where do Models go Wrong? Parameter-Space Saliency Maps for
-        Explainability*, arXiv 2108.01335, section 3.
+        Explainability*, arXiv 2108.01335, section 3. Wang, Sato: *Understanding Parameter Saliency via Extreme Value
+        Theory*, arXiv 2310.17951, equation 1.
 
     >>> import torch
     >>> from torch import nn

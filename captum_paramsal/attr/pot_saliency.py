@@ -22,8 +22,9 @@ class POTSaliency(FilterAttribution):
 
     Each filter's saliencies above a high threshold t over the reference set are fitted with a generalized Pareto
     distribution of shape ξ and scale σ. The score of image n and filter j is ``-log p`` in nats with
-    ``p = (exceedances / N) · (1 + ξ (s[n, j] - t) / σ)^(-1 / ξ)``, and 0 (p = 1) at or below the threshold. Unlike
-    z-scores, it compares filters whose saliencies are spread differently.
+    ``p = (exceedances / N) · (1 + ξ (s[n, j] - t) / σ)^(-1 / ξ)``, and 0 (p = 1) at or below the threshold:
+    :func:`~captum_paramsal.functional.tail_scores` (equation 5) of :func:`~captum_paramsal.functional.mean_abs`
+    (equation 1). Unlike z-scores, it compares filters whose saliencies are spread differently.
 
     Beyond the finite end of a tail p is 0: those filters come first, at 745.2 nats and more (or above the image's
     highest finite score), in the order of ``(s - t) / σ``. A filter with no exceedance in the reference set has no tail
@@ -41,11 +42,12 @@ class POTSaliency(FilterAttribution):
         tails: Threshold, rate, shape and scale of every filter, with standard errors and goodness of fit.
 
     Raises:
-        InputError: A reference without tails, or with fewer than 20 excesses for every filter.
+        InputError: ``reference`` has no tails, or fewer than 20 excesses for every filter.
         ReferenceMismatchError: The reference was taken on other weights, other layers or another loss.
 
     References:
-        Wang, Sato: *Understanding Parameter Saliency via Extreme Value Theory*, arXiv 2310.17951, eq. 5.
+        Wang, Sato: *Understanding Parameter Saliency via Extreme Value Theory*, arXiv 2310.17951, equations 1, 4 and
+        5.
 
     >>> from captum_paramsal import Reference
     >>> _ = torch.manual_seed(0)
@@ -73,7 +75,7 @@ class POTSaliency(FilterAttribution):
             raise InputError(_too_few(reference.count, _tail_of(reference), int(self.tails.pareto.count.max())))
 
     def score(self, profile: Tensor) -> Tensor:
-        """-log tail probability of profiles ``(N, F)``, in nats."""
+        """-log tail probability of profiles ``(N, F)`` in nats, :func:`~captum_paramsal.functional.tail_scores`."""
         return self.tails.scores(profile)
 
     def p_values(
@@ -127,7 +129,7 @@ class POTSaliency(FilterAttribution):
             ``(N, F)`` bool.
 
         Raises:
-            InputError: A rate outside (0, 1), or see :meth:`attribute`.
+            InputError: ``false_discovery_rate`` is not in (0, 1), or see :meth:`attribute`.
 
         References:
             Benjamini and Hochberg, *Controlling the false discovery rate* (1995).
@@ -155,9 +157,9 @@ def _tail_of(reference: Reference) -> UpperTail:
     return reference.tail
 
 
-def _too_few(images: int, tail: UpperTail, found: int) -> str:
+def _too_few(images: int, tail: UpperTail, excesses: int) -> str:
     needed = int((MINIMUM_EXCESSES + 1) / tail.fraction) + 1
     return (
-        f"Expected at least {MINIMUM_EXCESSES} excesses over the threshold of a filter, got at most {found} from a "
+        f"Expected at least {MINIMUM_EXCESSES} excesses over the threshold of a filter, got at most {excesses} from a "
         f"reference of {images} images with tail={tail.fraction}. Take {needed} images or more, or a larger tail."
     )

@@ -1,4 +1,4 @@
-"""What every method that traces a decision back shares: the call, as Captum has it, and the trace behind it."""
+"""The base of methods that trace a decision back, your own too: Captum's call, and the trace behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+from typing_extensions import deprecated
 
 from captum_paramsal.batch import Inputs, ModelInputs, forward_errors, require_scores, require_size
 from captum_paramsal.errors import InputError
@@ -21,19 +22,40 @@ from captum_paramsal.traces import Neurons, Trace
 class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed strictly
     """A method that follows a class score back through the network to pixels.
 
+    A subclass writes its settings: which neurons before a selected one are candidates, how they are weighed (Ω, see
+    :func:`captum_paramsal.graph.selecting.select`), and how many are kept. :doc:`/howto/own_trace` shows one.
+
     Args:
         model: A convolutional classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with
             ``torch.fx`` at its first use; later changes of its weights are seen, those of its structure are not.
-        following: What is followed.
+        settings: What is followed.
+
+    Attributes:
+        model: The traced model, unwrapped.
+        settings: What is followed.
+
+    >>> class StrongestPath(TraceAttribution):
+    ...     '''The one neuron of every layer that contributes most to the one after it.'''
+    ...
+    ...     def __init__(self, model):
+    ...         settings = TraceSettings(
+    ...             weights=None, top_k=1, linear_top_k=1, places=1, active_only=True, single_place=True
+    ...         )
+    ...         super().__init__(model, settings)
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> len(StrongestPath(model).trace(torch.rand(5, 3, 8, 8), target=1).pixels)
+    5
     """
 
-    def __init__(self, model: nn.Module, following: TraceSettings) -> None:
+    def __init__(self, model: nn.Module, settings: TraceSettings) -> None:
         super().__init__(model)
         self.model = unwrap(model)
-        self.following = following
+        self.settings = settings
         self._network: Network | None = None
 
     def __getstate__(self) -> dict[str, Any]:
+        # A captured network does not copy, and refers to the modules of this model, not of the copy.
         return {**self.__dict__, "_network": None}
 
     @property
@@ -47,6 +69,12 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
             with frozen_eval(self.model):
                 self._network = Network.of(self.model)
         return self._network
+
+    @property
+    @deprecated("`following` of a method that traces is now `settings`; the old name goes with version 0.3.")
+    def following(self) -> TraceSettings:
+        """The old name of ``settings``."""
+        return self.settings
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -127,14 +155,13 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
     def _traced(self, network: Network, batch: ModelInputs) -> Trace:
         with forward_errors(batch.shapes):
             run = network.run(*batch.inputs, *batch.extra)
-        targets, index = _targets(batch, run.output)
-        found = trace_back(run, index, self.following)
-        layers = {name: _neurons(selected) for name, selected in found.items()}
+        labels, index = _traced_scores(batch, run.output)
+        layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
         count, channels, height, width = batch.inputs[0].shape
-        return Trace(layers, targets, (count, channels, height, width))
+        return Trace(layers, labels, (count, channels, height, width))
 
 
-def _targets(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
+def _traced_scores(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
     """Class of each image, and its place among the image's flattened scores."""
     require_scores(scores, len(batch))
     _, labels = scores_at(scores, batch.rows)

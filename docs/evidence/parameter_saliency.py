@@ -163,7 +163,7 @@ def _subject(
     saliency = ParameterSaliency(model, Reference.load(file))
     if not rows.exists():
         both = {"raw": others, "usual": usual}
-        found = {key: saliency.profile(one.images, one.labels, None, layout.size) for key, one in both.items()}
+        found = {key: saliency.profiler(one.images, one.labels, None, layout.size) for key, one in both.items()}
         save_file({key: one.detach().contiguous() for key, one in found.items()}, rows)
     known = load_file(rows)
     predicted = scores_of(model, others.images).argmax(dim=1)

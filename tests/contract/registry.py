@@ -1,4 +1,4 @@
-"""Every class of ``captum_paramsal.attr`` and how to build it: one entry here, and it runs the whole suite."""
+"""Every method of ``captum_paramsal.attr``, and how to build it: one entry here, and it runs the whole suite."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+import torch
 from captum.attr import Attribution
 from contract import models
 from contract.samples import Sample
@@ -14,13 +15,15 @@ from contract.samples import Sample
 from captum_paramsal import (
     CNNFixations,
     DiscernibleNeurons,
+    FilterAttribution,
     InputSpaceSaliency,
     ModelDoctor,
     ParameterSaliency,
     POTSaliency,
     Reference,
+    TraceAttribution,
 )
-from captum_paramsal.graph import Passing, trace_rule
+from captum_paramsal.graph import Passing, TraceSettings, trace_rule
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Entry:
 
     Attributes:
         name: For the test's name.
-        cls: The class, as exported.
+        cls: The class, as exported; or one of your own, derived from an exported base.
         build: Makes an attribution for a sample's model; ``options`` are the constructor's (``loss=``).
         kind: What ``attribute`` returns: a score per filter ``(N, F)``, the shape of the inputs, or a layer's maps.
         excluded: Samples that the method cannot take by its nature, each with the reason.
@@ -108,6 +111,30 @@ def model_doctor(**options: Any) -> Callable[..., Attribution]:
     return build
 
 
+class LayerShare(FilterAttribution):
+    """A score of one's own: share of a filter in its layer's profile."""
+
+    def score(self, profile):
+        parts = self.filters.split(profile).values()
+        return torch.cat([part / part.sum(dim=1, keepdim=True).clamp(min=1e-30) for part in parts], dim=1)
+
+
+class StrongestPath(TraceAttribution):
+    """A trace of one's own: the one neuron of every layer that contributes most to the one after it."""
+
+    def __init__(self, model):
+        settings = TraceSettings(weights=None, top_k=1, linear_top_k=1, places=1, active_only=True, single_place=True)
+        super().__init__(model, settings)
+
+
+def layer_share(sample: Sample, **options: Any) -> Attribution:
+    return LayerShare(sample.model, layers=sample.layers, **options)
+
+
+def strongest_path(sample: Sample) -> Attribution:
+    return StrongestPath(sample.model)
+
+
 NO_MAPS = {"tokens": "its layer has no maps", "reused": "its layer is called twice"}
 ONE_IMAGE = {"tokens": "a trace ends in an image", "two inputs": "a trace ends in one image"}
 NO_GRADIENT = {"tokens": "whole numbers have no gradient"}
@@ -151,6 +178,16 @@ ENTRIES = [
         "discernible neurons",
         DiscernibleNeurons,
         discernible_neurons,
+        "inputs",
+        ONE_IMAGE,
+        on_images=True,
+        takes_gradients=False,
+    ),
+    Entry("a score of one's own", LayerShare, layer_share, "filters", takes_loss=True),
+    Entry(
+        "a trace of one's own",
+        StrongestPath,
+        strongest_path,
         "inputs",
         ONE_IMAGE,
         on_images=True,

@@ -8,7 +8,10 @@ from contract.registry import ENTRIES
 from contract.samples import SAMPLES
 
 import captum_paramsal
-from captum_paramsal import attr
+from captum_paramsal import FilterAttribution, TraceAttribution, attr
+
+BASES = {FilterAttribution, TraceAttribution}
+"""What methods, the package's and your own, derive from."""
 
 
 def exported_classes():
@@ -20,14 +23,27 @@ def exported_classes():
 
 
 def test_every_exported_class_has_an_entry():
-    missing = exported_classes() - {entry.cls for entry in ENTRIES}
+    missing = exported_classes() - BASES - {entry.cls for entry in ENTRIES}
     assert not missing, f"add to tests/contract/registry.py: {sorted(c.__name__ for c in missing)}"
 
 
 def test_every_entry_is_exported_and_named_once():
-    assert {entry.cls for entry in ENTRIES} <= exported_classes()
+    ours = {entry.cls for entry in ENTRIES if entry.cls.__module__.startswith("captum_paramsal")}
+    assert ours <= exported_classes() - BASES
     names = [entry.name for entry in ENTRIES]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
+def test_every_base_is_exported_and_tried_with_a_method_of_ones_own(base):
+    assert base in exported_classes()
+    own = {entry.cls for entry in ENTRIES if not entry.cls.__module__.startswith("captum_paramsal")}
+    assert any(issubclass(cls, base) for cls in own)
+
+
+def test_a_filter_attribution_without_a_score_is_abstract():
+    with pytest.raises(TypeError, match=r"abstract method '?score"):
+        FilterAttribution(SAMPLES["small"]().model)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=str)

@@ -52,7 +52,7 @@ def subject(study):
         predicted = model(images).argmax(dim=1)
     assert 5 < (predicted != true).sum() < 25
     layout = study.Layout({"one": "features.0", "two": "features.3"}, ["features.3"], ["features.0"], size=10, times=1)
-    raw, known = (saliency.profile(one, target) for one, target in ((images, true), (usual, labels)))
+    raw, known = (saliency.profiler(one, target) for one, target in ((images, true), (usual, labels)))
     return study.Subject("small", model, saliency, images, true, predicted, raw.detach(), known.detach(), layout)
 
 
