@@ -33,8 +33,8 @@ from .interventions.rankings import (
 from .interventions.rankings import (
     ties_by as ties_by,
 )
-from .interventions.step_transfer import CuredOthers as CuredOthers
-from .interventions.step_transfer import cure_others as cure_others
+from .interventions.step_transfer import StepTransfer as StepTransfer
+from .interventions.step_transfer import step_transfer as step_transfer
 from .treatment.constraints import (
     Constraints as Constraints,
 )

@@ -24,7 +24,6 @@ from captum_paramsal import FilterIndex, ParameterSaliency, POTSaliency, Referen
 from captum_paramsal.repair import (
     ControlImages,
     InterventionCurve,
-    cure_others,
     fine_tune_curve,
     knock_out_curve,
     magnitude_ranking,
@@ -32,6 +31,7 @@ from captum_paramsal.repair import (
     perturb_curve,
     random_ranking,
     restrict_to_layers,
+    step_transfer,
     ties_by,
 )
 from captum_paramsal.stats.bootstrap import bootstrap_means
@@ -198,9 +198,9 @@ def squared_gradients(subject: Subject, places: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def bystanders(subject: Subject, options: argparse.Namespace) -> ControlImages:
+def controls(subject: Subject, options: argparse.Namespace) -> ControlImages:
     """Correctly classified photos that see every change too."""
-    return ControlImages(subject.images[subject.right], subject.labels[subject.right], per_mistake=options.bystanders)
+    return ControlImages(subject.images[subject.right], subject.labels[subject.right], per_mistake=options.controls)
 
 
 def kept_curve(path: Path, make: Callable[[], InterventionCurve]) -> InterventionCurve:
@@ -230,7 +230,7 @@ def curves(
                 subject.labels[places],
                 ranking(),
                 subject.filters,
-                bystanders=bystanders(subject, options),
+                controls=controls(subject, options),
                 show_progress=False,
                 **settings,
             ),
@@ -402,7 +402,7 @@ def other_mistakes(subject: Subject, options: argparse.Namespace) -> dict[str, A
     ranking = {name: rankings(subject, places)[name]() for name in ("z-score", "random")}
     found = {}
     for arm, rate in (("z-score", RATE), ("z-score", 0.003), ("random", RATE)):
-        every = cure_others(
+        every = step_transfer(
             subject.model,
             subject.images[places],
             labels,
@@ -511,7 +511,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--maps", type=int, default=32, help="mistakes, and correct images, with maps")
     parser.add_argument("--cascade", type=int, default=8, help="mistakes whose maps are made with random layers")
     parser.add_argument("--most", type=int, default=50, help="filters knocked out; half as many are fine-tuned")
-    parser.add_argument("--bystanders", type=int, default=1, help="correct photos that see each mistake's changes")
+    parser.add_argument("--controls", type=int, default=1, help="correct photos that see each mistake's changes")
     return parser.parse_args(arguments)
 
 

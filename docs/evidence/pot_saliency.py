@@ -48,7 +48,7 @@ def curve(case: Case, action: str, arm: str, ranking: Tensor, options: argparse.
             ranking,
             case.filters,
             k=k,
-            bystanders=case.bystanders,
+            controls=case.controls,
             internal_batch_size=2,
             show_progress=False,
         )
@@ -120,7 +120,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--digits", type=int, default=100, help="mistakes on street digits, at most")
     parser.add_argument("--sketches", type=int, default=64, help="mistakes on PACS's sketches, at most")
     parser.add_argument("--shifted-images", type=int, default=800, help="images of another domain, at most")
-    parser.add_argument("--bystanders", type=int, default=1, help="correct images per mistake to try its change on")
+    parser.add_argument("--controls", type=int, default=1, help="correct images per mistake to try its change on")
     parser.add_argument("--tail", type=float, default=0.10, help="share of the reference set above the thresholds")
     parser.add_argument("--mnist-epochs", type=int, default=5)
     parser.add_argument("--pacs-epochs", type=int, default=21)

@@ -51,7 +51,7 @@ class Case:
         model: In evaluation mode.
         images: Mistakes, ``(N, 3, H, W)``.
         labels: Their true classes, ``(N,)``.
-        bystanders: Images that the network gets right.
+        controls: Images that the network gets right.
         reference: Of the network's own domain.
         rankings: ``(N, F)`` by arm.
         held_out: Profiles of images of the reference's own kind, right and wrong, ``(M, F)``.
@@ -61,7 +61,7 @@ class Case:
     model: nn.Module
     images: Tensor
     labels: Tensor
-    bystanders: ControlImages
+    controls: ControlImages
     reference: Reference
     rankings: dict[str, Tensor]
     held_out: Tensor | None = None
@@ -85,7 +85,7 @@ def photo_case(options: argparse.Namespace) -> Case:
         model,
         others.images[chosen],
         others.labels[chosen],
-        ControlImages(others.images[~wrong], others.labels[~wrong], options.bystanders),
+        ControlImages(others.images[~wrong], others.labels[~wrong], options.controls),
         reference,
         rankings_of(model, rows[chosen], at_tail(reference, options.tail), SQUEEZENET_LAST),
         rows,
@@ -106,7 +106,7 @@ def picture_case(options: argparse.Namespace) -> Case:
         model,
         images[chosen],
         labels[chosen],
-        ControlImages(images[~wrong], labels[~wrong], options.bystanders),
+        ControlImages(images[~wrong], labels[~wrong], options.controls),
         reference,
         rankings_of(model, rows[chosen], at_tail(reference, options.tail), ("layer3.*",)),
         rows,
@@ -149,8 +149,8 @@ def _shifted_case(task: Task, slug: str, model: nn.Module, count: int, options: 
     rankings |= rankings_of(model, rows[chosen], other, ("layer4.*",), note=", other domain")
     right = predicted(model, task, task.validation).argmax(dim=1) == task.validation.labels
     kept = right.nonzero()[torch.randperm(int(right.sum()), generator=torch.Generator().manual_seed(0))[:500], 0]
-    bystanders = ControlImages(*_joined(task.batches(task.validation[kept], 256)), options.bystanders)
-    return Case(slug, model, images[half:][chosen], labels[half:][chosen], bystanders, own, rankings, rows)
+    controls = ControlImages(*_joined(task.batches(task.validation[kept], 256)), options.controls)
+    return Case(slug, model, images[half:][chosen], labels[half:][chosen], controls, own, rankings, rows)
 
 
 def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:

@@ -58,7 +58,7 @@ def subject(study):
 
 @pytest.fixture
 def options(tmp_path):
-    return Namespace(work=tmp_path, mistakes=4, few=3, most=4, bystanders=1, steps=5, maps=3, cascade=2)
+    return Namespace(work=tmp_path, mistakes=4, few=3, most=4, controls=1, steps=5, maps=3, cascade=2)
 
 
 def test_rankings_of_every_arm(study, subject):

@@ -1,4 +1,4 @@
-"""Mistakes with the first k filters of a ranking changed, for every k: knocked out, disturbed, or fine-tuned a step."""
+"""Mistakes with the first k filters of a ranking changed, for every k: knocked out, perturbed, or fine-tuned a step."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from captum_paramsal.repair.interventions.checks import class_scores, require_mi
 from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
 from captum_paramsal.repair.interventions.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
 from captum_paramsal.repair.interventions.intervention_curve import InterventionCurve
+from captum_paramsal.versions import renamed_arguments
 
 Images: TypeAlias = Tensor
 
@@ -30,7 +31,7 @@ class ControlImages:
     Attributes:
         images: ``(M, ...)``, such as held-out images that the model gets right.
         labels: Their classes, ``(M,)``.
-        per_mistake: How many of them, drawn anew for every mistake, see its change.
+        per_mistake: How many of them, drawn again for every mistake, see its change.
         seed: Fixes the draw.
     """
 
@@ -40,6 +41,7 @@ class ControlImages:
     seed: int = 0
 
 
+@renamed_arguments(bystanders="controls")
 def knock_out_curve(
     model: nn.Module,
     images: Images,
@@ -48,7 +50,7 @@ def knock_out_curve(
     filters: FilterIndex,
     *,
     k: int = 50,
-    bystanders: ControlImages | None = None,
+    controls: ControlImages | None = None,
     bias: bool = False,
     batch_norm: bool = False,
     internal_batch_size: int = 1,
@@ -63,24 +65,25 @@ def knock_out_curve(
         ranking: A score for every filter and image, ``(N, F)``, the highest first; ``(F,)`` for one that all share.
         filters: Which filter each score belongs to, such as ``saliency.filters``.
         k: Filters that are changed in the end, K.
-        bystanders: Correctly classified images on which each change is tried too.
+        controls: Correctly classified images on which each change is tried too.
         bias: Change the filters' entries of biases too.
-        batch_norm: Change the rows of the batch norms behind them too.
+        batch_norm: Change the rows of the batch norms after them too.
         internal_batch_size: Images at once, each with up to ``k + 1`` rows; bounds memory, not the result.
         show_progress: Show a progress bar.
 
     Raises:
-        InterventionError: Filters of another model, ``k`` above their number, or an image that is no mistake.
-        InputError: A ranking of another shape or with NaN, or images that cannot be scored.
+        InterventionError: ``filters`` are of another model, ``k`` is above their number, or an image is no mistake.
+        InputError: ``ranking`` has another shape or NaN, or the images cannot be scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 3.
     """
     edited = EditedModel(model, KnockOut(), bias=bias, batch_norm=batch_norm)
-    asked = _Asked(images, labels, ranking, filters, k, bystanders)
-    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+    request = _Request(images, labels, ranking, filters, k, controls)
+    return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
+@renamed_arguments(bystanders="controls")
 def perturb_curve(
     model: nn.Module,
     images: Images,
@@ -92,7 +95,7 @@ def perturb_curve(
     scale: float = 1.0,
     relative: bool = False,
     seed: int = 0,
-    bystanders: ControlImages | None = None,
+    controls: ControlImages | None = None,
     bias: bool = False,
     batch_norm: bool = False,
     internal_batch_size: int = 1,
@@ -110,23 +113,24 @@ def perturb_curve(
         scale: Standard deviation of the noise; with ``relative``, its norm as a share of the filter's own.
         relative: See ``scale``.
         seed: Fixes the noise of each filter, the same for all images.
-        bystanders: Correctly classified images.
-        bias: Disturb biases too.
-        batch_norm: Disturb the batch norms behind too.
+        controls: Correctly classified images.
+        bias: Perturb biases too.
+        batch_norm: Perturb the batch norms after them too.
         internal_batch_size: Images at once.
         show_progress: Show a progress bar.
 
     Raises:
-        InterventionError, InputError: See :func:`knock_out_curve`; a ``scale`` that is not above 0.
+        InterventionError, InputError: See :func:`knock_out_curve`; ``scale`` is not above 0.
 
     References:
-        Levin et al., arXiv 2108.01335, figure 16. Their program disturbs a filter again for every later k.
+        Levin et al., arXiv 2108.01335, figure 16. Their program perturbs a filter again for every later k.
     """
     edited = EditedModel(model, Perturbation(scale, relative, seed), bias=bias, batch_norm=batch_norm)
-    asked = _Asked(images, labels, ranking, filters, k, bystanders)
-    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+    request = _Request(images, labels, ranking, filters, k, controls)
+    return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
+@renamed_arguments(bystanders="controls")
 def fine_tune_curve(
     model: nn.Module,
     images: Images,
@@ -137,7 +141,7 @@ def fine_tune_curve(
     k: int = 25,
     learning_rate: float = 0.001,
     loss: Loss = cross_entropy,
-    bystanders: ControlImages | None = None,
+    controls: ControlImages | None = None,
     bias: bool = False,
     batch_norm: bool = False,
     internal_batch_size: int = 1,
@@ -156,25 +160,25 @@ def fine_tune_curve(
         k: Filters that are changed in the end.
         learning_rate: Length of the step.
         loss: Loss per example.
-        bystanders: Correctly classified images.
+        controls: Correctly classified images.
         bias: Move biases too.
-        batch_norm: Move the batch norms behind too.
+        batch_norm: Move the batch norms after them too.
         internal_batch_size: Images at once.
         show_progress: Show a progress bar.
 
     Raises:
-        InterventionError, InputError: See :func:`knock_out_curve`; a ``learning_rate`` that is not above 0.
+        InterventionError, InputError: See :func:`knock_out_curve`; ``learning_rate`` is not above 0.
 
     References:
         Levin et al., arXiv 2108.01335, figures 6, 14, 15; Wang and Sato, arXiv 2310.17951, figure 4.
     """
     edited = EditedModel(model, FineTuneStep(learning_rate), loss=loss, bias=bias, batch_norm=batch_norm)
-    asked = _Asked(images, labels, ranking, filters, k, bystanders)
-    return _curve(edited, asked, internal_batch_size, shown=show_progress)
+    request = _Request(images, labels, ranking, filters, k, controls)
+    return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _Request:
     """What a curve is asked for."""
 
     images: Images
@@ -182,76 +186,76 @@ class _Asked:
     ranking: Tensor
     filters: FilterIndex
     k: int
-    bystanders: ControlImages | None
+    controls: ControlImages | None
 
 
-def _curve(edited: EditedModel, asked: _Asked, size: int, *, shown: bool) -> InterventionCurve:
+def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) -> InterventionCurve:
     require_size(size)
-    batch, bystanders = ModelInputs.of(asked.images, asked.labels), asked.bystanders
+    batch, controls = ModelInputs.of(request.images, request.labels), request.controls
     before, labels = class_scores(edited.model, batch)
-    advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `bystanders`."
+    advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `controls`."
     require_mistakes(before, labels, advice)
-    chosen = top_filters(asked.ranking, asked.filters, asked.k, len(batch))
-    drawn = None if bystanders is None else _drawn(edited.model, bystanders, len(batch))
+    chosen = top_filters(request.ranking, request.filters, request.k, len(batch))
+    drawn = None if controls is None else _drawn(edited.model, controls, len(batch))
     scores, broken = [], []
     parts = range(0, len(batch), size)
     for start in tqdm(parts, desc=f"filters {edited.intervention.name}", disable=not shown):
         places = range(start, min(start + size, len(batch)))
         orders = [edited.order(chosen[n], batch.inputs[0][n : n + 1], labels[n : n + 1]) for n in places]
         scores.append(edited.scores(batch.inputs[0][start : places.stop], orders).cpu())
-        broken.append(_broken(edited, bystanders, drawn, places, orders))
-    every = torch.cat(scores)
-    if not bool(every.isfinite().all()):
-        image, step, _ = (~every.isfinite()).nonzero()[0].tolist()
+        broken.append(_broken(edited, controls, drawn, places, orders))
+    joined = torch.cat(scores)
+    if not bool(joined.isfinite().all()):
+        image, step, _ = (~joined.isfinite()).nonzero()[0].tolist()
         message = f"Expected finite class scores, got some that are not for image {image} with {step} filters changed."
         raise InputError(message)
     context = {
         "model": Fingerprint.of(edited.model).short,
         "intervention": _described(edited.intervention),
-        "bystanders": None if bystanders is None else bystanders.per_mistake,
+        "controls": None if controls is None else controls.per_mistake,
     }
-    return InterventionCurve.of(edited.intervention.name, every, labels.cpu(), torch.cat(broken), context)
+    return InterventionCurve.of(edited.intervention.name, joined, labels.cpu(), torch.cat(broken), context)
 
 
 def _described(intervention: Intervention) -> dict[str, Any]:
     return {"name": intervention.name, **asdict(intervention)}  # type: ignore[call-overload]
 
 
-def _drawn(model: nn.Module, bystanders: ControlImages, count: int) -> Tensor:
-    """Numbers of the bystanders of each mistake, ``(count, per_mistake)``."""
-    if not 1 <= bystanders.per_mistake <= len(bystanders.images):
+def _drawn(model: nn.Module, controls: ControlImages, count: int) -> Tensor:
+    """Numbers of the control images of each mistake, ``(count, per_mistake)``."""
+    if not 1 <= controls.per_mistake <= len(controls.images):
         message = (
-            f"Expected `per_mistake` from 1 to {len(bystanders.images)}, the number of bystanders, got "
-            f"{bystanders.per_mistake}."
+            f"Expected `per_mistake` from 1 to {len(controls.images)}, the number of control images, got "
+            f"{controls.per_mistake}."
         )
         raise InterventionError(message)
-    scores, labels = class_scores(model, ModelInputs.of(bystanders.images, bystanders.labels))
+    scores, labels = class_scores(model, ModelInputs.of(controls.images, controls.labels))
     wrong = (scores.argmax(dim=1) != labels).nonzero()[:, 0].tolist()
     if wrong:
         message = (
-            f"Expected bystanders that the model gets right, got {len(wrong)} mistakes, the first of them number "
+            f"Expected control images that the model gets right, got {len(wrong)} mistakes, the first of them number "
             f"{wrong[0]}."
         )
         raise InterventionError(message)
-    generator = torch.Generator().manual_seed(bystanders.seed)
-    size = bystanders.per_mistake
+    generator = torch.Generator().manual_seed(controls.seed)
+    size = controls.per_mistake
     return torch.stack([torch.randperm(len(labels), generator=generator)[:size] for _ in range(count)])
 
 
 def _broken(
     edited: EditedModel,
-    bystanders: ControlImages | None,
+    controls: ControlImages | None,
     drawn: Tensor | None,
     places: Sequence[int],
     orders: Sequence[Order],
 ) -> Tensor:
-    """Share of its bystanders that each mistake's change breaks, ``(n, K + 1)``."""
+    """Share of its control images that each mistake's change breaks, ``(n, K + 1)``."""
     steps = len(orders[0].slices) + 1
-    if bystanders is None or drawn is None:
+    if controls is None or drawn is None:
         return torch.full((len(orders), steps), torch.nan, dtype=torch.float64)
     shares = []
     for place, order in zip(places, orders, strict=True):
-        images, labels = bystanders.images[drawn[place]], bystanders.labels[drawn[place]]
+        images, labels = controls.images[drawn[place]], controls.labels[drawn[place]]
         scores = edited.scores(images, [order] * len(images))
         shares.append((scores.argmax(dim=2) != labels[:, None].to(scores.device)).double().mean(dim=0).cpu())
     return torch.stack(shares)

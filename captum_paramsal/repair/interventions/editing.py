@@ -33,13 +33,13 @@ def knock_out(
         model: The model; changed in place for the time of the block.
         filters: One or several, such as ``saliency.filters.top(scores, k=10)[0]``.
         bias: Zero the filters' entries of their layers' biases too. Without it a knocked-out channel is constant.
-        batch_norm: Zero weight and bias of the batch norm behind, so that the channel is zero behind it.
+        batch_norm: Zero weight and bias of the batch norm after them, so that the channel is zero after it.
 
     Yields:
         The model.
 
     Raises:
-        InterventionError: Filters that the model does not have, or the same one twice.
+        InterventionError: The model does not have one of the ``filters``, or one is given twice.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, section 4.1.
@@ -54,7 +54,7 @@ def knock_out(
     >>> bool(model(image).equal(before))
     True
     """
-    with _edited(model, filters, KnockOut(), {}, bias=bias, batch_norm=batch_norm):
+    with _edited(_slices(model, filters, bias=bias, batch_norm=batch_norm), KnockOut(), {}):
         yield model
 
 
@@ -76,20 +76,22 @@ def perturb(
         filters: One or several.
         scale: Standard deviation; with ``relative``, norm of the noise as a share of the filter's own.
         relative: See ``scale``.
-        seed: Fixes the noise of each filter, whatever others are disturbed.
-        bias: Disturb the filters' biases too.
-        batch_norm: Disturb weight and bias of the batch norm behind too.
+        seed: Fixes the noise of each filter, whatever others are perturbed.
+        bias: Perturb the filters' biases too.
+        batch_norm: Perturb weight and bias of the batch norm after them too.
 
     Yields:
         The model.
 
     Raises:
-        InterventionError: Filters that the model does not have, the same one twice, or a scale that is not above 0.
+        InterventionError: The model does not have one of the ``filters``, one is given twice, or ``scale`` is not above
+            0.
 
     References:
         Levin et al., arXiv 2108.01335, figure 16.
     """
-    with _edited(model, filters, Perturbation(scale, relative, seed), {}, bias=bias, batch_norm=batch_norm):
+    noise = Perturbation(scale, relative, seed)
+    with _edited(_slices(model, filters, bias=bias, batch_norm=batch_norm), noise, {}):
         yield model
 
 
@@ -115,62 +117,56 @@ def fine_tune_step(
         learning_rate: Length of the step.
         loss: Loss per example.
         bias: Move the filters' biases too.
-        batch_norm: Move weight and bias of the batch norm behind too.
+        batch_norm: Move weight and bias of the batch norm after them too.
 
     Yields:
         The model.
 
     Raises:
-        InterventionError: Filters that the model does not have, the same one twice, or a rate that is not above 0.
-        InputError, TargetError: Images or targets that cannot be scored.
+        InterventionError: The model does not have one of the ``filters``, one is given twice, or ``learning_rate`` is
+            not above 0.
+        InputError, TargetError: The images cannot be scored, or ``target`` does not name their classes.
 
     References:
         Levin et al., arXiv 2108.01335, section 4.2; Wang and Sato, arXiv 2310.17951, section 4.3.
     """
     step = FineTuneStep(learning_rate)
     slices = _slices(model, filters, bias=bias, batch_norm=batch_norm)
-    parameters = [one.parameter for own in slices for one in own]
+    parameters = [part.parameter for filter_slices in slices for part in filter_slices]
+    # Before anything is written: every filter's step is that of the unchanged model.
     gradients = weight_gradients(model, inputs, target, None, parameters, loss)
-    with restored(slices):
-        for own in slices:
-            write(own, step.values(own, gradients))
+    with _edited(slices, step, gradients):
         yield model
 
 
 @contextmanager
 def restored(slices: Sequence[Sequence[ParameterSlice]]) -> Iterator[None]:
     """Put the parameters that slices belong to back, bit for bit, when the block ends."""
-    parameters = {id(one.parameter): one.parameter for own in slices for one in own}
-    kept = {key: one.detach().clone() for key, one in parameters.items()}
+    # Whole parameters, each once: slices of one parameter may overlap, and the order of putting back would matter.
+    parameters = {id(part.parameter): part.parameter for filter_slices in slices for part in filter_slices}
+    kept = {key: parameter.detach().clone() for key, parameter in parameters.items()}
     try:
         yield
     finally:
         with torch.no_grad():
-            for key, one in parameters.items():
-                one.copy_(kept[key])
+            for key, parameter in parameters.items():
+                parameter.copy_(kept[key])
 
 
 def write(slices: Sequence[ParameterSlice], values: Sequence[Tensor]) -> None:
     """Write new values of one filter into the model."""
     with torch.no_grad():
-        for one, value in zip(slices, values, strict=True):
-            one.of(one.parameter).copy_(value)
+        for part, value in zip(slices, values, strict=True):
+            part.of(part.parameter).copy_(value)
 
 
 @contextmanager
 def _edited(
-    model: nn.Module,
-    filters: Filter | Iterable[Filter],
-    intervention: Intervention,
-    gradients: Gradients,
-    *,
-    bias: bool,
-    batch_norm: bool,
+    slices: Sequence[Sequence[ParameterSlice]], intervention: Intervention, gradients: Gradients
 ) -> Iterator[None]:
-    slices = _slices(model, filters, bias=bias, batch_norm=batch_norm)
     with restored(slices):
-        for own in slices:
-            write(own, intervention.values(own, gradients))
+        for filter_slices in slices:
+            write(filter_slices, intervention.values(filter_slices, gradients))
         yield
 
 
@@ -178,7 +174,7 @@ def _slices(
     model: nn.Module, filters: Filter | Iterable[Filter], *, bias: bool, batch_norm: bool
 ) -> list[tuple[ParameterSlice, ...]]:
     chosen = [filters] if isinstance(filters, Filter) else list(filters)
-    wrong = [one for one in chosen if not isinstance(one, Filter)]
+    wrong = [item for item in chosen if not isinstance(item, Filter)]
     if wrong:
         message = (
             f"Expected `filters` to be filters, such as `saliency.filters.top(scores)[0]`, got {wrong[0]!r} "

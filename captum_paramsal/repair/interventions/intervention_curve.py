@@ -29,8 +29,8 @@ class InterventionCurve:
         wrong: Probability of that class, ``(N, K + 1)`` float64.
         true: Probability of the true class, ``(N, K + 1)`` float64.
         corrected: Whether the true class is predicted, ``(N, K + 1)`` bool.
-        broken: Share of correctly classified bystanders that the same change turns into mistakes, ``(N, K + 1)``
-            float64; NaN without bystanders.
+        broken: Share of correctly classified control images that the same change turns into mistakes, ``(N, K + 1)``
+            float64; NaN without control images.
         context: Model, settings, seeds.
     """
 
@@ -55,7 +55,7 @@ class InterventionCurve:
         """The curve of some of the images, ``(N,)`` bool.
 
         Raises:
-            InterventionError: Not one bool per image.
+            InterventionError: ``images`` is not one bool per image.
         """
         if images.shape != (len(self),) or images.dtype != torch.bool:
             message = f"Expected one bool per image, ({len(self)},), got {images.dtype} {tuple(images.shape)}."
@@ -89,14 +89,14 @@ class InterventionCurve:
             seed: Fixes the resampling.
 
         Raises:
-            InterventionError: A number above K.
+            InterventionError: A number in ``at`` is above K.
         """
         chosen = list(range(self.steps + 1)) if at is None else list(at)
         beyond = [k for k in chosen if not 0 <= k <= self.steps]
         if beyond:
             message = f"Expected numbers of filters from 0 to {self.steps}, got {beyond[0]}."
             raise InterventionError(message)
-        found = self.summary(seed)
+        summary = self.summary(seed)
         return [
             {
                 "intervention": self.intervention,
@@ -104,7 +104,7 @@ class InterventionCurve:
                 "images": len(self),
                 **{
                     f"{name}{suffix}": values[row, k].item()
-                    for name, values in found.items()
+                    for name, values in summary.items()
                     for row, suffix in enumerate(("", " low", " high"))
                 },
             }
@@ -115,13 +115,13 @@ class InterventionCurve:
         """Mean paired difference to another curve of the same images, ``(3, K + 1)`` with its interval, by measure.
 
         Raises:
-            InterventionError: Other images, or another number of filters.
+            InterventionError: ``other`` is of other images, or has another number of filters.
         """
         if self.wrong.shape != other.wrong.shape or not self.wrong[:, 0].allclose(other.wrong[:, 0]):
             message = "Expected curves of the same images with as many filters."
             raise InterventionError(message)
         pairs = zip(self.measures().items(), other.measures().values(), strict=True)
-        return {name: bootstrap_means(own - theirs, seed) for (name, own), theirs in pairs}
+        return {name: bootstrap_means(values - others, seed) for (name, values), others in pairs}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file.

@@ -18,7 +18,7 @@ from captum_paramsal.repair.interventions.editing import fine_tune_step
 
 
 @dataclass(frozen=True, eq=False)
-class CuredOthers:
+class StepTransfer:
     """N steps, each of one mistake, tried on that mistake and on M others.
 
     Attributes:
@@ -41,7 +41,7 @@ class CuredOthers:
         return self.after - self.before
 
 
-def cure_others(
+def step_transfer(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -55,7 +55,7 @@ def cure_others(
     bias: bool = False,
     batch_norm: bool = False,
     show_progress: bool = True,
-) -> CuredOthers:
+) -> StepTransfer:
     """Fine-tune the first filters of each mistake for a step, and look at other mistakes with the model that results.
 
     Mistakes that the same filters make should be cured together: give the nearest neighbours of each as its ``others``,
@@ -73,14 +73,14 @@ def cure_others(
         learning_rate: Length of the step.
         loss: Loss per example.
         bias: Move biases too.
-        batch_norm: Move the batch norms behind too.
+        batch_norm: Move the batch norms after them too.
         show_progress: Show a progress bar.
 
     Raises:
-        InterventionError: Filters of another model, ``k`` above their number, an image that is no mistake, or a
-            ``learning_rate`` that is not above 0.
-        InputError: A ranking of another shape or with NaN, ``others`` that are no places of images, or images that
-            cannot be scored.
+        InterventionError: ``filters`` are of another model, ``k`` is above their number, an image is no mistake, or
+            ``learning_rate`` is not above 0.
+        InputError: ``ranking`` has another shape or NaN, ``others`` are no places of images, or the images cannot be
+            scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 6.
@@ -109,7 +109,7 @@ def cure_others(
     true = true.cpu()
     corrected = after.argmax(dim=2) == true[torch.cat([torch.arange(len(true))[:, None], places], dim=1)]
     wanted = true[places]
-    return CuredOthers(
+    return StepTransfer(
         others=places,
         own=corrected[:, 0],
         corrected=corrected[:, 1:],

@@ -37,7 +37,7 @@ class Schedule:
         seed: Of whatever is drawn at random.
 
     Raises:
-        InputError: A value outside its range.
+        InputError: A value is outside its range.
     """
 
     epochs: int
@@ -100,7 +100,7 @@ class Training:
         self._first_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._steps = count_of(self.batches)
 
-    def run(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What makes this training this one and no other."""
         optimizer = {name: value for name, value in self.optimizer.defaults.items() if not isinstance(value, Tensor)}
         return {"schedule": asdict(self.schedule), "optimizer": f"{type(self.optimizer).__name__} {optimizer}"}
@@ -129,9 +129,9 @@ class Training:
         images = 0
         self._training_mode()
         layer = None if self.constraints is None else self.constraints.layer
-        watched = nullcontext() if layer is None else feature_maps(self.model, layer)
+        watching = nullcontext() if layer is None else feature_maps(self.model, layer)
         device = device_of(self.model)
-        with watched as maps, same_every_time(self.batches, device, "training", self.schedule.seed, number) as batches:
+        with watching as maps, same_every_time(self.batches, device, "training", self.schedule.seed, number) as batches:
             for step, batch in enumerate(batches):
                 with naming(step, "training"):
                     terms = loss_terms(self.model, batch, self.constraints, maps)

@@ -64,16 +64,17 @@ def treat(
             weights and biases still train.
         allow_worse: Leave the untreated model out of the choice.
         seed: Of whatever is drawn at random.
-        checkpoint: File that is written after every epoch and gone on from if it is there: interrupted and started
-            again with the same arguments, the treatment ends with the same bits. It stays when all is done.
+        checkpoint: File that is written after every epoch, and from which the treatment resumes if it is there:
+            interrupted and started again with the same arguments, it ends with the same bits. It stays when all is
+            done.
         show_progress: Show a progress bar over the steps.
 
     Raises:
-        InputError: Batches that are empty, can be gone through only once, or do not fit the model or the constraints.
-        TargetError: Labels that do not name one class per image.
-        LayerError: A layer that does not exist, is called several times, or gives no feature maps.
-        TreatmentError: A loss that is not finite, or a constraint that cannot have any effect.
-        CheckpointError: A checkpoint that is damaged, cannot be written, or belongs to another run.
+        InputError: Batches are empty, can be gone through only once, or do not fit the model or the constraints.
+        TargetError: The labels do not name one class per image.
+        LayerError: The layer does not exist, is called several times, or gives no feature maps.
+        TreatmentError: The loss is not finite, or a constraint cannot have any effect.
+        CheckpointError: The checkpoint is damaged, cannot be written, or belongs to another run.
 
     References:
         Feng et al., Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN Classifiers,
@@ -101,18 +102,18 @@ def treat(
         if constraints is not None:
             constraints = constraints.on(device_of(treated)) if constraints.strengths else None
         training = Training(treated, train_batches, schedule, constraints, optimizer, show_progress=show_progress)
-        course = TreatmentRun(training, held_out_batches, validation_batches, allow_worse=allow_worse)
-        course.follow(None if checkpoint is None else Checkpoint(checkpoint, course.run(original)))
-        after = course.finish()
+        run = TreatmentRun(training, held_out_batches, validation_batches, allow_worse=allow_worse)
+        run.follow(None if checkpoint is None else Checkpoint(checkpoint, run.identity(original)))
+        after = run.finish()
     for given, copied in zip(original.modules(), treated.modules(), strict=True):
         copied.training = given.training
     return Treatment(
         model=treated,
         patch=Patch.between(original, treated),
-        before=course.before,
+        before=run.before,
         after=after,
-        history=course.history,
+        history=run.history,
         weights=training.weights,
-        best_epoch=course.best_epoch,
+        best_epoch=run.best_epoch,
         selected_on="held-out" if validation_batches is None else "validation",
     )

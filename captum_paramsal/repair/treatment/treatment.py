@@ -135,7 +135,7 @@ class Treatment:
         try:
             whole = json.loads(source.read_text("utf-8"))
             content = _whole(whole["treatment"], whole["checksum"])
-            before, after = (_tally(content[when]) for when in ("before", "after"))
+            before, after = (_predictions_of(content[when]) for when in ("before", "after"))
             kept = [content[name] for name in ("history", "weights", "best_epoch", "selected_on")]
             beside, treated = source.with_name(content["patch"]), content["treated"]
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -156,11 +156,11 @@ def _patch_file(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def _listed(tally: HeldOutPredictions) -> dict[str, Any]:
-    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(tally).items()}
+def _listed(predictions: HeldOutPredictions) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(predictions).items()}
 
 
-def _tally(content: Mapping[str, Any]) -> HeldOutPredictions:
+def _predictions_of(content: Mapping[str, Any]) -> HeldOutPredictions:
     labels, predictions = (torch.tensor(content[name], dtype=torch.int64) for name in ("labels", "predictions"))
     confidence = torch.tensor(content["confidence"], dtype=torch.float64)
     return HeldOutPredictions(labels, predictions, confidence, content["loss"], content["classes"])

@@ -1,4 +1,4 @@
-"""The course of a treatment: train, look, keep the best, and write down how far it has come."""
+"""A treatment under way: train, judge, keep the best, and write down how far it has come."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TreatmentRun:
         allow_worse: Leave the untreated model out of the choice.
 
     Attributes:
-        before: What the untreated model says to the held-out images.
+        before: Predictions of the untreated model for the held-out images.
         history: One row per epoch.
         best_epoch: The best so far.
     """
@@ -46,17 +46,19 @@ class TreatmentRun:
         self._best: dict[str, Tensor] = {}
         self._best_rank = (-1.0, 0.0)
 
-    def run(self, untreated: nn.Module) -> dict[str, Any]:
+    def identity(self, untreated: nn.Module) -> dict[str, Any]:
         """What makes this treatment this one and no other."""
         chosen = {
             "allow_worse": self._allow_worse,
             "chosen by": "held-out" if self._validation is None else "validation",
         }
         constraints = _described(self._training.constraints)
-        return {"base": Fingerprint.of(untreated).short, "constraints": constraints} | chosen | self._training.run()
+        return (
+            {"base": Fingerprint.of(untreated).short, "constraints": constraints} | chosen | self._training.identity()
+        )
 
     def follow(self, checkpoint: Checkpoint | None) -> None:
-        """Go on from where the checkpoint is, to the last epoch.
+        """Resume from the checkpoint, and train to the last epoch.
 
         Raises:
             ParamsalError: See :func:`captum_paramsal.repair.treatment.treat`.
@@ -68,7 +70,7 @@ class TreatmentRun:
             self._resume(state)
         with self._training.progress(len(self.history) - 1) as bar:
             for epoch in range(len(self.history), self._training.schedule.epochs + 1):
-                self._look(epoch, self._training.epoch(epoch, bar))
+                self._judge(epoch, self._training.epoch(epoch, bar))
                 if checkpoint is not None:
                     checkpoint.save(self._state())
 
@@ -76,10 +78,10 @@ class TreatmentRun:
         """Give the copy the weights of the best epoch.
 
         Returns:
-            What it says to the held-out images.
+            Its predictions for the held-out images.
 
         Raises:
-            InputError: The held-out images are others, or in another order, than before.
+            InputError: The held-out labels are others, or in another order, than before.
         """
         model = self._training.model
         load_state(model, self._best)
@@ -100,19 +102,21 @@ class TreatmentRun:
         if training.constraints is not None:
             key = ("training", training.schedule.seed, 1)
             training.weights = measured_weights(training.model, training.batches, training.constraints, *key)
-        self._look(0, {})
+        self._judge(0, {})
 
-    def _look(self, epoch: int, means: dict[str, float]) -> None:
+    def _judge(self, epoch: int, means: dict[str, float]) -> None:
         """Judge the model as it is after an epoch, and keep it if there was none better."""
         training = self._training
         if self._validation is not None:
-            tally = HeldOutPredictions.of(training.model, self._validation, "validation")
+            predictions = HeldOutPredictions.of(training.model, self._validation, "validation")
+        elif epoch == 0:
+            predictions = self.before
         else:
-            tally = self.before if epoch == 0 else HeldOutPredictions.of(training.model, self._held_out, "held-out")
-        require_finite({"validation loss": tally.loss}, f"after epoch {epoch}")
-        seen = {"validation_accuracy": tally.accuracy, "validation_loss": tally.loss}
-        self.history.append({"epoch": epoch} | means | seen)
-        rank = (tally.accuracy, -tally.loss)
+            predictions = HeldOutPredictions.of(training.model, self._held_out, "held-out")
+        require_finite({"validation loss": predictions.loss}, f"after epoch {epoch}")
+        judged = {"validation_accuracy": predictions.accuracy, "validation_loss": predictions.loss}
+        self.history.append({"epoch": epoch} | means | judged)
+        rank = (predictions.accuracy, -predictions.loss)
         if rank > self._best_rank or (epoch == 1 and self._allow_worse):
             self._best, self.best_epoch, self._best_rank = copy_state(training.model), epoch, rank
 

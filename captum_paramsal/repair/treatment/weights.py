@@ -1,4 +1,4 @@
-"""Everything that is stored in a model: taken out, put back."""
+"""Everything that is stored in a model: its state, copied and loaded."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def trainable_copy(model: nn.Module) -> nn.Module:
     """A copy that can be trained without a trace in the model.
 
     Raises:
-        TreatmentError: The model cannot be copied, or nothing in it can be trained.
+        TreatmentError: The model cannot be copied, or none of its parameters requires a gradient.
     """
     try:
         copied = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
         message = (
             f"Expected a model that can be copied, but copying failed: {error} Remove hooks that compute weights, such "
-            "as `torch.nn.utils.weight_norm` of old."
+            "as those of `torch.nn.utils.weight_norm`."
         )
         raise TreatmentError(message) from error
     if not any(parameter.requires_grad for parameter in copied.parameters()):

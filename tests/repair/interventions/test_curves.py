@@ -225,7 +225,7 @@ def test_disturbed_as_by_the_context_manager():
         torch.testing.assert_close(found.true[n, 3], scores[0, labels[n]], rtol=0, atol=1e-12)
 
 
-def test_bystanders_see_the_changes_of_each_mistake():
+def test_control_images_see_the_changes_of_each_mistake():
     model = network()
     images, labels = mistakes(model, 6)
     others = torch.randn(8, 3, 9, 7, dtype=torch.float64)
@@ -234,7 +234,7 @@ def test_bystanders_see_the_changes_of_each_mistake():
     ranking = random_ranking(filters, 6)
     every = ControlImages(others, classes, per_mistake=8)
     found = knock_out_curve(
-        model, images, labels, ranking, filters, k=10, bystanders=every, internal_batch_size=2, show_progress=False
+        model, images, labels, ranking, filters, k=10, controls=every, internal_batch_size=2, show_progress=False
     )
     assert torch.equal(found.broken[:, 0], torch.zeros(6, dtype=torch.float64))
     for n, row in enumerate(filters.top(ranking, 10)):
@@ -242,6 +242,20 @@ def test_bystanders_see_the_changes_of_each_mistake():
             broken = (model(others).argmax(dim=1) != classes).double().mean()
         assert found.broken[n, -1] == broken
     assert 0 < found.broken[:, -1].mean() < 1
+
+
+def test_the_old_name_of_the_control_images_is_taken_with_a_warning():
+    model = network()
+    images, labels = mistakes(model, 1)
+    filters = ParameterSaliency(model).filters
+    correct = ControlImages(images, model(images).argmax(dim=1), per_mistake=1)
+    arguments = (model, images, labels, random_ranking(filters, 1), filters)
+    now = knock_out_curve(*arguments, k=1, controls=correct, show_progress=False)
+    for curve in (knock_out_curve, perturb_curve, fine_tune_curve):
+        with pytest.warns(DeprecationWarning, match=f"`bystanders` of `{curve.__name__}` is now `controls`"):
+            found = curve(*arguments, k=1, bystanders=correct, show_progress=False)
+        assert found.context["controls"] == 1
+        assert torch.equal(found.broken.isnan(), now.broken.isnan())
 
 
 def test_passes_are_shared_where_they_can_be():
@@ -291,10 +305,10 @@ def test_what_is_refused():
     others = ParameterSaliency(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 2))).filters
     with pytest.raises(InterventionError, match="has no layer '0'"):
         run(ranking=torch.rand(3, 4), filters=others)
-    with pytest.raises(InterventionError, match="bystanders that the model gets right, got 3 mistakes"):
-        run(bystanders=ControlImages(images, labels))
+    with pytest.raises(InterventionError, match="control images that the model gets right, got 3 mistakes"):
+        run(controls=ControlImages(images, labels))
     with pytest.raises(InterventionError, match="per_mistake"):
-        run(bystanders=ControlImages(images, right, per_mistake=4))
+        run(controls=ControlImages(images, right, per_mistake=4))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

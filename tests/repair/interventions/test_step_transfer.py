@@ -9,7 +9,7 @@ from repair.small_models import CLASSES, Small, drawn, same, state
 
 from captum_paramsal import ParameterSaliency
 from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.repair import cure_others, fine_tune_curve, neighbors
+from captum_paramsal.repair import fine_tune_curve, neighbors, step_transfer
 
 RATE = 0.5
 COUNT = 5
@@ -39,7 +39,7 @@ def cured(case, **changed):
         "learning_rate": RATE,
         "show_progress": False,
     }
-    return cure_others(**{**given, **changed})
+    return step_transfer(**{**given, **changed})
 
 
 @pytest.mark.parametrize("shared", [False, True])
