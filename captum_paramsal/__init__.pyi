@@ -23,6 +23,9 @@ from .errors import (
     FewSamplesWarning as FewSamplesWarning,
 )
 from .errors import (
+    ForwardError as ForwardError,
+)
+from .errors import (
     GroupError as GroupError,
 )
 from .errors import (
@@ -36,6 +39,9 @@ from .errors import (
 )
 from .errors import (
     LayerError as LayerError,
+)
+from .errors import (
+    ModelError as ModelError,
 )
 from .errors import (
     ParamsalError as ParamsalError,

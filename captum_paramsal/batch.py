@@ -1,8 +1,8 @@
-"""A batch of examples with everything that belongs to them, checked once and cut into parts."""
+"""What goes into a model, checked once and cut into parts, and the call of the model with a check of its scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,21 +10,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.errors import ForwardError, InputError, ModelError, ParamsalError
 from captum_paramsal.functional import Target, detached, labels_of
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
-
-
-class ForwardError(InputError, RuntimeError):
-    """The model's own forward pass failed on the inputs; the cause is chained."""
 
 
 def require_size(internal_batch_size: int | None) -> None:
     """Make sure that examples can be taken so many at a time.
 
     Raises:
-        InputError: They cannot.
+        InputError: `internal_batch_size` is neither None nor a whole number of at least 1.
     """
     if internal_batch_size is not None and (not isinstance(internal_batch_size, int) or internal_batch_size < 1):
         message = f"Expected `internal_batch_size` to be a whole number of at least 1, got {internal_batch_size!r}."
@@ -47,20 +43,91 @@ def forward_errors(shapes: str) -> Iterator[None]:
         raise ForwardError(message) from error
 
 
-def require_scores(output: Any, count: int) -> Tensor:
-    """Make sure that a model returned class scores.
+def forward_scores(model: Callable[..., Any], batch: ModelInputs, *, per_place: bool = True) -> Tensor:
+    """Run a model, and make sure that it returns class scores.
+
+    Args:
+        model: The model, in whatever state it is.
+        batch: What it is given, in copies.
+        per_place: Take ``(N, C, ...)`` too.
+
+    Returns:
+        ``(N, C)``, or ``(N, C, ...)`` with one set of class scores per place.
 
     Raises:
-        InputError: It did not, or they are not finite.
+        ForwardError: The forward pass fails on the inputs.
+        ModelError: The model returns something other than class scores, one row per example.
     """
-    if not isinstance(output, Tensor) or output.shape[:1] != (count,):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        message = f"Expected a model that returns class scores (N, C) for {count} images, got {got}."
-        raise InputError(message)
-    if not torch.isfinite(output).all():
-        message = "Expected finite class scores, got NaN or infinity."
-        raise InputError(message)
+    # Copies, since a model may write over what it is given.
+    given = [value.clone() if isinstance(value, Tensor) else value for value in (*batch.inputs, *batch.extra)]
+    with forward_errors(batch.shapes):
+        output = model(*given)
+    return require_scores(output, len(batch), per_place=per_place)
+
+
+def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor:
+    """Make sure that a model returned class scores.
+
+    Args:
+        output: What it returned.
+        count: Examples that it was given.
+        per_place: Take ``(N, C, ...)`` too.
+
+    Raises:
+        ModelError: `output` is not a tensor ``(count, C)``.
+    """
+    is_tensor = isinstance(output, Tensor)
+    if not is_tensor or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
+        got = str(tuple(output.shape)) if is_tensor else type(output).__name__
+        message = (
+            f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. "
+            f"{_remedy(output, count)}"
+        )
+        raise ModelError(message)
     return output
+
+
+def require_finite_scores(scores: Tensor, start: int = 0) -> Tensor:
+    """Make sure that class scores are numbers.
+
+    Raises:
+        InputError: NaN or infinity in the scores of an example, counted from `start`.
+    """
+    bad = (~scores.isfinite()).flatten(1).any(dim=1).nonzero()
+    if len(bad):
+        message = f"Expected finite class scores, got NaN or infinity for image {start + int(bad[0])}."
+        raise InputError(message)
+    return scores
+
+
+def require_gradient(scores: Tensor, of: str = "layers") -> Tensor:
+    """Make sure that autograd knows how class scores came about.
+
+    Raises:
+        ModelError: The scores need no gradient.
+    """
+    if not scores.requires_grad:
+        message = (
+            f"Expected class scores that depend on the {of}, got scores without a gradient. Take `detach()`, `.data`, "
+            "`torch.no_grad()` and conversions to numpy out of the model's forward pass."
+        )
+        raise ModelError(message)
+    return scores
+
+
+def _remedy(output: Any, count: int) -> str:
+    if isinstance(output, Mapping):
+        key = "logits" if "logits" in output or not output else next(iter(output))
+        return f"Wrap the model so that it returns the class scores alone, such as `model(x)[{key!r}]`."
+    if isinstance(output, (tuple, list)):
+        return "Wrap the model so that it returns the class scores alone, such as `model(x)[0]`."
+    if not isinstance(output, Tensor):
+        return "Wrap the model so that it returns a tensor of class scores."
+    if output.shape[:1] != (count,):
+        return "Wrap the model so that it returns a row for each example, in their order."
+    if output.ndim < 2:
+        return "Wrap the model so that it returns a score for each class, two for a yes or no."
+    return "Wrap the model so that it returns one set of scores per example, such as their mean over the places."
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,14 @@ class InputError(ParamsalError):
     """Inputs that cannot be scored: an empty batch, a shape the model cannot take, values that are not finite."""
 
 
+class ForwardError(InputError, RuntimeError):
+    """The model's own forward pass failed on the inputs; the cause is chained."""
+
+
+class ModelError(InputError):
+    """A model that does not return class scores, one row per example, or whose scores do not depend on its layers."""
+
+
 class LayerError(ParamsalError):
     """A layer that does not exist, holds no filters, or is never reached in the forward pass."""
 

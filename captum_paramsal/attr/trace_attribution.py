@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from typing_extensions import deprecated
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_errors, require_scores, require_size
+from captum_paramsal.batch import (
+    Inputs,
+    ModelInputs,
+    forward_errors,
+    require_finite_scores,
+    require_scores,
+    require_size,
+)
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Network, Selected, TraceSettings, trace_back
@@ -163,7 +170,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
 def _traced_scores(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
     """Class of each image, and its place among the image's flattened scores."""
-    require_scores(scores, len(batch))
+    require_finite_scores(require_scores(scores, len(batch)), batch.start)
     _, labels = scores_at(scores, batch.rows)
     index = labels
     for dimension, size in enumerate(scores.shape[2:], start=1):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.comparison.agreement import rank_agreement
 from captum_paramsal.comparison.batch_scores import COST, BatchScores, NamedMethod
 from captum_paramsal.comparison.result import Comparison
@@ -95,11 +96,7 @@ class Task:
     def _classes(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What is explained and what is predicted, ``(N,)`` each."""
         with frozen_eval(self.model), torch.no_grad():
-            output = self.model(images)
-        if not isinstance(output, Tensor) or output.ndim != 2:
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            message = f"Expected a classifier that returns class scores (N, C), got {got}."
-            raise InputError(message)
+            output = forward_scores(self.model, ModelInputs.of(images), per_place=False)
         rows = labels_of(self.targets, len(self.images))
         scores, targets = scores_at(output, None if rows is None else rows[list(numbers)])
         return targets, scores.argmax(dim=1)

@@ -10,7 +10,14 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, fx, nn
 
-from captum_paramsal.batch import ModelInputs, forward_errors, require_scores
+from captum_paramsal.batch import (
+    ModelInputs,
+    forward_errors,
+    forward_scores,
+    require_finite_scores,
+    require_gradient,
+    require_scores,
+)
 from captum_paramsal.errors import LayerError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.graph import Interpreter, Network, SideInputs, TailNetwork
@@ -79,8 +86,7 @@ class LayerActivations(ABC):
         leaf = disturbed.detach().requires_grad_()
         with forward_errors(self.batch.shapes):
             values = self.run(leaf, rows.repeat(len(leaf) // len(self), 1), score)
-        if not values.requires_grad:
-            return torch.zeros_like(leaf)
+        require_gradient(values, of="layer")
         (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
         return torch.zeros_like(leaf) if gradient is None else gradient
 
@@ -122,7 +128,8 @@ class SplitNetwork:
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
             seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
             done = rest.run(maps.clone(), seen.repeated(1))
-        seen = replace(seen, scores=require_scores(done.output, len(batch)), numbers=done.numbers)
+        scores = require_finite_scores(require_scores(done.output, len(batch)), batch.start)
+        seen = replace(seen, scores=scores, numbers=done.numbers)
         return replace(seen, fixed=seen.fixed or not self._has_rows_beside(seen))
 
     def _has_rows_beside(self, seen: _ActivationsInGraph) -> bool:
@@ -177,7 +184,7 @@ class _ActivationsInGraph(LayerActivations):
         labels = rows[:, 0].to(disturbed.device) if narrow else None
         # A copy, since an operation in place must not write over a leaf.
         done = rest.run(disturbed.clone(), self.repeated(copies), labels)
-        output = require_scores(done.output, len(disturbed))
+        output = require_finite_scores(require_scores(done.output, len(disturbed)))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
 
     def keeps_scores(self) -> bool:
@@ -247,14 +254,10 @@ class HookedNetwork:
             kept.append(maps.clone())
             return maps
 
-        with (
-            torch.no_grad(),
-            replaced_maps(self.model, self.layer, keep),
-            forward_errors(batch.shapes),
-        ):
-            output = self.model(*batch.inputs, *batch.extra)
+        with torch.no_grad(), replaced_maps(self.model, self.layer, keep):
+            scores = require_finite_scores(forward_scores(self.model, batch), batch.start)
         maps = require_maps(kept[0], self.layer, len(batch))
-        return _ActivationsByHook(batch, maps, require_scores(output, len(batch)), self)
+        return _ActivationsByHook(batch, maps, scores, self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,8 +274,8 @@ class _ActivationsByHook(LayerActivations):
     def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
         whole = self.whole
         with replaced_maps(whole.model, whole.layer, lambda _: disturbed.clone()):
-            output = whole.model(*self.batch.inputs, *self.batch.extra)
-        return _score_of(require_scores(output, len(self)), rows, score)
+            output = forward_scores(whole.model, self.batch)
+        return _score_of(require_finite_scores(output, self.batch.start), rows, score)
 
 
 def _score_of(output: Tensor, rows: Tensor, score: Score) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_errors, require_size
+from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, detached, scores_at
 from captum_paramsal.hooks import frozen_eval
@@ -226,18 +226,7 @@ def _confidences(
 
 
 def _scores(forward: Callable[..., Tensor], images: Tensor, batch: ModelInputs) -> Tensor:
-    with forward_errors(batch.shapes):
-        # A copy, since a model may write over what it is given.
-        output = forward(images.clone(), *batch.extra)
-    if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        message = f"Expected a model that returns class scores with one row per image ({len(batch)}), got {got}."
-        raise InputError(message)
-    bad = (~output.isfinite()).flatten(1).any(dim=1).nonzero()
-    if len(bad):
-        message = f"Expected finite class scores, got NaN or infinity for image {batch.start + int(bad[0])}."
-        raise InputError(message)
-    return output
+    return require_finite_scores(forward_scores(forward, replace(batch, inputs=(images,))), batch.start)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from captum_paramsal.batch import forward_errors
+from captum_paramsal.batch import forward_scores
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.metrics.maps import per_pixel
@@ -75,9 +77,7 @@ def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, s
 def _confidence(case: Case, pictures: Tensor, image: Tensor) -> Tensor:
     """Probability of the target in pictures made of these images, ``(M,)``."""
     batch = case.batch.chosen(image)
-    with forward_errors(batch.shapes):
-        output = case.model(pictures, *batch.extra)
-    scores, labels = scores_at(output, batch.rows)
+    scores, labels = scores_at(forward_scores(case.model, replace(batch, inputs=(pictures,))), batch.rows)
     if not scores.isfinite().all():
         message = "Expected finite class scores while pixels are exchanged, got NaN or infinity."
         raise InputError(message)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.metrics.perturbations import Perturbation, perturbed_copies
 
 
@@ -53,8 +54,8 @@ class SharedPasses:
             for known in self._passes:
                 if known.model is model and _same(known.arguments, arguments):
                     return known.output
-            # A copy, since a model may write over what it is given, and what is remembered must not change.
-            output = model(*(value.clone() if isinstance(value, Tensor) else value for value in arguments))
+            images, *extra = arguments
+            output = forward_scores(model, ModelInputs.of(images, None, tuple(extra)))
             self._passes.append(_Pass(model, arguments, output))
             return output
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_errors, require_size
-from captum_paramsal.errors import InputError
+from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient, require_size
+from captum_paramsal.errors import InputError, ModelError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
@@ -201,13 +201,13 @@ class FilterProfile:
             except StalePlanError as stale:
                 if self._folded.issuperset(stale.layers):
                     message = f"Expected a model that returns one row per example, but {stale}."
-                    raise InputError(message) from stale
+                    raise ModelError(message) from stale
                 self._folded |= set(stale.layers)
                 self._plan = self._planned(batch)
 
     def _planned(self, batch: ModelInputs) -> Plan:
         def forward(count: int) -> Tensor:
-            return self._forward(batch.part(0, count))
+            return forward_scores(self.model, batch.part(0, count))
 
         examples = 1 if self._one_by_one else min(len(batch), 2)
         plan = plan_recording(self.model, self.layers, forward, examples, self._folded)
@@ -230,9 +230,8 @@ class FilterProfile:
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
         # Fused attention has no second derivative.
         with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
-            # Clones, since a model may write over what it is given and a leaf must not be written over.
             with FrozenConvolutions():
-                losses, logits = self._losses(replace(batch, inputs=tuple(leaf.clone() for leaf in leaves)))
+                losses, logits = self._losses(replace(batch, inputs=tuple(leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
             total = objective(profile).sum()
@@ -246,7 +245,7 @@ class FilterProfile:
 
     def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
         """Loss of each example, and the class scores."""
-        logits, labels = scores_at(self._forward(batch), batch.rows)
+        logits, labels = scores_at(require_gradient(forward_scores(self.model, batch)), batch.rows)
         losses = self.loss(logits, labels)
         _require_losses(losses, logits, batch)
         return losses, logits
@@ -260,18 +259,6 @@ class FilterProfile:
                 f"{start + example}."
             )
             raise InputError(message)
-
-    def _forward(self, batch: ModelInputs) -> Tensor:
-        with forward_errors(batch.shapes):
-            output = self.model(*batch.inputs, *batch.extra)
-        if not isinstance(output, Tensor) or output.shape[:1] != (len(batch),):
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            message = (
-                f"Expected a model that returns class scores with one row per example ({len(batch)}), got {got}. "
-                "Wrap the model so that it returns the scores alone."
-            )
-            raise InputError(message)
-        return output
 
 
 def _require_finite_gradient(gradient: Tensor, start: int) -> None:

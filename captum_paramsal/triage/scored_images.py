@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs, forward_errors
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.hooks import GradientSums, frozen_eval
@@ -102,9 +102,7 @@ class ScoredImages:
 
 def _predictions(profile: FilterProfile, batch: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, predicted classes and their probability, ``(N,)`` each."""
-    with frozen_eval(profile.model), torch.no_grad(), forward_errors(batch.shapes):
-        # Copies, since a model may write over what it is given.
-        output = profile.model(*(tensor.clone() for tensor in batch.inputs), *batch.extra)
-    scores, labels = scores_at(output, batch.rows)
+    with frozen_eval(profile.model), torch.no_grad():
+        scores, labels = scores_at(forward_scores(profile.model, batch), batch.rows)
     confidence, predicted = scores.float().softmax(dim=1).max(dim=1)
     return labels.cpu(), predicted.cpu(), confidence.double().cpu()

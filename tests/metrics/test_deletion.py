@@ -5,8 +5,7 @@ import torch
 from captum.attr import Saliency
 from metrics.small_cases import case_of, case_with, small_model, some_images
 
-from captum_paramsal.batch import ForwardError
-from captum_paramsal.errors import InputError
+from captum_paramsal.errors import ForwardError, InputError
 from captum_paramsal.metrics import Case, Deletion, Insertion
 from captum_paramsal.metrics.image_baselines import blurred, mean_colour
 from captum_paramsal.metrics.pixel_order import pixel_counts, pixel_ranks

@@ -212,5 +212,5 @@ def test_bad_input(images, rows, options, error, message):
 )
 def test_models_that_are_no_classifiers(output, message):
     images = strips((1, 2, 3), (1, 2, 3))
-    with pytest.raises(InputError, match=f"one row per image .2., {message}"):
+    with pytest.raises(InputError, match=rf"class scores \(2, C\), one row per example, {message}"):
         increase_in_confidence(output, images, boxes(LEFT, LEFT))

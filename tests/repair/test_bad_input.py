@@ -124,7 +124,7 @@ class Scoreless(Small):
 
 def test_models_that_do_not_fit():
     refused(LayerError, "'features.3' to be called once", Again())
-    refused(InputError, r"returns class scores \(8, C\), got \(8, 5, 6, 6\)", Scoreless())
+    refused(InputError, r"returns class scores \(8, C\), one row per example, got \(8, 5, 6, 6\)", Scoreless())
     refused(TreatmentError, "none requires a gradient", Small().requires_grad_(requires_grad=False))
     uncopied = Small()
     uncopied.features[3].extra = uncopied.features[3].weight * 2

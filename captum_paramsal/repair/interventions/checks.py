@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_errors
+from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import scores_at
@@ -24,15 +24,11 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     if batch.rows is None:
         message = "Expected `labels`, the true class of each image, got None."
         raise InputError(message)
-    with frozen_eval(model), torch.no_grad(), forward_errors(batch.shapes):
-        # Copies, since a model may write over what it is given.
-        output = torch.cat([model(part.clone()) for part in batch.inputs[0].split(SIZE)])
+    parts = [batch.part(start, SIZE) for start in range(0, len(batch), SIZE)]
+    with frozen_eval(model), torch.no_grad():
+        output = torch.cat([forward_scores(model, part) for part in parts])
     scores, labels = scores_at(output, batch.rows)
-    if not bool(scores.isfinite().all()):
-        place = int((~scores.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-        message = f"Expected finite class scores, got some that are not for image {place}."
-        raise InputError(message)
-    return scores, labels
+    return require_finite_scores(scores), labels
 
 
 def require_mistakes(scores: Tensor, labels: Tensor, advice: str) -> None:

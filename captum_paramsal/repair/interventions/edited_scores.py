@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import TraceError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Loss, cross_entropy
@@ -127,14 +127,15 @@ class EditedModel:
 
     def _one_by_one(self, image: Tensor, order: Order, *, only_last: bool = False) -> Tensor:
         """Scores at every step, or at the last one alone, by changing the model itself."""
-        rows: list[Any] = [] if only_last else [self.model(image.clone())]
+        batch = ModelInputs.of(image)
+        rows = [] if only_last else [forward_scores(self.model, batch)]
         with restored(order.slices):
             for own, values in zip(order.slices, order.values, strict=True):
                 write(own, values)
                 if not only_last:
-                    rows.append(self.model(image.clone()))
+                    rows.append(forward_scores(self.model, batch))
             if only_last:
-                rows.append(self.model(image.clone()))
+                rows.append(forward_scores(self.model, batch))
         return torch.cat(rows)
 
     def _is_shared(self, order: Order) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_errors
+from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import frozen_eval
@@ -138,10 +138,7 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         kinds = list({id(one): one for one in parameters}.values())
         for one in kinds:
             one.requires_grad_()
-        with forward_errors(batch.shapes):
-            # Copies, since a model may write over what it is given.
-            output = model(*(tensor.clone() for tensor in batch.inputs), *batch.extra)
-        logits, labels = scores_at(output, batch.rows)
+        logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.rows)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):
             message = f"Expected a finite loss, got {mean.item()}."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from captum_paramsal.batch import forward_errors
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import detached, labels_of, scores_at
 
@@ -66,14 +66,9 @@ def scores_of(model: nn.Module, batch: TrainingItem) -> Tensor:
         InputError: The model cannot take the images, or does not return such scores.
         TargetError: A label that is no class of the model.
     """
-    with forward_errors(str(tuple(batch.inputs.shape))):
-        output = model(batch.inputs)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch.inputs):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        message = f"Expected a model that returns class scores ({len(batch.inputs)}, C), got {got}."
-        raise InputError(message)
-    scores_at(output, batch.labels.unsqueeze(1))
-    return output
+    given = ModelInputs((batch.inputs,), (), batch.labels[:, None], 0, str(tuple(batch.inputs.shape)))
+    scores, _ = scores_at(forward_scores(model, given, per_place=False), given.rows)
+    return scores
 
 
 def require_repeatable(batches: Iterable[Any], name: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.hooks import frozen_eval
 from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
@@ -76,7 +77,9 @@ def predict(
     batches = SourceBatches(images, model, batch_size=batch_size, device=device)
     with frozen_eval(model), torch.no_grad():
         for batch in batches.read("predictions", show_progress=show_progress):
-            logits = _class_scores(model, batch.inputs)
+            # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
+            given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
+            logits = forward_scores(model, given, per_place=False)
             _require_labels(logits.shape[1], batch, images)
             predictions += _predictions(logits, batch)
     return predictions
@@ -105,21 +108,6 @@ def pictures_of(images: ImageSource, positions: Iterable[int]) -> dict[int, Pict
     """Pictures of the images at these positions, of those that have one."""
     pictures = ((position, images.picture(position)) for position in positions)
     return {position: picture for position, picture in pictures if picture is not None}
-
-
-def _class_scores(model: nn.Module, inputs: Tensor) -> Tensor:
-    try:
-        logits = model(inputs)
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        message = f"Expected a model that takes images {tuple(inputs.shape)}, got: {error}"
-        raise InputError(message) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        message = f"Expected class scores ({len(inputs)}, C) from the model, got {got}."
-        raise InputError(message)
-    return logits
 
 
 def _require_labels(classes: int, batch: SourceBatch, images: ImageSource) -> None:

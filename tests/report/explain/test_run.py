@@ -207,7 +207,7 @@ class _Pair(nn.Module):
         ({"method": "pot"}, InputError, "at least 201 images to fit the tails of the filters on, got 24"),
         ({"device": "abacus"}, ParamsalError, "'cpu' or 'cuda', got 'abacus'"),
         ({"layers": ["nowhere"]}, LayerError, "'nowhere'"),
-        ({"model": _Pair()}, InputError, r"class scores \(.*\) from the model, got tuple"),
+        ({"model": _Pair()}, InputError, r"class scores \(\d+, C\), one row per example, got tuple"),
         ({"model": nn.Conv2d(3, 4, 3)}, (InputError, LayerError), "class scores"),
         ({"images": LabelledTensors(torch.rand(2, 1, 12, 12), torch.tensor([0, 1]))}, InputError, r"\(2, 1, 12, 12\)"),
         (
