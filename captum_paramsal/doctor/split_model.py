@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from captum_paramsal.batch import ModelInputs, require_size
 from captum_paramsal.doctor.layer_pass import HookedNetwork, LayerActivations, SplitNetwork
 from captum_paramsal.errors import LayerError, TraceError
-from captum_paramsal.graph import Network, last_maps
+from captum_paramsal.graph import Network, last_feature_maps
 from captum_paramsal.hooks import frozen_eval, layer_named, unwrap
 
 LayerChoice: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
@@ -61,7 +61,7 @@ class SplitModel:
                 message = "Expected at least one layer in `layer`, got an empty sequence."
                 raise LayerError(message)
             return tuple(_name_of(self.model, choice) for choice in choices)
-        found = last_maps(self.network) if isinstance(self.network, Network) else None
+        found = last_feature_maps(self.network) if isinstance(self.network, Network) else None
         if found is None:
             why = f" {self.network}" if isinstance(self.network, TraceError) else ""
             message = (

@@ -7,36 +7,25 @@ filters, the wrong class and the true class would always be among the guiltiest,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import fx, nn
 
-from captum_paramsal.graph.capture import capture
+from captum_paramsal.graph.network import capture
+from captum_paramsal.graph.operations import Kind, kind_of, kind_of_type
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)  # noqa: SLF001 -- base of all BatchNorms
-_KEEPS_CHANNELS_APART = {
-    "activation",
-    "batchnorm",
-    "dropout",
-    "flatten",
-    "instancenorm",
-    "pooling",
-}
-"""Modules of ``torch.nn.modules`` whose layers never mix channels."""
+_KEEP_CHANNELS_APART = frozenset({
+    Kind.ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SOFTMAX, Kind.SAME, Kind.DROPOUT, Kind.BATCH_NORMALIZATION,
+    Kind.INSTANCE_NORMALIZATION, Kind.MAX_POOL, Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL, Kind.OTHER_POOL,
+    Kind.FLATTENING, Kind.RESHAPING, Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT,
+})  # fmt: skip
 
-_REDUCTIONS = {"amax", "log_softmax", "logsumexp", "mean", "softmax", "sum"}
-"""Functions that keep channels apart where they go over places alone."""
+_OVER_DIMENSIONS = frozenset({Kind.AVERAGE, Kind.REDUCTION, Kind.SOFTMAX})
+"""Kinds whose functions and methods keep channels apart where they go over places alone."""
 
 _PLACES = {2, 3, 4, -1, -2}
 """Dimensions that hold places, whatever the number of dimensions."""
 
-_FUNCTIONS = {
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "add",
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "clone", "contiguous", "div", "dropout", "flatten", "float",
-    "hardtanh", "leaky_relu", "max_pool2d", "mul", "relu", "relu_", "reshape", "sigmoid",
-    "squeeze", "tanh", "truediv", "view",
-}  # fmt: skip
+_NORMALIZATIONS = frozenset({Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATION, Kind.NORMALIZATION})
 
 
 def class_score_layers(model: nn.Module) -> frozenset[str]:
@@ -69,43 +58,34 @@ def _convolutions_before(output: fx.Node, modules: dict[str, nn.Module]) -> Iter
         if node in seen:
             continue
         seen.add(node)
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, _CONVOLUTIONS):
+        kind = kind_of(node, modules)
+        if kind is Kind.CONVOLUTION and node.op == "call_module":
             yield str(node.target)
-        elif _keeps_channels_apart(node, module):
+        elif _keeps_channels_apart(node, kind):
             waiting.extend(node.all_input_nodes)
 
 
-def _keeps_channels_apart(node: fx.Node, module: nn.Module | None) -> bool:
-    if module is not None:
-        room = type(module).__module__.removeprefix("torch.nn.modules.")
-        return (room in _KEEPS_CHANNELS_APART or isinstance(module, nn.Identity)) and not isinstance(
-            module, nn.MultiheadAttention
-        )
-    if node.op not in ("call_function", "call_method"):
-        return False
-    name = _name(node.target)
-    return name in _FUNCTIONS or (name in _REDUCTIONS and _goes_over_places(node))
+def _keeps_channels_apart(node: fx.Node, kind: Kind | None) -> bool:
+    if kind in _OVER_DIMENSIONS and node.op != "call_module":
+        return _goes_over_places(node, kind)
+    return kind in _KEEP_CHANNELS_APART
 
 
-def _goes_over_places(node: fx.Node) -> bool:
+def _goes_over_places(node: fx.Node, kind: Kind | None) -> bool:
     """Whether a reduction's dimensions are given and hold places; the softmax of flat scores is one over classes."""
     given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     dimensions = set(given) if isinstance(given, (tuple, list)) else {given}
-    return dimensions <= _PLACES or (_name(node.target).endswith("softmax") and dimensions == {1})
-
-
-def _name(target: Any) -> str:
-    return target if isinstance(target, str) else getattr(target, "__name__", "")
+    return dimensions <= _PLACES or (kind is Kind.SOFTMAX and dimensions == {1})
 
 
 def _last_registered(model: nn.Module) -> frozenset[str]:
     """The last convolution of a model that has no other layer to make class scores with."""
     weighted = [
-        (name, module)
+        (name, kind)
         for name, module in model.named_modules()
-        if any(True for _ in module.parameters(recurse=False)) and not isinstance(module, _NORMALIZATIONS)
+        if any(True for _ in module.parameters(recurse=False))
+        and (kind := kind_of_type(type(module))) not in _NORMALIZATIONS
     ]
-    if not weighted or not all(isinstance(module, _CONVOLUTIONS) for _, module in weighted):
+    if not weighted or any(kind is not Kind.CONVOLUTION for _, kind in weighted):
         return frozenset()
     return frozenset([weighted[-1][0]])

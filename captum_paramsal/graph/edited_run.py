@@ -12,7 +12,8 @@ from torch import Tensor, fx
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.channel_outputs import channel_dimension, channel_outputs, constant_outputs
-from captum_paramsal.graph.network import Network, writes_in_place
+from captum_paramsal.graph.network import Network
+from captum_paramsal.graph.operations import writes_in_place
 
 
 class NotSharedError(TraceError):

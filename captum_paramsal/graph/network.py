@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.capture import attributes_kept
-from captum_paramsal.graph.rule import rule_of_type, trace_rule_of
+from captum_paramsal.graph.operations import Kind, kind_of, writes_in_place
+from captum_paramsal.graph.registry import rule_of_type, trace_rule_of
+from captum_paramsal.graph.step import Run
 
 
 @dataclass(frozen=True)
@@ -77,32 +78,7 @@ class Network:
         interpreter = Interpreter(self, self.kept)
         with torch.no_grad():
             output = interpreter.run(*inputs)
-        return Run(self, dict(self.model.named_modules()), interpreter.values, interpreter.shapes, output)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One forward pass.
-
-    Attributes:
-        network: What ran.
-        modules: The model's modules by name.
-        values: Results that tracing back reads, and everything that is not a tensor.
-        shapes: Shape of every tensor, with the images as its first dimension.
-        output: What the model returned.
-    """
-
-    network: Network
-    modules: Mapping[str, nn.Module]
-    values: Mapping[fx.Node, Any]
-    shapes: Mapping[fx.Node, torch.Size]
-    output: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the output is."""
-        device: torch.device = self.output.device
-        return device
+        return Run(self.graph, dict(self.model.named_modules()), interpreter.values, interpreter.shapes, output)
 
 
 class _Tracer(fx.Tracer):
@@ -192,20 +168,52 @@ class Interpreter(fx.Interpreter):
         return args, kwargs
 
 
-def writes_in_place(node: fx.Node, model: nn.Module) -> bool:
-    """Whether an operation writes over its first argument."""
-    if node.op == "call_module":
-        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_method":
-        return str(node.target).endswith("_") and not str(node.target).endswith("__")
-    return node.op == "call_function" and (
-        node.target in _WRITING
-        or bool(node.kwargs.get("inplace"))
-        or getattr(node.target, "__name__", "").endswith("_")
-        or any(argument is True for argument in node.args[1:])
-    )
+def capture(model: nn.Module) -> fx.Graph | None:
+    """The operations of a model's forward pass; None where ``torch.fx`` cannot trace it.
+
+    Args:
+        model: The model, in the mode whose forward pass is wanted; left as it was.
+    """
+    try:
+        with attributes_kept(model):
+            return fx.Tracer().trace(model)
+    except Exception:  # noqa: BLE001 -- tracing runs the model's own code on stand-ins, which may raise anything
+        return None
 
 
-_WRITING: frozenset[Callable[..., Any]] = frozenset(
-    {operator.iadd, operator.imul, operator.isub, operator.itruediv, operator.iand, operator.ior}
-)
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[dict[str, Any]]:
+    """Undo what tracing writes on a model: constants of its own, and stand-ins that the forward pass stores.
+
+    Yields:
+        What was added to the model itself, filled when the context ends.
+    """
+    before = [(vars(module), dict(vars(module))) for module in model.modules()]
+    added: dict[str, Any] = {}
+    try:
+        yield added
+    finally:
+        root, content = before[0]
+        added.update({name: value for name, value in root.items() if name not in content})
+        for attributes, content in before:
+            attributes.clear()
+            attributes.update(content)
+
+
+def batch_norms_after(network: Network) -> dict[str, str]:
+    """The batch norm that reads what a layer returns, and nothing else of it, by the layer's name.
+
+    A layer whose output is read by something else as well, or that is called more than once, is left out.
+    """
+    modules = dict(network.model.named_modules())
+    calls = [node for node in network.graph.nodes if node.op == "call_module"]
+    names = [str(node.target) for node in calls]
+    norms = {}
+    for node in calls:
+        readers: list[fx.Node] = list(node.users)
+        if names.count(str(node.target)) != 1 or len(readers) != 1 or readers[0].op != "call_module":
+            continue
+        name = str(readers[0].target)
+        if kind_of(readers[0], modules) is Kind.BATCH_NORMALIZATION and names.count(name) == 1:
+            norms[str(node.target)] = name
+    return norms

@@ -38,7 +38,7 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)``; without weights ``Ω = Z_cur``.
     """
     rows = _Rows.of(step, source, sites, candidates)
-    current, weights = candidates.current, step.following.weights
+    current, weights = candidates.current, step.settings.weights
     allowed = rows.possible[rows.owner]
     preceding, succeeding, score = torch.zeros_like(current), torch.ones_like(current), current
     if weights is not None:
@@ -85,7 +85,7 @@ class _Rows:
         channels = torch.arange(candidates.current.shape[1], device=first.device)
         index = first[:, None] + candidates.spacing * channels
         possible = torch.ones_like(index, dtype=torch.bool)
-        if step.following.active_only:
+        if step.settings.active_only:
             active = values.reshape(len(values), -1)[image[:, None], index] > 0
             # Without an active one, as in a depthwise convolution that is off at the centre, all are candidates.
             possible = active | ~active.any(dim=1, keepdim=True)

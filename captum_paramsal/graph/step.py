@@ -1,19 +1,43 @@
-"""One operation of a forward pass, as a rule sees it."""
+"""A forward pass, and one operation of it as a rule sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
+from typing_extensions import deprecated
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.network import Run
-from captum_paramsal.graph.rule import require_rule
 from captum_paramsal.graph.settings import TraceSettings
 from captum_paramsal.graph.sites import Sites
+
+
+@dataclass(frozen=True)
+class Run:
+    """One forward pass.
+
+    Attributes:
+        graph: What ran.
+        modules: The model's modules by name.
+        values: Results that tracing back reads, and everything that is not a tensor.
+        shapes: Shape of every tensor, with the images as its first dimension.
+        output: What the model returned.
+    """
+
+    graph: fx.Graph
+    modules: Mapping[str, nn.Module]
+    values: Mapping[fx.Node, Any]
+    shapes: Mapping[fx.Node, torch.Size]
+    output: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the output is."""
+        device: torch.device = self.output.device
+        return device
 
 
 @dataclass(frozen=True)
@@ -23,12 +47,20 @@ class Step:
     Attributes:
         run: The forward pass.
         node: The operation.
-        following: What is followed.
+        settings: What a trace follows.
+        supports: Asks the rule of an operation for the support of its neurons, or for its limit.
     """
 
     run: Run
     node: fx.Node
-    following: TraceSettings
+    settings: TraceSettings
+    supports: Supports
+
+    @property
+    @deprecated("`Step.following` is now `Step.settings`; the old name goes with version 0.3.")
+    def following(self) -> TraceSettings:
+        """What a trace follows."""
+        return self.settings
 
     @property
     def module(self) -> nn.Module:
@@ -57,28 +89,31 @@ class Step:
         """An argument by place or name, as it was captured."""
         return self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name, default)
 
-    def support_of(self, found: Sequence[tuple[fx.Node, Sites]], count: int, *, limit: bool = False) -> Tensor:
+    def support_of(self, neurons: Sequence[tuple[fx.Node, Sites]], count: int, *, limit: bool = False) -> Tensor:
         """Largest single contribution to neurons of other operations; 0 for those of the network's input.
 
         Args:
-            found: Neurons that together are ``count``, in order.
+            neurons: Neurons that together are ``count``, in order.
             count: How many.
             limit: Ask only for what it cannot exceed.
+
+        Raises:
+            TraceError: An operation has no rule, or its rule gave other than one support for each neuron.
         """
-        supports = torch.cat([self._at(node)._support(sites, limit=limit) for node, sites in found])  # noqa: SLF001
+        supports = torch.cat(
+            [self.supports(Step(self.run, node, self.settings, self.supports), sites, limit) for node, sites in neurons]
+        )
         if len(supports) != count:
             message = f"Expected a support for each of {count} neurons of '{self.node}', got {len(supports)}."
             raise TraceError(message)
         return supports
 
-    def _support(self, sites: Sites, *, limit: bool) -> Tensor:
-        if self.node.op in ("placeholder", "get_attr"):
-            return torch.zeros_like(sites.gain)
-        rule = require_rule(self.node, self.run.modules)
-        return rule.limit(self, sites) if limit else rule.support(self, sites)
-
     def _at(self, node: fx.Node) -> Step:
-        return Step(self.run, node, self.following)
+        return Step(self.run, node, self.settings, self.supports)
 
     def _value_of(self, node: fx.Node) -> Any:
         return self.run.values[node]
+
+
+Supports: TypeAlias = Callable[[Step, Sites, bool], Tensor]
+"""From neurons of an operation's result to their supports, or to what these cannot exceed."""

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.graph.class_scores import class_scores_of
-from captum_paramsal.graph.network import Interpreter, Network, writes_in_place
+from captum_paramsal.graph.network import Interpreter, Network
+from captum_paramsal.graph.operations import Kind, kind_of, writes_in_place
 
 SideInputs: TypeAlias = Mapping[tuple[fx.Node, fx.Node], Any]
 """What an operation reads that is not run again, by (operation, what it reads)."""
 
-_PASSING = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity, nn.ReLU, nn.ReLU6)
-"""Modules that treat every channel alike and on its own, however many there are."""
-
-_PASSING_FUNCTIONS = frozenset({torch.flatten, nn.functional.relu, nn.functional.adaptive_avg_pool2d, torch.relu})
+_TREAT_CHANNELS_ALIKE = frozenset({
+    Kind.ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SAME, Kind.DROPOUT, Kind.AVERAGE_POOL, Kind.FLATTENING,
+})  # fmt: skip
+"""Kinds of operations that treat every channel alike and on its own, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -135,23 +136,25 @@ def _of_inputs(network: Network) -> frozenset[fx.Node]:
     return frozenset(found)
 
 
-def _narrow(network: Network, behind: set[fx.Node]) -> fx.Node | None:
+def _narrow(network: Network, after: set[fx.Node]) -> fx.Node | None:
     scores = class_scores_of(network.graph, network.model)
+    modules = dict(network.model.named_modules())
     output = next(node for node in network.graph.nodes if node.op == "output")
     node = output.args[0]
-    while isinstance(node, fx.Node) and node in behind and len(node.users) == 1:
-        module = network.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+    while isinstance(node, fx.Node) and node in after and len(node.users) == 1:
+        module = modules[str(node.target)] if node.op == "call_module" else None
         if isinstance(module, nn.Conv2d):
             return node if str(node.target) in scores and _is_plain(module) else None
-        over_places = node.op == "call_function" and node.target in _PASSING_FUNCTIONS
-        if not (isinstance(module, _PASSING) or over_places) or len(node.all_input_nodes) != 1:
+        # An activation with weights, such as PReLU, has one for each channel.
+        weighted = module is not None and any(True for _ in module.parameters())
+        if kind_of(node, modules) not in _TREAT_CHANNELS_ALIKE or weighted or len(node.all_input_nodes) != 1:
             return None
         node = node.all_input_nodes[0]
     return None
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
-    """One product per place, and nobody watches."""
+    """One product per place, and no hook of anybody."""
     watched = bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 -- has no public name
     steps = (*module.kernel_size, *module.stride, module.groups)
     return type(module) is nn.Conv2d and not watched and set(steps) == {1} and module.padding in ((0, 0), "valid")

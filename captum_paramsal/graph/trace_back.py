@@ -11,11 +11,11 @@ from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.graph import rules
-from captum_paramsal.graph.network import Run
-from captum_paramsal.graph.rule import Passing, require_rule, trace_rule_of
+from captum_paramsal.graph.registry import require_rule, support, trace_rule_of
+from captum_paramsal.graph.rule import Passing
 from captum_paramsal.graph.settings import TraceSettings
 from captum_paramsal.graph.sites import Sites
-from captum_paramsal.graph.step import Step
+from captum_paramsal.graph.step import Run, Step
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Selected:
         return channel, place // width, place % width
 
 
-def trace_back(run: Run, targets: Tensor, following: TraceSettings) -> dict[str, Selected]:
+def trace_back(run: Run, targets: Tensor, settings: TraceSettings) -> dict[str, Selected]:
     """Follow the scores of some classes back through every operation, all images at once.
 
     Args:
         run: A forward pass that returned class scores ``(N, C, ...)``.
         targets: Which of each image's scores, as a place in the image's flattened output, ``(N,)``.
-        following: What is followed.
+        settings: What the trace follows.
 
     Returns:
         The selected neurons of the scores (``"output"``), of every layer with weights (by its name) and of the
@@ -65,19 +65,19 @@ def trace_back(run: Run, targets: Tensor, following: TraceSettings) -> dict[str,
         TraceError: An operation without a rule was reached.
         InputError: The model returns more than class scores.
     """
-    network = run.network
-    output = next(node for node in network.graph.nodes if node.op == "output")
+    nodes = run.graph.nodes
+    output = next(node for node in nodes if node.op == "output")
     scores = output.args[0]
     if not isinstance(scores, fx.Node):
         message = f"Expected a model that returns class scores alone, got {type(scores).__name__}."
         raise InputError(message)
     start = _start(run.output.flatten(1), targets)
     nothing = start[torch.zeros_like(targets, dtype=torch.bool)]
-    image = next(node for node in network.graph.nodes if node.op == "placeholder")
+    image = next(node for node in nodes if node.op == "placeholder")
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
     apart = {scores}
     layers = {"output": Selected(start, run.output.shape[1:])}
-    for node in reversed(network.graph.nodes):
+    for node in reversed(nodes):
         arrived = waiting.pop(node, [])
         # One to one from neurons that are each there once, they still are.
         sites = arrived[0] if len(arrived) == 1 and node in apart else Sites.joined([nothing, *arrived])
@@ -87,7 +87,7 @@ def trace_back(run: Run, targets: Tensor, following: TraceSettings) -> dict[str,
         elif node is image:
             layers["input"] = Selected(sites, run.shapes[node][1:])
         if arrived and node.op not in ("placeholder", "get_attr"):
-            step, rule = Step(run, node, following), require_rule(node, run.modules)
+            step, rule = Step(run, node, settings, support), require_rule(node, run.modules)
             for source, found in rule.back(step, sites):
                 waiting[source].append(found)
                 if isinstance(rule, Passing):

@@ -6,7 +6,7 @@ import pytest
 from docs.pages import PAGES, blocks_of, name_of
 
 from captum_paramsal.cli import main
-from captum_paramsal.graph import rule as trace_rules
+from captum_paramsal.graph import registry as trace_rules
 from captum_paramsal.hooks import rules
 
 MARKED = "python -m pip"  # the README's set-up commands, which a fresh machine runs

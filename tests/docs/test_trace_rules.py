@@ -10,7 +10,7 @@ from docs.pages import DOCS
 from torch import nn
 
 from captum_paramsal.graph import Passing, registered_operations, trace_rule
-from captum_paramsal.graph import rule as trace_rules
+from captum_paramsal.graph import registry as trace_rules
 
 
 @lru_cache

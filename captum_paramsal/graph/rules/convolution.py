@@ -19,7 +19,8 @@ from captum_paramsal.functional.receptive_fields import (
     pieces,
     supports,
 )
-from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
+from captum_paramsal.graph.registry import trace_rule
+from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -84,7 +85,7 @@ class Convolution(TraceRule):
         current = _current(maps, filters, asked) * sites.gain[:, None]
         row, column = filters.window.centre(asked.row, 0, height), filters.window.centre(asked.column, 1, width)
         first = asked.group * filters.weight.shape[1] * height * width + row * width + column
-        candidates = Candidates(current, first, height * width, step.following.top_k)
+        candidates = Candidates(current, first, height * width, step.settings.top_k)
         return [(step.source, select(step, step.source, sites, candidates))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:

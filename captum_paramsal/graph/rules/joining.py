@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
+from captum_paramsal.graph.operations import OPERATIONS, Kind
+from captum_paramsal.graph.registry import trace_rule
+from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
@@ -22,9 +23,7 @@ def broadcast_index(index: Tensor, shape: torch.Size, full: torch.Size) -> Tenso
     return numbers.expand(full).reshape(-1)[index]
 
 
-@trace_rule(
-    operator.add, operator.iadd, torch.add, "add", "add_", operator.sub, operator.isub, torch.sub, "sub", "sub_"
-)
+@trace_rule(*OPERATIONS[Kind.SUM].every)
 class Sum(TraceRule):
     """The larger operand carried the neuron; a difference is a sum with the second one's sign turned."""
 
@@ -66,7 +65,7 @@ class Sum(TraceRule):
         ]
 
 
-@trace_rule(operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_")
+@trace_rule(*OPERATIONS[Kind.PRODUCT].every)
 class Product(TraceRule):
     """The larger operand is the map, the other one its gate, which goes into the gain."""
 
@@ -94,7 +93,7 @@ class Product(TraceRule):
         return step.support_of(self.back(step, sites), len(sites), limit=True)
 
 
-@trace_rule(operator.truediv, operator.itruediv, torch.div, torch.divide, "div", "div_")
+@trace_rule(*OPERATIONS[Kind.QUOTIENT].every)
 class Quotient(TraceRule):
     """The dividend's neuron; the divisor goes into the gain."""
 

@@ -10,7 +10,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from captum_paramsal.functional.receptive_fields import FEW, distinct, largest_products
-from captum_paramsal.graph.rule import Found, Passing, TraceRule, trace_rule, trace_rule_of
+from captum_paramsal.graph.registry import trace_rule, trace_rule_of
+from captum_paramsal.graph.rule import Found, Passing, TraceRule
 from captum_paramsal.graph.selecting import Candidates, select
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -58,10 +59,10 @@ class Linear(TraceRule):
 
     def _keep(self, step: Step, over_map: bool) -> int | None:  # noqa: FBT001
         if over_map:
-            return step.following.top_k
-        if step.following.single_place and _is_flattened_map(step):
+            return step.settings.top_k
+        if step.settings.single_place and _is_flattened_map(step):
             return 1
-        return step.following.linear_top_k
+        return step.settings.linear_top_k
 
 
 def _weight(step: Step) -> Tensor:

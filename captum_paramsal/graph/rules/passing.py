@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn import functional
 
-from captum_paramsal.graph.rule import Passing, trace_rule
+from captum_paramsal.graph.operations import OPERATIONS, Kind
+from captum_paramsal.graph.registry import trace_rule
+from captum_paramsal.graph.rule import Passing
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
-_ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid,
-    nn.Softmax, nn.LogSoftmax,
-)  # fmt: skip
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_FUNCTIONS = (
-    functional.relu, functional.relu_, torch.relu, torch.relu_, functional.relu6, functional.leaky_relu,
-    functional.leaky_relu_, functional.prelu, functional.elu, functional.elu_, functional.celu, functional.selu,
-    functional.gelu, functional.silu, functional.mish, functional.sigmoid, torch.sigmoid, functional.tanh, torch.tanh,
-    functional.softplus, functional.softsign, functional.hardtanh, functional.hardswish, functional.hardsigmoid,
-    functional.logsigmoid, functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax,
-    functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, functional.alpha_dropout,
-    functional.feature_alpha_dropout, functional.local_response_norm, torch.clamp, torch.clone,
-)  # fmt: skip
-_METHODS = (
-    "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "softmax", "log_softmax", "clamp", "clamp_", "clamp_min",
-    "contiguous", "clone", "detach", "float", "double", "half", "to", "type_as", "requires_grad_",
-)  # fmt: skip
+_UNCHANGED = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.DROPOUT, Kind.SAME, Kind.LOCAL_NORMALIZATION)
 
 
-@trace_rule(
-    *_ACTIVATIONS,
-    *_DROPOUT,
-    *_FUNCTIONS,
-    *_METHODS,
-    nn.Identity,
-    nn.LocalResponseNorm,
-    "torchvision.ops.stochastic_depth.stochastic_depth",
-)
+@trace_rule(*(spelling for kind in _UNCHANGED for spelling in OPERATIONS[kind].every))
 class Unchanged(Passing):
     """A value handed on, squashed or left out at random in training: the same neuron."""
 
 
-@trace_rule(operator.neg, torch.neg, "neg", "neg_")
+@trace_rule(*OPERATIONS[Kind.NEGATION].every)
 class Negation(Passing):
     """A value that counts the other way round."""
 
@@ -57,7 +32,8 @@ class Negation(Passing):
         return -sites.gain
 
 
-@trace_rule(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+# Modules alone: the functions take their arguments in another order.
+@trace_rule(*OPERATIONS[Kind.BATCH_NORMALIZATION].modules)
 class BatchNormalization(Passing):
     """The gain takes up ``γ / √(variance + ε)``, which counts as part of the weights before it."""
 
@@ -70,7 +46,7 @@ class BatchNormalization(Passing):
         return sites.gain * scale[_channel(sites.index, step.shape, 0)]
 
 
-@trace_rule(nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, functional.layer_norm, functional.group_norm)
+@trace_rule(*OPERATIONS[Kind.NORMALIZATION].every, *OPERATIONS[Kind.INSTANCE_NORMALIZATION].modules)
 class Normalization(Passing):
     """As batch normalization, with the variance of the image itself."""
 

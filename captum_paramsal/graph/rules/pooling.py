@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.rule import Found, TraceRule, trace_rule
+from captum_paramsal.graph.operations import OPERATIONS, Kind
+from captum_paramsal.graph.registry import trace_rule
+from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.rules.convolution import pair, places_of
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -80,7 +82,7 @@ class _Pool(TraceRule):
         return taps.clamp(0, size - 1), inside, counted if _counts_padding(step) else inside.sum(dim=1)
 
 
-@trace_rule(nn.MaxPool2d, nn.AdaptiveMaxPool2d, functional.max_pool2d, functional.adaptive_max_pool2d, torch.max_pool2d)
+@trace_rule(*OPERATIONS[Kind.MAX_POOL].every, *OPERATIONS[Kind.ADAPTIVE_MAX_POOL].every)
 class MaxPool(_Pool):
     """A neuron's value is the largest of its window."""
 
@@ -100,9 +102,7 @@ class MaxPool(_Pool):
         return self.support(step, sites)
 
 
-@trace_rule(
-    nn.AvgPool2d, nn.AdaptiveAvgPool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d, torch.adaptive_avg_pool1d
-)
+@trace_rule(*OPERATIONS[Kind.AVERAGE_POOL].every)
 class AveragePool(_Pool):
     """A neuron's value is the average of its window."""
 
@@ -120,7 +120,7 @@ class AveragePool(_Pool):
         return self.support(step, sites)
 
 
-@trace_rule(torch.mean, "mean")
+@trace_rule(*OPERATIONS[Kind.AVERAGE].every)
 class AverageOverPlaces(TraceRule):
     """An average over dimensions of each image."""
 
@@ -156,7 +156,7 @@ def strongest(step: Step, sites: Sites, seen: Pooled) -> Sites:
     if not seen.whole:
         return sites.at(seen.index.gather(1, shares.argmax(dim=1)[:, None])[:, 0])
     best, places = shares.sort(dim=1, descending=True, stable=True)
-    kept = step.following.places_of(best.shape[1])
+    kept = step.settings.places_of(best.shape[1])
     neuron, rank = (best[:, :kept] > 0).nonzero(as_tuple=True)
     return sites[neuron].at(seen.index[neuron, places[neuron, rank]])
 

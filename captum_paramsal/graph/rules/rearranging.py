@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.rule import Found, TraceRule, require_rule, trace_rule
+from captum_paramsal.graph.operations import OPERATIONS, Kind
+from captum_paramsal.graph.registry import require_rule, trace_rule
+from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
-_METHODS = (
-    "view", "reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze",
-    "chunk", "split", "narrow", "select", "unbind", "expand", "expand_as", "repeat", "flip", "roll",
-    "t", "mT", "view_as", "reshape_as", "index_select",
-)  # fmt: skip
-_FUNCTIONS = (
-    torch.cat, torch.concat, torch.stack, torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.movedim,
-    torch.squeeze, torch.unsqueeze, torch.chunk, torch.split, torch.narrow, torch.select, torch.unbind, torch.flip,
-    torch.roll, torch.unflatten, torch.swapaxes, torch.channel_shuffle, torch.pixel_shuffle, torch.pixel_unshuffle,
-    functional.pad, operator.getitem,
-)  # fmt: skip
+_MOVING = (Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING)
 
 
-@trace_rule(
-    *_METHODS, *_FUNCTIONS, nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle,
-    nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.UpsamplingNearest2d,
-)  # fmt: skip
+@trace_rule(*(spelling for kind in _MOVING for spelling in OPERATIONS[kind].every))
 class Rearranged(TraceRule):
     """A neuron's value is that of one neuron of one input, or a constant of a padding."""
 

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from captum_paramsal.errors import InterventionError, LayerError, TraceError
 from captum_paramsal.filters import Filter
-from captum_paramsal.graph import Network, batch_norms_behind
+from captum_paramsal.graph import Network, batch_norms_after
 from captum_paramsal.hooks import FilterLayer, frozen_eval, unwrap, weight_of
 
 Place: TypeAlias = tuple[int | slice, ...]
@@ -131,7 +131,7 @@ class FilterParameters:
 def _norms_of(model: nn.Module) -> dict[str, str]:
     try:
         with frozen_eval(model):
-            return batch_norms_behind(Network.of(model))
+            return batch_norms_after(Network.of(model))
     except TraceError as error:
         message = f"Expected a model whose batch norms can be found for `batch_norm=True`. {error}"
         raise InterventionError(message) from error

@@ -1,0 +1,190 @@
+"""What every operation does to channels and places: the one table that all readings of the graph look in.
+
+A row holds an operation in all its spellings. Trace rules are registered for rows, the class scores, the last feature
+maps and the tail of a network are found by them: what one of these knows of, the others know of too.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+Operation: TypeAlias = type[nn.Module] | Callable[..., Any] | str
+"""A type of module, a function, or the name of a tensor's method, or of a function with its module."""
+
+
+class Kind(Enum):
+    """What an operation does."""
+
+    CONVOLUTION = "weighted sums over windows of a map"
+    LINEAR = "weighted sums over features"
+    ACTIVATION = "a function of each value, that grows with it or nearly so"
+    ELEMENTWISE = "another function of each value"
+    NEGATION = "each value with its sign turned"
+    SOFTMAX = "shares along one dimension"
+    SAME = "the values as they are"
+    DROPOUT = "the values as they are, in evaluation mode"
+    BATCH_NORMALIZATION = "each channel by statistics that are kept"
+    INSTANCE_NORMALIZATION = "each channel of an image by its own statistics"
+    NORMALIZATION = "several channels of an image by their common statistics"
+    RMS_NORMALIZATION = "several channels of an image by their common size"
+    LOCAL_NORMALIZATION = "each value by those of the channels next to its own"
+    MAX_POOL = "the largest value of each window of a map of two dimensions"
+    ADAPTIVE_MAX_POOL = "the same for a map of a wanted size"
+    AVERAGE_POOL = "the mean of each window of a map of two dimensions"
+    OTHER_POOL = "each channel over other windows"
+    AVERAGE = "means over some dimensions"
+    REDUCTION = "sums or maxima over some dimensions"
+    FLATTENING = "several dimensions as one"
+    RESHAPING = "the values in their order, in another shape"
+    REARRANGEMENT = "the values in other places, and constants"
+    SUM = "sums or differences of two operands"
+    PRODUCT = "products of two operands"
+    QUOTIENT = "quotients of two operands"
+
+
+class Spellings(NamedTuple):
+    """The ways to write operations of one kind."""
+
+    modules: tuple[type[nn.Module], ...] = ()
+    functions: tuple[Callable[..., Any] | str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> tuple[Operation, ...]:
+        """All of them."""
+        return (*self.modules, *self.functions, *self.methods)
+
+
+def _spelled(
+    names: str, modules: tuple[type[nn.Module], ...] = (), functions: tuple[Callable[..., Any] | str, ...] = ()
+) -> Spellings:
+    """Modules and functions, and what PyTorch has under some names: functions and methods, in place too."""
+    both = [name + ending for name in names.split() for ending in ("", "_")]
+    found = [getattr(place, name, None) for name in both for place in (functional, torch)]
+    named = dict.fromkeys(function for function in found if callable(function))
+    return Spellings(modules, (*functions, *named), tuple(name for name in both if hasattr(Tensor, name)))
+
+
+OPERATIONS: Mapping[Kind, Spellings] = {
+    Kind.CONVOLUTION: _spelled(
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+        (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    ),
+    Kind.LINEAR: _spelled("linear bilinear", (nn.Linear, nn.Bilinear)),
+    Kind.ACTIVATION: _spelled(
+        "relu relu6 leaky_relu prelu rrelu elu celu selu gelu silu mish sigmoid logsigmoid tanh softplus softsign "
+        "hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max clip",
+        (
+            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+            nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+            nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold,
+        ),
+    ),
+    Kind.ELEMENTWISE: _spelled("abs cos erf exp log pow sin sqrt square", functions=(operator.pow,)),
+    Kind.NEGATION: _spelled("neg negative", functions=(operator.neg,)),
+    Kind.SOFTMAX: _spelled("softmax log_softmax", (nn.Softmax, nn.Softmax2d, nn.LogSoftmax)),
+    Kind.SAME: _spelled("clone contiguous detach float double half bfloat16 to type_as requires_grad_", (nn.Identity,)),
+    Kind.DROPOUT: _spelled(
+        "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout",
+        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+        # By name: no file but those of `sources` loads torchvision.
+        ("torchvision.ops.stochastic_depth.stochastic_depth",),
+    ),
+    Kind.BATCH_NORMALIZATION: _spelled(
+        "batch_norm", (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    ),
+    Kind.INSTANCE_NORMALIZATION: _spelled("instance_norm", (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)),
+    Kind.NORMALIZATION: Spellings((nn.GroupNorm, nn.LayerNorm), (functional.group_norm, functional.layer_norm)),
+    # PyTorch has it from version 2.4 on.
+    Kind.RMS_NORMALIZATION: _spelled("rms_norm", (nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()),
+    Kind.LOCAL_NORMALIZATION: _spelled("local_response_norm", (nn.LocalResponseNorm, nn.CrossMapLRN2d)),
+    Kind.MAX_POOL: _spelled("max_pool2d", (nn.MaxPool2d,)),
+    Kind.ADAPTIVE_MAX_POOL: _spelled("adaptive_max_pool2d", (nn.AdaptiveMaxPool2d,)),
+    Kind.AVERAGE_POOL: _spelled("avg_pool2d adaptive_avg_pool2d", (nn.AvgPool2d, nn.AdaptiveAvgPool2d)),
+    Kind.OTHER_POOL: _spelled(
+        "max_pool1d max_pool3d adaptive_max_pool1d adaptive_max_pool3d avg_pool1d avg_pool3d adaptive_avg_pool1d "
+        "adaptive_avg_pool3d lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d "
+        "max_unpool1d max_unpool2d max_unpool3d",
+        (
+            nn.MaxPool1d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool3d, nn.AvgPool1d, nn.AvgPool3d,
+            nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool3d, nn.modules.pooling._LPPoolNd,  # noqa: SLF001 -- base of all
+            nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d,
+        ),
+    ),
+    Kind.AVERAGE: _spelled("mean"),
+    Kind.REDUCTION: _spelled("amax sum logsumexp"),
+    Kind.FLATTENING: _spelled("flatten", (nn.Flatten,)),
+    Kind.RESHAPING: _spelled("view view_as reshape reshape_as unflatten squeeze", (nn.Unflatten,)),
+    Kind.REARRANGEMENT: _spelled(
+        "cat concat stack permute transpose swapaxes movedim unsqueeze chunk split narrow select unbind expand "
+        "expand_as repeat flip roll t mT index_select channel_shuffle pixel_shuffle pixel_unshuffle",
+        (
+            nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
+            nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.UpsamplingNearest2d,
+        ),
+        (functional.pad, operator.getitem),
+    ),
+    Kind.SUM: _spelled("add sub subtract", functions=(operator.add, operator.iadd, operator.sub, operator.isub)),
+    Kind.PRODUCT: _spelled("mul multiply", functions=(operator.mul, operator.imul)),
+    Kind.QUOTIENT: _spelled("div divide true_divide", functions=(operator.truediv, operator.itruediv)),
+}  # fmt: skip
+"""Every operation that is known of, by what it does."""
+
+_KINDS: Mapping[Operation, Kind] = {
+    spelling: kind for kind, spellings in OPERATIONS.items() for spelling in spellings.every
+}
+
+_IN_PLACE_OPERATORS: frozenset[Callable[..., Any]] = frozenset(
+    {operator.iadd, operator.imul, operator.isub, operator.itruediv, operator.iand, operator.ior}
+)
+
+
+def kind_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> Kind | None:
+    """What an operation of a graph does; None for one that is not known of.
+
+    Args:
+        node: The operation.
+        modules: The model's modules by name.
+    """
+    return next((_KINDS[spelling] for spelling in spellings_of(node, modules) if spelling in _KINDS), None)
+
+
+def kind_of_type(module: type[nn.Module]) -> Kind | None:
+    """What modules of a type do, or of one that it is derived from."""
+    return next((_KINDS[base] for base in module.__mro__ if base in _KINDS), None)
+
+
+def spellings_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[Operation, ...]:
+    """Under what an operation of a graph may be known, the nearest first; nothing for inputs, outputs and constants."""
+    if node.op == "call_module":
+        return type(modules[str(node.target)]).__mro__
+    if node.op == "call_function":
+        function: Any = node.target
+        return function, name_of(function)
+    return (str(node.target),) if node.op == "call_method" else ()
+
+
+def name_of(target: Any) -> str:
+    """Name of a function with its module, or of a method."""
+    return target if isinstance(target, str) else f"{getattr(target, '__module__', '')}.{target.__name__}"
+
+
+def writes_in_place(node: fx.Node, model: nn.Module) -> bool:
+    """Whether an operation writes over its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    return node.op == "call_function" and (
+        node.target in _IN_PLACE_OPERATORS
+        or bool(node.kwargs.get("inplace"))
+        or getattr(node.target, "__name__", "").endswith("_")
+        or any(argument is True for argument in node.args[1:])
+    )
