@@ -110,5 +110,5 @@ def test_bad_places(entry, target, words):
 @pytest.mark.parametrize("size", [None, 2])
 def test_a_bad_target_behind_good_ones_is_found_before_anything_is_returned(entry, sample, size):
     attribution = entry.build(sample)
-    with nothing_left_behind(sample.model, sample.inputs), pytest.raises(TargetError):
+    with nothing_left_behind(sample.model, sample.inputs), pytest.raises(TargetError, match="5"):
         attribution.attribute(sample.inputs, target=[0, 0, 0, 0, 0, 5], internal_batch_size=size)

@@ -20,8 +20,9 @@ def runnable(page):
     ]
 
 
-# The first repeats the README's commands, and docs/pictures.py runs the second.
-SLOW = ("docs/index.md", "docs/gallery.md")
+# The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the README's code,
+# the doctests and the commands' own tests do on less.
+SLOW = ("docs/index.md", "docs/gallery.md", "docs/howto/own_model.md", "docs/howto/treat.md", "docs/howto/triage.md")
 
 
 @pytest.mark.parametrize(

@@ -33,16 +33,21 @@ def found():
 
 
 @pytest.fixture(scope="module")
-def page(found):
-    return Page(render(found))
+def html(found):
+    return render(found)
 
 
-def test_one_file_without_scripts_or_addresses(found, page):
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_one_file_without_scripts_or_addresses(html, page):
     assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "b"}
     for _, attributes in page.elements:
         for key in ("src", "href", "xlink:href"):
             assert attributes.get(key, "#").startswith(("#", "data:image/"))
-    assert "http" not in render(found)
+    assert "http" not in html
 
 
 def test_every_picture_has_a_text_and_every_link_leads_somewhere(page):
@@ -64,15 +69,14 @@ def test_what_went_wrong_is_said(page):
     assert "broken.jpg" in page.text
 
 
-def test_mistakes_and_correct_images_are_apart(found):
+def test_mistakes_and_correct_images_are_apart(found, page):
     groups = found.groups
     assert {name: len(part) for name, part in groups.items()} == {
         "mistakes": int(found.wrong.sum()),
         "correct": int((~found.wrong).sum()),
     }
-    text = Page(render(found)).text
-    assert "Mistakes (" in text
-    assert "Correctly classified (" in text
+    assert "Mistakes (" in page.text
+    assert "Correctly classified (" in page.text
     rows = [row for row in found.to_dict()["table"] if row["metric"] == "sparsity" and row["method"] == "saliency"]
     assert [row["group"] for row in rows] == ["all", *groups]
     assert rows[1]["mean"] == pytest.approx(float(groups[rows[1]["group"]].column("sparsity")[0].nanmean()))

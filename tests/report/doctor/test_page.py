@@ -5,6 +5,7 @@ from report.doctor.small_reports import QUICK, colour_checkup, scenes
 from report.pages import Page
 
 from captum_paramsal.report import TreatmentResult
+from captum_paramsal.report.doctor import page as doctor_page
 from captum_paramsal.report.doctor.page import render
 from captum_paramsal.sources import Skipped
 
@@ -22,6 +23,17 @@ def html(checkup):
 @pytest.fixture(scope="module")
 def page(html):
     return Page(html)
+
+
+@pytest.fixture(scope="module")
+def drawn_classes(checkup):
+    return doctor_page.class_section(checkup)
+
+
+@pytest.fixture
+def classes_drawn_once(drawn_classes, monkeypatch):
+    """The figure of a diagnosis takes most of a page's time, and is the same whatever the treatment."""
+    monkeypatch.setattr(doctor_page, "class_section", lambda _: drawn_classes)
 
 
 def treated(checkup, cured=3, broken=1, plain=0, **changes):
@@ -160,6 +172,7 @@ def test_no_mistake(checkup):
         ({"weights": {"channel": 0.1}}, ["a penalty on evidence in channels that a class should not rely on."]),
     ],
 )
+@pytest.mark.usefixtures("classes_drawn_once")
 def test_treatment_in_plain_words(checkup, changes, words):
     text = Page(render(treated(checkup, **changes))).text
     for word in words:
