@@ -65,6 +65,9 @@ from .errors import (
     TraceError as TraceError,
 )
 from .errors import (
+    TraceFileError as TraceFileError,
+)
+from .errors import (
     TreatmentError as TreatmentError,
 )
 from .errors import (

@@ -55,6 +55,13 @@ class TraceError(ParamsalError):
     """A model that ``torch.fx`` cannot capture, or an operation in it without a trace-back rule."""
 
 
+class TraceFileError(SourceError):
+    """A file of a trace, or of a search for its weights, that is damaged or cannot be written.
+
+    Also a ``SourceError``, the type that version 0.1 raised for it.
+    """
+
+
 class DiagnosisFileError(ParamsalError):
     """A diagnosis file that is damaged, truncated or not a diagnosis file."""
 

@@ -20,7 +20,7 @@ from captum_paramsal.cli.options import (
 if TYPE_CHECKING:
     from captum_paramsal.report import ComparisonReport, ComparisonSettings
 
-_CHECKPOINT = "comparison.checkpoint.safetensors"
+_CHECKPOINT = "comparison.checkpoint"
 _DEMO_IMAGES = 16
 _DEMO_METHODS = (
     "grad_cam",

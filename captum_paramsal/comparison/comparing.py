@@ -56,24 +56,25 @@ def compare(
         reference: For the presets that score filters against one.
         batch_size: Images at once.
         keep: Images whose pictures and maps are kept to be drawn, the first ones.
-        checkpoint: File that is written after every batch and gone on from if it is there; delete it when all is done.
+        checkpoint: File that finished images are written to now and then, and resumed from if it is there; delete it
+            when all is done.
         show_progress: Show a progress bar.
 
     Raises:
         InputError: No image, no method, an unknown name, or no boxes where a metric needs them.
         TargetError: Targets that do not name one class per image.
-        CheckpointError: A checkpoint of other methods, metrics, images or settings.
+        CheckpointError: The checkpoint is damaged, or one of other methods, metrics, images or settings.
     """
     chosen = _metrics(metrics, boxes)
     named = _methods(methods, model, reference)
     task = Task(named, unwrap(model), chosen, _listed(images), targets, boxes, reference, batch_size, keep)
     batches = task.batches()
-    done = Progress(checkpoint, task)
-    bar = tqdm(batches, desc="comparison", disable=not show_progress)
-    for batch in bar:
-        if not done.has(batch):
-            done.add(task.scored(batch))
-    return done.finished()
+    progress = Progress(checkpoint, task)
+    with progress.kept():
+        for batch in tqdm(batches, desc="comparison", disable=not show_progress):
+            if not progress.has(batch):
+                progress.add(task.scored(batch))
+    return progress.finished()
 
 
 def _metrics(metrics: Sequence[str | Metric], boxes: Boxes | None) -> tuple[Metric, ...]:

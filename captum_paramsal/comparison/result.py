@@ -14,8 +14,8 @@ from typing_extensions import deprecated
 
 from captum_paramsal.comparison.statistics import PairedDifference, paired_differences
 from captum_paramsal.comparison.with_methods_of import with_methods_of
-from captum_paramsal.errors import InputError, SourceError
-from captum_paramsal.files import TensorFile
+from captum_paramsal.errors import InputError
+from captum_paramsal.files.kinds import COMPARISON
 from captum_paramsal.metrics import Column
 from captum_paramsal.stats import bootstrap_mean
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_FILE = TensorFile("comparison", "captum_paramsal.comparison", (1,), SourceError)
 _IMAGES_IN = {"scores": 2, "degenerate": 1, "targets": 0, "predicted": 0, "agreements": 0}
 """Dimension of the images, by tensor."""
 
@@ -218,42 +217,21 @@ class Comparison:
         return pd.DataFrame(self.per_image())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file.
+        """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            SourceError: It cannot be written.
+            SourceError: The file cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in _IMAGES_IN}
-        tensors |= {f"picture {i}": picture for i, picture in enumerate(self.pictures)}
-        tensors |= {f"maps {i}": maps for i, maps in enumerate(self.maps)}
-        content = {
-            "methods": list(self.methods),
-            "columns": [asdict(one) for one in self.columns],
-            "failures": [asdict(one) for one in self.failures],
-            "kept": list(self.kept),
-            "context": dict(self.context),
-        }
-        _FILE.save(path, tensors, content)
+        COMPARISON.save(path, *packed(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Comparison:
         """Read a file that was saved, whole or not at all.
 
         Raises:
-            SourceError: No such file, damaged, or not a comparison.
+            SourceError: No such file, damaged, truncated, or not a comparison of a version that is known.
         """
-        tensors, content = _FILE.load(path)
-        kept = tuple(content["kept"])
-        return cls(
-            methods=tuple(content["methods"]),
-            columns=tuple(Column(**one) for one in content["columns"]),
-            failures=tuple(Failure(**one) for one in content["failures"]),
-            kept=kept,
-            pictures=tuple(tensors[f"picture {i}"] for i in range(len(kept))),
-            maps=tuple(tensors[f"maps {i}"] for i in range(len(kept))),
-            context=content["context"],
-            **{name: tensors[name] for name in _IMAGES_IN},
-        )
+        return COMPARISON.load(path, unpacked)
 
     @classmethod
     def joined(cls, parts: Sequence[Comparison]) -> Comparison:
@@ -268,3 +246,33 @@ class Comparison:
             pictures=tuple(picture for part in parts for picture in part.pictures),
             maps=tuple(maps for part in parts for maps in part.maps),
         )
+
+
+def packed(comparison: Comparison) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a comparison, and what JSON can hold of the rest."""
+    tensors = {name: getattr(comparison, name) for name in _IMAGES_IN}
+    tensors |= {f"picture {i}": picture for i, picture in enumerate(comparison.pictures)}
+    tensors |= {f"maps {i}": maps for i, maps in enumerate(comparison.maps)}
+    content = {
+        "methods": list(comparison.methods),
+        "columns": [asdict(column) for column in comparison.columns],
+        "failures": [asdict(failure) for failure in comparison.failures],
+        "kept": list(comparison.kept),
+        "context": dict(comparison.context),
+    }
+    return tensors, content
+
+
+def unpacked(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> Comparison:
+    """The comparison that was packed."""
+    kept = tuple(content["kept"])
+    return Comparison(
+        methods=tuple(content["methods"]),
+        columns=tuple(Column(**column) for column in content["columns"]),
+        failures=tuple(Failure(**failure) for failure in content["failures"]),
+        kept=kept,
+        pictures=tuple(tensors[f"picture {i}"] for i in range(len(kept))),
+        maps=tuple(tensors[f"maps {i}"] for i in range(len(kept))),
+        context=content["context"],
+        **{name: tensors[name] for name in _IMAGES_IN},
+    )

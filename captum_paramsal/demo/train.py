@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from captum_paramsal.demo.net import DemoNet, normalize
 from captum_paramsal.demo.scenes import SPLITS, Scenes, make_scenes
 from captum_paramsal.errors import ParamsalError, SourceError
+from captum_paramsal.files import write_tensors
 
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3  # At its highest, a third of the way through.
@@ -127,13 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for split, counts in tallies.items():
         tqdm.write(f"{split}: {counts}")
     command = f"{parser.prog} --scenes {options.scenes} --epochs {options.epochs} --seed {options.seed}"
-    _save(model.state_dict(), options.out, {"command": command, "torch": torch.__version__})
+    _save(model.state_dict(), options.out, {"command": command})
     tqdm.write(str(options.out))
 
 
 def _save(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
-        path.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}, metadata))
+        write_tensors(path, weights, metadata)
     except OSError as error:
         message = f"Expected `--out` to name a file that can be written, got {path} ({error}). Name another."
         raise SourceError(message) from error

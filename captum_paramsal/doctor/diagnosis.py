@@ -14,18 +14,16 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import (
     ConstantEvidenceWarning,
-    DiagnosisFileError,
     FewSamplesWarning,
     InputError,
     ReferenceMismatchError,
 )
-from captum_paramsal.files import Fingerprint, TensorFile
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.files.kinds import DIAGNOSIS
 from captum_paramsal.functional import jaccard, jaccard_by_chance, normalized_per_class, relevant_channels
 from captum_paramsal.hooks import unwrap
 
 Threshold = float | Literal["mean"]
-
-_FILE = TensorFile("diagnosis", "captum_paramsal.doctor.diagnosis", (1,), DiagnosisFileError)
 
 _SAME = 1e-6
 """Evidence that varies by less than this share of its mean within a class does not vary."""
@@ -180,9 +178,9 @@ class Diagnosis:
         Raises:
             DiagnosisFileError: The file cannot be written.
         """
-        tensors = {name: getattr(self, name) for name in ("correlation", "counts", "usual", "usual_labels")}
+        tensors = {name: getattr(self, name) for name in _TENSORS}
         digests = dict(self.fingerprint.digests)
-        _FILE.save(path, tensors, {"layer": self.layer, "settings": dict(self.settings), "digests": digests})
+        DIAGNOSIS.save(path, tensors, {"layer": self.layer, "settings": dict(self.settings), "digests": digests})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Diagnosis:
@@ -191,13 +189,13 @@ class Diagnosis:
         Raises:
             DiagnosisFileError: No such file, damaged, truncated, or not a diagnosis of a version that is known.
         """
-        tensors, content = _FILE.load(path)
-        return cls(
-            content["layer"],
-            tensors["correlation"],
-            tensors["counts"],
-            tensors["usual"],
-            tensors["usual_labels"],
-            content["settings"],
-            Fingerprint(content["digests"]),
-        )
+        return DIAGNOSIS.load(path, cls._of)
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Diagnosis:
+        known = {name: tensors[name] for name in _TENSORS}
+        fingerprint = Fingerprint(content["digests"])
+        return cls(layer=content["layer"], settings=content["settings"], fingerprint=fingerprint, **known)
+
+
+_TENSORS = ("correlation", "counts", "usual", "usual_labels")

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.doctor.diagnosis import Diagnosis
-from captum_paramsal.errors import DiagnosisFileError
-from captum_paramsal.files import TensorFile
+from captum_paramsal.files.kinds import FINDINGS
 from captum_paramsal.functional import channel_correlation
 from captum_paramsal.stats import FilterTails, UpperTail
 
@@ -22,8 +21,6 @@ LEVEL = 0.05
 
 EXTRAPOLATED = 500
 """Usual images from which on probabilities go beyond what counting can tell."""
-
-_FILE = TensorFile("findings", "captum_paramsal.doctor.findings", (1,), DiagnosisFileError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,22 +106,21 @@ class Findings:
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file.
+        """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            DiagnosisFileError: It cannot be written.
+            DiagnosisFileError: The file cannot be written.
         """
-        _FILE.save(path, {field.name: getattr(self, field.name) for field in fields(self)}, {})
+        FINDINGS.save(path, {field.name: getattr(self, field.name) for field in fields(self)}, {})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Findings:
-        """Read a file of findings.
+        """Read a file of findings, whole or not at all.
 
         Raises:
-            DiagnosisFileError: No such file, damaged, or not one of findings.
+            DiagnosisFileError: No such file, damaged, truncated, or not findings of a version that is known.
         """
-        tensors, _ = _FILE.load(path)
-        return cls(**tensors)
+        return FINDINGS.load(path, lambda tensors, _: cls(**tensors))
 
     @classmethod
     def of(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
+import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.files.tensor_file import share
 
 
 def open_folder(path: str | Path) -> Path:
@@ -21,7 +18,7 @@ def open_folder(path: str | Path) -> Path:
     Meant to be called before long work, whose result would otherwise have nowhere to go.
 
     Raises:
-        SourceError: It cannot be made or written to.
+        SourceError: The folder cannot be made or written to.
     """
     folder = Path(path)
     try:
@@ -34,10 +31,38 @@ def open_folder(path: str | Path) -> Path:
     return folder
 
 
-def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write files so that a reader, or a kill, finds each of them old or new, never half.
+@contextmanager
+def replacing(*paths: Path) -> Iterator[list[Path]]:
+    """Partial files beside some files, which take their places, in this order, when the block ends without an error.
 
-    All are written under hidden names first and then renamed, in the order given.
+    A reader, or a kill at any moment, finds each file old or new, never half. The new files have the mode that the
+    umask gives, whatever wrote them.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    modes: dict[Path, int] = {}
+    try:
+        for path in paths:
+            partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+            partial.touch(exist_ok=False)
+            # Libraries that write tensors put a file in its place that only its owner may read.
+            modes[partial] = partial.stat().st_mode
+        yield [*modes]
+        for partial, mode in modes.items():
+            # Otherwise, after a power cut, a file may have its name and not its content.
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())
+            partial.chmod(mode)
+        for partial, path in zip(modes, paths, strict=True):
+            partial.replace(path)
+    finally:
+        for partial in modes:
+            partial.unlink(missing_ok=True)
+
+
+def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files, each whole or not at all, in the order given.
 
     Args:
         folder: Where.
@@ -46,43 +71,10 @@ def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     Raises:
         SourceError: The folder cannot be written to.
     """
-    pending: dict[str, Path] = {}
     try:
-        for name, content in contents.items():
-            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
-            pending[name] = Path(temporary)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-        for name in contents:
-            # mkstemp makes files that only their owner may read; reports are for sharing.
-            share(pending[name])
-            pending[name].replace(folder / name)
-            del pending[name]
+        with replacing(*(folder / name for name in contents)) as partials:
+            for partial, content in zip(partials, contents.values(), strict=True):
+                partial.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         message = f"Expected to write into '{folder}', got {type(error).__name__}: {error}."
         raise SourceError(message) from error
-    finally:
-        for temporary_file in pending.values():
-            temporary_file.unlink(missing_ok=True)
-
-
-def as_json(content: Mapping[str, Any]) -> str:
-    """JSON with one line per entry of its lists of records: readable, and small."""
-    entries = []
-    for key, value in content.items():
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            text = "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False, allow_nan=False) for one in value) + "\n]"
-        entries.append(f"{json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(entries) + "\n}\n"
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A table with these columns, also where it has no row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -6,14 +6,14 @@ import os
 import time
 from pathlib import Path
 from pickle import UnpicklingError
+from reprlib import repr as shortened
 from typing import Any
 
 import torch
 
 from captum_paramsal.errors import CheckpointError
-
-_FORMAT = "captum_paramsal.checkpoint"
-_VERSION = 1
+from captum_paramsal.files.atomic import replacing
+from captum_paramsal.files.kinds import CHECKPOINT
 
 SECONDS = 30.0
 """Between two writes, at least."""
@@ -23,7 +23,7 @@ SHARE = 0.05
 
 
 class Checkpoint:
-    """A file that a pass can go on from.
+    """A file that a pass resumes from.
 
     Args:
         path: The file; it need not exist.
@@ -39,36 +39,35 @@ class Checkpoint:
         """State of the pass when it was last written; None if it never was.
 
         Raises:
-            CheckpointError: A damaged file, or one of another run.
+            CheckpointError: The file is damaged, or was written by another run.
         """
         if not self.path.exists():
             return None
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-            found = content["format"], content["version"]
+            written = content["format"], content["version"]
             run, state = content["run"], content["state"]
         except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
             raise self._unreadable(str(error)) from error
-        if found != (_FORMAT, _VERSION):
-            what = f"format {found[0]!r} version {found[1]!r}"
-            raise self._unreadable(what)
-        different = [
-            f"{name} {run.get(name)!r} instead of {value!r}"
-            for name, value in self._run.items()
-            if run.get(name) != value
-        ]
+        if written != (CHECKPOINT.format, CHECKPOINT.versions[-1]):
+            why = f"format {written[0]!r} version {written[1]!r}"
+            raise self._unreadable(why)
+        different = {name: value for name, value in self._run.items() if run.get(name) != value}
         if different:
+            values = (
+                f"{name} {shortened(run.get(name))} instead of {shortened(value)}" for name, value in different.items()
+            )
             message = (
-                f"Expected a checkpoint of this very run in {str(self.path)!r}, got one of another: "
-                f"{'; '.join(different)}. Give another file, or delete this one to start anew."
+                f"Expected a checkpoint of this very run in {str(self.path)!r}, got one with other "
+                f"{', '.join(different)}: {'; '.join(values)}. Delete it to begin again, or give another file."
             )
             raise CheckpointError(message)
         return dict(state)
 
     def _unreadable(self, why: str) -> CheckpointError:
         return CheckpointError(
-            f"Expected a checkpoint of version {_VERSION} in {str(self.path)!r}, got a file that cannot be read: "
-            f"{why}. Delete it to start anew."
+            f"Expected a checkpoint of version {CHECKPOINT.versions[-1]} in {str(self.path)!r}, got a file that cannot "
+            f"be read: {why}. Delete it to begin again."
         )
 
     def is_due(self) -> bool:
@@ -79,17 +78,21 @@ class Checkpoint:
         """Write the state; the file that is there is replaced only when the new one is complete.
 
         Raises:
-            CheckpointError: It cannot be written.
+            CheckpointError: The file cannot be written.
         """
         start = time.monotonic()
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        content = {"format": _FORMAT, "version": _VERSION, "run": self._run, "state": state}
+        content = {
+            "format": CHECKPOINT.format,
+            "version": CHECKPOINT.versions[-1],
+            "run": self._run,
+            "state": state,
+        }
         try:
-            torch.save(content, partial)
-            partial.replace(self.path)
+            with replacing(self.path) as [partial]:
+                torch.save(content, partial)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
             message = f"Expected a place for the checkpoint, but {str(self.path)!r} cannot be written: {error}."
             raise CheckpointError(message) from error
         now = time.monotonic()
+        # Not a fixed rhythm: a state that takes long to write would slow the pass down.
         self._next = now + max(SECONDS, (now - start) / SHARE)

@@ -171,7 +171,7 @@ class _Trail:
         path = "" if self._checkpoint is None else str(self._checkpoint.path)
         message = (
             f"Expected the batches that {path!r} was written for, got {got}. A loader that shuffles or augments at "
-            "random cannot be resumed; give the same batches, or delete the file to start anew."
+            "random cannot be resumed; give the same batches, or delete the file to begin again."
         )
         raise CheckpointError(message)
 

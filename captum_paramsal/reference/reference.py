@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from captum_paramsal.errors import ParamsalError, ReferenceFileError, ReferenceMismatchError
+from captum_paramsal.errors import ReferenceMismatchError
 from captum_paramsal.files import Fingerprint
+from captum_paramsal.files.kinds import REFERENCE
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.one_pass import ReferencePass
 from captum_paramsal.stats import Moments, UpperTail
-
-_FORMAT = "captum_paramsal.reference.reference"
-_VERSION = 2
-_KNOWN_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -203,16 +195,15 @@ class Reference:
         Raises:
             ReferenceFileError: The file cannot be written.
         """
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        tensors = {name: value.contiguous() for name, value in self._tensors().items()}
-        try:
-            save_file(tensors, partial, self._metadata())
-            partial.replace(target)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            message = f"Expected a place to write the reference to, but {str(target)!r} cannot be written: {error}."
-            raise ReferenceFileError(message) from error
+        content = {
+            "count": self.count,
+            "layers": dict(self.filters.counts),
+            "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
+            "digests": dict(self.fingerprint.digests),
+            "loss": self.loss_name,
+            "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
+        }
+        REFERENCE.save(path, self._tensors(), content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Reference:
@@ -221,60 +212,22 @@ class Reference:
         Raises:
             ReferenceFileError: No such file, damaged, truncated, or not a reference of a version that is known.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
-        except (OSError, SafetensorError) as error:
-            message = f"Expected a reference file, but {str(path)!r} cannot be read: {error}."
-            raise ReferenceFileError(message) from error
-        try:
-            return cls._of(metadata, tensors)
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"Expected a {_FORMAT} file of version {_VERSION} or before, got {str(path)!r} with {error}."
-            raise ReferenceFileError(message) from error
+        return REFERENCE.load(path, cls._of)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
         return tensors if self.tail is None else tensors | {"tail": self.tail.values, "tail_floor": self.tail.floor}
 
-    def _metadata(self) -> dict[str, str]:
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "count": self.count,
-            "layers": dict(self.filters.counts),
-            "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
-            "digests": dict(self.fingerprint.digests),
-            "loss": self.loss_name,
-            "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
-        }
-        text = json.dumps(content)
-        return {"reference": text, "checksum": self._checksum(text)}
-
-    def _checksum(self, text: str) -> str:
-        digest = blake2b(text.encode(), digest_size=16)
-        for values in self._tensors().values():
-            digest.update(values.contiguous().numpy().data)
-        return digest.hexdigest()
-
     @classmethod
-    def _of(cls, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Reference:
-        content = json.loads(metadata["reference"])
-        if content["format"] != _FORMAT or content["version"] not in _KNOWN_VERSIONS:
-            message = f"format {content['format']!r} version {content['version']!r}"
-            raise ParamsalError(message)
+    def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Reference:
         filters = FilterIndex(content["layers"], content["parts"])
         moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
+        # Version 1 knew no tails.
         kept = content.get("tail")
         tail = None
         if kept is not None:
             tail = UpperTail(kept["fraction"], moments.count, kept["total"], tensors["tail"], tensors["tail_floor"])
-        reference = cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail)
-        if moments.mean.shape != (len(filters),) or metadata["checksum"] != reference._checksum(metadata["reference"]):
-            message = "statistics that do not match their checksum: the file is damaged"
-            raise ParamsalError(message)
-        return reference
+        return cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail)
 
     def _require_same(self, filters: FilterIndex, fingerprint: Fingerprint, loss: str, what: str) -> None:
         if filters != self.filters:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.files import write_tensors
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -78,17 +79,9 @@ def save_weights(model: nn.Module, path: Path) -> None:
     Raises:
         SourceError: The file cannot be written.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415
-
-    # Tensors that share their memory, as tied weights do, are refused by the format.
-    state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
-    partial = path.with_name(f".{path.name}.part")
     try:
-        save_file(state, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        write_tensors(path, model.state_dict())
+    except OSError as error:
         message = f"Expected to write weights to '{path}', got {type(error).__name__}: {error}."
         raise SourceError(message) from error
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import deprecated
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.files.kinds import TRACE
 from captum_paramsal.functional.fixations import box_of_points, crowded, heat_map
 
 _FIELDS = ("image", "channel", "y", "x", "score", "current", "preceding", "succeeding")
@@ -144,39 +142,37 @@ class Trace:
             for image, *values in zip(*(getattr(found, field).tolist() for field in _FIELDS), strict=True)
         ]
 
-    def save(self, path: str | Path) -> None:
-        """Write the trace as a safetensors file."""
-        tensors = {
-            f"{name}/{field}": getattr(found, field).cpu().clone()
-            for name, found in self.layers.items()
-            for field in _FIELDS
-        }
-        sizes = {f"size/{name}": " ".join(map(str, found.size)) for name, found in self.layers.items()}
-        about = {"kind": "trace", "version": "1", "shape": " ".join(map(str, self.shape)), **sizes}
-        save_file({**tensors, "targets": self.labels.cpu()}, path, {**about, "layers": "\n".join(self.layers)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Trace:
-        """Read a trace that was saved.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            SourceError: No such file, or not a trace.
+            TraceFileError: The file cannot be written.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                layers = {
-                    name: Neurons(
-                        **{field: file.get_tensor(f"{name}/{field}") for field in _FIELDS},
-                        size=_three(about[f"size/{name}"].split()),
-                    )
-                    for name in about["layers"].split("\n")
-                }
-                batch, *size = (int(number) for number in about["shape"].split())
-                return cls(layers, file.get_tensor("targets"), (batch, *_three(size)))
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            message = f"Expected a trace at '{path}', got {type(error).__name__}: {error}."
-            raise SourceError(message) from error
+        tensors = {
+            f"{name}/{field}": getattr(neurons, field) for name, neurons in self.layers.items() for field in _FIELDS
+        }
+        sizes = {name: list(neurons.size) for name, neurons in self.layers.items()}
+        TRACE.save(path, {**tensors, "labels": self.labels}, {"shape": list(self.shape), "sizes": sizes})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trace:
+        """Read a trace file, whole or not at all.
+
+        Raises:
+            TraceFileError: No such file, damaged, truncated, or not a trace of a version that is known.
+        """
+        return TRACE.load(path, cls._of)
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Trace:
+        layers = {
+            name: Neurons(**{field: tensors[f"{name}/{field}"] for field in _FIELDS}, size=(channels, height, width))
+            for name, (channels, height, width) in content["sizes"].items()
+        }
+        count, channels, height, width = content["shape"]
+        # Version 1 called them targets.
+        labels = tensors["labels" if "labels" in tensors else "targets"]
+        return cls(layers, labels, (count, channels, height, width))
 
     @classmethod
     def joined(cls, parts: Sequence[Trace]) -> Trace:
@@ -192,8 +188,3 @@ class Trace:
             layers[name] = replace(first, **joined)
         labels = torch.cat([part.labels for part in parts])
         return cls(layers, labels, (len(labels), *parts[0].shape[1:]))
-
-
-def _three(numbers: Sequence[Any]) -> tuple[int, int, int]:
-    first, second, third = (int(number) for number in numbers)
-    return first, second, third

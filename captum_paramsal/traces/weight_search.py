@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.files.kinds import WEIGHT_SEARCH
 from captum_paramsal.graph.settings import TraceWeights
 from captum_paramsal.stats import BanditRun
 
@@ -29,28 +28,28 @@ class WeightSearch:
         """One row per trial: weight, trial, arm, value, reward."""
         return [{"weight": name, **row} for name, run in self.history.items() for row in run.to_table()]
 
-    def save(self, path: str | Path) -> None:
-        """Write the search as JSON."""
-        content = {
-            "weights": asdict(self.weights),
-            "history": {name: asdict(run) for name, run in self.history.items()},
-        }
-        Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> WeightSearch:
-        """Read a search that was saved.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            SourceError: No such file, or not a search.
+            TraceFileError: The file cannot be written.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            history = {
-                name: BanditRun(**{key: tuple(values) for key, values in run.items()})
-                for name, run in content["history"].items()
-            }
-            return cls(TraceWeights(**content["weights"]), history)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            message = f"Expected a search for weights at '{path}', got {type(error).__name__}: {error}."
-            raise SourceError(message) from error
+        history = {name: asdict(run) for name, run in self.history.items()}
+        WEIGHT_SEARCH.save(path, {"weights": asdict(self.weights), "history": history})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> WeightSearch:
+        """Read a search that was saved, whole or not at all.
+
+        Raises:
+            TraceFileError: No such file, damaged, or not a search of a version that is known.
+        """
+        return WEIGHT_SEARCH.load(path, cls._of)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> WeightSearch:
+        history = {
+            name: BanditRun(**{key: tuple(values) for key, values in run.items()})
+            for name, run in content["history"].items()
+        }
+        return cls(TraceWeights(**content["weights"]), history)

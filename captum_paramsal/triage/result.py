@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import InputError, TriageFileError
-from captum_paramsal.files import TensorFile
+from captum_paramsal.errors import InputError
+from captum_paramsal.files.kinds import TRIAGE
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.triage.set_saliency import SetSaliency
 
-_FILE = TensorFile("triage", "captum_paramsal.triage", (1,), TriageFileError)
 _OF_IMAGES = ("images", "labels", "predicted", "confidence", "groups", "likeness")
 _OF_FILTERS = ("superiority", "q_values", "coherence", "excess", "pull")
 
@@ -177,19 +176,22 @@ class Triage:
         """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            TriageFileError: It cannot be written.
+            TriageFileError: The file cannot be written.
         """
         tensors = {name: getattr(self, name) for name in (*_OF_IMAGES, "class_counts", *_OF_FILTERS)}
         parts = {name: list(names) for name, names in self.filters.parts.items()}
         content = {"filters": dict(self.filters.counts), "parts": parts, "context": dict(self.context)}
-        _FILE.save(path, tensors, content)
+        TRIAGE.save(path, tensors, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Triage:
         """Read a file, whole or not at all.
 
         Raises:
-            TriageFileError: No such file, damaged, or not one of a triage.
+            TriageFileError: No such file, damaged, truncated, or not a triage of a version that is known.
         """
-        tensors, content = _FILE.load(path)
+        return TRIAGE.load(path, cls._of)
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Triage:
         return cls(filters=FilterIndex(content["filters"], content["parts"]), context=content["context"], **tensors)

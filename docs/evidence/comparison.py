@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             boxes=photos.boxes,
             reference=reference,
             batch_size=options.batch_size,
-            checkpoint=options.work / f"{name}.checkpoint.safetensors",
+            checkpoint=options.work / f"{name}.checkpoint",
         )
         parts.append(part)
     found = parts[0].with_methods_of(parts[1])

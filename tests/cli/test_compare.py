@@ -49,7 +49,7 @@ def test_interrupted_it_goes_on(workplace, arguments, capsys, monkeypatch):
     monkeypatch.setattr(Sparsity, "score", stops)
     assert main(command) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    assert [file.name for file in (workplace / "out").iterdir()] == ["comparison.checkpoint.safetensors"]
+    assert [file.name for file in (workplace / "out").iterdir()] == ["comparison.checkpoint"]
     calls.clear()
     calls.extend([0] * 5)
     assert main(command) == 0
@@ -68,7 +68,7 @@ def test_interrupted_it_goes_on(workplace, arguments, capsys, monkeypatch):
 def test_another_comparison_does_not_go_on_from_a_checkpoint(workplace, arguments, capsys):
     command = ["compare", *arguments, *METHODS, "--out", "out"]
     (workplace / "out").mkdir()
-    (workplace / "out" / "comparison.checkpoint.safetensors").write_text("something else")
+    (workplace / "out" / "comparison.checkpoint").write_text("something else")
     assert main([*command, *METRICS]) == 2
     assert "Delete it" in capsys.readouterr().err
 

@@ -54,7 +54,7 @@ class DyingAt:
 
 def killed(folder: Path, number: int) -> None:
     """A pass in one process that ends in the middle."""
-    from captum_paramsal.passes import checkpoint  # noqa: PLC0415
+    from captum_paramsal.files import checkpoint  # noqa: PLC0415
 
     checkpoint.SECONDS = 0.0
     checkpoint.SHARE = 1e9

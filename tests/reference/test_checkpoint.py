@@ -163,7 +163,7 @@ class TestRefused:
     @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None], ids=["empty", "other", "truncated"])
     def test_a_damaged_file(self, path, damage):
         path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
-        with pytest.raises(CheckpointError, match="Delete it to start anew"):
+        with pytest.raises(CheckpointError, match="Delete it to begin again"):
             fit(loader(), path)
 
     def test_a_place_that_cannot_be_written(self, tmp_path):

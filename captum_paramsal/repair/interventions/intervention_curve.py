@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InterventionError
-from captum_paramsal.files import TensorFile
+from captum_paramsal.files.kinds import CURVE
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
-_FILE = TensorFile("curve", "captum_paramsal.intervention_curve", (1,), InterventionError)
 _TENSORS = ("labels", "predicted", "wrong", "true", "corrected", "broken")
 
 
@@ -124,23 +123,25 @@ class InterventionCurve:
         return {name: bootstrap_means(values - others, seed) for (name, values), others in pairs}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file.
+        """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            InterventionError: It cannot be written.
+            InterventionError: The file cannot be written.
         """
         tensors = {name: getattr(self, name) for name in _TENSORS}
-        _FILE.save(path, tensors, {"intervention": self.intervention, "context": dict(self.context)})
+        CURVE.save(path, tensors, {"intervention": self.intervention, "context": dict(self.context)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InterventionCurve:
-        """Read a file that was saved.
+        """Read a curve that was saved, whole or not at all.
 
         Raises:
-            InterventionError: No such file, damaged, or not a curve.
+            InterventionError: No such file, damaged, truncated, or not a curve of a version that is known.
         """
-        tensors, content = _FILE.load(path)
-        return cls(intervention=content["intervention"], context=content["context"], **tensors)
+        return CURVE.load(
+            path,
+            lambda tensors, content: cls(intervention=content["intervention"], context=content["context"], **tensors),
+        )
 
     @classmethod
     def of(

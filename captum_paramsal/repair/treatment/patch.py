@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import PatchError
-from captum_paramsal.files import Fingerprint, TensorFile
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.files.kinds import PATCH
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.repair.treatment.weights import tensors_of
-
-_FILE = TensorFile("patch", "captum_paramsal.patch", (1,), PatchError)
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Patch:
             "treated": dict(self.treated.digests),
             "changes": {name: asdict(change) for name, change in self.changes.items()},
         }
-        _FILE.save(path, self.bits, content)
+        PATCH.save(path, self.bits, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Patch:
@@ -140,17 +139,16 @@ class Patch:
         Raises:
             PatchError: No such file, damaged, truncated, or not a patch of a version that is known.
         """
-        bits, content = _FILE.load(path)
-        try:
-            changes = {
-                name: Change(**{**change, "shape": tuple(change["shape"])})
-                for name, change in content["changes"].items()
-            }
-            ordered = {name: bits[name] for name in changes}
-            return cls(Fingerprint(content["base"]), Fingerprint(content["treated"]), changes, ordered)
-        except (KeyError, TypeError) as error:
-            message = f"Expected a patch file, got {str(path)!r} without a part of one: {error}."
-            raise PatchError(message) from error
+        return PATCH.load(path, cls._of)
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Patch:
+        changes = {
+            name: Change(**{**change, "shape": tuple(change["shape"])}) for name, change in content["changes"].items()
+        }
+        # The file holds the tensors in an order of its own.
+        bits = {name: tensors[name] for name in changes}
+        return cls(Fingerprint(content["base"]), Fingerprint(content["treated"]), changes, bits)
 
     def _put_on(self, model: nn.Module, expected: Fingerprint, digests: Mapping[str, str]) -> None:
         tensors = tensors_of(unwrap(model))

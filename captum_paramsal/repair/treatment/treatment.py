@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,11 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from captum_paramsal.errors import ParamsalError, PatchError, TreatmentError
+from captum_paramsal.errors import PatchError
+from captum_paramsal.files.kinds import TREATMENT
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.repair.treatment.held_out import HeldOutPredictions
 from captum_paramsal.repair.treatment.patch import Patch
-
-_FORMAT = "captum_paramsal.treatment"
-_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,29 +91,19 @@ class Treatment:
             PatchError: The patch cannot be written.
         """
         target = Path(path)
-        text = json.dumps(
-            {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "patch": _patch_file(target).name,
-                "treated": self.patch.treated.short,
-                "before": _listed(self.before),
-                "after": _listed(self.after),
-                "history": self.history,
-                "weights": dict(self.weights),
-                "best_epoch": self.best_epoch,
-                "selected_on": self.selected_on,
-            }
-        )
+        content = {
+            "patch": _patch_file(target).name,
+            "treated": self.patch.treated.short,
+            "before": _listed(self.before),
+            "after": _listed(self.after),
+            "history": self.history,
+            "weights": dict(self.weights),
+            "best_epoch": self.best_epoch,
+            "selected_on": self.selected_on,
+        }
+        # Before the file that names it.
         self.patch.save(_patch_file(target))
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(json.dumps({"treatment": json.loads(text), "checksum": _checksum(text)}), "utf-8")
-            partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            message = f"Expected a place to write the treatment to, but {str(target)!r} cannot be written: {error}."
-            raise TreatmentError(message) from error
+        TREATMENT.save(target, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], base: nn.Module | None = None) -> Treatment:
@@ -132,24 +118,16 @@ class Treatment:
             PatchError: The same of its patch, or a base that it was not made for.
         """
         source = Path(path)
-        try:
-            whole = json.loads(source.read_text("utf-8"))
-            content = _whole(whole["treatment"], whole["checksum"])
-            before, after = (_predictions_of(content[when]) for when in ("before", "after"))
-            kept = [content[name] for name in ("history", "weights", "best_epoch", "selected_on")]
-            beside, treated = source.with_name(content["patch"]), content["treated"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            message = f"Expected a {_FORMAT} file of version {_VERSION}, got {str(source)!r} with {error}."
-            raise TreatmentError(message) from error
-        patch = Patch.load(beside)
+        beside, treated, values = TREATMENT.load(source, _values)
+        patch = Patch.load(source.with_name(beside))
         if patch.treated.short != treated:
-            message = f"Expected the patch of {str(source)!r} in {str(beside)!r}, got that of another treatment."
+            message = f"Expected the patch of {str(source)!r} in {beside!r}, got that of another treatment."
             raise PatchError(message)
-        model = None
+        treated_model = None
         if base is not None:
-            model = copy.deepcopy(unwrap(base))
-            patch.apply(model)
-        return cls(model, patch, before, after, *kept)
+            treated_model = copy.deepcopy(unwrap(base))
+            patch.apply(treated_model)
+        return cls(treated_model, patch, **values)
 
 
 def _patch_file(path: Path) -> Path:
@@ -166,15 +144,8 @@ def _predictions_of(content: Mapping[str, Any]) -> HeldOutPredictions:
     return HeldOutPredictions(labels, predictions, confidence, content["loss"], content["classes"])
 
 
-def _whole(content: dict[str, Any], checksum: str) -> dict[str, Any]:
-    if (content["format"], content["version"]) != (_FORMAT, _VERSION):
-        message = f"format {content['format']!r} version {content['version']!r}"
-        raise ParamsalError(message)
-    if _checksum(json.dumps(content)) != checksum:
-        message = "content that does not match its checksum: the file is damaged"
-        raise ParamsalError(message)
-    return content
-
-
-def _checksum(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+def _values(content: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Name of the patch's file, digest of the treated weights, and what else a treatment is."""
+    values = {name: content[name] for name in ("history", "weights", "best_epoch", "selected_on")}
+    values |= {when: _predictions_of(content[when]) for when in ("before", "after")}
+    return content["patch"], content["treated"], values

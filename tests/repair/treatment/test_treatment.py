@@ -78,15 +78,15 @@ def test_files_that_are_none(treatment, tmp_path):
     treatment.save(path)
     whole = path.read_text()
     content = json.loads(whole)
-    content["treatment"]["best_epoch"] += 1
+    content["best_epoch"] += 1
     old = json.loads(whole)
-    old["treatment"]["version"] = 0
+    old["version"] = 0
     for text, said in [
-        ("", "Expected a captum_paramsal.treatment file"),
-        (whole[:-9], "Expected a captum_paramsal.treatment file"),
-        (json.dumps(content), "checksum: the file is damaged"),
-        (json.dumps(old), "'captum_paramsal.treatment' version 0"),
-        ("{}", "with 'treatment'"),
+        ("", "Expected a treatment file"),
+        (whole[:-9], "Expected a treatment file"),
+        (json.dumps(content), "does not match its checksum"),
+        (json.dumps(old), "'captum_paramsal.treatment' in version 0"),
+        ("{}", "'captum_paramsal.treatment' in version 1 or 2, got one that names no format"),
     ]:
         path.write_text(text)
         with pytest.raises(TreatmentError, match=said):

@@ -1,0 +1,31 @@
+"""Every kind of file that the package writes and reads again, with its versions.
+
+A layout that changes gets another version; the former ones stay readable for a release.
+"""
+
+from captum_paramsal.errors import (
+    CheckpointError,
+    DiagnosisFileError,
+    InterventionError,
+    PatchError,
+    ReferenceFileError,
+    SourceError,
+    TraceFileError,
+    TreatmentError,
+    TriageFileError,
+)
+from captum_paramsal.files.file_kind import FileKind
+from captum_paramsal.files.json_file import JsonFile
+from captum_paramsal.files.tensor_file import TensorFile
+
+REFERENCE = TensorFile("reference", "captum_paramsal.reference", (1, 2, 3), ReferenceFileError)
+TRACE = TensorFile("trace", "captum_paramsal.trace", (1, 2), TraceFileError)
+WEIGHT_SEARCH = JsonFile("weight search", "captum_paramsal.weight_search", (1, 2), TraceFileError)
+DIAGNOSIS = TensorFile("diagnosis", "captum_paramsal.diagnosis", (1, 2), DiagnosisFileError)
+FINDINGS = TensorFile("findings", "captum_paramsal.findings", (1, 2), DiagnosisFileError)
+PATCH = TensorFile("patch", "captum_paramsal.patch", (1, 2), PatchError)
+TREATMENT = JsonFile("treatment", "captum_paramsal.treatment", (1, 2), TreatmentError)
+CURVE = TensorFile("curve", "captum_paramsal.intervention_curve", (1, 2), InterventionError)
+COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
+TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
+CHECKPOINT = FileKind("checkpoint", "captum_paramsal.checkpoint", (1,), CheckpointError)
