@@ -78,7 +78,8 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
     """
     is_tensor = isinstance(output, Tensor)
     if not is_tensor or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
-        got = str(tuple(output.shape)) if is_tensor else type(output).__name__
+        # torch.fx returns dicts and lists of types of its own, which the caller never saw.
+        got = str(tuple(output.shape)) if is_tensor else type(output).__name__.removeprefix("immutable_")
         message = (
             f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. "
             f"{_remedy(output, count)}"

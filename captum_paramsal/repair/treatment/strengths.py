@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from captum_paramsal.batch import require_gradient
 from captum_paramsal.errors import TreatmentError
 from captum_paramsal.hooks import FeatureMaps, feature_maps
 from captum_paramsal.repair.treatment.constraints import Constraints
@@ -30,7 +31,7 @@ def loss_terms(
     model: nn.Module, batch: TrainingItem, constraints: Constraints | None, maps: FeatureMaps | None
 ) -> dict[str, Tensor]:
     """Mean cross entropy of a batch and its constraints, without their weights, from one forward pass."""
-    scores = scores_of(model, batch)
+    scores = require_gradient(scores_of(model, batch), of="trained parameters")
     terms = {"loss": cross_entropy(scores, batch.labels)}
     if constraints is not None and maps is not None:
         terms |= constraints.penalties(scores, maps.latest, batch.labels, batch.foreground)
