@@ -138,14 +138,14 @@ class ModelInputs:
     Attributes:
         inputs: What the model takes, N rows each.
         extra: Further arguments; tensors with N rows go with their examples.
-        rows: Labels, ``(N, D)``; None for the model's prediction.
+        labels: ``(N, D)``; None for the model's prediction.
         start: Place of the first example in the batch that the caller gave.
         shapes: Shapes of that batch, for messages.
     """
 
     inputs: tuple[Tensor, ...]
     extra: tuple[Any, ...]
-    rows: Tensor | None
+    labels: Tensor | None
     start: int
     shapes: str
 
@@ -178,15 +178,15 @@ class ModelInputs:
         here = slice(start, start + size)
         inputs = tuple(detached(tensor[here]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, here) for value in self.extra)
-        rows = None if self.rows is None else detached(self.rows[here])
-        return ModelInputs(inputs, extra, rows, self.start + start, self.shapes)
+        labels = None if self.labels is None else detached(self.labels[here])
+        return ModelInputs(inputs, extra, labels, self.start + start, self.shapes)
 
     def chosen(self, which: Tensor) -> ModelInputs:
         """Some of the examples, by number."""
         inputs = tuple(detached(tensor[which.to(tensor.device)]) for tensor in self.inputs)
         extra = tuple(self._rows_of(value, which) for value in self.extra)
-        rows = None if self.rows is None else detached(self.rows[which.to(self.rows.device)])
-        return ModelInputs(inputs, extra, rows, self.start, self.shapes)
+        labels = None if self.labels is None else detached(self.labels[which.to(self.labels.device)])
+        return ModelInputs(inputs, extra, labels, self.start, self.shapes)
 
     def _rows_of(self, value: Any, here: slice | Tensor) -> Any:
         if not isinstance(value, Tensor):

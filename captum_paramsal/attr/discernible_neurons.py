@@ -134,7 +134,7 @@ class DiscernibleNeurons(TraceAttribution):
         if not values or trials < len(values):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
-        rows = ModelInputs.of(images, labels).rows
+        rows = ModelInputs.of(images, labels).labels
         known = boxes_per_image(boxes, len(images))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}

@@ -16,7 +16,7 @@ from captum_paramsal.batch import Inputs, ModelInputs
 from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
 from captum_paramsal.doctor.class_samples import ClassSamples
 from captum_paramsal.doctor.layer_pass import LayerActivations, Score
-from captum_paramsal.doctor.split_model import LayerChoice, SplitModel
+from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
 from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
@@ -71,7 +71,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
     def __init__(
         self,
         model: nn.Module,
-        layer: LayerChoice | None = None,
+        layer: NamedLayers | None = None,
         noise_samples: int = 10,
         noise_range: float = 0.1,
         *,
@@ -82,16 +82,16 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         seed: int = 0,
     ) -> None:
         self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
-        self._divided = SplitModel(model)
-        self.model = self._divided.model
+        self._split = SplitModel(model)
+        self.model = self._split.model
         self.diagnosis: Diagnosis | None = None
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
-        self.layer_names = self._divided.names(layer)
+        self.layer_names = self._split.names(layer)
         modules = [self.model.get_submodule(name) for name in self.layer_names]
         super().__init__(model, modules if self.several else modules[0])
         for name in self.layer_names:
-            self._divided.at(name)
-        why = self._divided.network
+            self._split.at(name)
+        why = self._split.network
         if isinstance(why, TraceError) and noise_samples > 1:
             message = (
                 f"All of {type(self.model).__name__} runs for each of the {noise_samples} perturbed copies, not only "
@@ -152,10 +152,10 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         for name in self.layer_names:
             shown = name if show_progress else None
             with frozen_eval(self.model):
-                parts = self._divided.seen(
+                parts = self._split.activations(
                     batch, name, internal_batch_size, to_input=attribute_to_layer_input, shown=shown
                 )
-                maps = torch.cat([self.settings.evidence(one, one.rows, internal_batch_size) for one in parts])
+                maps = torch.cat([self.settings.evidence(one, one.labels, internal_batch_size) for one in parts])
             found.append((maps,) if isinstance(inputs, tuple) else maps)
         return found if self.several else found[0]
 
@@ -197,7 +197,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             labelled = LoaderItem.of(given)
             batch = ModelInputs.of(labelled.inputs, labelled.target, labelled.extra)
             with frozen_eval(self.model):
-                for seen in self._divided.seen(batch, name, internal_batch_size):
+                for seen in self._split.activations(batch, name, internal_batch_size):
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
         diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
@@ -244,13 +244,13 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         diagnosis.check(self.model, name, self.settings.as_dict())
         diagnosis.warn_if_constant()
         batch = ModelInputs.of(inputs, target, additional_forward_args)
-        if batch.rows is None:
+        if batch.labels is None:
             message = "Expected `target`, the true class of each image, got None."
             raise InputError(message)
         masks = _checked_masks(masks, batch)
         with frozen_eval(self.model):
             shown = "diagnosis" if show_progress else None
-            parts = self._divided.seen(batch, name, internal_batch_size, shown=shown)
+            parts = self._split.activations(batch, name, internal_batch_size, shown=shown)
             found = [
                 self._findings(one, diagnosis, masks, internal_batch_size, mistakes_only=mistakes_only) for one in parts
             ]
@@ -263,7 +263,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         places = samples.places(labels.where(labels == predicted, -1), sure)
         if places:
             some = seen.chosen(torch.tensor([place.image for place in places]))
-            rows = channel_correlation(self.settings.evidence(some, some.rows, size)).cpu()
+            rows = channel_correlation(self.settings.evidence(some, some.labels, size)).cpu()
             for place, row in zip(places, rows, strict=True):
                 samples.add(place, row)
 
@@ -282,7 +282,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         evidence = seen.maps[:0].detach()
         if len(which):
             some = seen.chosen(which)
-            rows = torch.cat([predicted[which, None], some.rows[:, 1:].cpu()], dim=1)
+            rows = torch.cat([predicted[which, None], some.labels[:, 1:].cpu()], dim=1)
             evidence = self.settings.evidence(some, rows, size)
         images = which + seen.batch.start
         places = (evidence.shape[2], evidence.shape[3])
@@ -299,7 +299,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
 
 def _classified(seen: LayerActivations) -> tuple[Tensor, Tensor]:
     """Softmax probabilities ``(N, classes)`` and labels ``(N,)``, on the CPU."""
-    scores, labels = scores_at(seen.scores, seen.rows)
+    scores, labels = scores_at(seen.scores, seen.labels)
     return scores.double().softmax(dim=1).cpu(), labels.cpu()
 
 

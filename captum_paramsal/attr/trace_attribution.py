@@ -171,10 +171,10 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 def _traced_scores(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
     """Class of each image, and its place among the image's flattened scores."""
     require_finite_scores(require_scores(scores, len(batch)), batch.start)
-    _, labels = scores_at(scores, batch.rows)
+    _, labels = scores_at(scores, batch.labels)
     index = labels
     for dimension, size in enumerate(scores.shape[2:], start=1):
-        index = index * size + (0 if batch.rows is None else batch.rows[:, dimension].to(labels.device))
+        index = index * size + (0 if batch.labels is None else batch.labels[:, dimension].to(labels.device))
     return labels, index
 
 

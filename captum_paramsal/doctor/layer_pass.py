@@ -47,14 +47,14 @@ class LayerActivations(ABC):
         return len(self.maps)
 
     @property
-    def rows(self) -> Tensor:
+    def labels(self) -> Tensor:
         """Labels ``(N, D)``: those of the batch, or the model's prediction.
 
         Raises:
             TargetError: They are not classes of the model.
         """
-        _, labels = scores_at(self.scores, self.batch.rows)
-        return labels[:, None] if self.batch.rows is None else self.batch.rows.to(labels.device)
+        _, labels = scores_at(self.scores, self.batch.labels)
+        return labels[:, None] if self.batch.labels is None else self.batch.labels.to(labels.device)
 
     @abstractmethod
     def chosen(self, which: Tensor) -> LayerActivations:
@@ -118,7 +118,7 @@ class SplitNetwork:
         self.rest = rest
         self._by_row: dict[int, bool] = {}
 
-    def see(self, batch: ModelInputs) -> LayerActivations:
+    def run_to_layer(self, batch: ModelInputs) -> LayerActivations:
         """Run a batch."""
         rest = self.rest
         interpreter = Interpreter(rest.network, {rest.start}, set(rest.nodes))
@@ -165,7 +165,7 @@ class _ActivationsInGraph(LayerActivations):
 
     def chosen(self, which: Tensor) -> LayerActivations:
         if self.fixed:
-            return self.divided.see(self.batch.chosen(which))
+            return self.divided.run_to_layer(self.batch.chosen(which))
         beside = self._beside_of(which)
         maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
         numbers = self.numbers * len(which) // len(self)
@@ -246,7 +246,7 @@ class HookedNetwork:
         self.model = model
         self.layer = layer
 
-    def see(self, batch: ModelInputs) -> LayerActivations:
+    def run_to_layer(self, batch: ModelInputs) -> LayerActivations:
         """Run a batch."""
         kept: list[Tensor] = []
 

@@ -14,7 +14,7 @@ from captum_paramsal.errors import LayerError, TraceError
 from captum_paramsal.graph import Network, last_feature_maps
 from captum_paramsal.hooks import frozen_eval, layer_named, unwrap
 
-LayerChoice: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""
 
 
@@ -29,10 +29,10 @@ class SplitModel:
     def __init__(self, model: nn.Module) -> None:
         self.model = unwrap(model)
         self._network: Network | TraceError | None = None
-        self._divided: dict[tuple[str, bool], SplitNetwork | HookedNetwork] = {}
+        self._parts_at: dict[tuple[str, bool], SplitNetwork | HookedNetwork] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_network": None, "_divided": {}}
+        return {**self.__dict__, "_network": None, "_parts_at": {}}
 
     @property
     def network(self) -> Network | TraceError:
@@ -46,7 +46,7 @@ class SplitModel:
                     self._network = TraceError(str(error))
         return self._network
 
-    def names(self, layer: LayerChoice | None) -> tuple[str, ...]:
+    def names(self, layer: NamedLayers | None) -> tuple[str, ...]:
         """Names of the layers that are meant.
 
         Args:
@@ -82,11 +82,11 @@ class SplitModel:
             LayerError: A layer that is not called exactly once, or ``to_input`` in a model that cannot be captured.
         """
         key = (layer, to_input)
-        if key not in self._divided:
-            self._divided[key] = self._parts(layer, to_input=to_input)
-        return self._divided[key]
+        if key not in self._parts_at:
+            self._parts_at[key] = self._parts(layer, to_input=to_input)
+        return self._parts_at[key]
 
-    def seen(
+    def activations(
         self, batch: ModelInputs, layer: str, size: int | None, *, to_input: bool = False, shown: str | None = None
     ) -> Iterator[LayerActivations]:
         """A batch at a layer, part by part.
@@ -101,7 +101,7 @@ class SplitModel:
         require_size(size)
         divided, step = self.at(layer, to_input=to_input), size or len(batch)
         for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
-            yield divided.see(batch.part(start, step))
+            yield divided.run_to_layer(batch.part(start, step))
 
     def _parts(self, name: str, *, to_input: bool) -> SplitNetwork | HookedNetwork:
         if isinstance(self.network, Network):

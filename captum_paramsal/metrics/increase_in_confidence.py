@@ -215,8 +215,8 @@ def _confidences(
     (images,) = batch.inputs
     inside = covered(boxes, (images.shape[2], images.shape[3])).to(images.device)[:, None]
     scores = _scores(forward, images, batch)
-    chosen, labels = scores_at(scores, batch.rows)
-    rows = labels[:, None] if batch.rows is None else batch.rows
+    chosen, labels = scores_at(scores, batch.labels)
+    rows = labels[:, None] if batch.labels is None else batch.labels
     occluded, _ = scores_at(_scores(forward, torch.where(inside, images, outside), batch), rows)
     labels = labels.cpu()
     before, after = (

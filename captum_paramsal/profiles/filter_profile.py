@@ -245,7 +245,7 @@ class FilterProfile:
 
     def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
         """Loss of each example, and the class scores."""
-        logits, labels = scores_at(require_gradient(forward_scores(self.model, batch)), batch.rows)
+        logits, labels = scores_at(require_gradient(forward_scores(self.model, batch)), batch.labels)
         losses = self.loss(logits, labels)
         _require_losses(losses, logits, batch)
         return losses, logits

@@ -58,7 +58,7 @@ class ScoredImages:
             for number, raw in enumerate(batches):
                 one = LoaderItem.of(raw)
                 batch = ModelInputs.of(one.inputs, one.target, one.extra)
-                if batch.rows is None:
+                if batch.labels is None:
                     message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
                     raise InputError(message)
                 labels, predicted, confidence = _predictions(profile, batch)
@@ -94,7 +94,7 @@ class ScoredImages:
         sums, done = [], 0
         for batch in tqdm(self.mistakes, desc="mistakes together", disable=not shown):
             own = groups[done : done + len(batch)]
-            target = list(map(tuple, batch.rows.tolist())) if batch.rows is not None else None
+            target = list(map(tuple, batch.labels.tolist())) if batch.labels is not None else None
             sums.append(profile.gradient_sums(own, count, batch.inputs, target, batch.extra, internal_batch_size))
             done += len(batch)
         return sum(sums[1:], start=sums[0])
@@ -103,6 +103,6 @@ class ScoredImages:
 def _predictions(profile: FilterProfile, batch: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, predicted classes and their probability, ``(N,)`` each."""
     with frozen_eval(profile.model), torch.no_grad():
-        scores, labels = scores_at(forward_scores(profile.model, batch), batch.rows)
+        scores, labels = scores_at(forward_scores(profile.model, batch), batch.labels)
     confidence, predicted = scores.float().softmax(dim=1).max(dim=1)
     return labels.cpu(), predicted.cpu(), confidence.double().cpu()

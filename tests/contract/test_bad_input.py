@@ -59,7 +59,9 @@ def test_whole_numbers_are_not_tested_for_nan(entry):
     if "tokens" in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded['tokens']}")
     sample = SAMPLES["tokens"]()
-    entry.build(sample).attribute(**sample.arguments())
+    scores = entry.build(sample).attribute(**sample.arguments())
+    assert len(scores) == sample.count
+    assert scores.isfinite().all()
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "4"])

@@ -21,13 +21,13 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: No labels, images that the model cannot take, or scores that are not finite.
     """
-    if batch.rows is None:
+    if batch.labels is None:
         message = "Expected `labels`, the true class of each image, got None."
         raise InputError(message)
     parts = [batch.part(start, SIZE) for start in range(0, len(batch), SIZE)]
     with frozen_eval(model), torch.no_grad():
         output = torch.cat([forward_scores(model, part) for part in parts])
-    scores, labels = scores_at(output, batch.rows)
+    scores, labels = scores_at(output, batch.labels)
     return require_finite_scores(scores), labels
 
 

@@ -138,7 +138,7 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         kinds = list({id(one): one for one in parameters}.values())
         for one in kinds:
             one.requires_grad_()
-        logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.rows)
+        logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):
             message = f"Expected a finite loss, got {mean.item()}."

@@ -67,7 +67,7 @@ def scores_of(model: nn.Module, batch: TrainingItem) -> Tensor:
         TargetError: A label that is no class of the model.
     """
     given = ModelInputs((batch.inputs,), (), batch.labels[:, None], 0, str(tuple(batch.inputs.shape)))
-    scores, _ = scores_at(forward_scores(model, given, per_place=False), given.rows)
+    scores, _ = scores_at(forward_scores(model, given, per_place=False), given.labels)
     return scores
 
 
