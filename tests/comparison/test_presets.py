@@ -40,6 +40,7 @@ def test_every_preset_on_the_demo(demo):
     assert torch.equal(agreement, agreement.T)
 
 
+@pytest.mark.slow
 def test_every_preset_on_a_network_of_torchvision():
     models = pytest.importorskip("torchvision.models", exc_type=Exception)
     with torch.random.fork_rng(devices=[]):

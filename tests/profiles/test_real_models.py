@@ -30,7 +30,7 @@ class Scored:
         return deepcopy(self.model).double()
 
 
-@pytest.fixture(scope="module", params=["SqueezeNet", "ResNet-20"])
+@pytest.fixture(scope="module", params=[pytest.param("SqueezeNet", marks=pytest.mark.slow), "ResNet-20"])
 def scored(request, paramsal_data):
     if request.param == "SqueezeNet":
         model, (images, labels) = real.squeezenet(paramsal_data), real.imagenet(paramsal_data, 6)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.data
 MISTAKES, FILTERS = 5, 10
 
 
-@pytest.fixture(scope="module", params=["SqueezeNet", "ResNet-20"])
+@pytest.fixture(scope="module", params=[pytest.param("SqueezeNet", marks=pytest.mark.slow), "ResNet-20"])
 def mistakes(request, paramsal_data):
     """Network, five images that it gets wrong, and their labels."""
     if request.param == "SqueezeNet":
