@@ -24,7 +24,7 @@ COMMANDS = {
     "triage": (["triage"], "triage.json"),
 }
 # Names, old and new, of what got another name since the golden files were made.
-RENAMED = json.loads((HERE / "renamed.json").read_text())
+RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 
 # Not compared: versions change with each release, and prose is no result.
 SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats"}
