@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _DEVIATIONS = 1.96
 _PER_DECADE = 10

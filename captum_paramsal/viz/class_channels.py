@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.class_labels import ClassNames, class_label
+from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
 from captum_paramsal.viz.style import new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _HEAT, _UNKNOWN = "inferno", "#9aa0a8"
 """From black to yellow it rises evenly in brightness; grey is no shade of it."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
-import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.class_labels import ClassNames, class_label
+from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
+from captum_paramsal.viz.matrix import draw_matrix, write_numbers
 from captum_paramsal.viz.style import new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
-_HEAT, _RIGHT = "inferno", "#9aa0a8"
-"""From black to yellow it rises evenly in brightness; grey is no shade of it."""
+_HEAT = "inferno"
+"""From black to yellow it rises evenly in brightness."""
 _MOST = 12
 _MOST_NUMBERS = 20
-_BRIGHT = 0.5
 
 
 def confused_classes(counts: Values, most: int = _MOST) -> Tensor:
@@ -81,35 +80,18 @@ def confusion_plot(
     shown = matrix[chosen][:, chosen]
     labels = [class_label(names, number) for number in chosen]
     mistakes = shown.where(shown.isfinite(), torch.nan).fill_diagonal_(torch.nan)
-    heat = mpl.colormaps[_HEAT].with_extremes(bad=_RIGHT)
     largest = max(1.0, float(mistakes.nan_to_num().max()))
     with styled():
         axes = new_axes(2.9 + 0.44 * len(chosen), 1.9 + 0.36 * len(chosen)) if ax is None else ax
-        drawn = axes.pcolormesh(mistakes.numpy(), cmap=heat, vmin=0, vmax=largest)
-        axes.invert_yaxis()
-        places = [number + 0.5 for number in range(len(chosen))]
-        axes.set_xticks(places, labels, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(places, labels)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        whole = MaxNLocator(5, integer=True)
+        limits = (0, largest)
+        draw_matrix(axes, mistakes, _HEAT, limits, columns=labels, rows=labels, label="mistakes", ticks=whole)
         axes.set(xlabel="predicted class", ylabel="true class")
         if len(chosen) <= _MOST_NUMBERS:
-            _write_numbers(axes, shown, mistakes / largest, heat)
-        whole = MaxNLocator(5, integer=True)
-        axes.figure.colorbar(drawn, ax=axes, label="mistakes", fraction=0.05, pad=0.02, ticks=whole)
+            words = [[f"{value:g}" if value and isfinite(value) else "" for value in row] for row in shown.tolist()]
+            write_numbers(axes, words, mistakes / largest, _HEAT, fontsize=8)
         axes.set_title(title)
     return axes
-
-
-def _write_numbers(axes: Axes, shown: Tensor, shares: Tensor, heat: mpl.colors.Colormap) -> None:
-    for row, numbers in enumerate(shown.tolist()):
-        for column, value in enumerate(numbers):
-            if not value or not torch.isfinite(shown[row, column]):
-                continue
-            red, green, blue, _ = heat(float(shares[row, column]))
-            # Not the ink of the page, which turns bright on a dark one: cells keep their colours.
-            color = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > _BRIGHT else "#ffffff"
-            axes.text(column + 0.5, row + 0.5, f"{value:g}", ha="center", va="center", fontsize=8, color=color)
 
 
 def _square(counts: Values) -> Tensor:

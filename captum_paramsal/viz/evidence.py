@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.outlines import draw_outline
 from captum_paramsal.viz.style import new_axes, styled
 from captum_paramsal.viz.traces import trace_overlay
-from captum_paramsal.viz.values import Values, as_values
 
 
 def evidence_overlay(image: Values, evidence: Values) -> Tensor:

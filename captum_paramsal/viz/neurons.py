@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.inputs import Values, grey
 from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
-from captum_paramsal.viz.values import Values
 
 _COLORS = LinearSegmentedColormap.from_list("support", ["#f3d34a", "#35a07b", "#2f5f8f", "#2a1052"])
 """Darkens evenly from yellow to violet, so it is read alike with any kind of colour blindness."""

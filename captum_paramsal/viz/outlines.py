@@ -8,8 +8,8 @@ from matplotlib.collections import LineCollection
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.style import INK
-from captum_paramsal.viz.values import Values, as_values
 
 _LIGHT = "#ffffff"
 

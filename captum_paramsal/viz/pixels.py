@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.inputs import Values, as_values, grey
 from captum_paramsal.viz.style import new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _LOWER, _UPPER = 0.90, 0.99
 _COLORS, _DARKEST = "inferno", 0.4

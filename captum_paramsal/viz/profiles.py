@@ -11,8 +11,8 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import profile_curve
+from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _DASHES = ("-", "--", ":", "-.")
 _MOST_TICKS = 32

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.brightness import grey
-from captum_paramsal.viz.values import Values, as_values
+from captum_paramsal.viz.inputs import Values, as_values, grey
 
 MAP_COLORS = "RdBu_r"
 """Red for, blue against: with any kind of colour blindness the two ends are told apart."""

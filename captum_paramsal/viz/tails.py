@@ -8,8 +8,8 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, new_panels, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _ENDS = (0.025, 0.975)
 _DEVIATIONS = 1.96

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.inputs import Values, as_values, grey
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _HEAT = "inferno"
 """From black to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""

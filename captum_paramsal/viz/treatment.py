@@ -6,9 +6,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.class_labels import ClassNames, class_label
+from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
 _BETTER, _WORSE = PALETTE[0], PALETTE[1]
 

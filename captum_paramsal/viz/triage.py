@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.viz.inputs import Values, as_values
+from captum_paramsal.viz.matrix import draw_matrix, rounded, write_numbers
 from captum_paramsal.viz.style import new_axes, styled
-from captum_paramsal.viz.values import Values, as_values
 
-_HEAT, _UNKNOWN = "inferno", "#9aa0a8"
-_BRIGHT = 0.5
+_HEAT = "inferno"
 
 
 def triage_plot(
@@ -60,20 +59,17 @@ def triage_plot(
         raise InputError(message)
     values = values.where(values.isfinite(), torch.nan)
     rows = _highest(values, k)
-    heat = mpl.colormaps[_HEAT].with_extremes(bad=_UNKNOWN)
-    largest = max(float(values[:, rows].nan_to_num().max()), 1e-12)
+    shown = values[:, rows].T
+    largest = max(float(shown.nan_to_num().max()), 1e-12)
     with styled():
         axes = new_axes(3.2 + 0.42 * len(columns), 1.3 + 0.2 * len(rows)) if ax is None else ax
-        drawn = axes.pcolormesh(values[:, rows].T.numpy(), cmap=heat, vmin=0, vmax=largest)
-        axes.invert_yaxis()
-        axes.set_xticks([place + 0.5 for place in range(len(columns))], columns)
-        axes.set_yticks([place + 0.5 for place in range(len(rows))], [str(filters[row]) for row in rows])
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        labels = [str(filters[row]) for row in rows]
+        draw_matrix(axes, shown, _HEAT, (0, largest), columns=columns, rows=labels, slanted=False, label="score")
         axes.set(xlabel="mistakes: all, and group by group" if names is None else "")
-        _write_numbers(axes, values[:, rows].T, largest, heat)
+        digits = 2 if largest < 1 else 1 if largest < 100 else 0
+        words = [[rounded(value, digits) for value in scores] for scores in shown.tolist()]
+        write_numbers(axes, words, (shown / largest).clamp(0, 1), _HEAT)
         _part_layers(axes, [filters[row].layer for row in rows])
-        axes.figure.colorbar(drawn, ax=axes, label="score", fraction=0.05, pad=0.02)
         axes.set_title(title)
     return axes
 
@@ -82,20 +78,6 @@ def _highest(values: Tensor, k: int) -> list[int]:
     """Columns of the filters that are among the k highest of some set, in the order of the network."""
     ranked = values.nan_to_num(nan=-torch.inf).argsort(dim=1, descending=True, stable=True)
     return sorted({*ranked[:, :k].flatten().tolist()})
-
-
-def _write_numbers(axes: Axes, values: Tensor, largest: float, heat: mpl.colors.Colormap) -> None:
-    digits = 2 if largest < 1 else 1 if largest < 100 else 0
-    for row, numbers in enumerate(values.tolist()):
-        for column, value in enumerate(numbers):
-            if value != value:  # noqa: PLR0124 -- NaN is not itself
-                continue
-            red, green, blue, _ = heat(min(max(value / largest, 0.0), 1.0))
-            # Not the ink of the page, which turns bright on a dark one: cells keep their colours.
-            color = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > _BRIGHT else "#ffffff"
-            # Adding 0 makes a rounded -0 plain; the minus is the one of the colour bar.
-            words = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-            axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=7, color=color)
 
 
 def _part_layers(axes: Axes, layers: Sequence[str]) -> None:

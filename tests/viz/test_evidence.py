@@ -4,7 +4,7 @@ import torch
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz import evidence_overlay, evidence_plot, new_axes, outline, to_png
-from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.inputs import grey
 from captum_paramsal.viz.traces import trace_overlay
 
 IMAGE = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))

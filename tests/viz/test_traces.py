@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz import new_axes, to_png
-from captum_paramsal.viz.brightness import grey
+from captum_paramsal.viz.inputs import grey
 from captum_paramsal.viz.style import PALETTE
 from captum_paramsal.viz.traces import point_width, trace_overlay, trace_plot
 
