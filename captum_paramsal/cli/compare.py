@@ -50,11 +50,11 @@ _EPILOG = """\
 methods:
   grad_cam, integrated_gradients, saliency, guided_grad_cam, deep_lift, occlusion, noise_tunnel, discernible_neurons,
   cnn_fixations, model_doctor; with a --reference input_space_saliency, and input_space_pot if it has tails; random
-  and, only by name, centre, which do not look at the model
+  and, only by name, centre, which do not look at the model; and those that the module of --model registers
 
 metrics:
   infidelity, infidelity_of_loss, sensitivity, deletion, insertion, model_randomisation, sparsity; where there are boxes
-  pointing_game, iou, increase_in_confidence
+  pointing_game, iou, increase_in_confidence; and those that the module of --model registers
 
 examples:
   captum-paramsal compare

@@ -98,7 +98,7 @@ class BatchScores:
     def _tried(
         self, rows: list[int], step: str, run: Callable[[list[int]], Result]
     ) -> Iterator[tuple[list[int], Result]]:
-        """Run all together, and one by one where that fails; what still fails is noted."""
+        """Run all together, and one by one where that fails; what still fails is kept as a failure."""
         if not rows:
             return
         try:

@@ -47,7 +47,7 @@ def compare(
     Args:
         methods: Methods by the names that they have in tables: presets, Captum's, ours, or a callable (inputs, target,
             additional_forward_args) -> maps. A sequence of presets' names is taken as it is. Give a :class:`Preset` of
-            your own where the method has to be built anew for another model, as model randomisation asks for.
+            your own where the method has to be built again for another model, as model randomisation asks for.
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         images: What the model takes, ``(N, C, H, W)``, or a list of ``(C, H, W)`` in several sizes.
         targets: Class that is explained of each image; None for the model's prediction.

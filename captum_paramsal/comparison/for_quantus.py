@@ -1,4 +1,4 @@
-"""Methods as Quantus' metrics want them: arrays in, arrays out, made anew for every model."""
+"""Methods as Quantus' metrics want them: arrays in, arrays out, built again for every model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def quantus_explanation(
 ) -> Callable[..., NDArray[np.float64]]:
     """What Quantus' metrics take for ``explain_func``.
 
-    Some of them change the model and explain it again, so the method is made anew at every call, for the model that
+    Some of them change the model and explain it again, so the method is built again at every call, for the model that
     comes with it. The model is explained in evaluation mode and left as it was. Quantus itself is not needed here.
 
     Args:

@@ -25,7 +25,7 @@ PASS = 64
 """Altered copies of images in one forward pass of a metric, at most."""
 
 PASS_PIXELS = 8 * 224 * 224
-"""Pixels in one pass on a processor: maps of larger passes are mapped afresh, page by page, at each layer."""
+"""Pixels in one pass on the CPU: maps of larger passes are mapped afresh, page by page, at each layer."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,7 +143,7 @@ def boxes_per_image(
         may_be_empty: Whether a row of NaN may stand for no box.
 
     Returns:
-        N tensors ``(B_i, 4)``, float64 on the processor, cut off at the edges of the image.
+        N tensors ``(B_i, 4)``, float64 on the CPU, cut off at the edges of the image.
 
     Raises:
         InputError: No boxes for an image, boxes of another shape, inside out, not finite, or outside the image.

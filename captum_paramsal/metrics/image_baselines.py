@@ -35,7 +35,7 @@ def blurred(images: Tensor, sigma: float | None = None) -> Tensor:
     reach = ceil(3 * sigma)
     places = torch.arange(-reach, reach + 1, device=images.device, dtype=torch.float64)
     weights = torch.exp(-((places / sigma) ** 2) / 2)
-    # Half precision would blur in steps, and is not convolved by every processor.
+    # Half precision would blur in steps, and not every device convolves it.
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     kernel = (weights / weights.sum()).to(dtype)
     planes = images.flatten(0, 1)[:, None].to(dtype)

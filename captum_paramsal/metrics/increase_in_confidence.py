@@ -1,4 +1,4 @@
-"""Increase in confidence: is the model surer of a class when only the box is left to see?"""
+"""Increase in confidence: is the model more confident in a class when only the box is left to see?"""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ConfidenceChange:
 
     @property
     def increased(self) -> Tensor:
-        """Images of whose class the model is surer with the outside occluded, ``(N,)`` bool."""
+        """Images in whose class the model is more confident with the outside occluded, ``(N,)`` bool."""
         return self.after > self.before
 
     @property
@@ -92,7 +92,7 @@ def increase_in_confidence(
     baseline: float | Tensor = 0.0,
     internal_batch_size: int | None = None,
 ) -> ConfidenceChange:
-    """Occlude everything outside each image's box, and see whether the model is surer of the class than before.
+    """Occlude everything outside each image's box, and see whether the model is more confident than before.
 
     A large box is rewarded, since it leaves most of the image as it is: read the share beside the boxes' areas.
 
@@ -147,7 +147,7 @@ def increase_in_confidence(
 
 @dataclass(frozen=True)
 class IncreaseInConfidence(Metric):
-    """Is the model surer of the target when all outside the map's box is occluded; and how large is the box?
+    """Is the model more confident in the target when all outside the map's box is occluded; and how large is the box?
 
     A large box is rewarded, so the area stands beside it. Where the objects' boxes are known, they are the
     baseline.
@@ -168,7 +168,12 @@ class IncreaseInConfidence(Metric):
 
     name: ClassVar[str] = "increase_in_confidence"
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("increase in confidence", "hit", "higher", "1 where the model is surer with only the map's box left."),
+        Column(
+            "increase in confidence",
+            "hit",
+            "higher",
+            "1 where the model is more confident with the map's box alone.",
+        ),
         Column("confidence drop", "share", "lower", "Confidence that is lost then; NaN for a map without a box."),
         Column("box area", "share of the image", "", "Area of the map's box."),
     )

@@ -1,4 +1,4 @@
-"""How alike two maps are, whatever their scale."""
+"""How similar two maps are, whatever their scale."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def per_pixel(maps: Tensor) -> Tensor:
         maps: ``(N, H, W)`` or ``(N, C, H, W)``.
 
     Returns:
-        ``(N, H, W)`` float64 on the processor.
+        ``(N, H, W)`` float64 on the CPU.
 
     Raises:
         InputError: Maps of another shape, or none.

@@ -57,7 +57,7 @@ class Metric(ABC):
         """Judge each map.
 
         Returns:
-            By column name ``(N,)`` float64 on the processor; NaN for a degenerate map, and for an image that cannot be
+            By column name ``(N,)`` float64 on the CPU; NaN for a degenerate map, and for an image that cannot be
             judged.
 
         Raises:

@@ -22,10 +22,10 @@ _CORRELATION, _SSIM = "randomised rank correlation", "randomised SSIM"
 
 @dataclass(frozen=True)
 class ModelRandomisation(CurveMetric):
-    """How alike a map stays while the model's layers are made random one after the other, the last one first.
+    """How similar a map stays while the model's layers are made random one after the other, the last one first.
 
     A method that shows what the model learned gives other maps for a random model; one that finds edges gives the same.
-    Layers are drawn anew by their type's own rule, else from normal values with their own mean and spread. Maps are
+    Layers are drawn again by their type's own rule, else from normal values with their own mean and spread. Maps are
     compared by absolute values of their signed sum over the channels. A map that is degenerate at a stage is NaN there.
 
     Args:
@@ -63,7 +63,7 @@ class ModelRandomisation(CurveMetric):
         return torch.linspace(0, 1, self.stages + 1, dtype=torch.float64)
 
     def curves(self, case: Case) -> dict[str, Tensor]:
-        """Likeness with the trained model's map at each stage, ``(N, stages + 1)``; 1 at the first."""
+        """Similarity to the trained model's map at each stage, ``(N, stages + 1)``; 1 at the first."""
         unavailable = self.unavailable(case)
         shape = len(case), self.stages + 1
         if unavailable.keys() >= {_CORRELATION, _SSIM}:
@@ -76,7 +76,7 @@ class ModelRandomisation(CurveMetric):
         return {name: case.judged(torch.stack(values, dim=1)) for name, values in found.items()}
 
     def summary(self, curves: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Likeness at the last stage, where everything is random."""
+        """Similarity at the last stage, where everything is random."""
         return {name: values[:, -1] for name, values in curves.items()}
 
     def unavailable(self, case: Case) -> Mapping[str, str]:

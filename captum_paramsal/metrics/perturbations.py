@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 
 Perturbation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-"""A perturbed copy of an image ``(C, H, W)``, drawn with a generator on the processor."""
+"""A perturbed copy of an image ``(C, H, W)``, drawn with a generator on the CPU."""
 
 
 @dataclass(frozen=True)

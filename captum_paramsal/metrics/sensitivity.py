@@ -23,7 +23,7 @@ class Sensitivity(Metric):
     numbers changes by these too.
 
     Args:
-        samples: Perturbed copies of each image; each is explained anew.
+        samples: Perturbed copies of each image; each is explained again.
         radius: Largest change of an image's values, in units of the inputs.
         seed: Of the copies, and of what the method draws.
 

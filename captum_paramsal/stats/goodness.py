@@ -1,6 +1,6 @@
 """How likely an Anderson-Darling distance is where the tail was fitted to the very excesses it is measured on.
 
-``python -m captum_paramsal.stats.goodness`` simulates the table anew.
+``python -m captum_paramsal.stats.goodness`` simulates the table again.
 """
 
 from __future__ import annotations

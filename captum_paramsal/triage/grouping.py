@@ -1,4 +1,4 @@
-"""Mistakes in groups: those whose salient filters are more alike than chance would have it."""
+"""Mistakes in groups: those whose salient filters are more similar than chance would have it."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     shuffled = _cosines(np.stack([generator.permutation(column) for column in raised.T], axis=1))
     pairs = np.triu_indices(count, 1)
     tree = linkage(1 - cosines[pairs], "average")
-    # Strictly more alike, so that images without a raised filter are not alike in that.
-    found = fcluster(tree, 1 - np.quantile(shuffled[pairs], LEVEL) - TINY, "distance")
-    labels, sizes = np.unique(found, return_counts=True)
+    # Strictly more similar, so that images without a raised filter are not similar in that.
+    clusters = fcluster(tree, 1 - np.quantile(shuffled[pairs], LEVEL) - TINY, "distance")
+    labels, sizes = np.unique(clusters, return_counts=True)
     largest_first = np.argsort(-sizes, kind="stable")
     kept = [labels[place] for place in largest_first if sizes[place] >= smallest]
     for number, label in enumerate(kept):
-        here = np.flatnonzero(found == label)
-        others = (cosines[np.ix_(here, here)].sum(axis=1) - 1) / (len(here) - 1)
-        groups[here], likeness[here] = number, torch.from_numpy(others)
+        members = np.flatnonzero(clusters == label)
+        others = (cosines[np.ix_(members, members)].sum(axis=1) - 1) / (len(members) - 1)
+        groups[members], likeness[members] = number, torch.from_numpy(others)
     return groups, likeness
 
 

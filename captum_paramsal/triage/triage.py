@@ -104,9 +104,9 @@ def triage(
         class_counts=torch.bincount(scored.labels),
         superiority=ranks.superiority,
         q_values=torch.from_numpy(false_discovery_control(ranks.p_values.numpy())),
-        coherence=torch.cat([one.coherence for one in saliency]),
-        excess=torch.cat([one.excess for one in saliency]),
-        pull=torch.cat([one.pull for one in saliency]),
+        coherence=torch.cat([part.coherence for part in saliency]),
+        excess=torch.cat([part.excess for part in saliency]),
+        pull=torch.cat([part.pull for part in saliency]),
         context={
             "model": Fingerprint.of(profile.model).short,
             "images": len(scored.labels),
@@ -127,7 +127,7 @@ def _require_both(scored: ScoredImages) -> None:
     if wrong == len(scored.labels):
         message = (
             f"Expected right answers to compare mistakes with, but the model gets all {wrong} images wrong. Check that "
-            "labels and classes of the model are numbered alike."
+            "labels and classes of the model have the same numbers."
         )
         raise InputError(message)
 

@@ -21,7 +21,7 @@ _EVERY_COLUMN = 600
 
 
 def channel_order(normalized: Values) -> Tensor:
-    """Channels by the class that they speak for most, and for each class the strongest first.
+    """Channels by the class that they are most evidence for, and for each class the strongest first.
 
     Args:
         normalized: ``(C, K)``; rows of NaN are classes of which nothing is known.
@@ -104,7 +104,7 @@ def _label_channels(axes: Axes, columns: Tensor, *, order: bool) -> None:
         axes.set_xticks(range(len(columns)), [str(number) for number in columns.tolist()])
     elif order:
         axes.set_xticks([])
-    axes.set_xlabel("channel, by the class that it speaks for most" if order else "channel")
+    axes.set_xlabel("channel, by the class that it is most evidence for" if order else "channel")
 
 
 def _rows(normalized: Tensor, classes: Sequence[int] | None) -> list[int]:

@@ -21,7 +21,7 @@ def evidence_overlay(image: Values, evidence: Values) -> Tensor:
             glow; a map of 0 leaves the dimmed picture.
 
     Returns:
-        ``(3, H, W)``, float32 in [0, 1], on the processor.
+        ``(3, H, W)``, float32 in [0, 1], on the CPU.
 
     Raises:
         InputError: Something of another shape, or evidence below 0.

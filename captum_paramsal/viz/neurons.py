@@ -17,7 +17,7 @@ from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
 
 _COLORS = LinearSegmentedColormap.from_list("support", ["#f3d34a", "#35a07b", "#2f5f8f", "#2a1052"])
-"""Darkens evenly from yellow to violet, so it is read alike with any kind of colour blindness."""
+"""Darkens evenly from yellow to violet, so it reads the same with any kind of colour blindness."""
 _PAPER, _FAINT, _FINEST = "#ffffff", 0.35, 160
 """Colour under a map, how dark an image under it may be, and how many pixels of it are worth drawing."""
 _FRAME, _WIDEST = 0.95, 1.3

@@ -17,7 +17,7 @@ from captum_paramsal.viz.style import new_axes, styled
 
 _LOWER, _UPPER = 0.90, 0.99
 _COLORS, _DARKEST = "inferno", 0.4
-"""From purple to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
+"""From purple to yellow it rises evenly in brightness, so it reads the same with any kind of colour blindness."""
 _DIMMED = 0.5
 
 
@@ -32,7 +32,7 @@ def display_map(gradients: Values) -> Tensor:
         gradients: ``(C, H, W)``, or ``(N, C, H, W)`` with a scale of its own for each map.
 
     Returns:
-        ``(H, W)`` or ``(N, H, W)``, float32 in [0, 1], on the processor.
+        ``(H, W)`` or ``(N, H, W)``, float32 in [0, 1], on the CPU.
 
     Raises:
         InputError: Gradients of another shape, none at all, or not finite.
@@ -61,7 +61,7 @@ def pixel_overlay(image: Values, gradients: Values) -> Tensor:
         gradients: ``(C, H, W)`` of the same picture, in the same or another resolution.
 
     Returns:
-        ``(3, h, w)``, float32 in [0, 1], on the processor.
+        ``(3, h, w)``, float32 in [0, 1], on the CPU.
 
     Raises:
         InputError: An image of another shape; or see :func:`display_map`.

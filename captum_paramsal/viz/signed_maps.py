@@ -54,7 +54,7 @@ def presentable(picture: Values) -> Tensor:
 
 
 def signed_overlay(picture: Values, values: Values, scale: float | None = None) -> Tensor:
-    """A map over a pale grey copy of its picture: red speaks for, blue against, and the stronger the denser.
+    """A map over a pale grey copy of its picture: red is evidence for, blue against, and the stronger the denser.
 
     Args:
         picture: ``(C, H, W)``, see :func:`presentable`.

@@ -14,7 +14,7 @@ from captum_paramsal.viz.inputs import Values, as_values, grey
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
 _HEAT = "inferno"
-"""From black to yellow it rises evenly in brightness, so it is read alike with any kind of colour blindness."""
+"""From black to yellow it rises evenly in brightness, so it reads the same with any kind of colour blindness."""
 _COLDEST = -0.3
 """What the colour map starts from: its blackest end is left out."""
 _DIMMED, _COVERED = 0.65, 0.8
@@ -82,7 +82,7 @@ def trace_overlay(image: Values, heatmap: Values) -> Tensor:
         heatmap: ``(H, W)`` of the same picture, in the same or another resolution, not negative.
 
     Returns:
-        ``(3, h, w)``, float32 in [0, 1], on the processor.
+        ``(3, h, w)``, float32 in [0, 1], on the CPU.
 
     Raises:
         InputError: Something of another shape, or heat that is negative or not finite.

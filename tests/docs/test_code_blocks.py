@@ -1,13 +1,17 @@
 """The code of the README and of the docs runs as it stands, page by page."""
 
 import shlex
+from contextlib import ExitStack
+from unittest.mock import patch
 
 import pytest
 from docs.pages import PAGES, blocks_of, name_of
 
 from captum_paramsal.cli import main
+from captum_paramsal.comparison import presets
 from captum_paramsal.graph import registry as trace_rules
 from captum_paramsal.hooks import rules
+from captum_paramsal.metrics import registry as metrics
 
 MARKED = "python -m pip"  # the README's set-up commands, which a fresh machine runs
 
@@ -35,16 +39,17 @@ SLOW = ("docs/index.md", "docs/gallery.md", "docs/howto/own_model.md", "docs/how
 )
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Rules that a page registers end with it.
-    for registry in (rules, trace_rules):
-        monkeypatch.setattr(registry, "_rules", dict(registry._rules))
     names = {"__name__": "__main__"}
-    for block in runnable(page):
-        if block.language == "bash":
-            run_commands(block.code)
-        else:
-            # Empty lines in front keep the line numbers of the page in a traceback.
-            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)  # noqa: S102
+    with ExitStack() as stack:
+        # What a page registers ends with it.
+        for registered in (rules._rules, trace_rules._rules, presets._presets, metrics._metrics):
+            stack.enter_context(patch.dict(registered))
+        for block in runnable(page):
+            if block.language == "bash":
+                run_commands(block.code)
+            else:
+                # Empty lines in front keep the line numbers of the page in a traceback.
+                exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)  # noqa: S102
 
 
 def run_commands(code):
