@@ -238,9 +238,12 @@ class Comparison:
         """Comparisons of disjoint sets of images by the same methods and metrics, as one."""
         starts = list(accumulate((len(part) for part in parts[:-1]), initial=0))
         placed = list(zip(parts, starts, strict=True))
+        tensors: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts], dim) for name, dim in _IMAGES_IN.items()
+        }
         return replace(
             parts[0],
-            **{name: torch.cat([getattr(part, name) for part in parts], dim) for name, dim in _IMAGES_IN.items()},
+            **tensors,
             failures=tuple(replace(one, image=one.image + start) for part, start in placed for one in part.failures),
             kept=tuple(number + start for part, start in placed for number in part.kept),
             pictures=tuple(picture for part in parts for picture in part.pictures),

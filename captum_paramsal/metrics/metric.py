@@ -82,7 +82,7 @@ class Metric(ABC):
             cls.baselines = vars(cls)["yardsticks"]  # type: ignore[method-assign]
         elif "baselines" in vars(cls):
             # Of this class itself, so that an override by the old name may call ``super().yardsticks``.
-            cls.yardsticks = deprecated(_OLD_NAME)(vars(cls)["baselines"])  # type: ignore[method-assign]
+            cls.yardsticks = deprecated(_OLD_NAME)(vars(cls)["baselines"])
 
     def unavailable(self, case: Case) -> Mapping[str, str]:
         """Why a column is NaN for all images of the case, by column; empty where all can be judged."""
