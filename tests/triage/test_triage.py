@@ -172,7 +172,7 @@ def test_what_cannot_be_sorted(sorted_out):
         triage(model, batches_of(images, labels), level=0.0, **QUIET)
     narrow = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 4)).double()
     other = Reference.fit(narrow, [(images, labels)], **QUIET)
-    with pytest.raises(ReferenceMismatchError, match="of th(e|is) reference"):
+    with pytest.raises(ReferenceMismatchError, match=r"of th(e|is) reference"):
         triage(model, batches_of(images, labels), other, **QUIET)
     with pytest.raises(InputError, match="two images"):
         set_saliency(model, images[:1], labels[:1], other)
