@@ -194,4 +194,6 @@ class Triage:
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Triage:
-        return cls(filters=FilterIndex(content["filters"], content["parts"]), context=content["context"], **tensors)
+        # Version 0.1 wrote two keys with a space.
+        context = {key.replace(" ", "_"): value for key, value in content["context"].items()}
+        return cls(filters=FilterIndex(content["filters"], content["parts"]), context=context, **tensors)

@@ -100,7 +100,7 @@ def test_a_broken_filter_is_found_among_all_mistakes():
 
 def test_significance_is_that_of_relative_ranks_within_classes(sorted_out):
     found, model, images, labels, wrong = sorted_out
-    assert found.context["compared within"] == "classes"
+    assert found.context["compared_within"] == "classes"
     profile = ParameterSaliency(model).attribute(images, labels)
     relative = profile / profile.mean(dim=1, keepdim=True)
     place, wins, pairs = 3, 0.0, 0
@@ -154,7 +154,7 @@ def test_classes_without_right_images_are_compared_with_all():
     keep &= ~wrong | (labels != 3)
     with pytest.warns(FewSamplesWarning, match="right images of all classes"):
         found = triage(model, batches_of(images[keep], lonely[keep]), **QUIET)
-    assert found.context["compared within"] == "all images"
+    assert found.context["compared_within"] == "all images"
 
 
 def test_what_cannot_be_sorted(sorted_out):

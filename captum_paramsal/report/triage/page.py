@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from captum_paramsal.report.shared.templating import environment
-from captum_paramsal.report.triage.groups import alone, filter_lines, group_cards, mistake_tiles, pictured, typical
-from captum_paramsal.report.triage.pictures import confusion_drawing, drawn_classes, filter_drawing
+from captum_paramsal.report.shared.templating import render as render_page
+from captum_paramsal.report.triage.data import TriageData
+from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing
+from captum_paramsal.report.triage.page_groups import (
+    filter_lines,
+    group_cards,
+    mistake_tiles,
+    pictured,
+    typical,
+    ungrouped,
+)
 from captum_paramsal.triage import Triage
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.triage.report import TriageReport
 
 _PAIRS = 15
 _FILTERS = 12
-_SKIPPED = 200
 
 
 @dataclass(frozen=True)
@@ -32,55 +35,48 @@ class _PairRow:
 
 @dataclass(frozen=True)
 class _FilterRow:
-    """A filter beside right images of the same class: superiority, and its q-value."""
+    """A filter against correct images of the same class: superiority, and its q-value."""
 
     name: str
     superiority: float
     q_value: float
 
 
-def render(one: TriageReport) -> str:
+def render(report: TriageData) -> str:
     """The report as one HTML page that needs no other file."""
-    found = one.triage
-    lonely = alone(found)
-    shown = set(pictured(found))
-    page = (
-        environment()
-        .get_template("triage.html.jinja")
-        .render(
-            one=one,
-            found=found,
-            context=one.context,
-            filters=len(found.filters),
-            layers=len(found.filters.layers),
-            pairs=_pairs(one),
-            pair_count=len(found.confusion_pairs()),
-            confusion=confusion_drawing(one),
-            drawn=len(drawn_classes(found)),
-            classes=len({*found.labels.tolist(), *found.predicted.tolist()}),
-            significant=int(found.significant.sum()),
-            standing_out=_standing_out(found),
-            all_filters=filter_lines(found, None, _FILTERS),
-            usual=typical(found, None),
-            drawing=filter_drawing(one),
-            cards=group_cards(one),
-            in_groups=len(found) - len(lonely),
-            alone=len(lonely),
-            alone_pairs=one.pairs_among(lonely)[:_PAIRS],
-            alone_tiles=mistake_tiles(one, [number for number in lonely if number in shown]),
-            skipped=one.skipped[:_SKIPPED],
-        )
+    triage = report.triage
+    alone, shown = ungrouped(triage), set(pictured(triage))
+    return render_page(
+        "triage.html.jinja",
+        report,
+        found=triage,
+        filters=len(triage.filters),
+        layers=len(triage.filters.layers),
+        pairs=_pairs(report),
+        pair_count=len(triage.confusion_pairs()),
+        confusion=confusion_drawing(report),
+        drawn=len(drawn_classes(triage)),
+        classes=len({*triage.labels.tolist(), *triage.predicted.tolist()}),
+        significant=int(triage.significant.sum()),
+        standing_out=_standing_out(triage),
+        all_filters=filter_lines(triage, None, _FILTERS),
+        usual=typical(triage, None),
+        drawing=filter_drawing(report),
+        cards=group_cards(report),
+        in_groups=len(triage) - len(alone),
+        ungrouped=len(alone),
+        ungrouped_pairs=report.pairs_among(alone)[:_PAIRS],
+        ungrouped_tiles=mistake_tiles(report, [number for number in alone if number in shown]),
     )
-    return page + "\n"
 
 
-def _pairs(one: TriageReport) -> list[_PairRow]:
-    pairs = one.triage.confusion_pairs()[:_PAIRS]
+def _pairs(report: TriageData) -> list[_PairRow]:
+    pairs = report.triage.confusion_pairs()[:_PAIRS]
     largest = max(pair.share for pair in pairs)
     return [
         _PairRow(
-            one.class_name(pair.label),
-            one.class_name(pair.predicted),
+            report.class_name(pair.label),
+            report.class_name(pair.predicted),
             pair.count,
             pair.share,
             round(100 * pair.share / largest, 1),
@@ -89,13 +85,13 @@ def _pairs(one: TriageReport) -> list[_PairRow]:
     ]
 
 
-def _standing_out(found: Triage) -> Sequence[_FilterRow]:
-    """The surest filters, significant or not: where none is, a reader sees by how much."""
+def _standing_out(triage: Triage) -> Sequence[_FilterRow]:
+    """The most significant filters, significant or not: where none is, a reader sees by how much."""
     places = sorted(
-        range(len(found.filters)), key=lambda place: (float(found.q_values[place]), -float(found.superiority[place]))
+        range(len(triage.filters)), key=lambda place: (float(triage.q_values[place]), -float(triage.superiority[place]))
     )
-    kept = [place for place in places if found.significant[place]] or places[:3]
+    kept = [place for place in places if triage.significant[place]] or places[:3]
     return [
-        _FilterRow(str(found.filters[place]), float(found.superiority[place]), float(found.q_values[place]))
+        _FilterRow(str(triage.filters[place]), float(triage.superiority[place]), float(triage.q_values[place]))
         for place in kept[:_FILTERS]
     ]

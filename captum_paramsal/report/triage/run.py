@@ -14,12 +14,12 @@ from captum_paramsal.errors import FewSamplesWarning, ParamsalError, SourceError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.shared.predictions import evenly_spread, on_device
+from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of
 from captum_paramsal.report.shared.report import About
-from captum_paramsal.report.triage.groups import pictured
-from captum_paramsal.report.triage.remarks import triage_caveats
+from captum_paramsal.report.triage.caveats import triage_caveats
+from captum_paramsal.report.triage.page_groups import pictured
 from captum_paramsal.report.triage.report import TriageReport
-from captum_paramsal.sources import ImageSource, Picture, SourceBatches
+from captum_paramsal.sources import ImageSource, SourceBatches
 from captum_paramsal.triage import Triage
 from captum_paramsal.triage import triage as triage_batches
 
@@ -79,47 +79,47 @@ def triage(
         ParamsalError: A model, images or a reference that do not go together, or no mistakes; see
             :func:`captum_paramsal.triage.triage`.
     """
-    chosen, names = settings or TriageSettings(), about or About()
+    settings = settings or TriageSettings()
     everything = range(len(images.items))
-    wanted = list(everything) if chosen.limit is None else evenly_spread(everything, chosen.limit)
-    with on_device(model, chosen.device) as device:
-        reading = SourceBatches(images, model, wanted, chosen.batch_size, device)
-        found = _sorted(model, reading, reference, chosen)
-    items = [images.items[reading.delivered[place]] for place in found.images.tolist()]
-    shown = {number: images.picture(reading.delivered[int(found.images[number])]) for number in pictured(found)}
-    pictures: dict[int, Picture] = {number: picture for number, picture in shown.items() if picture is not None}
-    known = {number: name for number, name in (classes or {}).items() if number in _classes_of(found)}
+    wanted = everything if settings.limit is None else evenly_spread(everything, settings.limit)
+    with on_device(model, settings.device) as device:
+        batches = SourceBatches(images, model, wanted, settings.batch_size, device)
+        result = _triage(model, batches, reference, settings)
+    positions = [batches.delivered[place] for place in result.images.tolist()]
+    shown = pictured(result)
+    pictures = pictures_of(images, [positions[number] for number in shown])
+    occurring = {*result.labels.tolist(), *result.predicted.tolist()}
     return TriageReport(
-        triage=found,
-        items=tuple(items),
-        images=len(reading.delivered),
+        triage=result,
+        items=tuple(images.items[position] for position in positions),
+        images=len(batches.delivered),
         candidates=len(images.items),
         skipped=tuple(images.skipped),
-        classes=known,
-        remarks=tuple(triage_caveats(found, len(reading.delivered), given=reference is not None)),
-        context=_context(model, names, reference, chosen, found=found, device=device),
-        pictures=pictures,
+        classes={number: name for number, name in (classes or {}).items() if number in occurring},
+        caveats=tuple(triage_caveats(result, len(batches.delivered), given=reference is not None)),
+        context=_context(model, about or About(), reference, settings, result=result, device=device),
+        pictures={number: pictures[positions[number]] for number in shown if positions[number] in pictures},
     )
 
 
-def _sorted(model: nn.Module, reading: SourceBatches, reference: Reference | None, chosen: TriageSettings) -> Triage:
+def _triage(model: nn.Module, batches: SourceBatches, reference: Reference | None, settings: TriageSettings) -> Triage:
     try:
         with warnings.catch_warnings():
             # The report says it, in words of its own.
             warnings.simplefilter("ignore", FewSamplesWarning)
             return triage_batches(
                 model,
-                reading,
+                batches,
                 reference,
-                level=chosen.level,
-                smallest=chosen.smallest,
-                layers=chosen.layers,
-                internal_batch_size=chosen.batch_size,
-                total=len(reading.wanted),
-                show_progress=chosen.show_progress,
+                level=settings.level,
+                smallest=settings.smallest,
+                layers=settings.layers,
+                internal_batch_size=settings.batch_size,
+                total=len(batches.wanted),
+                show_progress=settings.show_progress,
             )
     except TargetError as error:
-        message = f"Expected labels that are classes of the model, got {_suspect(reading)}. {error}"
+        message = f"Expected labels that are classes of the model, got {_suspect(batches)}. {error}"
         raise SourceError(message) from error
 
 
@@ -130,24 +130,20 @@ def _suspect(batches: SourceBatches) -> str:
     return f"{highest.label} for '{highest.name}'"
 
 
-def _classes_of(found: Triage) -> set[int]:
-    return {*found.labels.tolist(), *found.predicted.tolist()}
-
-
 def _context(
     model: nn.Module,
     about: About,
     reference: Reference | None,
     settings: TriageSettings,
     *,
-    found: Triage,
+    result: Triage,
     device: torch.device,
 ) -> dict[str, Any]:
     """Versions, model, images, reference and parameters, as JSON has them."""
     options = {name: getattr(settings, name) for name in ("level", "smallest", "limit", "batch_size")}
     return {
         **about.head(model, Fingerprint.of(model)),
-        "reference": {"origin": "these images", "fitted_on_these_images": True, "images": found.context["images"]}
+        "reference": {"origin": "these images", "fitted_on_these_images": True, "images": result.context["images"]}
         if reference is None
         else {
             "origin": about.reference,
@@ -156,5 +152,5 @@ def _context(
             "fingerprint": reference.fingerprint.short,
         },
         "parameters": options
-        | {"device": str(device), "layers": list(found.filters.layers), "seed": found.context["seed"]},
+        | {"device": str(device), "layers": list(result.filters.layers), "seed": result.context["seed"]},
     }

@@ -46,9 +46,9 @@ def tiny_triage(images=None, reference=None, **settings):
     return triage_report(fair_net(), images or fair_images(), reference, settings=chosen, classes=CLASSES, about=about)
 
 
-def made_up(groups=14, size=2, lonely=15):
+def made_up(groups=14, size=2, ungrouped=15):
     """Many groups of mistakes, mistakes in none, and filters that are significant."""
-    mistakes = groups * size + lonely
+    mistakes = groups * size + ungrouped
     filters = FilterIndex({"one": 3, "two": 5})
     in_groups = torch.arange(groups).repeat_interleave(size)
     parts = torch.rand(3, groups + 1, 8, generator=torch.Generator().manual_seed(0)).double()
@@ -58,15 +58,15 @@ def made_up(groups=14, size=2, lonely=15):
         labels=torch.arange(mistakes) % 30,
         predicted=(torch.arange(mistakes) + 1) % 30,
         confidence=torch.linspace(0.2, 0.9, mistakes).double(),
-        groups=torch.cat([in_groups, torch.full((lonely,), -1)]),
-        likeness=torch.cat([torch.full((groups * size,), 0.5), torch.full((lonely,), NAN)]).double(),
+        groups=torch.cat([in_groups, torch.full((ungrouped,), -1)]),
+        likeness=torch.cat([torch.full((groups * size,), 0.5), torch.full((ungrouped,), NAN)]).double(),
         class_counts=torch.full((30,), 10),
         superiority=torch.linspace(0.9, 0.4, 8).double(),
         q_values=torch.linspace(0.001, 0.9, 8).double(),
         coherence=parts[0],
         excess=parts[1],
         pull=parts[2] - 0.5,
-        context={"level": 0.3, "compared within": "all images", "compared mistakes": 40, "images": 300, "seed": 0},
+        context={"level": 0.3, "compared_within": "all images", "compared_mistakes": 40, "images": 300, "seed": 0},
     )
     template = tiny_triage()
     items = tuple(Item(f"<photo> {number}", number % 30) for number in range(mistakes))
@@ -143,7 +143,7 @@ def test_only_the_largest_groups_are_shown_and_the_others_counted():
     assert sum(attributes.get("id", "").startswith("group-") for _, attributes in page.elements) == 12
     assert "The 12 largest are shown; the other 2 are in triage.json" in page.text
     assert "15 mistakes are like too few others" in page.text
-    assert "The 12 surest are shown" in page.text
+    assert "The 12 most confident are shown" in page.text
     assert "no picture" in page.text
     assert "Shown are 12 of the 30 classes" in page.text
     assert "3 of 8 filters are significantly more salient in mistakes than in right images (false" in page.text
@@ -155,7 +155,7 @@ def test_only_the_largest_groups_are_shown_and_the_others_counted():
 
 
 def test_no_group():
-    text = Page(render(made_up(groups=0, lonely=4))).text
+    text = Page(render(made_up(groups=0, ungrouped=4))).text
     assert "No two classes are confused more than once" in text
     assert "There may be as many causes as mistakes" in text
     assert "4 mistakes are like too few others to be in a group" in text
@@ -167,7 +167,7 @@ def test_files(tmp_path):
     data = {"report.html", "triage.json", "triage.csv", "mistakes.csv", "triage.safetensors"}
     assert {file.name for file in tmp_path.iterdir()} == data | {"confusion.png", "filters.png"}
     content = json.loads((tmp_path / "triage.json").read_text())
-    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.triage", 1)
+    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.triage", 2)
     assert content["model"]["fingerprint"] == tiny_triage().triage.context["model"]
     assert content["summary"]["groups"] == len(content["groups"]) == 14
     assert content["groups"][3]["files"] == ["<photo> 6", "<photo> 7"]
@@ -177,11 +177,21 @@ def test_files(tmp_path):
     assert sum(pair["count"] for pair in content["confusion_pairs"]) == len(found.triage)
     rows = list(csv.DictReader((tmp_path / "mistakes.csv").read_text().splitlines()))
     assert [row["group"] for row in rows] == [str(number // 2) for number in range(28)] + [""] * 15
-    assert (rows[0]["file"], rows[0]["likeness"], rows[-1]["likeness"]) == ("<photo> 0", "0.5", "")
+    assert (rows[0]["file"], rows[0]["similarity"], rows[-1]["similarity"]) == ("<photo> 0", "0.5", "")
     filters = list(csv.DictReader((tmp_path / "triage.csv").read_text().splitlines()))
     assert len(filters) == 8 * 15
-    assert (filters[0]["group"], filters[8]["group"], filters[0]["schema_version"]) == ("", "0", "1")
+    assert (filters[0]["group"], filters[8]["group"], filters[0]["schema_version"]) == ("", "0", "2")
     assert Triage.load(tmp_path / "triage.safetensors").to_table() == found.triage.to_table()
+
+
+def test_a_written_report_is_loaded_again(tmp_path):
+    found = made_up()
+    found.write(tmp_path)
+    loaded = TriageReport.load(tmp_path)
+    assert loaded.to_dict() == found.to_dict()
+    assert loaded.triage.to_table() == found.triage.to_table()
+    with pytest.raises(SourceError, match="Expected TriageReport data at"):
+        TriageReport.load(tmp_path / "triage.csv")
 
 
 def test_limit_reference_and_layers():

@@ -10,25 +10,25 @@ _FEW = 30
 """Mistakes below which only a large difference can be significant among hundreds of filters."""
 
 
-def triage_caveats(found: Triage, images: int, *, given: bool) -> Iterator[str]:
-    """Each remark as a sentence or two.
+def triage_caveats(triage: Triage, images: int, *, given: bool) -> Iterator[str]:
+    """Each caveat as a sentence or two.
 
     Args:
-        found: The triage.
-        images: How many were sorted.
+        triage: The triage.
+        images: How many images were sorted.
         given: Whether the reference was taken elsewhere.
     """
-    mistakes, compared = len(found), int(found.context["compared mistakes"])
-    if found.context["compared within"] != "classes":
+    mistakes, compared = len(triage), int(triage.context["compared_mistakes"])
+    if triage.context["compared_within"] != "classes":
         yield (
-            "Less than half of the mistakes have a right image of their class, so mistakes were compared with right "
-            "images of all classes. A filter may stand out because of the classes that are hard, and not because of "
-            "what goes wrong in them. Give more images of each class."
+            "Less than half of the mistakes have a correct image of their class, so mistakes were compared "
+            "with correct images of all classes. A filter may stand out because of the classes that are hard, and "
+            "not because of what goes wrong in them. Give more images of each class."
         )
     elif compared < mistakes:
         yield (
-            f"{mistakes - compared:,} of {mistakes:,} mistakes have no right image of their class to compare with, and "
-            "do not count in the comparison with right images. They are sorted all the same."
+            f"{mistakes - compared:,} of {mistakes:,} mistakes have no correct image of their class to compare with, "
+            "and do not count in the comparison with correct images. They are sorted all the same."
         )
     if mistakes < _FEW:
         yield (

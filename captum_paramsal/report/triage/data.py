@@ -1,0 +1,171 @@
+"""What a triage report says: all mistakes of labelled images, with the names of images and classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from typing_extensions import Self
+
+from captum_paramsal.report.shared.report import Report
+from captum_paramsal.sources import Item, Skipped
+from captum_paramsal.triage import GuiltyFilter, Triage
+
+VALUES_FILE = "triage.safetensors"
+OF_FILTERS = ("score", "coherence", "excess", "pull", "superiority", "q_value")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TriageData(Report):
+    """A triage with the names of its images and classes.
+
+    Attributes:
+        triage: The result.
+        items: The image of each of its mistakes.
+        images: How many images were sorted, mistakes and correct ones.
+        candidates: How many images there are to choose from.
+    """
+
+    kind: ClassVar[str] = "triage"
+    schema: ClassVar[str] = "captum_paramsal.triage"
+    version: ClassVar[int] = 2
+    data_file: ClassVar[str] = "triage.json"
+    former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"remarks": "caveats", "likeness": "similarity", "mistakes_in_no_group": "ungrouped"}
+    )
+    context_keys: ClassVar[tuple[str, ...]] = ("versions", "model", "images", "reference", "parameters")
+
+    triage: Triage
+    items: tuple[Item, ...]
+    images: int
+    candidates: int
+
+    @property
+    def image_count(self) -> int:
+        """How many images were sorted."""
+        return self.images
+
+    @property
+    def mistake_count(self) -> int:
+        """How many of them the model got wrong."""
+        return len(self.triage)
+
+    @property
+    def compared_within(self) -> str:
+        """What mistakes were compared with: correct images of their "classes", or "all images"."""
+        return str(self.triage.context["compared_within"])
+
+    @property
+    def compared_mistakes(self) -> int:
+        """Mistakes that were compared with correct images."""
+        return int(self.triage.context["compared_mistakes"])
+
+    def pairs_among(self, numbers: Iterable[int]) -> list[tuple[str, str, int]]:
+        """True and predicted class, and how often, among some of the mistakes; the most frequent first."""
+        labels, predicted = self.triage.labels, self.triage.predicted
+        pairs = Counter((int(labels[number]), int(predicted[number])) for number in numbers)
+        often = sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0]))
+        return [(self.class_name(label), self.class_name(other), count) for (label, other), count in often]
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that come first."""
+        triage = self.triage
+        return {
+            **super().summary(),
+            "candidates": self.candidates,
+            "filters": len(triage.filters),
+            "significant_filters": int(triage.significant.sum()),
+            "compared_within": self.compared_within,
+            "compared_mistakes": self.compared_mistakes,
+            "groups": triage.group_count,
+            "ungrouped": int((triage.groups < 0).sum()),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What this kind has to say, by key."""
+        return {
+            "confusion_pairs": self.triage.confusion_pairs(),
+            "significant_filters": self.significant_filters(),
+            "all_mistakes": _ranked(self.triage.guilty()),
+            "groups": [self._group(number) for number in range(self.triage.group_count)],
+            "mistakes": self.mistakes_table(),
+        }
+
+    def significant_filters(self) -> list[dict[str, Any]]:
+        """Filters that are more salient in mistakes than in correct images, the most significant first."""
+        triage = self.triage
+        places = triage.significant.nonzero()[:, 0].tolist()
+        places.sort(key=lambda place: (float(triage.q_values[place]), -float(triage.superiority[place])))
+        return [
+            {
+                "filter": str(triage.filters[place]),
+                "superiority": float(triage.superiority[place]),
+                "q_value": float(triage.q_values[place]),
+            }
+            for place in places
+        ]
+
+    def mistakes_table(self) -> list[dict[str, Any]]:
+        """One row per mistake, as ``mistakes.csv`` has them; group and similarity are None where it is in none."""
+        triage = self.triage
+        rows = []
+        for number, item in enumerate(self.items):
+            grouped = int(triage.groups[number]) >= 0
+            rows.append(
+                {
+                    "file": item.name,
+                    "label": int(triage.labels[number]),
+                    "predicted": int(triage.predicted[number]),
+                    "confidence": float(triage.confidence[number]),
+                    "group": int(triage.groups[number]) if grouped else None,
+                    "similarity": float(triage.likeness[number]) if grouped else None,
+                }
+            )
+        return rows
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        """Back from ``to_dict``, and the values of all filters beside it; version 1 does not name every mistake.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something is missing, or of another kind.
+            TriageFileError: ``triage.safetensors`` cannot be read.
+        """
+        return cls(
+            triage=Triage.load(folder / VALUES_FILE),
+            items=tuple(Item(row["file"], row["label"]) for row in content["mistakes"]),
+            images=content["summary"]["images"],
+            candidates=content["summary"]["candidates"],
+            skipped=tuple(Skipped(skip["file"], skip["reason"]) for skip in content["skipped"]),
+            classes={int(number): name for number, name in content["classes"].items()},
+            caveats=tuple(content["caveats"]),
+            context={key: content[key] for key in cls.context_keys},
+        )
+
+    def _group(self, number: int) -> dict[str, Any]:
+        members = self.triage.members(number)
+        return {
+            "group": number,
+            "mistakes": len(members),
+            "similarity": float(self.triage.likeness[members].mean()),
+            "filters": _ranked(self.triage.guilty(number)),
+            "files": [self.items[place].name for place in members.tolist()],
+        }
+
+
+def wanted_change(guilty: GuiltyFilter) -> str:
+    """What would lower the loss of the mistakes."""
+    return "weaker" if guilty.pull > 0 else "stronger" if guilty.pull < 0 else "neither"
+
+
+def _ranked(filters: Sequence[GuiltyFilter]) -> list[dict[str, Any]]:
+    return [
+        {"rank": rank, "layer": guilty.filter.layer, "index": guilty.filter.index, "part": guilty.filter.part}
+        | {name: getattr(guilty, name) for name in OF_FILTERS}
+        | {"wanted": wanted_change(guilty)}
+        for rank, guilty in enumerate(filters, 1)
+    ]

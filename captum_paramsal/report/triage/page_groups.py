@@ -1,0 +1,135 @@
+"""What the page says of a set of mistakes: its pairs of classes, its filters, its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from captum_paramsal.report.triage.data import TriageData, wanted_change
+from captum_paramsal.sources import Picture
+from captum_paramsal.triage import GuiltyFilter, Triage
+
+_GROUPS = 12
+_EXAMPLES = 6
+_UNGROUPED = 12
+_FILTERS = 6
+_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class FilterLine:
+    """A guilty filter: what is known, how long its bar is, in percent, and in words what the mistakes want of it."""
+
+    guilty: GuiltyFilter
+    size: float
+    wanted_change: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A mistake in a grid of pictures."""
+
+    file: str
+    label: str
+    predicted: str
+    confidence: float
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class GroupCard:
+    """A group of mistakes that belong together.
+
+    Attributes:
+        number: As in the data, from 0.
+        size: Mistakes.
+        similarity: Mean cosine between two of them.
+        pairs: Which classes are confused, and how often; the first ones.
+        other_pairs: How many more pairs there are.
+        filters: The guiltiest.
+        usual: Coherence and excess of the filter in the middle.
+        tiles: The most typical mistakes.
+    """
+
+    number: int
+    size: int
+    similarity: float
+    pairs: Sequence[tuple[str, str, int]]
+    other_pairs: int
+    filters: Sequence[FilterLine]
+    usual: tuple[float, float]
+    tiles: Sequence[Tile]
+
+
+def shown_groups(triage: Triage) -> range:
+    """Numbers of the groups that have a card: the largest."""
+    return range(min(triage.group_count, _GROUPS))
+
+
+def ungrouped(triage: Triage) -> list[int]:
+    """Mistakes in no group, the most confident first."""
+    numbers = (triage.groups < 0).nonzero()[:, 0]
+    order = triage.confidence[numbers].argsort(descending=True, stable=True)
+    return [int(number) for number in numbers[order].tolist()]
+
+
+def pictured(triage: Triage) -> list[int]:
+    """Numbers of the mistakes that the page shows."""
+    typical = [number for group in shown_groups(triage) for number in triage.members(group)[:_EXAMPLES].tolist()]
+    return [*typical, *ungrouped(triage)[:_UNGROUPED]]
+
+
+def group_cards(report: TriageData) -> list[GroupCard]:
+    """The largest groups."""
+    return [_card(report, number) for number in shown_groups(report.triage)]
+
+
+def _card(report: TriageData, number: int) -> GroupCard:
+    triage = report.triage
+    members = triage.members(number)
+    pairs = report.pairs_among(members.tolist())
+    return GroupCard(
+        number=number,
+        size=len(members),
+        similarity=float(triage.likeness[members].mean()),
+        pairs=pairs[:_PAIRS],
+        other_pairs=max(0, len(pairs) - _PAIRS),
+        filters=filter_lines(triage, number, _FILTERS),
+        usual=typical(triage, number),
+        tiles=mistake_tiles(report, members[:_EXAMPLES].tolist()),
+    )
+
+
+def filter_lines(triage: Triage, group: int | None, count: int) -> list[FilterLine]:
+    """The guiltiest filters of a group, or of all mistakes; none where no gradients agree."""
+    ranked = [guilty for guilty in triage.guilty(group, count) if guilty.score > 0]
+    return [
+        FilterLine(guilty, round(100 * guilty.score / ranked[0].score, 1), wanted_change(guilty)) for guilty in ranked
+    ]
+
+
+def typical(triage: Triage, group: int | None) -> tuple[float, float]:
+    """Coherence and excess of the filter in the middle, of a group or of all mistakes."""
+    row = 0 if group is None else group + 1
+    return _median(triage.coherence[row]), _median(triage.excess[row])
+
+
+def mistake_tiles(report: TriageData, numbers: Sequence[int]) -> list[Tile]:
+    """Mistakes by number, with their pictures."""
+    triage = report.triage
+    return [
+        Tile(
+            file=report.items[number].name,
+            label=report.class_name(int(triage.labels[number])),
+            predicted=report.class_name(int(triage.predicted[number])),
+            confidence=float(triage.confidence[number]),
+            picture=report.pictures.get(number),
+        )
+        for number in numbers
+    ]
+
+
+def _median(values: Tensor) -> float:
+    return float(values.median())
