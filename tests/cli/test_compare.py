@@ -124,4 +124,4 @@ def test_help(capsys):
         word in text for word in ("IMAGES_DIR", "--methods A,B,C", "--metrics A,B,C", "--reference FILE", "demo")
     )
     assert {*PRESETS, *KNOWN_METRICS} <= {*re.findall(r"\w+", text)}
-    assert all(words in text for words in ("the class that the model predicts", "--explain label", "yardsticks"))
+    assert all(words in text for words in ("the class that the model predicts", "--explain label", "baselines"))

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from captum_paramsal.comparison import PRESETS, Comparison
 from captum_paramsal.metrics import Column
-from captum_paramsal.report.compare.pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
-from captum_paramsal.report.compare.pictures import agreement_drawing, map_pictures, metric_drawing, shown_picture
-from captum_paramsal.report.compare.words import number_words, plain_words, unit_of_mean, yardstick_words
-from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.report.compare.data import ComparisonData
+from captum_paramsal.report.compare.figures import agreement_drawing, map_pictures, metric_drawing, shown_picture
+from captum_paramsal.report.compare.page_pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
+from captum_paramsal.report.compare.page_words import baseline_words, number_words, plain_words, unit_of_mean
+from captum_paramsal.report.shared.templating import render as render_page
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.compare.report import ComparisonReport
 
 _LISTED = 200
 
@@ -40,12 +38,12 @@ class _Row:
 
     Attributes:
         method: Its name.
-        yardstick: Whether it does not look at the model.
+        baseline: Whether it does not look at the model.
         cells: By column, or by group.
     """
 
     method: str
-    yardstick: bool
+    baseline: bool
     cells: Sequence[_Cell]
 
 
@@ -94,45 +92,39 @@ class _Card:
     number: int
     name: str
     label: str
-    prediction: str
+    predicted: str
     explained: str
-    right: bool
+    correct: bool
     picture: Picture
     tiles: Sequence[_Tile]
 
 
-def render(found: ComparisonReport) -> str:
+def render(report: ComparisonData) -> str:
     """The report as one HTML page that needs no other file."""
-    groups, comparison = found.groups, found.comparison
-    tables = {name: _table(part, found.tables[name]) for name, part in groups.items()}
-    metrics = [_metric(found, tables, place) for place in range(len(comparison.columns))]
+    groups, comparison = report.groups, report.comparison
+    tables = {name: _table(part, report.tables[name]) for name, part in groups.items()}
+    metrics = [_metric(report, tables, place) for place in range(len(comparison.columns))]
     methods = comparison.methods[: len(comparison.agreement)]
-    page = (
-        environment()
-        .get_template("comparison.html.jinja")
-        .render(
-            found=found,
-            context=found.context,
-            run=comparison.context,
-            groups={name: len(part) for name, part in groups.items()},
-            tables=tables,
-            most_images={
-                name: [max((row.cells[place].images for row in rows), default=0) for place in range(len(metrics))]
-                for name, rows in tables.items()
-            },
-            heads=[metric.head for metric in metrics],
-            metrics=[metric for metric in metrics if metric.rows],
-            unscored=[metric.head.name for metric in metrics if not metric.rows],
-            methods={name: PRESETS[name].description if name in PRESETS else "" for name in methods},
-            yardsticks={name: yardstick_words(name) for name in comparison.methods[len(methods) :]},
-            degenerate=int(comparison.degenerate.sum()),
-            cards=[_card(found, place) for place in range(len(comparison.kept))],
-            agreement=agreement_drawing(comparison) if len(methods) > 1 else "",
-            failures=comparison.failures[:_LISTED],
-            skipped=found.skipped[:_LISTED],
-        )
+    return render_page(
+        "compare.html.jinja",
+        report,
+        run=comparison.context,
+        groups={name: len(part) for name, part in groups.items()},
+        tables=tables,
+        most_images={
+            name: [max((row.cells[place].images for row in rows), default=0) for place in range(len(metrics))]
+            for name, rows in tables.items()
+        },
+        heads=[metric.head for metric in metrics],
+        metrics=[metric for metric in metrics if metric.rows],
+        unscored=[metric.head.name for metric in metrics if not metric.rows],
+        methods={name: PRESETS[name].description if name in PRESETS else "" for name in methods},
+        baselines={name: baseline_words(name) for name in comparison.methods[len(methods) :]},
+        degenerate=int(comparison.degenerate.sum()),
+        cards=[_card(report, place) for place in range(len(comparison.kept))],
+        agreement=agreement_drawing(comparison) if len(methods) > 1 else "",
+        failures=comparison.failures[:_LISTED],
     )
-    return page + "\n"
 
 
 def _table(part: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[_Row]:
@@ -157,22 +149,22 @@ def _cell(row: Mapping[str, Any], best: float | None, rows: Sequence[Mapping[str
     return _Cell(number_words(row["mean"]) if known[0] else "", interval, row["images"], is_best)
 
 
-def _metric(found: ComparisonReport, tables: Mapping[str, Sequence[_Row]], place: int) -> _Metric:
+def _metric(report: ComparisonData, tables: Mapping[str, Sequence[_Row]], place: int) -> _Metric:
     """One column by itself, the groups beside each other."""
     rows = [
-        _Row(parts[0].method, parts[0].yardstick, [part.cells[place] for part in parts])
+        _Row(parts[0].method, parts[0].baseline, [part.cells[place] for part in parts])
         for parts in zip(*tables.values(), strict=True)
     ]
     rows = [row for row in rows if any(cell.mean for cell in row.cells)]
-    note = found.comparison.columns[place]
-    best = best_method(found, place)
+    note = report.comparison.columns[place]
+    best = best_method(report, place)
     return _Metric(
         head=_head(note),
         words=plain_words(note),
         best=best,
-        verdict=verdict(found, note, best) if best else "",
-        pairs=pair_rows(found, note, best) if best else (),
-        drawing=metric_drawing(found, place) if rows else "",
+        verdict=verdict(report, note, best) if best else "",
+        pairs=pair_rows(report, note, best) if best else (),
+        drawing=metric_drawing(report, place) if rows else "",
         rows=rows,
     )
 
@@ -183,30 +175,30 @@ def _head(note: Column) -> _Head:
     return _Head(note.name, arrow, better, unit_of_mean(note))
 
 
-def _card(found: ComparisonReport, place: int) -> _Card:
-    comparison = found.comparison
+def _card(report: ComparisonData, place: int) -> _Card:
+    comparison = report.comparison
     number, maps = comparison.kept[place], comparison.maps[place]
-    item, picture = found.items[number], shown_picture(found, place)
+    item, picture = report.items[number], shown_picture(report, place)
     names = comparison.methods[: len(maps)]
     images = map_pictures(picture, maps)
     return _Card(
         number=place + 1,
         name=item.name,
-        label=found.class_name(item.label),
-        prediction=found.class_name(int(comparison.predicted[number])),
-        explained=found.class_name(int(comparison.targets[number])),
-        right=item.label == int(comparison.predicted[number]),
-        picture=found.pictures.get(number) or encode_tensor(picture),
+        label=report.class_name(item.label),
+        predicted=report.class_name(int(comparison.predicted[number])),
+        explained=report.class_name(int(comparison.targets[number])),
+        correct=item.label == int(comparison.predicted[number]),
+        picture=report.pictures.get(number) or encode_tensor(picture),
         tiles=[
-            _Tile(name, image, _remark(found, number, column, one))
+            _Tile(name, image, _remark(report, number, column, one))
             for column, (name, image, one) in enumerate(zip(names, images, maps, strict=True))
         ],
     )
 
 
-def _remark(found: ComparisonReport, number: int, column: int, values: Tensor) -> str:
+def _remark(report: ComparisonData, number: int, column: int, values: Tensor) -> str:
     """What is wrong with a method's map of an image, or nothing."""
-    comparison = found.comparison
+    comparison = report.comparison
     if any(
         (one.method, one.image, one.step) == (comparison.methods[column], number, "maps") for one in comparison.failures
     ):

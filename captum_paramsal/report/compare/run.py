@@ -16,12 +16,20 @@ from tqdm import tqdm
 from captum_paramsal import comparison
 from captum_paramsal.comparison import PRESETS
 from captum_paramsal.errors import ParamsalError
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.metrics import METRICS
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.compare.remarks import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.report.compare.caveats import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.report.compare.duration import announcement, seconds_by_method
 from captum_paramsal.report.compare.report import ComparisonReport
-from captum_paramsal.report.compare.time import announcement, seconds_by_method
-from captum_paramsal.report.shared.predictions import Prediction, evenly_spread, on_device, predict
+from captum_paramsal.report.shared.predictions import (
+    Prediction,
+    evenly_spread,
+    occurring,
+    on_device,
+    pictures_of,
+    predict,
+)
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.sources import ImageSource, SourceBatches
 
@@ -81,22 +89,22 @@ def compare(
         settings: Methods, metrics, sizes, device.
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
-        checkpoint: File that finished images are kept in, and gone on from.
+        checkpoint: File that finished images are kept in, and that the comparison resumes from.
 
     Raises:
         ParamsalError: A model, images, methods, metrics or a checkpoint that do not go together; see the child raised.
     """
-    chosen = settings or ComparisonSettings()
-    size, shown = chosen.batch_size, chosen.show_progress
-    methods = list(chosen.methods) or _default_methods(reference)
-    with on_device(model, chosen.device) as device:
-        found = predict(model, images, batch_size=size, device=device, show_progress=shown)
-        picked = _picked(found, chosen.limit)
+    settings = settings or ComparisonSettings()
+    size, shown = settings.batch_size, settings.show_progress
+    methods = list(settings.methods) or _default_methods(reference)
+    with on_device(model, settings.device) as device:
+        predictions = predict(model, images, batch_size=size, device=device, show_progress=shown)
+        picked = _picked(predictions, settings.limit)
         boxes = _boxes(images, picked)
-        metrics = list(chosen.metrics) or _default_metrics(has_boxes=boxes is not None)
-        positions = [one.position for one in picked]
+        metrics = list(settings.metrics) or _default_metrics(has_boxes=boxes is not None)
+        positions = [prediction.position for prediction in picked]
         inputs = [image for batch, _ in SourceBatches(images, model, positions, size, device) for image in batch]
-        labels = torch.tensor([one.label for one in picked])
+        labels = torch.tensor([prediction.label for prediction in picked])
         if shown and not (checkpoint and checkpoint.exists()):
             seconds = seconds_by_method(methods, metrics, model, inputs, reference, batch_size=size)
             if words := announcement(seconds, len(inputs)):
@@ -105,29 +113,27 @@ def compare(
             methods,
             model,
             inputs,
-            labels.to(device) if chosen.explained == "label" else None,
+            labels.to(device) if settings.explained == "label" else None,
             metrics=metrics,
             boxes=boxes,
             reference=reference,
             batch_size=size,
-            keep=chosen.shown,
+            keep=settings.shown,
             checkpoint=checkpoint,
             show_progress=shown,
         )
         tailed = TailedFilters.of(compared, model, reference, inputs, size)
-    pictures = {number: images.picture(picked[number].position) for number in compared.kept}
-    right = sum(one.predicted == one.label for one in found)
-    seen = {one.label for one in picked} | {one.predicted for one in picked}
+    pictures = pictures_of(images, [positions[number] for number in compared.kept])
     return ComparisonReport(
         comparison=compared,
-        items=tuple(images.items[one.position] for one in picked),
-        candidates=len(found),
-        accuracy=right / len(found),
+        items=tuple(images.items[position] for position in positions),
+        candidates=len(predictions),
+        candidates_accuracy=sum(prediction.correct for prediction in predictions) / len(predictions),
         skipped=tuple(images.skipped),
-        classes={number: name for number, name in (classes or {}).items() if number in seen},
-        remarks=tuple(comparison_caveats(compared, compared.predicted != labels, tailed)),
-        context=_context(model, about or About(), chosen, reference, device),
-        pictures={number: picture for number, picture in pictures.items() if picture is not None},
+        classes=occurring(picked, classes),
+        caveats=tuple(comparison_caveats(compared, compared.predicted != labels, tailed)),
+        context=_context(model, about or About(), settings, reference, device),
+        pictures={number: pictures[positions[number]] for number in compared.kept if positions[number] in pictures},
     )
 
 
@@ -144,19 +150,19 @@ def _default_metrics(*, has_boxes: bool) -> list[str]:
     return [name for name, metric in METRICS.items() if has_boxes or not metric().needs_boxes]
 
 
-def _picked(found: Sequence[Prediction], limit: int | None) -> list[Prediction]:
+def _picked(predictions: Sequence[Prediction], limit: int | None) -> list[Prediction]:
     """Mistakes and correct ones in turn, each evenly spread; where one kind is short, more of the other."""
-    wrong = [place for place, one in enumerate(found) if one.predicted != one.label]
-    right = [place for place, one in enumerate(found) if one.predicted == one.label]
+    wrong = [place for place, prediction in enumerate(predictions) if not prediction.correct]
+    right = [place for place, prediction in enumerate(predictions) if prediction.correct]
     if limit is not None:
         half = min(len(wrong), max(limit - limit // 2, limit - len(right)))
         wrong, right = evenly_spread(wrong, half), evenly_spread(right, limit - half)
-    return [found[place] for pair in zip_longest(wrong, right) for place in pair if place is not None]
+    return [predictions[place] for pair in zip_longest(wrong, right) for place in pair if place is not None]
 
 
 def _boxes(images: ImageSource, picked: Sequence[Prediction]) -> list[Tensor] | None:
     """The boxes of each image's object, a row of NaN where it has none; None where no image has any."""
-    known = [images.boxes(one.position) for one in picked]
+    known = [images.boxes(prediction.position) for prediction in picked]
     if all(boxes is None for boxes in known):
         return None
     nothing = torch.full((1, 4), torch.nan, dtype=torch.float64)
@@ -167,8 +173,7 @@ def _context(
     model: nn.Module, about: About, settings: ComparisonSettings, reference: Reference | None, device: torch.device
 ) -> dict[str, Any]:
     return {
-        "model": {"name": about.model or type(model).__name__, "weights": about.weights},
-        "images_from": {"origin": about.images, "preprocessing": about.preprocessing},
+        **about.head(model, Fingerprint.of(model)),
         "reference": None
         if reference is None
         else {"origin": about.reference, "images": reference.count, "fingerprint": reference.fingerprint.short},

@@ -11,8 +11,9 @@ from captum_paramsal.comparison import Comparison, Failure
 from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.metrics import METRICS
+from captum_paramsal.report import ComparisonReport
 from captum_paramsal.report.compare.page import render
-from captum_paramsal.report.compare.words import plain_words, unit_of_mean, yardstick_words
+from captum_paramsal.report.compare.page_words import baseline_words, plain_words, unit_of_mean
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_words_units_and_directions_are_on_the_page(found, page):
 
 
 @pytest.mark.parametrize("explained", ["prediction", "label"])
-def test_which_class_and_which_yardsticks(explained):
+def test_which_class_and_which_baselines(explained):
     found = small_comparison(methods=["saliency"], metrics=["pointing_game"], explained=explained, shown=1)
     text = Page(render(found)).text
     assert ("the class that the model predicts, also where that is wrong" in text) == (explained == "prediction")
@@ -113,8 +114,8 @@ def test_which_class_and_which_yardsticks(explained):
     target = item.label if explained == "label" else int(comparison.predicted[0])
     assert f"maps for {found.class_name(target)}" in text
     for name in comparison.methods[1:]:
-        assert f"{name} yardstick: {yardstick_words(name)}" in text
-        assert yardstick_words(name) != yardstick_words("something else")
+        assert f"{name} baseline: {baseline_words(name)}" in text
+        assert baseline_words(name) != baseline_words("something else")
 
 
 def test_files(found, tmp_path):
@@ -122,7 +123,7 @@ def test_files(found, tmp_path):
     names = {"report.html", "comparison.json", "comparison.csv", "comparison.safetensors"}
     assert {file.name for file in tmp_path.iterdir()} == names | {"maps.png", "metrics.png", "agreement.png"}
     content = json.loads((tmp_path / "comparison.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["failures"][0]["file"] == found.items[1].name
     assert content["comparison"]["versions"]["torch"] == torch.__version__
     rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
@@ -188,3 +189,23 @@ def test_a_comparison_draws_itself(found):
         comparison.plot("pie")
     with pytest.raises(InputError, match="got 0 pictures"):
         replace(comparison, kept=(), pictures=(), maps=()).plot()
+
+
+def test_a_written_report_is_loaded_again(found, tmp_path):
+    found.write(tmp_path)
+    loaded = ComparisonReport.load(tmp_path)
+    assert loaded.to_dict() == found.to_dict()
+    assert torch.equal(loaded.wrong, found.wrong)
+
+
+def test_a_report_of_version_1_is_read(found, tmp_path):
+    found.write(tmp_path)
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    content["images_from"], content["images"] = content["images"], content.pop("items")
+    content["remarks"] = content.pop("caveats")
+    del content["versions"], content["classes"], content["model"]["fingerprint"]
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "schema_version": 1}))
+    loaded = ComparisonReport.load(tmp_path)
+    assert loaded.items == tuple(replace(item, note="", boxes=()) for item in found.items)
+    assert loaded.caveats == found.caveats
+    assert loaded.context["images"] == found.context["images"]

@@ -6,8 +6,8 @@ from report.compare.small_comparisons import small_comparison, small_images, sma
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.compare.pictures import map_pictures
-from captum_paramsal.report.compare.remarks import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.report.compare.caveats import TAILS, TailedFilters, comparison_caveats
+from captum_paramsal.report.compare.figures import map_pictures
 from captum_paramsal.sources import LabelledTensors, SourceBatch
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import decoded
@@ -65,12 +65,12 @@ def test_why_a_map_of_tails_shows_nothing(reference):
     silent = int((scores == 0).all(dim=1).sum())
     assert 0 < silent < 12
     # The network has 10 filters, all of which are boosted.
-    told = [remark for remark in found.remarks if TAILS in remark]
+    told = [remark for remark in found.caveats if TAILS in remark]
     assert len(told) == 2
     assert told[0].startswith(f"On {silent} image")
     assert "no filter of the model exceeds its threshold" in told[0]
     assert told[1].startswith(f"On {12 - silent} images no more than 10 filters exceed their threshold")
-    assert not any("degenerate map" in remark for remark in found.remarks)
+    assert not any("degenerate map" in remark for remark in found.caveats)
 
 
 def test_tails_are_counted_in_images_of_any_size(reference):

@@ -44,7 +44,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_YARDSTICKS: Mapping[str, str] = MappingProxyType(
+_BASELINES: Mapping[str, str] = MappingProxyType(
     {
         "centre pixel": "always points at the middle of the image",
         "random pixel": "points anywhere: it hits as often as the object's share of the image says",
@@ -65,9 +65,9 @@ def plain_words(column: Column) -> str:
     return _WORDS.get(column.name, column.description)
 
 
-def yardstick_words(name: str) -> str:
+def baseline_words(name: str) -> str:
     """What a row of the table that belongs to no method stands for."""
-    return _YARDSTICKS.get(name, "looks neither at the model nor at a map")
+    return _BASELINES.get(name, "looks neither at the model nor at a map")
 
 
 def unit_of_mean(column: Column) -> str:

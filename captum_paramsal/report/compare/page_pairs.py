@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captum_paramsal.comparison import PairedDifference
 from captum_paramsal.metrics import Column
-from captum_paramsal.report.compare.words import number_words, p_words
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.compare.report import ComparisonReport
+from captum_paramsal.report.compare.data import ComparisonData
+from captum_paramsal.report.compare.page_words import number_words, p_words
 
 _BLIND = ("centre", "random")
 """Presets that do not look at the model: they are never the best, whatever they score."""
@@ -28,7 +26,7 @@ class PairRow:
 
     Attributes:
         other: Name of the other.
-        yardstick: Whether it is no method.
+        baseline: Whether it is no method.
         difference: Mean of the best one's score less the other's.
         interval: Of this mean; empty for a single image.
         p_value: After the correction for all pairs.
@@ -37,7 +35,7 @@ class PairRow:
     """
 
     other: str
-    yardstick: bool
+    baseline: bool
     difference: str
     interval: str
     p_value: str
@@ -56,11 +54,11 @@ def best_mean(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return float(max(means) if rows[0]["better"] == "higher" else min(means))
 
 
-def best_method(found: ComparisonReport, place: int) -> str:
+def best_method(report: ComparisonData, place: int) -> str:
     """The method with the best mean over all images; empty where there is nothing to choose."""
-    comparison = found.comparison
+    comparison = report.comparison
     width, methods = len(comparison.columns), len(comparison.agreement)
-    rows = found.tables["all"][place : methods * width : width]
+    rows = report.tables["all"][place : methods * width : width]
     best = best_mean(rows)
     return next((row["method"] for row in rows if row["mean"] == best and competes(row, rows)), "")
 
@@ -71,10 +69,10 @@ def competes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     return isfinite(row["mean"]) and row["method"] not in _BLIND and row["images"] >= _MOSTLY * most
 
 
-def verdict(found: ComparisonReport, note: Column, best: str) -> str:
+def verdict(report: ComparisonData, note: Column, best: str) -> str:
     """What can be said of the best method, in a sentence or two."""
     words = f"Over all images, {best} has the best mean."
-    others = {_other(pair, best): pair.adjusted for pair in _pairs_of(found, note, best)}
+    others = {_other(pair, best): pair.adjusted for pair in _pairs_of(report, note, best)}
     if not others:
         return words
     close = [name for name, p_value in others.items() if not p_value < _LEVEL]
@@ -84,14 +82,14 @@ def verdict(found: ComparisonReport, note: Column, best: str) -> str:
     return f"{words} These images do not tell it apart from {named} (Wilcoxon, Holm, p ≥ {_LEVEL} or too few images)."
 
 
-def pair_rows(found: ComparisonReport, note: Column, best: str) -> list[PairRow]:
-    """The best method against every other one, and every yardstick, on the same images."""
-    methods = found.comparison.methods[: len(found.comparison.agreement)]
-    return [_row(pair, best, methods) for pair in _pairs_of(found, note, best)]
+def pair_rows(report: ComparisonData, note: Column, best: str) -> list[PairRow]:
+    """The best method against every other one, and every baseline, on the same images."""
+    methods = report.comparison.methods[: len(report.comparison.agreement)]
+    return [_row(pair, best, methods) for pair in _pairs_of(report, note, best)]
 
 
-def _pairs_of(found: ComparisonReport, note: Column, best: str) -> list[PairedDifference]:
-    return [pair for pair in found.pairs.get(note.name, ()) if best in (pair.first, pair.second)]
+def _pairs_of(report: ComparisonData, note: Column, best: str) -> list[PairedDifference]:
+    return [pair for pair in report.pairs.get(note.name, ()) if best in (pair.first, pair.second)]
 
 
 def _other(pair: PairedDifference, best: str) -> str:
@@ -105,7 +103,7 @@ def _row(pair: PairedDifference, best: str, methods: Sequence[str]) -> PairRow:
         mean, low, high = -mean, -high, -low
     return PairRow(
         other=other,
-        yardstick=other not in methods,
+        baseline=other not in methods,
         difference=number_words(mean),
         interval=f"{number_words(low)} to {number_words(high)}" if isfinite(low) else "",
         p_value=p_words(pair.adjusted),

@@ -65,50 +65,50 @@ class TailedFilters:
 
 
 def comparison_caveats(comparison: Comparison, wrong: Tensor, tailed: TailedFilters | None = None) -> list[str]:
-    """Remarks in plain words.
+    """Caveats in plain words.
 
     Args:
         comparison: What was found.
         wrong: Which images are mistakes, ``(N,)`` bool.
         tailed: Of the model's filters, if :data:`TAILS` took part.
     """
-    remarks = []
+    caveats = []
     mistakes = int(wrong.sum())
     for count, kind in ((mistakes, "mistake"), (len(wrong) - mistakes, "correctly classified image")):
         if count < _ENOUGH:
             too_few = ": too few for small differences between methods to mean much." if count else "."
-            remarks.append(f"There {'is' if count == 1 else 'are'} {_counted(count or 'no', kind)}{too_few}")
+            caveats.append(f"There {'is' if count == 1 else 'are'} {_counted(count or 'no', kind)}{too_few}")
     for method, flags in zip(comparison.methods, comparison.degenerate, strict=True):
         known = torch.zeros_like(flags)
         if method == TAILS and tailed is not None:
             known = tailed.counts <= tailed.boosted
-            remarks += _on_tails(tailed)
-        remarks += _on_degenerate(method, int((flags & ~known).sum()))
+            caveats += _on_tails(tailed)
+        caveats += _on_degenerate(method, int((flags & ~known).sum()))
     if failed := sorted({one.method for one in comparison.failures}):
-        remarks.append(f"Some steps failed for {', '.join(failed)}; what was raised stands below.")
+        caveats.append(f"Some steps failed for {', '.join(failed)}; what was raised stands below.")
     if any(column.name == _SSIM for column in comparison.columns) and not has_ssim():
-        remarks.append(f"There is no {_SSIM}: {NO_SSIM}")
-    return remarks
+        caveats.append(f"There is no {_SSIM}: {NO_SSIM}")
+    return caveats
 
 
 def _on_tails(tailed: TailedFilters) -> list[str]:
     silent, most = int((tailed.counts == 0).sum()), tailed.boosted
     few = int(((tailed.counts > 0) & (tailed.counts <= most)).sum())
-    remarks = []
+    caveats = []
     if silent:
-        remarks.append(
+        caveats.append(
             f"On {_counted(silent, 'image')} {TAILS} gave a map of nothing but zeros, because no filter of the model "
             "exceeds its threshold there. Below the threshold a filter's tail score is 0, whatever the pixels, so no "
             "pixel changes it: by this method nothing is unusual about such an image. A map of zeros has no score, so "
             "the means of the method are over the other images."
         )
     if few:
-        remarks.append(
+        caveats.append(
             f"On {_counted(few, 'image')} no more than {most} filters exceed their threshold. {TAILS} boosts the "
             f"{most} highest scores and asks which pixels would bring the scores closer to that. Where all others are "
             "0 they are as close as can be, so its map is zero or mere rounding, and its numbers there mean nothing."
         )
-    return remarks
+    return caveats
 
 
 def _on_degenerate(method: str, count: int) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.comparison import Comparison
-from captum_paramsal.report.compare.words import unit_of_mean
+from captum_paramsal.report.compare.data import ComparisonData
+from captum_paramsal.report.compare.page_words import unit_of_mean
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import (
@@ -25,24 +25,21 @@ from captum_paramsal.viz import (
     to_svg,
 )
 
-if TYPE_CHECKING:
-    from captum_paramsal.report.compare.report import ComparisonReport
-
 _LARGEST = 160
 """Longer side of a map on the page, in pixels: about what its place there has."""
 
 
-def figures(found: ComparisonReport) -> dict[str, bytes]:
+def figures(report: ComparisonData) -> dict[str, bytes]:
     """The PNG files beside the page, by name."""
-    comparison = found.comparison
+    comparison = report.comparison
     explained = comparison.methods[: len(comparison.agreement)]
-    ends = _ends(found)
+    ends = _ends(report)
     notes = comparison.columns
     bars = metric_panels(
         *ends,
         comparison.methods,
         [note.name for note in notes],
-        groups=list(found.groups),
+        groups=list(report.groups),
         units=[unit_of_mean(note) for note in notes],
         better=[note.better for note in notes],
     )
@@ -51,19 +48,19 @@ def figures(found: ComparisonReport) -> dict[str, bytes]:
         "agreement.png": to_png(agreement_plot(comparison.agreement, explained)),
     }
     if comparison.kept:
-        names = [found.items[number].name for number in comparison.kept]
-        pictures = [shown_picture(found, place) for place in range(len(comparison.kept))]
+        names = [report.items[number].name for number in comparison.kept]
+        pictures = [shown_picture(report, place) for place in range(len(comparison.kept))]
         files["maps.png"] = to_png(comparison_grid(pictures, comparison.maps, explained, names=names))
     return files
 
 
-def shown_picture(found: ComparisonReport, place: int) -> Tensor:
+def shown_picture(report: ComparisonData, place: int) -> Tensor:
     """A kept image for people, ``(3, H, W)``, in the size of its maps."""
-    own = found.comparison.pictures[place]
-    encoded = found.pictures.get(found.comparison.kept[place])
-    if encoded is not None and (encoded.height, encoded.width) == tuple(own.shape[1:]):
+    picture = report.comparison.pictures[place]
+    encoded = report.pictures.get(report.comparison.kept[place])
+    if encoded is not None and (encoded.height, encoded.width) == tuple(picture.shape[1:]):
         return presentable(decoded(encoded.data, encoded.mime))
-    return presentable(own)
+    return presentable(picture)
 
 
 def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
@@ -79,18 +76,18 @@ def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
     return [encode_tensor(signed_overlay(small, one)) for one in _resized(maps, size)]
 
 
-def metric_drawing(found: ComparisonReport, place: int) -> str:
+def metric_drawing(report: ComparisonData, place: int) -> str:
     """The methods by one column, as an ``<svg>``; without those that have no score in any group."""
-    note = found.comparison.columns[place]
-    means, low, high = (part[..., place] for part in _ends(found))
+    note = report.comparison.columns[place]
+    means, low, high = (part[..., place] for part in _ends(report))
     scored = means.isfinite().any(dim=0)
-    methods = [name for name, known in zip(found.comparison.methods, scored.tolist(), strict=True) if known]
+    methods = [name for name, known in zip(report.comparison.methods, scored.tolist(), strict=True) if known]
     drawn = metric_bars(
         means[:, scored],
         low[:, scored],
         high[:, scored],
         methods,
-        groups=list(found.groups),
+        groups=list(report.groups),
         unit=unit_of_mean(note),
         better=note.better,
     )
@@ -108,11 +105,13 @@ def _resized(values: Tensor, size: list[int]) -> Tensor:
 def agreement_drawing(comparison: Comparison) -> str:
     """The matrix of rank correlations, as an ``<svg>``."""
     names = comparison.methods[: len(comparison.agreement)]
-    words = f"Matrix of rank correlations between the maps of {len(names)} methods: " + _alike(comparison, names)
+    words = f"Matrix of rank correlations between the maps of {len(names)} methods: " + _similarity_words(
+        comparison, names
+    )
     return to_svg(agreement_plot(comparison.agreement, names), words, prefix="agreement-")
 
 
-def _alike(comparison: Comparison, names: Sequence[str]) -> str:
+def _similarity_words(comparison: Comparison, names: Sequence[str]) -> str:
     pairs = [
         (float(comparison.agreement[i, j]), f"{names[i]} and {names[j]}")
         for i in range(len(names))
@@ -122,13 +121,13 @@ def _alike(comparison: Comparison, names: Sequence[str]) -> str:
     if not pairs:
         return "none is known."
     (high, most), (low, least) = max(pairs), min(pairs)
-    return f"most alike are {most} ({high:.2f}), least {least} ({low:.2f})."
+    return f"most similar are {most} ({high:.2f}), least {least} ({low:.2f})."
 
 
-def _ends(found: ComparisonReport) -> tuple[Tensor, Tensor, Tensor]:
+def _ends(report: ComparisonData) -> tuple[Tensor, Tensor, Tensor]:
     """Means and ends of their intervals, ``(G, M, C)``; correct images first, which are blue everywhere."""
-    shape = len(found.groups), len(found.comparison.methods), len(found.comparison.columns)
-    rows = [row for group in found.groups for row in found.tables[group]]
+    shape = len(report.groups), len(report.comparison.methods), len(report.comparison.columns)
+    rows = [row for group in report.groups for row in report.tables[group]]
     mean, low, high = (
         torch.tensor([row[end] for row in rows], dtype=torch.float64).reshape(shape) for end in ("mean", "low", "high")
     )

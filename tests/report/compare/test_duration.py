@@ -6,8 +6,8 @@ import pytest
 import torch
 from report.compare.small_comparisons import small_comparison, small_images, small_net
 
-from captum_paramsal.report.compare import time as comparison_time
-from captum_paramsal.report.compare.time import announcement, seconds_by_method
+from captum_paramsal.report.compare import duration as comparison_time
+from captum_paramsal.report.compare.duration import announcement, seconds_by_method
 
 IMAGES = [*torch.rand(10, 3, 12, 12, generator=torch.Generator().manual_seed(0))]
 

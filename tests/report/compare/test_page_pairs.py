@@ -6,7 +6,7 @@ from report.compare.small_comparisons import small_comparison
 from report.pages import Page
 
 from captum_paramsal.report.compare.page import render
-from captum_paramsal.report.compare.pairs import best_mean, best_method, pair_rows, verdict
+from captum_paramsal.report.compare.page_pairs import best_mean, best_method, pair_rows, verdict
 
 
 def scored(rows, better="lower", column=0):
@@ -29,7 +29,7 @@ def test_the_best_against_the_others(better, best):
     assert best_method(found, 0) == best
     rows = {row.other: row for row in pair_rows(found, note, best)}
     assert {*rows} == {"saliency", "grad_cam", "model_doctor", "random order"} - {best}
-    assert [name for name, row in rows.items() if row.yardstick] == ["random order"]
+    assert [name for name, row in rows.items() if row.baseline] == ["random order"]
     expected = {"lower": ("\N{MINUS SIGN}1", "\N{MINUS SIGN}1 to \N{MINUS SIGN}1"), "higher": ("1.03", None)}[better]
     assert rows["grad_cam"].difference == expected[0]
     assert expected[1] in (None, rows["grad_cam"].interval)
