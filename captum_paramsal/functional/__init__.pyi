@@ -20,13 +20,7 @@ from .class_channels import (
     relevant_channels as relevant_channels,
 )
 from .constraints import (
-    Reduce as Reduce,
-)
-from .constraints import (
     channel_penalty as channel_penalty,
-)
-from .constraints import (
-    evidence_of as evidence_of,
 )
 from .constraints import (
     foreground_at as foreground_at,
@@ -37,6 +31,8 @@ from .constraints import (
 from .constraints import (
     strongest_wrong_class as strongest_wrong_class,
 )
+from .evidence import Reduce as Reduce
+from .evidence import evidence_of as evidence_of
 from .gradient_coherence import coherence as coherence
 from .losses import Loss as Loss
 from .losses import cross_entropy as cross_entropy

@@ -28,7 +28,7 @@ def disturbances(count: int, shape: Sequence[int], size: float, kind: Noise = "u
         seed: Fixes the noise. The first copies are the same for every ``count``.
 
     Returns:
-        ``(J, K, H, W)`` float32 on the processor.
+        ``(J, K, H, W)`` float32 on the CPU.
 
     >>> noise = disturbances(2, (1, 2, 2), 0.1)
     >>> noise.shape, bool((noise.abs() <= 0.1).all()), torch.equal(noise[:1], disturbances(1, (1, 2, 2), 0.1))

@@ -1,7 +1,6 @@
-"""What channels and places say for a class, and what a treatment asks of it.
+"""What a treatment asks of the evidence for a class, see :mod:`captum_paramsal.functional.evidence`.
 
-With m the feature maps of an image and z_n the score of class n, the evidence for n is G = abs(dz_n / dm), one number
-per channel k and place (h, w). Everything here is differentiable and keeps the images apart.
+Everything here is differentiable and keeps the images apart.
 
 References:
     Feng et al., Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN Classifiers,
@@ -10,33 +9,9 @@ References:
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-Reduce: TypeAlias = Literal["abs", "relu"]
-"""What of a gradient counts: its size, as in the paper, or its positive part, as in the authors' program."""
-
-
-def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", multiply_by_inputs: bool = False) -> Tensor:
-    """Evidence G of every channel and place for a class, from the gradients of its score.
-
-    Args:
-        gradients: dz_n / dm, ``(B, K, H, W)``.
-        maps: m, ``(B, K, H, W)``.
-        reduce: "abs" for abs(dz_n / dm), "relu" for max(0, dz_n / dm).
-        multiply_by_inputs: Take dz_n / dm · m in the place of dz_n / dm.
-
-    Returns:
-        ``(B, K, H, W)``, nowhere below 0.
-
-    >>> evidence_of(torch.tensor([-2.0, 3.0]), torch.ones(2), reduce="relu")
-    tensor([0., 3.])
-    """
-    products = gradients * maps if multiply_by_inputs else gradients
-    return products.relu() if reduce == "relu" else products.abs()
 
 
 def channel_penalty(evidence: Tensor, channels: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 WINDOW_NUMBERS = 1 << 19
-"""Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a processor's caches hold."""
+"""Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a CPU's caches hold."""
 
 FEW = 8
 """Fewer than one filter of so many, at each place: their contributions are cheaper one by one than all together."""

@@ -53,14 +53,14 @@ class _Rows:
 class EditedRun(fx.Interpreter):
     """Runs a network on examples whose layers are edited more and more, step by step.
 
-    Layers in front of the shallowest edit of a step return what they did at the step before, so they are not run again:
+    Layers before the shallowest edit of a step return what they did at the step before, so they are not run again:
     at every operation there are as many rows as there are different values.
 
     Args:
         network: What is run, in evaluation mode. Each example has its own row in the first dimension of all tensors.
         edits: Of every example.
-        steps: Steps behind step 0, at which nothing is edited.
-        layout: Order in memory of the maps; channels last is faster on processors, with many rows at a time.
+        steps: Steps after step 0, at which nothing is edited.
+        layout: Order in memory of the maps; channels last is faster on a CPU, with many rows at a time.
 
     Raises:
         NotSharedError: While running, an operation that does not keep the examples apart in the first dimension.

@@ -1,4 +1,4 @@
-"""The rest of a network: what lies behind one of its values, to be run on its own, as often as needed."""
+"""The tail of a network: what lies after one of its values, to be run on its own, as often as needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TREAT_CHANNELS_ALIKE = frozenset({
 
 @dataclass(frozen=True)
 class TailRun:
-    """What the rest of a network returned.
+    """What the tail of a network returned.
 
     Attributes:
         output: Class scores; a single column, that of the label, where only this was computed.
@@ -59,12 +59,12 @@ class TailNetwork:
 
     @classmethod
     def of(cls, network: Network, start: fx.Node) -> TailNetwork | None:
-        """The rest behind ``start``; None if the output does not depend on it."""
-        nodes = tuple(_behind(network, start))
+        """The tail after ``start``; None if the output does not depend on it."""
+        nodes = tuple(_after(network, start))
         if not nodes or nodes[-1].op != "output":
             return None
-        here = {start, *nodes}
-        beside = frozenset(value for node in nodes for value in node.all_input_nodes if value not in here)
+        inside = {start, *nodes}
+        beside = frozenset(value for node in nodes for value in node.all_input_nodes if value not in inside)
         return cls(network, start, nodes, beside, _of_inputs(network), _narrow(network, set(nodes)))
 
     @property
@@ -98,12 +98,14 @@ class TailNetwork:
         for node in self.nodes:
             read = (value for value in node.all_input_nodes if value in self.beside)
             interpreter.env.update({value: beside[node, value] for value in read})
+            # The other classes' scores would be thrown away: one channel costs a thousandth on ImageNet.
             if node is self.narrow and labels is not None:
                 result, narrowed = self._one_channel(node, interpreter.env, labels), True
             else:
                 result = interpreter.run_node(node)
             interpreter.env[node] = result
             numbers += result.numel() if isinstance(result, Tensor) else 0
+            # Many copies run at once: what nothing reads any more must not stay in memory.
             for freed in interpreter.user_to_last_uses.get(node, []):
                 interpreter.env.pop(freed, None)
         return TailRun(result, narrowed, numbers)
@@ -116,7 +118,7 @@ class TailNetwork:
         return scores if convolution.bias is None else scores + convolution.bias[labels][:, None, None, None]
 
 
-def _behind(network: Network, start: fx.Node) -> Iterator[fx.Node]:
+def _after(network: Network, start: fx.Node) -> Iterator[fx.Node]:
     """Operations that depend on a value, also by writing over what a later one reads."""
     depending = {start}
     for node in network.graph.nodes:
@@ -129,11 +131,11 @@ def _behind(network: Network, start: fx.Node) -> Iterator[fx.Node]:
 
 
 def _of_inputs(network: Network) -> frozenset[fx.Node]:
-    found: set[fx.Node] = set()
+    depending: set[fx.Node] = set()
     for node in network.graph.nodes:
-        if node.op == "placeholder" or any(value in found for value in node.all_input_nodes):
-            found.add(node)
-    return frozenset(found)
+        if node.op == "placeholder" or any(value in depending for value in node.all_input_nodes):
+            depending.add(node)
+    return frozenset(depending)
 
 
 def _narrow(network: Network, after: set[fx.Node]) -> fx.Node | None:

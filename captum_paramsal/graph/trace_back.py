@@ -77,9 +77,10 @@ def trace_back(run: Run, targets: Tensor, settings: TraceSettings) -> dict[str, 
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
     apart = {scores}
     layers = {"output": Selected(start, run.output.shape[1:])}
+    # All users of a value come after it in the graph: when its turn comes, everything has arrived.
     for node in reversed(nodes):
         arrived = waiting.pop(node, [])
-        # One to one from neurons that are each there once, they still are.
+        # Joining sorts: it is left out where neurons that are each there once were only passed on, one to one.
         sites = arrived[0] if len(arrived) == 1 and node in apart else Sites.joined([nothing, *arrived])
         if node.op in ("call_module", "call_function") and _has_weights(node, run.modules):
             last = isinstance(trace_rule_of(node, run.modules), rules.linear.Linear)
@@ -88,8 +89,8 @@ def trace_back(run: Run, targets: Tensor, settings: TraceSettings) -> dict[str, 
             layers["input"] = Selected(sites, run.shapes[node][1:])
         if arrived and node.op not in ("placeholder", "get_attr"):
             step, rule = Step(run, node, settings, support), require_rule(node, run.modules)
-            for source, found in rule.back(step, sites):
-                waiting[source].append(found)
+            for source, neurons in rule.back(step, sites):
+                waiting[source].append(neurons)
                 if isinstance(rule, Passing):
                     apart.add(source)
     return layers

@@ -19,6 +19,7 @@ from .gradients import (
     SampleGradients as SampleGradients,
 )
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
+from .layer_watch import watching_layers as watching_layers
 from .plan import (
     FilterLayer as FilterLayer,
 )
@@ -33,7 +34,6 @@ from .plan import (
 )
 from .recorder import Recording as Recording
 from .recorder import Reduction as Reduction
-from .recorder import watching_layers as watching_layers
 from .replaced import replaced_maps as replaced_maps
 from .replaced import require_single_call as require_single_call
 from .rules import (

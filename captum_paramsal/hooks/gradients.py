@@ -29,7 +29,7 @@ from captum_paramsal.functional.second_order import (
 )
 
 COLUMN_POSITIONS = 32
-"""Up to this many positions, a convolution's input is cut into columns on a processor (measured on AVX2)."""
+"""Up to this many positions, a convolution's input is cut into columns on a CPU (measured on AVX2)."""
 
 COLUMN_NUMBERS = 1 << 22
 """Size of the columns that are cut at once: 16 MiB in float32."""
@@ -194,12 +194,12 @@ class ConvolutionGradients(SampleGradients):
         if _in_graph(self.inputs, self.output_gradients):
             return differentiable_convolution_mean_abs(self.inputs, self.output_gradients, self.geometry)
         positions, taps = prod(self.output_gradients.shape[2:]), prod(self.geometry.kernel)
-        on_processor = self.inputs.device.type == "cpu"
+        on_cpu = self.inputs.device.type == "cpu"
         by_columns = taps == 1 or positions <= COLUMN_POSITIONS
-        if on_processor and positions > 1 and (self.geometry.groups > 1 or not by_columns):
+        if on_cpu and positions > 1 and (self.geometry.groups > 1 or not by_columns):
             return super().mean_abs()
         columns_of_one = self.inputs.shape[1] * taps * positions
-        return self._by_products(max(1, (COLUMN_NUMBERS if on_processor else BLOCK_NUMBERS) // columns_of_one))
+        return self._by_products(max(1, (COLUMN_NUMBERS if on_cpu else BLOCK_NUMBERS) // columns_of_one))
 
     def _by_products(self, size: int) -> Tensor:
         """From the columns of so many examples at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -21,11 +21,15 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def frozen_eval(model: nn.Module) -> Iterator[None]:
+def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[None]:
     """Evaluation mode, frozen weights and gradients on; everything is as before when the context ends.
 
     Put back, also after an exception: ``training`` of every submodule, ``requires_grad`` of every parameter, every
-    buffer, the random state of the processor and of the model's CUDA devices, and the grad and inference modes.
+    buffer, the random state of the CPU and of the model's CUDA devices, and the grad and inference modes.
+
+    Args:
+        model: The model.
+        trainable: Some of its parameters that need a gradient all the same.
     """
     training = [(module, module.training) for module in model.modules()]
     # The flag of a parameter made in inference mode cannot be set again.
@@ -43,6 +47,8 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
             model.eval()
             for parameter, _ in frozen:
                 parameter.requires_grad_(False)  # noqa: FBT003
+            for parameter in trainable:
+                parameter.requires_grad_()
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)

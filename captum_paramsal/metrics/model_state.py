@@ -29,11 +29,9 @@ def explaining(model: object, seed: int) -> Iterator[None]:
     """Attribution methods run: a module in evaluation mode, its weights as trainable as they were, seeds fixed."""
     with ExitStack() as stack:
         if isinstance(model, nn.Module):
+            # A method may differentiate with respect to the weights.
             trainable = [each for each in model.parameters() if each.requires_grad and not each.is_inference()]
-            stack.enter_context(frozen_eval(model))
-            for parameter in trainable:
-                # A method may differentiate with respect to the weights; `frozen_eval` puts the flags back.
-                parameter.requires_grad_()
+            stack.enter_context(frozen_eval(model, trainable))
         stack.enter_context(seeded(seed))
         stack.enter_context(torch.inference_mode(mode=False))
         yield

@@ -127,7 +127,7 @@ class TestRefused:
     @pytest.mark.parametrize("target", [4, -1, [0, 1, 2], "cat"])
     def test_targets(self, target):
         model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), head(5)).eval()
-        with pytest.raises(TargetError):
+        with pytest.raises(TargetError, match="target"):
             DiscernibleNeurons(model).attribute(images(), target=target)
 
     @pytest.mark.parametrize(

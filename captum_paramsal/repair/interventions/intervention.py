@@ -134,10 +134,8 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         TargetError: ``target`` does not name one class per image.
     """
     batch = ModelInputs.of(inputs, target, additional_forward_args)
-    with frozen_eval(model):
-        kinds = list({id(one): one for one in parameters}.values())
-        for one in kinds:
-            one.requires_grad_()
+    kinds = list({id(one): one for one in parameters}.values())
+    with frozen_eval(model, trainable=kinds):
         logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):

@@ -1,0 +1,40 @@
+"""Evidence for a class: what every place of every channel contributes to its score.
+
+With m the feature maps of an image and z_n the score of class n, the evidence for n is G = abs(dz_n / dm), one number
+per channel k and place (h, w).
+
+References:
+    Feng et al., Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN Classifiers,
+    AAAI 2022, arXiv 2112.04934.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+Reduce: TypeAlias = Literal["abs", "relu"]
+"""What of a gradient counts: its size, as in the paper, or its positive part, as in the authors' program."""
+
+
+def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", multiply_by_inputs: bool = False) -> Tensor:
+    """Evidence G of every channel and place for a class, from the gradients of its score.
+
+    Args:
+        gradients: dz_n / dm, ``(B, K, H, W)``.
+        maps: m, ``(B, K, H, W)``.
+        reduce: "abs" for abs(dz_n / dm), "relu" for max(0, dz_n / dm).
+        multiply_by_inputs: Take dz_n / dm · m in the place of dz_n / dm.
+
+    Returns:
+        ``(B, K, H, W)``, nowhere below 0.
+
+    References:
+        Feng et al., AAAI 2022, equation 1.
+
+    >>> evidence_of(torch.tensor([-2.0, 3.0]), torch.ones(2), reduce="relu")
+    tensor([0., 3.])
+    """
+    products = gradients * maps if multiply_by_inputs else gradients
+    return products.relu() if reduce == "relu" else products.abs()

@@ -1,0 +1,126 @@
+"""What all recordings share: the hooks on the layers of a plan, and what is checked before a call is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.graph_start import start_graph
+from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
+from captum_paramsal.hooks.sample_weights import sample_weight_gradients
+
+ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
+ForwardHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
+
+
+class LayerWatch(ABC):
+    """Sees the calls of layers in one forward pass; what becomes of a call is up to the recording.
+
+    Args:
+        layers: Layers whose filters are scored.
+        plan: Where their gradients are taken.
+        count: Examples in the batch.
+
+    Attributes:
+        anchor: Leaf of the autograd graph; a backward pass to it passes every layer.
+    """
+
+    attached = False
+    """Whether what a layer was given stays in the graph that it belongs to."""
+
+    def __init__(self, layers: Sequence[FilterLayer], plan: Plan, count: int) -> None:
+        self.anchor = torch.zeros((), requires_grad=True)
+        self._layers = {layer.name: layer for layer in layers}
+        self._plan = plan
+        self._count = count
+        self._forward_runs = True
+
+    @abstractmethod
+    def _keep_call(self, layer: FilterLayer, module: nn.Module, call: LayerCall, output: Any) -> None:
+        """Keep one call of a layer with a rule of its own; the output is part of the graph."""
+
+    @abstractmethod
+    def _keep_call_around(self, layers: Sequence[FilterLayer], module: nn.Module, call: LayerCall, output: Any) -> None:
+        """Keep one call of a module around layers on the ``torch.func`` path; the output is part of the graph."""
+
+    def watch_layer(self, name: str) -> ForwardHook:
+        """Forward hook for a layer with a rule of its own."""
+        layer = self._layers[name]
+
+        def on_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            if not self._records():
+                return output
+            call = LayerCall.of(args, kwargs, attached=self.attached)
+            self._require_examples(call.inputs, layer.rule.batch_dimension(module), [name])
+            # Weights need no gradient and the inputs may need none: without this, no backward pass would come by.
+            output = start_graph(output, self.anchor)
+            self._keep_call(layer, module, call, output)
+            return output
+
+        return on_forward
+
+    def watch_around(self, names: Sequence[str]) -> tuple[ForwardPreHook, ForwardHook]:
+        """Hooks for a module around layers that are scored on the ``torch.func`` path."""
+        layers = tuple(self._layers[name] for name in names)
+        # A stack, since the module may be called inside itself.
+        calls: list[LayerCall] = []
+
+        def on_enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # The module will run again on what it was given, which it may write over itself.
+            calls.append(LayerCall.of(args, kwargs, copied=True, attached=self.attached))
+
+        def on_forward(module: nn.Module, _: tuple[Any, ...], __: dict[str, Any], output: Any) -> Any:
+            call = calls.pop()
+            if not self._records():
+                return output
+            self._require_examples(tensors_in(output)[0], 0, names)
+            output = start_graph(output, self.anchor)
+            self._keep_call_around(layers, module, call, output)
+            return output
+
+        return on_enter, on_forward
+
+    def _through(
+        self, module: nn.Module, layers: Sequence[FilterLayer], call: LayerCall, gradients: Sequence[Tensor | None]
+    ) -> Iterator[tuple[FilterLayer, tuple[Tensor, ...]]]:
+        """Gradients of the weights of layers inside a module, layer by layer."""
+        weights = weights_inside(module, layers)
+        samples = sample_weight_gradients(module, weights, call, self._plan.batched_arguments[module], gradients)
+        # By identity: two layers may share a weight, which has one name only.
+        by_weight = {id(weight): samples[name] for name, weight in weights.items()}
+        for layer in layers:
+            yield layer, tuple(by_weight[id(weight)] for weight in layer.weights)
+
+    def _records(self) -> bool:
+        # Checkpointed models run forward again during the backward pass; what runs without gradients has none.
+        return self._forward_runs and torch.is_grad_enabled()
+
+    def _require_examples(self, tensor: Tensor, dimension: int, names: Sequence[str]) -> None:
+        if tensor.ndim <= dimension or tensor.shape[dimension] != self._count:
+            raise StalePlanError(names)
+
+
+@contextmanager
+def watching_layers(watcher: LayerWatch, plan: Plan) -> Iterator[None]:
+    """Let a recording see the forward pass; every hook is gone when the context ends."""
+    around: Mapping[nn.Module, list[str]] = defaultdict(list)
+    for name, module in plan.through.items():
+        around[module].append(name)
+    with ExitStack() as handles:
+        # First among the hooks of a layer: others may change the output, and the weights made it as it is now.
+        for name, modules in plan.hooked.items():
+            for module in modules:
+                hook = watcher.watch_layer(name)
+                handles.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
+        for module, names in around.items():
+            before, after = watcher.watch_around(names)
+            handles.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+            handles.callback(module.register_forward_hook(after, with_kwargs=True, prepend=True).remove)
+        yield
