@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_paramsal.cli.numbers import positive
 from captum_paramsal.cli.options import (
@@ -18,7 +18,7 @@ from captum_paramsal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from captum_paramsal.report import Explanation
+    from captum_paramsal.report import ExplainSettings, Explanation
 
 _DESCRIPTION = """\
 Classify labelled images, and name for every mistake the filters whose weights it pulls at unusually hard, the
@@ -104,57 +104,51 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain_photos(args: argparse.Namespace) -> Explanation:
-    from captum_paramsal.cli.loading import about_photos, choose_device, load_job, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
     from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
     from captum_paramsal.report import explain  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
     about = about_photos(args, job, args.reference)
-    return explain(
-        job.model,
-        job.photos,
-        reference,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        layers=args.layers,
-        classes=job.classes,
-        about=about,
-        show_progress=shows_progress(args),
-        **_of_the_report(args),
-    )
+    return explain(job.model, job.photos, reference, settings=_settings(args), classes=job.classes, about=about)
 
 
 def _explain_demo(args: argparse.Namespace) -> Explanation:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
     from captum_paramsal.report import explain, fit_reference  # noqa: PLC0415
 
-    model = demo.load_model()
-    usual, scenes = demo.load_scenes("validation"), demo.load_scenes("test")
-    options = {
-        "layers": args.layers,
-        "batch_size": args.batch_size,
-        "device": choose_device(args.device),
-        "show_progress": shows_progress(args),
-    }
-    reference = fit_reference(model, labelled(usual), **options)
-    images = labelled(scenes)
-    names = dict(enumerate(demo.CLASSES))
-    return explain(model, images, reference, classes=names, about=ABOUT, **options, **_of_the_report(args))
+    model, settings = demo.load_model(), _settings(args)
+    reference = fit_reference(
+        model,
+        labelled(demo.load_scenes("validation")),
+        layers=settings.layers,
+        batch_size=settings.batch_size,
+        device=settings.device,
+        show_progress=settings.show_progress,
+    )
+    images, names = labelled(demo.load_scenes("test")), dict(enumerate(demo.CLASSES))
+    return explain(model, images, reference, settings=settings, classes=names, about=ABOUT)
 
 
-def _of_the_report(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "method": args.method,
-        "fit": args.fit or "mle",
-        "top_k": args.top_k,
-        "cards": args.cards,
-        "pixels": args.pixels,
-        "keep_pixels": args.save_pixels,
-        "traces": args.traces,
-    }
+def _settings(args: argparse.Namespace) -> ExplainSettings:
+    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.report import ExplainSettings  # noqa: PLC0415
+
+    return ExplainSettings(
+        method=args.method,
+        fit=args.fit or "mle",
+        top_k=args.top_k,
+        layers=args.layers,
+        cards=args.cards,
+        pixels=args.pixels,
+        keep_pixels=args.save_pixels,
+        traces=args.traces,
+        batch_size=args.batch_size,
+        device=choose_device(args.device),
+        show_progress=shows_progress(args),
+    )
 
 
 def _announce(explanation: Explanation, report: Path) -> None:
@@ -162,7 +156,7 @@ def _announce(explanation: Explanation, report: Path) -> None:
     skipped = f", {len(explanation.skipped)} files skipped" if explanation.skipped else ""
     print(f"{explanation.images} images, {mistakes} mistakes (accuracy {explanation.accuracy:.1%}){skipped}")
     print(f"{len(explanation.filters)} filters in {len(explanation.filters.layers)} layers scored")
-    often = sorted(explanation.incorrect.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
+    often = sorted(explanation.mistake_group.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
     for column, count in often[:1]:
         name = explanation.filters[column]
         top_k = explanation.context["parameters"]["top_k"]

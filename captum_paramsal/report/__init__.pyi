@@ -22,6 +22,7 @@ from .explain.data import Mistake as Mistake
 from .explain.data import RankedFilter as RankedFilter
 from .explain.report import Explanation as Explanation
 from .explain.run import explain as explain
+from .explain.settings import ExplainSettings as ExplainSettings
 from .explain.tail_summary import TailExample as TailExample
 from .explain.tail_summary import TailSummary as TailSummary
 from .shared.fit_reference import fit_reference as fit_reference

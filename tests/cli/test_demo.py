@@ -55,7 +55,7 @@ def test_every_mistake_is_traced_within_its_picture(demo_report):
     content = json.loads((demo_report / "explanation.json").read_text())
     assert content["traces"]["size"] == [64, 64]
     for mistake in content["mistakes"]:
-        for kind in ("label", "prediction"):
+        for kind in ("label", "predicted"):
             x1, y1, x2, y2 = mistake["traces"][kind]["box"]
             assert 0 <= x1 < x2 <= 64
             assert 0 <= y1 < y2 <= 64

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,11 +27,6 @@ class Shares:
     share: tuple[float, ...]
     error: tuple[float, ...]
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Shares:
-        """Back from JSON."""
-        return cls(content["images"], tuple(content["share"]), tuple(content["error"]))
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -54,16 +48,6 @@ class Calibration:
     overall: Shares
     correct: Shares
     mistakes: Shares
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
-        """Back from JSON."""
-        groups = (Shares.from_dict(content[name]) for name in ("overall", "correct", "mistakes"))
-        return cls(tuple(content["levels"]), content["held_out"], content["reference_images"], *groups)
 
 
 def calibrate(

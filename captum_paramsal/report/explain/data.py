@@ -1,13 +1,26 @@
-"""What is said about one mistake, and about a group of images."""
+"""What an explanation says of every mistake, of groups of images, and of the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
 
-from captum_paramsal.filters import Filter
-from captum_paramsal.report.explain.trace_records import MistakeTraces
+from safetensors.torch import load
+from torch import Tensor
+from typing_extensions import Self, deprecated
+
+from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.report.explain.calibration import Calibration
+from captum_paramsal.report.explain.tail_summary import TailSummary
+from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
+from captum_paramsal.report.shared.codec import INLINE, from_json, to_json
+from captum_paramsal.report.shared.report import Report
+from captum_paramsal.sources import Picture, Skipped
+
+PIXELS = "pixels.safetensors"
 
 
 @dataclass(frozen=True)
@@ -20,21 +33,9 @@ class RankedFilter:
         p_value: How probable such a value is over the reference; None for a method that does not say.
     """
 
-    filter: Filter
+    filter: Filter = field(metadata=INLINE)
     score: float
     p_value: float | None = None
-
-    def to_dict(self, rank: int) -> dict[str, Any]:
-        """As JSON has it."""
-        one = self.filter
-        place = {"rank": rank, "layer": one.layer, "index": one.index, "part": one.part}
-        return {**place, "score": self.score, "p_value": self.p_value}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> RankedFilter:
-        """Back from JSON, also from that of version 1, which has no p-values."""
-        one = Filter(content["layer"], content["index"], content["part"])
-        return cls(one, content["score"], content.get("p_value"))
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Mistake:
         position: Place among the source's images.
         file: Name of the image.
         label: Number of its true class.
-        prediction: Number of the class that the model took it for.
+        predicted: Number of the class that the model took it for.
         label_confidence: Softmax probability of the true class.
-        prediction_confidence: Softmax probability of the predicted class.
+        confidence: Softmax probability of the predicted class.
         filters: The highest-scoring filters, highest first; of tail scores, those above their threshold alone.
         unusual: How many of all filters are unusual, see :mod:`captum_paramsal.report.explain.score_scale`.
-        note: A remark from the source.
+        note: A note from the source.
         curve: Its saliency profile at the explanation's ``places``; empty where no card is drawn.
         traces: Where the evidence for the true and for the predicted class was gathered; None if not traced.
     """
@@ -58,9 +59,9 @@ class Mistake:
     position: int
     file: str
     label: int
-    prediction: int
+    predicted: int
     label_confidence: float
-    prediction_confidence: float
+    confidence: float
     filters: tuple[RankedFilter, ...]
     unusual: int
     note: str = ""
@@ -68,23 +69,24 @@ class Mistake:
     traces: MistakeTraces | None = None
 
     def to_dict(self, classes: Mapping[int, str]) -> dict[str, Any]:
-        """As JSON has it, with the names of the classes."""
-        content = asdict(self)
+        """As JSON has it, with the names of the classes and the ranks of the filters."""
+        content: dict[str, Any] = to_json(self)
         content["label_name"] = classes.get(self.label, "")
-        content["prediction_name"] = classes.get(self.prediction, "")
-        content["filters"] = [ranked.to_dict(rank) for rank, ranked in enumerate(self.filters, 1)]
-        content["curve"] = list(self.curve)
+        content["predicted_name"] = classes.get(self.predicted, "")
+        content["filters"] = [{"rank": rank, **ranked} for rank, ranked in enumerate(content["filters"], 1)]
         return content
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Mistake:
-        """Back from JSON, also from that of versions before 3, which have no traces."""
-        own = {name: content[name] for name in cls.__dataclass_fields__ if name != "traces"}
-        traces = content.get("traces")
-        own["traces"] = None if traces is None else MistakeTraces.from_dict(traces)
-        own["filters"] = tuple(RankedFilter.from_dict(ranked) for ranked in content["filters"])
-        own["curve"] = tuple(content["curve"])
-        return cls(**own)
+    @property
+    @deprecated("`Mistake.prediction` is now `Mistake.predicted`; the old name goes with version 0.3.")
+    def prediction(self) -> int:
+        """The former name of ``predicted``."""
+        return self.predicted
+
+    @property
+    @deprecated("`Mistake.prediction_confidence` is now `Mistake.confidence`; the old name goes with version 0.3.")
+    def prediction_confidence(self) -> float:
+        """The former name of ``confidence``."""
+        return self.confidence
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class ImageGroup:
 
     Attributes:
         images: How many.
-        mean: Mean score of each filter over them, F of them, scores above the yardstick's ceiling counted as that;
+        mean: Mean score of each filter over them, F of them, scores above the ceiling of their scale counted as that;
             empty for no image.
         unusual: Mean number of unusual filters per image.
         appearances: By column of the scores, on how many images the filter is among the top k.
@@ -104,13 +106,144 @@ class ImageGroup:
     unusual: float = 0.0
     appearances: Mapping[int, int] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        appearances = {str(column): count for column, count in sorted(self.appearances.items())}
-        return {**asdict(self), "mean": list(self.mean), "appearances": appearances}
+
+@dataclass(frozen=True)
+class ExplanationData(Report):
+    """Every mistake of a model on a set of images, and the filters behind it.
+
+    Attributes:
+        images: Images that were classified.
+        mistakes: Those that were classified wrongly, in the order of the images.
+        filters: The filters that were scored, F of them.
+        correct_group: Correctly classified images that were scored for comparison.
+        mistake_group: The mistakes, together.
+        places: Where on the horizontal axis of a profile the points of each mistake's ``curve`` lie.
+        dead: Columns of filters that never varied over the reference, or have no tail there: they have no score of
+            their own.
+        tails: How well the tails fit; None for a method without.
+        calibration: Whether the p-values are what they say; None for a method without.
+        tracing: How mistakes were traced back to pixels, or why they could not be; None if that was turned off.
+        pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
+        maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
+        trace_maps: Traces over their picture of each mistake that has one, by position; not saved as data.
+        neurons: Figures of the neurons behind the most confident mistakes, by position; not saved as data.
+    """
+
+    kind: ClassVar[str] = "explain"
+    schema: ClassVar[str] = "captum_paramsal.explanation"
+    version: ClassVar[int] = 4
+    data_file: ClassVar[str] = "explanation.json"
+    former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "prediction": "predicted",
+            "prediction_name": "predicted_name",
+            "prediction_confidence": "confidence",
+            "incorrect": "mistakes",
+        }
+    )
+    context_keys: ClassVar[tuple[str, ...]] = ("versions", "model", "images", "method", "reference", "parameters")
+
+    images: int
+    mistakes: tuple[Mistake, ...]
+    filters: FilterIndex
+    correct_group: ImageGroup
+    mistake_group: ImageGroup
+    places: tuple[float, ...]
+    dead: tuple[int, ...] = ()
+    tails: TailSummary | None = None
+    calibration: Calibration | None = None
+    tracing: Tracing | None = None
+    pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
+    trace_maps: Mapping[int, MapPair] = field(default_factory=dict, compare=False, repr=False)
+    neurons: Mapping[int, NeuronFigures] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def image_count(self) -> int:
+        """How many images were classified."""
+        return self.images
+
+    @property
+    def mistake_count(self) -> int:
+        """How many of them the model got wrong."""
+        return len(self.mistakes)
+
+    def facts(self) -> dict[str, Any]:
+        """What this kind has to say, by key."""
+        return {
+            "layers": [
+                {"name": name, "filters": count, "parts": list(self.filters.parts.get(name, ()))}
+                for name, count in self.filters.counts.items()
+            ],
+            "tails": self.tails,
+            "calibration": self.calibration,
+            "traces": self.tracing,
+            "pixels": PIXELS if self.pixel_gradients else None,
+            "groups": {"correct": self.correct_group, "mistakes": self.mistake_group},
+            "dead": self.dead,
+            "places": self.places,
+            "mistakes": [mistake.to_dict(self.classes) for mistake in self.mistakes],
+        }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> ImageGroup:
-        """Back from JSON."""
-        appearances = {int(column): count for column, count in content["appearances"].items()}
-        return cls(content["images"], tuple(content["mean"]), content["unusual"], appearances)
+    def from_dict(cls, content: Mapping[str, Any], folder: Path | None = None) -> Self:
+        """Back from ``to_dict``, without pictures; also from that of older versions, under the keys of now.
+
+        Args:
+            content: What ``to_dict`` returned.
+            folder: Where pixel gradients lie; None to leave them out.
+
+        Raises:
+            KeyError, TypeError: Something is missing, or of another kind.
+            SafetensorError: The file of the pixel gradients is damaged.
+        """
+        layers, pixels = content["layers"], content.get("pixels")
+        return cls(
+            images=content["summary"]["images"],
+            mistakes=from_json(content["mistakes"], tuple[Mistake, ...]),
+            skipped=from_json(content["skipped"], tuple[Skipped, ...]),
+            filters=FilterIndex(
+                {layer["name"]: layer["filters"] for layer in layers},
+                {layer["name"]: layer["parts"] for layer in layers if layer["parts"]},
+            ),
+            correct_group=from_json(content["groups"]["correct"], ImageGroup),
+            mistake_group=from_json(content["groups"]["mistakes"], ImageGroup),
+            classes={int(number): name for number, name in content["classes"].items()},
+            places=tuple(content["places"]),
+            dead=tuple(content["dead"]),
+            tails=from_json(content.get("tails"), TailSummary | None),
+            calibration=from_json(content.get("calibration"), Calibration | None),
+            tracing=from_json(content.get("traces"), Tracing | None),
+            caveats=tuple(content.get("caveats", ())),
+            context={key: content[key] if key in content else _BEFORE[key] for key in cls.context_keys},
+            pixel_gradients={} if pixels is None or folder is None else _unpacked((folder / pixels).read_bytes()),
+        )
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row per mistake and filter, as ``filters.csv`` has them."""
+        rows = []
+        for mistake in self.mistakes:
+            content = mistake.to_dict(self.classes)
+            about = {"schema_version": self.version, **{key: content[key] for key in _ABOUT_MISTAKE}}
+            rows += [about | ranked for ranked in content["filters"]]
+        return rows
+
+
+_BEFORE = {"method": {"name": "parameter", "unit": "standard deviations", "unusual_above": 3.0}}
+"""What version 1 takes for granted."""
+_ABOUT_MISTAKE = (
+    "file",
+    "label",
+    "label_name",
+    "label_confidence",
+    "predicted",
+    "predicted_name",
+    "confidence",
+)
+COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
+"""Of ``filters.csv``."""
+
+
+def _unpacked(packed: bytes) -> dict[int, Tensor]:
+    tensors = load(packed)
+    return dict(zip(tensors["positions"].tolist(), tensors["gradients"], strict=True))

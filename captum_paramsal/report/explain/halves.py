@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-from torch import nn
-
 from captum_paramsal.errors import InputError
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.sources import SourceBatches
 from captum_paramsal.stats import MINIMUM_EXCESSES
 
 TAIL = 0.10
@@ -21,7 +16,7 @@ def require_enough(images: int) -> None:
     """Make sure, before the long pass, that tails can be fitted to so many images.
 
     Raises:
-        InputError: They cannot.
+        InputError: There are too few.
     """
     if not _are_enough(images):
         least = next(count for count in range(images, 10**6) if _are_enough(count))
@@ -32,41 +27,24 @@ def require_enough(images: int) -> None:
         raise InputError(message)
 
 
-def fit_halves(
-    model: nn.Module,
-    images: ImageSource,
-    positions: Sequence[int],
-    *,
-    layers: LayerSelection | None,
-    batch_size: int,
-    device: torch.device,
-    show_progress: bool,
-) -> tuple[Reference, ...]:
+def fit_halves(batches: SourceBatches, *, layers: LayerSelection | None, show_progress: bool) -> tuple[Reference, ...]:
     """Take the statistics of two halves of the images apart, so that each can be checked on the other.
 
     Merged, they are the reference of all of them.
 
     Args:
-        model: On ``device``.
-        images: Labelled images.
-        positions: Those that can be read; every second one goes to the second half.
+        batches: Images that can be read; every second one goes to the second half.
         layers: Layers to score.
-        batch_size: Images per forward and backward pass.
-        device: Where to compute.
         show_progress: Show progress bars.
 
     Returns:
         The two references; or a single one of all, where half of the images are too few to fit tails on.
     """
+    positions = batches.wanted
     parts = (positions[::2], positions[1::2]) if _are_enough(len(positions) // 2) else (positions,)
-
-    batches = SourceBatches(images, model, batch_size=batch_size, device=device)
     # Each half keeps as many of its largest values as the whole needs.
-    total = len(positions)
-    return tuple(
-        Reference.fit(model, batches.at(part), layers=layers, tail=TAIL, total=total, show_progress=show_progress)
-        for part in parts
-    )
+    options = {"layers": layers, "tail": TAIL, "total": len(positions), "show_progress": show_progress}
+    return tuple(Reference.fit(batches.model, batches.at(part), **options) for part in parts)
 
 
 def _are_enough(images: int) -> bool:

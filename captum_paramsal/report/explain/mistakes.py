@@ -16,7 +16,7 @@ from captum_paramsal.report.explain.curves import CurveSampler
 from captum_paramsal.report.explain.data import ImageGroup, Mistake, RankedFilter
 from captum_paramsal.report.explain.score_scale import ScoreScale
 from captum_paramsal.report.shared.predictions import Prediction
-from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.sources import SourceBatch, SourceBatches
 from captum_paramsal.viz import shares_per_image
 
 Saliency: TypeAlias = ParameterSaliency | POTSaliency
@@ -28,7 +28,7 @@ class ScoredBatch:
 
     Attributes:
         positions: Of its images, N of them.
-        scores: ``(N, F)``, on the processor.
+        scores: ``(N, F)``, on the CPU.
         unusual: Unusual filters, ``(N, F)`` bool.
         p_values: ``(N, F)`` float64; None for a method without.
         top: The filters that are named for each image, highest first.
@@ -46,30 +46,26 @@ class ScoringPass:
     """How images get to a method: what every pass over them shares."""
 
     saliency: Saliency
-    yardstick: ScoreScale
-    images: ImageSource
+    scale: ScoreScale
+    batches: SourceBatches
     top_k: int
-    batch_size: int
-    device: torch.device
     show_progress: bool
 
-    def inputs(self, positions: Sequence[int], what: str) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor]]:
-        """Positions, inputs and labels of one batch after another, ready for the model."""
-        batches = SourceBatches(self.images, self.saliency.model, positions, self.batch_size, self.device)
-        for batch in batches.read(what, show_progress=self.show_progress):
-            yield batch.positions, batch.inputs, batch.labels
+    def read(self, positions: Sequence[int], what: str) -> Iterator[SourceBatch]:
+        """One batch after another of the images at these positions, ready for the model."""
+        return self.batches.at(positions).read(what, show_progress=self.show_progress)
 
     def scores(self, positions: Sequence[int], what: str) -> Iterator[ScoredBatch]:
         """Scores at the true label of one batch after another."""
-        for places, inputs, labels in self.inputs(positions, what):
-            scores = self.saliency.attribute(inputs, target=labels).detach().cpu()
-            yardstick = self.yardstick
-            yield ScoredBatch(places, scores, yardstick.unusual(scores), yardstick.p_values(scores), self._top(scores))
+        scale = self.scale
+        for batch in self.read(positions, what):
+            scores = self.saliency.attribute(batch.inputs, target=batch.labels).detach().cpu()
+            yield ScoredBatch(batch.positions, scores, scale.unusual(scores), scale.p_values(scores), self._top(scores))
 
     def _top(self, scores: Tensor) -> list[list[Filter]]:
         filters = self.saliency.filters
         ranked = zip(scores, filters.top(scores, self.top_k), strict=True)
-        return [[one for one in best if row[filters.index(one)] > self.yardstick.lowest] for row, best in ranked]
+        return [[best for best in top if row[filters.index(best)] > self.scale.lowest] for row, top in ranked]
 
 
 class GroupStatistics:
@@ -83,7 +79,7 @@ class GroupStatistics:
 
     def __init__(self, scoring: ScoringPass, levels: Tensor, living: Tensor) -> None:
         self._filters = scoring.saliency.filters
-        self._ceiling = scoring.yardstick.ceiling
+        self._ceiling = scoring.scale.ceiling
         self.levels, self._living = levels, living
         self._total = torch.zeros(len(self._filters), dtype=torch.float64)
         self._images = self._unusual = 0
@@ -95,7 +91,7 @@ class GroupStatistics:
         self._total += batch.scores.double().clamp(max=self._ceiling).sum(dim=0)
         self._images += len(batch.scores)
         self._unusual += int(batch.unusual.sum())
-        self._appearances.update(self._filters.index(one) for row in batch.top for one in row)
+        self._appearances.update(self._filters.index(best) for top in batch.top for best in top)
         if batch.p_values is not None and len(self._living) and len(self.levels):
             self._shares.append(shares_per_image(batch.p_values[:, self._living], self.levels))
 
@@ -109,37 +105,43 @@ class GroupStatistics:
         if not self._images:
             return ImageGroup()
         mean = tuple(round(value, 5) for value in (self._total / self._images).tolist())
-        return ImageGroup(self._images, mean, self._unusual / self._images, dict(self._appearances))
+        return ImageGroup(self._images, mean, self._unusual / self._images, dict(sorted(self._appearances.items())))
 
 
 def explain_mistakes(
-    scoring: ScoringPass, wrong: Sequence[Prediction], cards: int, sampler: CurveSampler, tally: GroupStatistics
-) -> tuple[tuple[Mistake, ...], GroupStatistics]:
-    """Every mistake with its filters, the ``cards`` surest with their curves, and the tally of all of them."""
-    by_position = {one.position: one for one in wrong}
-    surest = sorted(wrong, key=lambda one: -one.confidence)[:cards]
-    drawn = {one.position for one in surest}
+    scoring: ScoringPass,
+    wrong: Sequence[Prediction],
+    cards: int,
+    sampler: CurveSampler,
+    statistics: GroupStatistics,
+) -> tuple[Mistake, ...]:
+    """Every mistake with its filters, the ``cards`` most confident with their curves; all are counted."""
+    by_position = {prediction.position: prediction for prediction in wrong}
+    most_confident = sorted(wrong, key=lambda prediction: -prediction.confidence)[:cards]
+    drawn = {prediction.position for prediction in most_confident}
     mistakes: list[Mistake] = []
     for batch in scoring.scores(list(by_position), "mistakes"):
-        tally.add(batch)
+        statistics.add(batch)
         for row, (position, curve) in enumerate(zip(batch.positions, sampler(batch.scores), strict=True)):
-            one = by_position[position]
-            mistakes.append(_mistake(scoring, one, batch, row, curve if position in drawn else ()))
-    return tuple(mistakes), tally
+            prediction = by_position[position]
+            mistakes.append(_mistake(scoring, prediction, batch, row, curve if position in drawn else ()))
+    return tuple(mistakes)
 
 
-def _mistake(scoring: ScoringPass, one: Prediction, batch: ScoredBatch, row: int, curve: tuple[float, ...]) -> Mistake:
-    item, filters = scoring.images.items[one.position], scoring.saliency.filters
-    columns = [filters.index(each) for each in batch.top[row]]
+def _mistake(
+    scoring: ScoringPass, prediction: Prediction, batch: ScoredBatch, row: int, curve: tuple[float, ...]
+) -> Mistake:
+    item, filters = scoring.batches.images.items[prediction.position], scoring.saliency.filters
+    columns = [filters.index(best) for best in batch.top[row]]
     scores = batch.scores[row, columns].tolist()
     p_values = [None] * len(columns) if batch.p_values is None else batch.p_values[row, columns].tolist()
     return Mistake(
-        position=one.position,
+        position=prediction.position,
         file=item.name,
-        label=one.label,
-        prediction=one.predicted,
-        label_confidence=one.label_confidence,
-        prediction_confidence=one.confidence,
+        label=prediction.label,
+        predicted=prediction.predicted,
+        label_confidence=prediction.label_confidence,
+        confidence=prediction.confidence,
         filters=tuple(map(RankedFilter, batch.top[row], scores, p_values)),
         unusual=int(batch.unusual[row].sum()),
         note=item.note,

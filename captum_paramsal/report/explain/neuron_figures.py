@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from captum_paramsal.functional.fixations import crowded
+from captum_paramsal.report.explain.trace_records import NeuronFigures
 from captum_paramsal.traces import Trace
 from captum_paramsal.viz import neurons_plot, to_svg
 
 _ROWS = 12
 """Layers that fit into one column, which fits onto any screen."""
-
-
-@dataclass(frozen=True)
-class NeuronFigures:
-    """Two figures of one image.
-
-    Attributes:
-        label: ``<svg>`` of the true class.
-        prediction: ``<svg>`` of the predicted class.
-        shown: How many layers they show.
-        layers: How many layers have neurons.
-    """
-
-    label: str
-    prediction: str
-    shown: int
-    layers: int
 
 
 def draw_neurons(
@@ -46,18 +29,18 @@ def draw_neurons(
         picture: The image before its preparation, ``(1 or 3, h, w)`` in [0, 1].
         prefix: Before the ids of the figures, so that they can stand on one page with others.
     """
-    found = [_layers(trace, image) for trace in traces]
-    reached = [name for name in found[0] if any(len(layers[name]["score"]) for layers in found)]
+    neurons = [_layers(trace, image) for trace in traces]
+    reached = [name for name in neurons[0] if any(len(layers[name]["score"]) for layers in neurons)]
     shown = _spread(reached, _ROWS)
     drawn = []
-    for number, (trace, layers, name) in enumerate(zip(traces, found, names, strict=True)):
+    for number, (trace, layers, name) in enumerate(zip(traces, neurons, names, strict=True)):
         output = {"output": {int(trace.labels[image]): name}}
         axes = neurons_plot({layer: layers[layer] for layer in shown}, image=picture, names=output, columns=1)
         counts = ", ".join(f"{len(layers[layer]['score'])} in {layer}" for layer in shown)
         description = f"Neurons that carried most of the score of {name}, layer by layer: {counts}."
         drawn.append(_compact(to_svg(axes, description, prefix=f"{prefix}{number}-")))
-    label, prediction = drawn
-    return NeuronFigures(label, prediction, len(shown), len(reached))
+    label, predicted = drawn
+    return NeuronFigures(label, predicted, len(shown), len(reached))
 
 
 def _layers(trace: Trace, image: int) -> dict[str, dict[str, Any]]:

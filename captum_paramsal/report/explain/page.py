@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from markupsafe import Markup
@@ -13,22 +12,18 @@ from markupsafe import Markup
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
-from captum_paramsal.report.explain.data import Mistake, RankedFilter
+from captum_paramsal.report.explain.data import ExplanationData, Mistake, RankedFilter
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
-from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.report.shared.templating import render as render_page
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.explain.report import Explanation
 
 _BARS = 10
 _ROWS = 15
 _LINKS = 12
-_SKIPPED = 200
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class _Card:
     number: int
     mistake: Mistake
     label: str
-    prediction: str
+    predicted: str
     picture: Picture | None
     map: Picture | None
     tiles: Sequence[TraceTile]
@@ -70,51 +65,43 @@ class _Row:
     links: int = _LINKS
 
 
-def render(explanation: Explanation) -> str:
+def render(explanation: ExplanationData) -> str:
     """The report as one HTML page that needs no other file."""
-    yardstick = SCORE_SCALES[explanation.context["method"]["name"]]
-    cards = _cards(explanation, yardstick)
+    scale = SCORE_SCALES[explanation.context["method"]["name"]]
+    cards = _cards(explanation, scale)
     numbers = {card.mistake.position: card.number for card in cards}
     common, bands = layer_bands(explanation.filters)
-    page = (
-        environment()
-        .get_template("report.html.jinja")
-        .render(
-            explanation=explanation,
-            context=explanation.context,
-            cards=cards,
-            common=common,
-            bands=bands,
-            pot=explanation.context["method"]["name"] == "pot",
-            unit=yardstick.unit,
-            ceiling=yardstick.ceiling,
-            profile=_mean_profile(explanation, yardstick),
-            tails=tail_section(explanation.tails, explanation.calibration)
-            if explanation.tails and explanation.calibration
-            else None,
-            neurons=neuron_pairs(explanation, numbers),
-            guilty=_guilty(explanation, numbers),
-            confusions=_confusions(explanation, numbers),
-            skipped=explanation.skipped[:_SKIPPED],
-        )
+    tails, calibration = explanation.tails, explanation.calibration
+    return render_page(
+        "explain.html.jinja",
+        explanation,
+        cards=cards,
+        common=common,
+        bands=bands,
+        pot=explanation.context["method"]["name"] == "pot",
+        ceiling=scale.ceiling,
+        profile=_mean_profile(explanation, scale),
+        tails=tail_section(tails, calibration) if tails and calibration else None,
+        neurons=neuron_pairs(explanation, numbers),
+        guilty=_guilty(explanation, numbers),
+        confusions=_confusions(explanation, numbers),
     )
-    return page + "\n"
 
 
-def _cards(explanation: Explanation, yardstick: ScoreScale) -> list[_Card]:
+def _cards(explanation: ExplanationData, scale: ScoreScale) -> list[_Card]:
     drawn = [mistake for mistake in explanation.mistakes if mistake.curve]
-    drawn.sort(key=lambda mistake: -mistake.prediction_confidence)
+    drawn.sort(key=lambda mistake: -mistake.confidence)
     living, _ = without(explanation.filters, explanation.dead)
-    return [_card(explanation, mistake, number, living, yardstick) for number, mistake in enumerate(drawn, 1)]
+    return [_card(explanation, mistake, number, living, scale) for number, mistake in enumerate(drawn, 1)]
 
 
-def _card(explanation: Explanation, mistake: Mistake, number: int, living: FilterIndex, yardstick: ScoreScale) -> _Card:
-    limit = yardstick.limit(mistake.unusual, len(explanation.filters))
+def _card(explanation: ExplanationData, mistake: Mistake, number: int, living: FilterIndex, scale: ScoreScale) -> _Card:
+    limit = scale.limit(mistake.unusual, len(explanation.filters))
     return _Card(
         number=number,
         mistake=mistake,
         label=explanation.class_name(mistake.label),
-        prediction=explanation.class_name(mistake.prediction),
+        predicted=explanation.class_name(mistake.predicted),
         picture=explanation.pictures.get(mistake.position),
         map=explanation.maps.get(mistake.position),
         tiles=trace_tiles(explanation, mistake),
@@ -133,10 +120,10 @@ def _bars(mistake: Mistake, limit: float) -> list[_Bar]:
     ]
 
 
-def _mean_profile(explanation: Explanation, yardstick: ScoreScale) -> Markup:
+def _mean_profile(explanation: ExplanationData, scale: ScoreScale) -> Markup:
     groups = {
-        "correctly classified": (explanation.correct, PALETTE[0]),
-        "mistakes": (explanation.incorrect, PALETTE[1]),
+        "correctly classified": (explanation.correct_group, PALETTE[0]),
+        "mistakes": (explanation.mistake_group, PALETTE[1]),
     }
     drawn = [(name, group, color) for name, (group, color) in groups.items() if group.images]
     if not drawn:
@@ -150,38 +137,40 @@ def _mean_profile(explanation: Explanation, yardstick: ScoreScale) -> Markup:
         new_axes(10.0, 4.2),
         labels=labels,
         colors=[color for *_, color in drawn],
-        ylabel=f"score ({yardstick.unit})",
+        ylabel=f"score ({scale.unit})",
     )
     overall = " and ".join(f"{label} {mean:.2f}" for label, mean in zip(labels, means.mean(dim=1), strict=True))
     description = f"Mean saliency profile per layer. Mean score over all filters: {overall}."
     return Markup(to_svg(axes, description))  # noqa: S704 -- drawn by matplotlib, which escapes its texts
 
 
-def _guilty(explanation: Explanation, numbers: Mapping[int, int]) -> list[_Row]:
-    ours, theirs = explanation.incorrect, explanation.correct
-    correct_share = {column: theirs.appearances.get(column, 0) / max(theirs.images, 1) for column in ours.appearances}
-    often = sorted(ours.appearances.items(), key=lambda item: (-item[1], correct_share[item[0]], item[0]))
+def _guilty(explanation: ExplanationData, numbers: Mapping[int, int]) -> list[_Row]:
+    mistakes, correct = explanation.mistake_group, explanation.correct_group
+    correct_share = {
+        column: correct.appearances.get(column, 0) / max(correct.images, 1) for column in mistakes.appearances
+    }
+    often = sorted(mistakes.appearances.items(), key=lambda item: (-item[1], correct_share[item[0]], item[0]))
     rows = []
     for column, count in (entry for entry in often[:_ROWS] if entry[1] > 1):
-        one = explanation.filters[column]
+        guilty = explanation.filters[column]
         cards = [
             numbers[mistake.position]
             for mistake in explanation.mistakes
-            if mistake.position in numbers and any(ranked.filter == one for ranked in mistake.filters)
+            if mistake.position in numbers and any(ranked.filter == guilty for ranked in mistake.filters)
         ]
-        rows.append(_Row(str(one), count, count / ours.images, correct_share[column], sorted(cards)))
+        rows.append(_Row(str(guilty), count, count / mistakes.images, correct_share[column], sorted(cards)))
     return rows
 
 
-def _confusions(explanation: Explanation, numbers: Mapping[int, int]) -> list[_Row]:
-    pairs = Counter((mistake.label, mistake.prediction) for mistake in explanation.mistakes)
+def _confusions(explanation: ExplanationData, numbers: Mapping[int, int]) -> list[_Row]:
+    pairs = Counter((mistake.label, mistake.predicted) for mistake in explanation.mistakes)
     rows = []
-    for (label, prediction), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_ROWS]:
+    for pair, count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_ROWS]:
         cards = [
             numbers[mistake.position]
             for mistake in explanation.mistakes
-            if mistake.position in numbers and (mistake.label, mistake.prediction) == (label, prediction)
+            if mistake.position in numbers and (mistake.label, mistake.predicted) == pair
         ]
-        name = f"{explanation.class_name(label)} → {explanation.class_name(prediction)}"
+        name = " → ".join(map(explanation.class_name, pair))
         rows.append(_Row(name, count, count / len(explanation.mistakes), 0.0, sorted(cards)))
     return [row for row in rows if row.count > 1]

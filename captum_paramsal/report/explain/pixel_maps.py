@@ -46,8 +46,8 @@ def trace_pixels(
     """
     tracer = InputSpaceSaliency(scoring.saliency, top_k=scoring.top_k)
     maps = PixelMaps()
-    for places, inputs, labels in scoring.inputs(positions, "pixels"):
-        for position, gradients in zip(places, _traced(tracer, inputs, labels), strict=True):
+    for batch in scoring.read(positions, "pixels"):
+        for position, gradients in zip(batch.positions, _traced(tracer, batch.inputs, batch.labels), strict=True):
             if keep:
                 maps.gradients[position] = gradients
             if position in pictures and gradients.ndim == 3 and gradients.isfinite().all() and gradients.any():
@@ -59,10 +59,10 @@ def trace_pixels(
 
 def _traced(tracer: InputSpaceSaliency, inputs: Tensor, labels: Tensor) -> Tensor:
     try:
-        found: Tensor = tracer.attribute(inputs, target=labels)
+        gradients: Tensor = tracer.attribute(inputs, target=labels)
     except RuntimeError as error:
         if isinstance(error, (ParamsalError, torch.OutOfMemoryError)):
             raise
         message = f"Expected a model that can be differentiated twice, for pixel maps; leave them out, got: {error}"
         raise ParamsalError(message) from error
-    return found.detach().float().cpu()
+    return gradients.detach().float().cpu()

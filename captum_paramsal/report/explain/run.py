@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
-import torch
 from torch import nn
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import ParamsalError
-from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
+from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.context import describe
 from captum_paramsal.report.explain.curves import CurveSampler
 from captum_paramsal.report.explain.data import Mistake
@@ -19,13 +21,12 @@ from captum_paramsal.report.explain.job import ExplainJob
 from captum_paramsal.report.explain.mistakes import GroupStatistics, Saliency, explain_mistakes
 from captum_paramsal.report.explain.pixel_maps import PixelMaps, trace_pixels
 from captum_paramsal.report.explain.report import Explanation
-from captum_paramsal.report.explain.score_scale import SCORE_SCALES, Method
+from captum_paramsal.report.explain.settings import ExplainSettings
 from captum_paramsal.report.explain.tail_summary import TailSummary, summarize_tails
 from captum_paramsal.report.explain.trace_maps import Traces, trace_mistakes
-from captum_paramsal.report.shared.predictions import on_device, predict
+from captum_paramsal.report.shared.predictions import Prediction, occurring, on_device, pictures_of, predict
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.sources import ImageSource, Picture
-from captum_paramsal.stats import TailMethod
 
 _EXAMPLES = 3
 """Filters whose tails are kept whole, to be looked at."""
@@ -36,19 +37,10 @@ def explain(
     images: ImageSource,
     reference: Reference | None = None,
     *,
-    method: Method = "parameter",
-    fit: TailMethod = "mle",
-    top_k: int = 10,
-    batch_size: int = 32,
-    device: str | torch.device | None = None,
-    layers: LayerSelection | None = None,
+    settings: ExplainSettings | None = None,
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
-    cards: int = 300,
-    pixels: bool = True,
-    keep_pixels: bool = False,
-    traces: bool = True,
-    show_progress: bool = True,
+    **former: Any,
 ) -> Explanation:
     """Find every image that a classifier gets wrong, the filters behind each mistake, and the pixels behind them.
 
@@ -59,84 +51,129 @@ def explain(
         model: A classifier, left as it was.
         images: Labelled images, such as ``LabelledPhotos`` or ``LabelledTensors``.
         reference: What every filter usually does; fitted on these very images, correct and incorrect, if None.
-        method: ``"parameter"`` for ``ParameterSaliency``, in standard deviations of the reference; ``"pot"`` for
-            ``POTSaliency``, in nats, with p-values and a check of them.
-        fit: How ``POTSaliency`` fits its tails.
-        top_k: Filters that are named per mistake.
-        batch_size: Images per forward and backward pass; bounds memory, not the result.
-        device: Where to compute; where the model is, if None.
-        layers: Layers to score; those of the reference, or every convolution but the class scores, if None.
+        settings: Method, layers, what is drawn, sizes, device.
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
-        cards: Mistakes that get a picture and a profile in the report, the surest first; all are in the data.
-        pixels: Trace the guilty filters of the mistakes with a card back to pixels (``InputSpaceSaliency``), which
-            takes about five training steps for each.
-        keep_pixels: Keep these pixel gradients themselves; 4 bytes for each number of each image.
-        traces: Follow the scores of the true and of the predicted class of these mistakes back to pixels
-            (``DiscernibleNeurons``), which takes about two training steps for each. A model that cannot be traced is
-            told in the report.
-        show_progress: Show progress bars.
+        former: The settings one by one, as they were given before version 0.2; deprecated.
 
     Raises:
         ParamsalError: A model, images, reference or options that do not go together; see the child raised.
     """
-    _require_options(method, fit, top_k=top_k, batch_size=batch_size)
-    with on_device(model, device) as place:
-        job = ExplainJob(model, images, method, fit, layers, top_k, batch_size, place, show_progress)
+    settings = _with_former_arguments(settings or ExplainSettings(), former)
+    with on_device(model, settings.device) as device:
+        job = ExplainJob(model, images, settings, device)
         # Built before the first pass, so that a wrong layer or reference shows at once.
         saliency = job.saliency(reference)
-        _require_top(top_k, saliency)
-        found = predict(model, images, batch_size=batch_size, device=place, show_progress=show_progress)
-        parts = (reference,) if reference is not None else job.fit_references(found)
-        whole = reduce(Reference.merge, parts)
-        saliency = saliency if reference is not None else job.saliency(whole)
-        dead = _dead(saliency, whole)
-        sampler = CurveSampler(saliency.filters, dead)
-        mistakes, wrong = explain_mistakes(job.scoring(saliency), job.wrong(found), cards, sampler, job.tally(saliency))
-        right = job.count(saliency, job.compared(found), "correct ones, to compare")
-        calibration = job.check(found, parts, right, wrong, given=reference is not None)
-        pictures = _pictures(images, mistakes)
-        drawn = sorted((one for one in mistakes if one.curve), key=lambda one: -one.prediction_confidence)
-        scoring, positions = job.scoring(saliency), sorted(one.position for one in drawn)
-        maps = trace_pixels(scoring, positions, pictures, keep=keep_pixels) if pixels else PixelMaps()
-        followed = trace_mistakes(scoring, drawn, pictures, classes or {}) if traces else Traces()
-    options = {
-        "top_k": top_k,
-        "batch_size": batch_size,
-        "device": str(place),
-        "layers": None if layers is None else list(saliency.filters.layers),
-        "pixels": pixels,
-        "traces": traces,
-    }
-    seen = {one.label for one in found} | {one.predicted for one in found}
+        _require_top(settings.top_k, saliency)
+        predictions = predict(
+            model, images, batch_size=settings.batch_size, device=device, show_progress=settings.show_progress
+        )
+        scored = _score(job, saliency, predictions, reference)
+        drawn = _draw(job, scored, classes or {})
+    return _explanation(job, predictions, scored, drawn, classes=classes, about=about or About())
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What was found out about the filters; statistics are of the mistakes, and of correct images to compare with."""
+
+    saliency: Saliency
+    reference: Reference
+    given: bool
+    dead: Sequence[int]
+    places: tuple[float, ...]
+    mistakes: tuple[Mistake, ...]
+    of_mistakes: GroupStatistics
+    of_correct: GroupStatistics
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    pictures: dict[int, Picture]
+    maps: PixelMaps
+    traces: Traces
+
+
+def _score(
+    job: ExplainJob, saliency: Saliency, predictions: Sequence[Prediction], reference: Reference | None
+) -> _Scored:
+    parts = (reference,) if reference is not None else job.fit_references(predictions)
+    whole = reduce(Reference.merge, parts)
+    saliency = saliency if reference is not None else job.saliency(whole)
+    dead = _dead(saliency, whole)
+    sampler = CurveSampler(saliency.filters, dead)
+    statistics = job.statistics(saliency)
+    wrong = job.mistakes(predictions)
+    mistakes = explain_mistakes(job.scoring(saliency), wrong, job.settings.cards, sampler, statistics)
+    of_correct = job.statistics_of(saliency, job.compared(predictions), "correct images, to compare")
+    given = reference is not None
+    calibration = job.check(predictions, parts, of_correct, statistics, given=given)
+    return _Scored(saliency, whole, given, dead, sampler.places, mistakes, statistics, of_correct, calibration)
+
+
+def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str]) -> _Drawn:
+    shown = [mistake for mistake in scored.mistakes if mistake.curve]
+    pictures = pictures_of(job.images, [mistake.position for mistake in shown])
+    scoring, settings = job.scoring(scored.saliency), job.settings
+    maps, traces = PixelMaps(), Traces()
+    if settings.pixels:
+        positions = sorted(mistake.position for mistake in shown)
+        maps = trace_pixels(scoring, positions, pictures, keep=settings.keep_pixels)
+    if settings.traces:
+        # In the order of the cards: the first ones get figures of their neurons.
+        by_confidence = sorted(shown, key=lambda mistake: -mistake.confidence)
+        traces = trace_mistakes(scoring, by_confidence, pictures, classes)
+    return _Drawn(pictures, maps, traces)
+
+
+def _explanation(
+    job: ExplainJob,
+    predictions: Sequence[Prediction],
+    scored: _Scored,
+    drawn: _Drawn,
+    *,
+    classes: Mapping[int, str] | None,
+    about: About,
+) -> Explanation:
     return Explanation(
-        images=len(found),
-        mistakes=followed.told(mistakes),
-        skipped=tuple(images.skipped),
-        filters=saliency.filters,
-        correct=right.group(),
-        incorrect=wrong.group(),
-        classes={number: name for number, name in (classes or {}).items() if number in seen},
-        places=sampler.places,
-        context=describe(
-            saliency,
-            whole,
-            method=method,
-            fit=fit,
-            about=about or About(),
-            options=options,
-            fitted_here=reference is None,
-        ),
-        dead=tuple(dead),
-        tails=_summary(saliency, whole, fit, wrong),
-        calibration=calibration,
-        tracing=followed.tracing,
-        pixel_gradients=maps.gradients,
-        pictures=pictures,
-        maps=maps.pictures,
-        trace_maps=followed.maps,
-        neurons=followed.neurons,
+        images=len(predictions),
+        mistakes=drawn.traces.with_traces(scored.mistakes),
+        skipped=tuple(job.images.skipped),
+        filters=scored.saliency.filters,
+        correct_group=scored.of_correct.group(),
+        mistake_group=scored.of_mistakes.group(),
+        classes=occurring(predictions, classes),
+        places=scored.places,
+        context=describe(job, scored.saliency, scored.reference, about=about, fitted_here=not scored.given),
+        dead=tuple(scored.dead),
+        tails=_summary(scored, job.settings.fit),
+        calibration=scored.calibration,
+        tracing=drawn.traces.tracing,
+        pixel_gradients=drawn.maps.gradients,
+        pictures=drawn.pictures,
+        maps=drawn.maps.pictures,
+        trace_maps=drawn.traces.maps,
+        neurons=drawn.traces.neurons,
     )
+
+
+def _with_former_arguments(settings: ExplainSettings, former: Mapping[str, Any]) -> ExplainSettings:
+    if not former:
+        return settings
+    try:
+        changed = replace(settings, **former)
+    except TypeError:
+        strange = next(name for name in former if name not in ExplainSettings.__dataclass_fields__)
+        message = f"explain() got an unexpected keyword argument '{strange}'"
+        raise TypeError(message) from None
+    given = ", ".join(f"{name}=..." for name in former)
+    message = (
+        f"The arguments of `explain` are now settings: give `settings=ExplainSettings({given})`; by themselves they go "
+        "with version 0.3."
+    )
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return changed
 
 
 def _dead(saliency: Saliency, reference: Reference) -> list[int]:
@@ -146,27 +183,12 @@ def _dead(saliency: Saliency, reference: Reference) -> list[int]:
     return columns
 
 
-def _summary(saliency: Saliency, reference: Reference, fit: str, wrong: GroupStatistics) -> TailSummary | None:
-    if not isinstance(saliency, POTSaliency) or reference.tail is None:
+def _summary(scored: _Scored, fit: str) -> TailSummary | None:
+    if not isinstance(scored.saliency, POTSaliency) or scored.reference.tail is None:
         return None
-    often = sorted(wrong.group().appearances.items(), key=lambda entry: (-entry[1], entry[0]))
-    return summarize_tails(saliency, reference.tail, fit, [column for column, _ in often[:_EXAMPLES]])
-
-
-def _pictures(images: ImageSource, mistakes: Sequence[Mistake]) -> dict[int, Picture]:
-    shown = ((one.position, images.picture(one.position)) for one in mistakes if one.curve)
-    return {position: picture for position, picture in shown if picture is not None}
-
-
-def _require_options(method: str, fit: str, **sizes: int) -> None:
-    for name, value, known in (("method", method, tuple(SCORE_SCALES)), ("fit", fit, ("mle", "exponential"))):
-        if value not in known:
-            message = f"Expected `{name}` to be one of {', '.join(map(repr, known))}, got {value!r}."
-            raise ParamsalError(message)
-    for name, size in sizes.items():
-        if size < 1:
-            message = f"Expected `{name}` to be at least 1, got {size}."
-            raise ParamsalError(message)
+    often = sorted(scored.of_mistakes.group().appearances.items(), key=lambda entry: (-entry[1], entry[0]))
+    guiltiest = [column for column, _ in often[:_EXAMPLES]]
+    return summarize_tails(scored.saliency, scored.reference.tail, fit, guiltiest)
 
 
 def _require_top(top_k: int, saliency: Saliency) -> None:

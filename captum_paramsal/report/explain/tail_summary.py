@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.filters import Filter
+from captum_paramsal.report.shared.codec import INLINE
 from captum_paramsal.stats import UpperTail
 
 _MISFIT = 0.05
@@ -27,25 +27,11 @@ class TailExample:
         goodness_of_fit: p-value of the Anderson-Darling test.
     """
 
-    filter: Filter
+    filter: Filter = field(metadata=INLINE)
     excesses: tuple[float, ...]
     shape: float
     scale: float
     goodness_of_fit: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        one = self.filter
-        place = {"layer": one.layer, "index": one.index, "part": one.part}
-        fit = {"shape": self.shape, "scale": self.scale, "goodness_of_fit": self.goodness_of_fit}
-        return {**place, **fit, "excesses": list(self.excesses)}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> TailExample:
-        """Back from JSON."""
-        one = Filter(content["layer"], content["index"], content["part"])
-        fit = (content[name] for name in ("shape", "scale", "goodness_of_fit"))
-        return cls(one, tuple(content["excesses"]), *fit)
 
 
 @dataclass(frozen=True)
@@ -75,19 +61,6 @@ class TailSummary:
     misfits: int
     shapes: tuple[float, ...]
     examples: tuple[TailExample, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**content, "shapes": list(self.shapes), "examples": [one.to_dict() for one in self.examples]}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> TailSummary:
-        """Back from JSON."""
-        own = {name: content[name] for name in cls.__dataclass_fields__}
-        own["shapes"] = tuple(content["shapes"])
-        own["examples"] = tuple(TailExample.from_dict(one) for one in content["examples"])
-        return cls(**own)
 
 
 def summarize_tails(saliency: POTSaliency, tail: UpperTail, fit: str, guilty: Sequence[int]) -> TailSummary:

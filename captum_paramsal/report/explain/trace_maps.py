@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,8 +13,15 @@ from captum_paramsal.errors import InputError, TraceError
 from captum_paramsal.metrics import iou
 from captum_paramsal.report.explain.data import Mistake
 from captum_paramsal.report.explain.mistakes import ScoringPass
-from captum_paramsal.report.explain.neuron_figures import NeuronFigures, draw_neurons
-from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTraces, Tracing
+from captum_paramsal.report.explain.neuron_figures import draw_neurons
+from captum_paramsal.report.explain.trace_records import (
+    ClassTrace,
+    MapPair,
+    MistakeTraces,
+    NeuronFigures,
+    TraceMap,
+    Tracing,
+)
 from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
@@ -29,41 +35,24 @@ _FIGURES = 2
 
 
 @dataclass(frozen=True)
-class TraceMap:
-    """A trace over its picture.
-
-    Attributes:
-        heat: The picture in dimmed grey, with the heat map over it.
-        points: y and x of each pixel, outliers left out, in pixels of the model's input.
-    """
-
-    heat: Picture
-    points: tuple[tuple[int, int], ...]
-
-
-MapPair: TypeAlias = tuple[TraceMap | None, TraceMap | None]
-"""Of the true and of the predicted class; None for an empty trace."""
-
-
-@dataclass(frozen=True)
 class Traces:
     """Traces of the mistakes by position of their image.
 
     Attributes:
-        tracing: How they were made, or why there are none; None where nobody asked for them.
-        found: What is said about them.
+        tracing: How they were made, or why there are none; None if that was turned off.
+        of_mistakes: What is said about them.
         maps: The traces over their pictures, of those images that have one.
         neurons: Figures of their neurons, of the first few mistakes that have a picture and no empty trace.
     """
 
     tracing: Tracing | None = None
-    found: dict[int, MistakeTraces] = field(default_factory=dict)
+    of_mistakes: dict[int, MistakeTraces] = field(default_factory=dict)
     maps: dict[int, MapPair] = field(default_factory=dict)
     neurons: dict[int, NeuronFigures] = field(default_factory=dict)
 
-    def told(self, mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
+    def with_traces(self, mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
         """The mistakes with what is said about their traces."""
-        return tuple(replace(one, traces=self.found.get(one.position)) for one in mistakes)
+        return tuple(replace(mistake, traces=self.of_mistakes.get(mistake.position)) for mistake in mistakes)
 
 
 def trace_mistakes(
@@ -71,7 +60,7 @@ def trace_mistakes(
 ) -> Traces:
     """Follow the scores of the true and of the predicted class of mistakes back to pixels.
 
-    A model that cannot be traced is no error: it is told in place of the traces.
+    A model that cannot be traced is no error: the reason takes the place of the traces.
 
     Args:
         scoring: Model and images.
@@ -80,48 +69,49 @@ def trace_mistakes(
         classes: Names of the classes, as far as known.
     """
     method = DiscernibleNeurons(scoring.saliency.model)
-    by_position = {one.position: one for one in mistakes}
+    by_position = {mistake.position: mistake for mistake in mistakes}
     traces, size = Traces(), None
-    for positions, inputs, labels in scoring.inputs(list(by_position), "traces"):
-        batch = [by_position[position] for position in positions]
-        predicted = torch.tensor([one.prediction for one in batch]).to(labels)
+    for batch in scoring.read(list(by_position), "traces"):
+        traced = [by_position[position] for position in batch.positions]
+        predicted = torch.tensor([mistake.predicted for mistake in traced]).to(batch.labels)
         try:
-            pair = (method.trace(inputs, labels), method.trace(inputs, predicted))
+            pair = (method.trace(batch.inputs, batch.labels), method.trace(batch.inputs, predicted))
         except (TraceError, InputError) as error:
             return Traces(Tracing(_METHOD, refused=str(error)))
-        size = (inputs.shape[2], inputs.shape[3])
-        _add(traces, batch, pair, pictures, classes)
+        size = (batch.inputs.shape[2], batch.inputs.shape[3])
+        _add(traces, traced, pair, pictures, classes)
     return replace(traces, tracing=Tracing(_METHOD, size))
 
 
 def _add(
     traces: Traces,
-    batch: Sequence[Mistake],
+    mistakes: Sequence[Mistake],
     pair: tuple[Trace, Trace],
     pictures: dict[int, Picture],
     classes: Mapping[int, str],
 ) -> None:
-    """Put one batch to the rest."""
+    """Add the traces of one batch, those of the true and of the predicted classes."""
     heat = [trace.heatmap().cpu() for trace in pair]
     boxes = [trace.boxes().cpu() for trace in pair]
-    for image, one in enumerate(batch):
+    for image, mistake in enumerate(mistakes):
+        position = mistake.position
         points = [trace.points(image).cpu() for trace in pair]
-        traces.found[one.position] = _said(points, [rows[image] for rows in boxes])
-        if one.position not in pictures:
+        traces.of_mistakes[position] = _mistake_traces(points, [rows[image] for rows in boxes])
+        if position not in pictures:
             continue
-        picture = decoded(pictures[one.position].data, pictures[one.position].mime)
-        label, prediction = (_map(picture, *each) for each in zip(points, (rows[image] for rows in heat), strict=True))
-        traces.maps[one.position] = label, prediction
-        if label and prediction and len(traces.neurons) < _FIGURES:
-            names = class_name(classes, one.label), class_name(classes, one.prediction)
+        picture = decoded(pictures[position].data, pictures[position].mime)
+        label, predicted = (_map(picture, *each) for each in zip(points, (rows[image] for rows in heat), strict=True))
+        traces.maps[position] = label, predicted
+        if label and predicted and len(traces.neurons) < _FIGURES:
+            names = class_name(classes, mistake.label), class_name(classes, mistake.predicted)
             prefix = f"neurons-{len(traces.neurons)}-"
-            traces.neurons[one.position] = draw_neurons(pair, image, names, picture, prefix)
+            traces.neurons[position] = draw_neurons(pair, image, names, picture, prefix)
 
 
-def _said(points: Sequence[Tensor], boxes: Sequence[Tensor]) -> MistakeTraces:
-    label, prediction = (_class_trace(*one) for one in zip(points, boxes, strict=True))
-    shared = None if label.box is None or prediction.box is None else float(iou(boxes[0][None], boxes[1][None]))
-    return MistakeTraces(label, prediction, shared)
+def _mistake_traces(points: Sequence[Tensor], boxes: Sequence[Tensor]) -> MistakeTraces:
+    label, predicted = map(_class_trace, points, boxes)
+    overlap = None if label.box is None or predicted.box is None else float(iou(boxes[0][None], boxes[1][None]))
+    return MistakeTraces(label, predicted, overlap)
 
 
 def _class_trace(points: Tensor, box: Tensor) -> ClassTrace:

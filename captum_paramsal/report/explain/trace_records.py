@@ -1,10 +1,11 @@
-"""What is said about the traces of a mistake."""
+"""What is said about the traces of a mistake, and what is drawn of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from captum_paramsal.sources import Picture
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1 inclusive, x2, y2 exclusive, in pixels of the model's input."""
@@ -22,12 +23,6 @@ class ClassTrace:
     pixels: int
     box: Box | None
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> ClassTrace:
-        """Back from JSON."""
-        box = content["box"]
-        return cls(content["pixels"], None if box is None else (box[0], box[1], box[2], box[3]))
-
 
 @dataclass(frozen=True)
 class MistakeTraces:
@@ -35,19 +30,13 @@ class MistakeTraces:
 
     Attributes:
         label: That of the true class.
-        prediction: That of the predicted class.
+        predicted: That of the predicted class.
         iou: Intersection over union of both boxes; None where one of the traces is empty.
     """
 
     label: ClassTrace
-    prediction: ClassTrace
+    predicted: ClassTrace
     iou: float | None
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> MistakeTraces:
-        """Back from JSON."""
-        label, prediction = (ClassTrace.from_dict(content[name]) for name in ("label", "prediction"))
-        return cls(label, prediction, content["iou"])
 
 
 @dataclass(frozen=True)
@@ -64,12 +53,36 @@ class Tracing:
     size: tuple[int, int] | None = None
     refused: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {**asdict(self), "size": None if self.size is None else list(self.size)}
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Tracing:
-        """Back from JSON."""
-        size = content["size"]
-        return cls(content["method"], None if size is None else (size[0], size[1]), content["refused"])
+@dataclass(frozen=True)
+class TraceMap:
+    """A trace over its picture.
+
+    Attributes:
+        heat: The picture in dimmed grey, with the heat map over it.
+        points: y and x of each pixel, outliers left out, in pixels of the model's input.
+    """
+
+    heat: Picture
+    points: tuple[tuple[int, int], ...]
+
+
+MapPair: TypeAlias = tuple[TraceMap | None, TraceMap | None]
+"""Of the true and of the predicted class; None for an empty trace."""
+
+
+@dataclass(frozen=True)
+class NeuronFigures:
+    """Two figures of one image's neurons.
+
+    Attributes:
+        label: ``<svg>`` of the true class.
+        predicted: ``<svg>`` of the predicted class.
+        shown: How many layers they show.
+        layers: How many layers have neurons.
+    """
+
+    label: str
+    predicted: str
+    shown: int
+    layers: int

@@ -1,20 +1,15 @@
-"""What the page shows of the traces: two tiles on each card, and the neurons of the surest mistakes."""
+"""What the page shows of the traces: two tiles on each card, and the neurons of the most confident mistakes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from captum_paramsal.report.explain.data import Mistake
-from captum_paramsal.report.explain.trace_maps import TraceMap
-from captum_paramsal.report.explain.trace_records import Box, ClassTrace
+from captum_paramsal.report.explain.data import ExplanationData, Mistake
+from captum_paramsal.report.explain.trace_records import Box, ClassTrace, TraceMap
 from captum_paramsal.viz.traces import point_width
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.explain.report import Explanation
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class NeuronPair:
     Attributes:
         number: Of its card.
         label: What the true class is called.
-        prediction: What the predicted class is called.
+        predicted: What the predicted class is called.
         drawings: ``<svg>`` of both classes.
         shown: How many layers they show.
         layers: How many layers have neurons.
@@ -69,25 +64,25 @@ class NeuronPair:
 
     number: int
     label: str
-    prediction: str
+    predicted: str
     drawings: tuple[Markup, Markup]
     shown: int
     layers: int
 
 
-def trace_tiles(explanation: Explanation, mistake: Mistake) -> Sequence[TraceTile]:
+def trace_tiles(explanation: ExplanationData, mistake: Mistake) -> Sequence[TraceTile]:
     """The tiles of one card, of the true and of the predicted class; none where nothing was traced."""
     if mistake.traces is None or explanation.tracing is None or explanation.tracing.size is None:
         return ()
     maps = explanation.trace_maps.get(mistake.position, (None, None))
-    classes = ("right", mistake.label, mistake.traces.label), ("wrong", mistake.prediction, mistake.traces.prediction)
+    classes = ("right", mistake.label, mistake.traces.label), ("wrong", mistake.predicted, mistake.traces.predicted)
     return [
         TraceTile(kind, explanation.class_name(number), trace, shown, explanation.tracing.size)
         for (kind, number, trace), shown in zip(classes, maps, strict=True)
     ]
 
 
-def neuron_pairs(explanation: Explanation, numbers: Mapping[int, int]) -> Sequence[NeuronPair]:
+def neuron_pairs(explanation: ExplanationData, numbers: Mapping[int, int]) -> Sequence[NeuronPair]:
     """The figures of neurons, by number of their card."""
     pairs = []
     for mistake in explanation.mistakes:
@@ -96,8 +91,8 @@ def neuron_pairs(explanation: Explanation, numbers: Mapping[int, int]) -> Sequen
             pair = NeuronPair(
                 number=numbers[mistake.position],
                 label=explanation.class_name(mistake.label),
-                prediction=explanation.class_name(mistake.prediction),
-                drawings=(Markup(figures.label), Markup(figures.prediction)),  # noqa: S704 -- matplotlib escapes its texts
+                predicted=explanation.class_name(mistake.predicted),
+                drawings=(Markup(figures.label), Markup(figures.predicted)),  # noqa: S704 -- matplotlib escapes its texts
                 shown=figures.shown,
                 layers=figures.layers,
             )

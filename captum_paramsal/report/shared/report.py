@@ -188,7 +188,7 @@ class Report(ABC):
         except ParamsalError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            message = f"Expected {cls.__name__} data at '{file}', got {type(error).__name__}: {error}."
+            message = f"Expected {cls.schema} at '{file}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
         message = (
             f"Expected {cls.schema} of version {cls.version} or before at '{file}', got {schema} of version {version}."

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from captum_paramsal.report import About, explain
+from captum_paramsal.report import About, ExplainSettings, explain
 from captum_paramsal.sources import LabelledTensors
 
 CLASSES = {0: "cat", 1: "dog", 2: "<b>axolotl</b>"}
@@ -39,11 +39,7 @@ def tiny_images(count: int = 24, seed: int = 1) -> LabelledTensors:
 @cache
 def tiny_explanation(**options):
     """Made once for equal options, since nobody changes it; ``tiny_explanation.__wrapped__`` makes another."""
-    settings = {
-        "top_k": 4,
-        "batch_size": 5,
-        "classes": CLASSES,
-        "about": About(model="tiny & net", weights="seed 0", images="noise"),
-        "show_progress": False,
-    }
-    return explain(tiny_net(), options.pop("images", None) or tiny_images(), **{**settings, **options})
+    about = About(model="tiny & net", weights="seed 0", images="noise")
+    given = {"images": options.pop("images", None) or tiny_images(), "reference": options.pop("reference", None)}
+    settings = ExplainSettings(**{"top_k": 4, "batch_size": 5, "show_progress": False, **options})
+    return explain(tiny_net(), **given, settings=settings, classes=CLASSES, about=about)

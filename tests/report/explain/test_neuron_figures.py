@@ -40,11 +40,11 @@ def test_both_classes_are_drawn_with_the_same_layers():
     traces = _traces(model)
     figures = draw_neurons(traces, 0, ("cat & dog", "<b>fox</b>"), IMAGE, "n-")
     assert (figures.shown, figures.layers) == (5, 5)
-    for drawing, trace in ((figures.label, traces[0]), (figures.prediction, traces[1])):
+    for drawing, trace in ((figures.label, traces[0]), (figures.predicted, traces[1])):
         for name in trace.layers:
             assert f">{name}</text>" in drawing
         assert f"{len(trace.points(0))} of 16 x 16 pixels" in drawing
-    page = Page(figures.label + figures.prediction)
+    page = Page(figures.label + figures.predicted)
     label, prediction = page.all("svg")
     assert label["aria-label"].startswith(
         "Neurons that carried most of the score of cat & dog, layer by layer: 1 in output"
@@ -66,7 +66,7 @@ def test_of_a_deep_network_a_dozen_layers_from_end_to_end():
 
 
 def test_the_surest_mistakes_have_figures(found):
-    surest = sorted(found.mistakes, key=lambda one: -one.prediction_confidence)[:2]
+    surest = sorted(found.mistakes, key=lambda one: -one.confidence)[:2]
     assert set(found.neurons) == {one.position for one in surest}
     page = Page(render(found))
     details = page.all("details")

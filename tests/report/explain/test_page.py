@@ -58,7 +58,7 @@ def test_says_what_was_found(page):
 
 def test_cards_come_surest_first(page):
     found = tiny_explanation()
-    surest = sorted(found.mistakes, key=lambda mistake: -mistake.prediction_confidence)
+    surest = sorted(found.mistakes, key=lambda mistake: -mistake.confidence)
     places = [page.text.index(mistake.file) for mistake in surest]
     assert places == sorted(places)
 

@@ -11,7 +11,7 @@ from report.pages import Page
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import InputError
 from captum_paramsal.reference import Reference
-from captum_paramsal.report import Explanation, explain
+from captum_paramsal.report import ExplainSettings, Explanation, explain
 from captum_paramsal.report.explain.page import render
 
 IMAGES = 480
@@ -109,7 +109,7 @@ def test_tails_are_summed_up(found, reference):
     assert (found.tails.dead, found.tails.few, found.tails.tested) == (0, 0, 14)
     assert found.tails.excesses == 47
     assert found.tails.misfits == int((tails.goodness_of_fit < 0.05).sum())
-    often = sorted(found.incorrect.appearances.items(), key=lambda entry: (-entry[1], entry[0]))[:3]
+    often = sorted(found.mistake_group.appearances.items(), key=lambda entry: (-entry[1], entry[0]))[:3]
     for (column, _), example in zip(often, found.tails.examples, strict=True):
         assert example.filter == found.filters[column]
         assert (example.shape, example.scale) == (float(tails.pareto.shape[column]), float(tails.pareto.scale[column]))
@@ -158,7 +158,7 @@ def test_a_reference_without_tails_is_refused_before_any_pass():
     images = tiny_images()
     images.batches = None
     with pytest.raises(InputError, match="upper tails"):
-        explain(tiny_net(), images, _reference(tail=None), method="pot", show_progress=False)
+        explain(tiny_net(), images, _reference(tail=None), settings=ExplainSettings(method="pot", show_progress=False))
 
 
 def test_a_filter_without_a_tail_is_told_and_never_named(reference):

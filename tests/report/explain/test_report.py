@@ -29,7 +29,7 @@ def test_writes_three_files_and_nothing_else(folder):
 
 def test_json(found, folder):
     content = json.loads((folder / "explanation.json").read_text())
-    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 3)
+    assert (content["schema"], content["schema_version"]) == ("captum_paramsal.explanation", 4)
     assert content["summary"] == {"images": 24, "mistakes": 6, "accuracy": 0.75, "skipped": 0}
     assert set(content["versions"]) == {"captum_paramsal", "captum", "torch"}
     assert content["model"]["name"] == "tiny & net"
@@ -48,7 +48,7 @@ def test_json(found, folder):
 def test_csv_has_a_row_per_mistake_and_rank(found, folder):
     rows = list(csv.DictReader((folder / "filters.csv").read_text().splitlines()))
     assert len(rows) == 6 * 4
-    assert {row["schema_version"] for row in rows} == {"3"}
+    assert {row["schema_version"] for row in rows} == {"4"}
     assert {row["p_value"] for row in rows} == {""}
     best = found.mistakes[1].filters[0]
     row = rows[4]
@@ -79,8 +79,21 @@ def test_a_loaded_explanation_can_be_written(folder, tmp_path):
     assert "no picture" in (tmp_path / "report.html").read_text()
 
 
+def _as_version_3(content):
+    """What was written before keys had one word for each thing."""
+    del content["caveats"]
+    content["groups"]["incorrect"] = content["groups"].pop("mistakes")
+    for mistake in content["mistakes"]:
+        mistake["prediction"] = mistake.pop("predicted")
+        mistake["prediction_name"] = mistake.pop("predicted_name")
+        mistake["prediction_confidence"] = mistake.pop("confidence")
+        mistake["traces"]["prediction"] = mistake["traces"].pop("predicted")
+    return content | {"schema_version": 3}
+
+
 def _as_version_2(content):
     """What was written before there were traces."""
+    content = _as_version_3(content)
     del content["traces"]
     del content["parameters"]["traces"]
     for mistake in content["mistakes"]:
@@ -100,6 +113,12 @@ def _as_version_1(content):
     return content | {"schema_version": 1}
 
 
+def test_explanations_of_version_3_lose_nothing(found, folder, tmp_path):
+    content = _as_version_3(json.loads((folder / "explanation.json").read_text()))
+    (tmp_path / "explanation.json").write_text(json.dumps(content))
+    assert Explanation.load(tmp_path) == found
+
+
 @pytest.mark.parametrize("as_before", [_as_version_1, _as_version_2])
 def test_explanations_of_earlier_versions_can_still_be_loaded(found, folder, tmp_path, as_before):
     content = as_before(json.loads((folder / "explanation.json").read_text()))
@@ -108,7 +127,7 @@ def test_explanations_of_earlier_versions_can_still_be_loaded(found, folder, tmp
     assert before.mistakes == tuple(replace(mistake, traces=None) for mistake in found.mistakes)
     assert (before.tails, before.calibration, before.tracing) == (None, None, None)
     assert before.context["method"]["name"] == "parameter"
-    assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 3
+    assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 4
 
 
 def test_pixel_gradients_are_saved_on_demand(tmp_path):
@@ -150,7 +169,7 @@ def test_pixel_gradients_that_cannot_be_read(tmp_path, damage):
         ("{", "JSONDecodeError"),
         ("[]", "TypeError"),
         ("{}", "KeyError: 'schema'"),
-        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 3 or before at .* of version 9"),
+        ('{"schema": "captum_paramsal.explanation", "schema_version": 9}', "version 4 or before at .* of version 9"),
         ('{"schema": "captum_paramsal.explanation", "schema_version": 1}', "KeyError: 'layers'"),
     ],
 )

@@ -11,7 +11,7 @@ from captum_paramsal.errors import (
     ReferenceMismatchError,
     SourceError,
 )
-from captum_paramsal.report import explain, fit_reference
+from captum_paramsal.report import ExplainSettings, explain, fit_reference
 from captum_paramsal.report.explain.page import render
 from captum_paramsal.sources import LabelledTensors
 
@@ -26,8 +26,8 @@ def test_every_mistake_and_only_mistakes():
     for mistake in found.mistakes:
         row = probabilities[mistake.position]
         assert mistake.label == images.items[mistake.position].label
-        assert mistake.prediction == int(row.argmax())
-        assert mistake.prediction_confidence == pytest.approx(float(row.max()), rel=1e-5)
+        assert mistake.predicted == int(row.argmax())
+        assert mistake.confidence == pytest.approx(float(row.max()), rel=1e-5)
         assert mistake.label_confidence == pytest.approx(float(row[mistake.label]), rel=1e-5)
     assert found.mistakes[0].note == "in <the> dark"
 
@@ -58,11 +58,11 @@ def test_groups_have_proper_means():
     wrong = torch.arange(0, 24, 4)
     right = torch.tensor([i for i in range(24) if i % 4])
     spread = right[torch.arange(6) * 18 // 6]
-    assert (found.incorrect.images, found.correct.images) == (6, 6)
-    torch.testing.assert_close(torch.tensor(found.incorrect.mean), scores[wrong].mean(0), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(torch.tensor(found.correct.mean), scores[spread].mean(0), rtol=1e-3, atol=1e-4)
-    assert found.incorrect.unusual == pytest.approx(float((scores[wrong] > 3).sum(1).float().mean()))
-    assert sum(found.incorrect.appearances.values()) == 6 * 4
+    assert (found.mistake_group.images, found.correct_group.images) == (6, 6)
+    torch.testing.assert_close(torch.tensor(found.mistake_group.mean), scores[wrong].mean(0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(found.correct_group.mean), scores[spread].mean(0), rtol=1e-3, atol=1e-4)
+    assert found.mistake_group.unusual == pytest.approx(float((scores[wrong] > 3).sum(1).float().mean()))
+    assert sum(found.mistake_group.appearances.values()) == 6 * 4
 
 
 def test_curves_follow_the_profiles():
@@ -84,7 +84,7 @@ def test_batch_size_changes_nothing():
 def test_a_given_reference_is_used_and_named():
     model, images = tiny_net(), tiny_images()
     reference = fit_reference(model, images, list(range(12)), show_progress=False)
-    found = explain(model, images, reference, top_k=2, show_progress=False)
+    found = explain(model, images, reference, settings=ExplainSettings(top_k=2, show_progress=False))
     assert found.context["reference"]["images"] == 12
     assert not found.context["reference"]["fitted_on_these_images"]
     assert tiny_explanation().context["reference"]["fitted_on_these_images"]
@@ -101,7 +101,7 @@ def test_layers_can_be_chosen():
 def test_cards_go_to_the_surest_mistakes():
     found = tiny_explanation(cards=2)
     drawn = [mistake for mistake in found.mistakes if mistake.curve]
-    surest = sorted(found.mistakes, key=lambda mistake: -mistake.prediction_confidence)[:2]
+    surest = sorted(found.mistakes, key=lambda mistake: -mistake.confidence)[:2]
     assert {mistake.position for mistake in drawn} == {mistake.position for mistake in surest}
     assert set(found.pictures) == {mistake.position for mistake in drawn}
 
@@ -128,8 +128,8 @@ def test_a_model_that_cannot_be_differentiated_twice_has_no_pixel_maps():
     model, images = tiny_net(), tiny_images()
     model.insert(1, _DifferentiableOnce())
     with pytest.raises(ParamsalError, match="differentiated twice, for pixel maps; leave them out, got: no second"):
-        explain(model, images, top_k=2, show_progress=False)
-    assert explain(model, images, top_k=2, pixels=False, show_progress=False).maps == {}
+        explain(model, images, settings=ExplainSettings(top_k=2, show_progress=False))
+    assert explain(model, images, settings=ExplainSettings(top_k=2, pixels=False, show_progress=False)).maps == {}
 
 
 def test_every_card_has_a_pixel_map_and_nothing_is_kept_unasked():
@@ -145,7 +145,7 @@ def test_model_is_left_as_it_was():
     model = tiny_net().train()
     model[0].weight.requires_grad_(requires_grad=False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    explain(model, tiny_images(), top_k=2, device="cpu", show_progress=False)
+    explain(model, tiny_images(), settings=ExplainSettings(top_k=2, device="cpu", show_progress=False))
     assert model.training
     assert [p.requires_grad for p in model.parameters()] == [False, True, True, True, True, True]
     assert all(p.grad is None for p in model.parameters())
@@ -156,7 +156,7 @@ def test_dead_filters_are_left_out_of_curves():
     model = tiny_net()
     with torch.no_grad():
         model[0].bias[2] = -100.0
-    found = explain(model, tiny_images(), top_k=13, batch_size=5, show_progress=False)
+    found = explain(model, tiny_images(), settings=ExplainSettings(top_k=13, batch_size=5, show_progress=False))
     assert found.dead == (2,)
     assert found.context["reference"]["dead_filters"] == 1
     assert len(found.places) == 13
@@ -172,14 +172,14 @@ def test_no_mistake_at_all():
         labels = tiny_net()(next(images.batches(24)).inputs).argmax(1)
     right = LabelledTensors(images._images, labels, images._prepare)
     found = tiny_explanation(images=right)
-    assert (found.mistakes, found.accuracy, found.incorrect.images) == ((), 1.0, 0)
+    assert (found.mistakes, found.accuracy, found.mistake_group.images) == ((), 1.0, 0)
 
 
 def test_nothing_but_mistakes():
     images = tiny_images()
     wrong = LabelledTensors(images._images[::4], next(images.batches(24)).labels[::4], images._prepare)
     found = tiny_explanation(images=wrong)
-    assert (found.accuracy, found.correct.images, found.incorrect.images) == (0.0, 0, 6)
+    assert (found.accuracy, found.correct_group.images, found.mistake_group.images) == (0.0, 0, 6)
 
 
 def _labelled(label):
@@ -222,7 +222,7 @@ def test_what_cannot_be_explained(change, error, message):
     settings = {"top_k": 2, "show_progress": False, **change}
     model, images = settings.pop("model", tiny_net()), settings.pop("images", tiny_images())
     with pytest.raises(error, match=message):
-        explain(model, images, **settings)
+        explain(model, images, settings=ExplainSettings(**settings))
 
 
 def test_a_reference_of_other_weights_is_refused_before_any_pass():
@@ -233,7 +233,7 @@ def test_a_reference_of_other_weights_is_refused_before_any_pass():
         other[0].weight.add_(1)
     images.batches = None
     with pytest.raises(ReferenceMismatchError, match=r"'0.weight'"):
-        explain(other, images, reference, show_progress=False)
+        explain(other, images, reference, settings=ExplainSettings(show_progress=False))
 
 
 @pytest.mark.gpu
@@ -241,6 +241,29 @@ def test_on_a_gpu_and_back():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     model = tiny_net()
-    found = explain(model, tiny_images(), top_k=4, device="cuda", show_progress=False)
+    found = explain(model, tiny_images(), settings=ExplainSettings(top_k=4, device="cuda", show_progress=False))
     assert next(model.parameters()).device.type == "cpu"
     assert [m.position for m in found.mistakes] == [m.position for m in tiny_explanation().mistakes]
+
+
+def test_former_arguments_are_settings_now():
+    with pytest.warns(
+        DeprecationWarning, match=r"give `settings=ExplainSettings\(top_k=\.\.\., show_progress=\.\.\.\)"
+    ):
+        explanation = explain(tiny_net(), tiny_images(), top_k=4, show_progress=False)
+    assert len(explanation.mistakes[0].filters) == 4
+    with pytest.raises(TypeError, match="unexpected keyword argument 'top'"):
+        explain(tiny_net(), tiny_images(), top=4)
+
+
+def test_former_names_are_deprecated():
+    explanation = tiny_explanation()
+    mistake = explanation.mistakes[0]
+    for former, owner, name in (
+        ("prediction", mistake, "predicted"),
+        ("prediction_confidence", mistake, "confidence"),
+        ("correct", explanation, "correct_group"),
+        ("incorrect", explanation, "mistake_group"),
+    ):
+        with pytest.warns(DeprecationWarning, match=f"{former}` is now .*{name}`"):
+            assert getattr(owner, former) == getattr(owner, name)

@@ -11,7 +11,7 @@ from torch import nn
 
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.metrics import iou
-from captum_paramsal.report import Explanation, explain
+from captum_paramsal.report import ExplainSettings, Explanation, explain
 from captum_paramsal.report.explain.page import render
 from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTraces, Tracing
 from captum_paramsal.sources import LabelledTensors
@@ -32,24 +32,24 @@ def _drawn(page):
 
 
 def _surest(found):
-    return sorted(found.mistakes, key=lambda one: -one.prediction_confidence)
+    return sorted(found.mistakes, key=lambda one: -one.confidence)
 
 
 def test_boxes_pixels_and_overlap_are_those_of_the_method(found):
     batch = next(tiny_images().batches(24))
     wrong = [one.position for one in found.mistakes]
     method = DiscernibleNeurons(tiny_net())
-    predicted = torch.tensor([one.prediction for one in found.mistakes])
+    predicted = torch.tensor([one.predicted for one in found.mistakes])
     label, prediction = method.trace(batch.inputs[wrong], batch.labels[wrong]), method.trace(batch.inputs[wrong])
     assert prediction.targets.tolist() == predicted.tolist()
     overlap = iou(label.boxes(), prediction.boxes()).tolist()
     for image, one in enumerate(found.mistakes):
-        for said, trace in ((one.traces.label, label), (one.traces.prediction, prediction)):
+        for said, trace in ((one.traces.label, label), (one.traces.predicted, prediction)):
             assert list(said.box) == trace.boxes()[image].tolist()
             assert said.pixels == len(trace.points(image)) > 0
         assert one.traces.iou == overlap[image]
     assert found.tracing == Tracing("DiscernibleNeurons", (12, 12))
-    assert any(one.traces.label != one.traces.prediction for one in found.mistakes)
+    assert any(one.traces.label != one.traces.predicted for one in found.mistakes)
 
 
 def test_batch_size_changes_no_trace(found):
@@ -66,7 +66,7 @@ def test_data_of_a_mistake(found):
     content = json.loads(json.dumps(found.to_dict()))
     assert content["traces"] == {"method": "DiscernibleNeurons", "size": [12, 12], "refused": ""}
     said = content["mistakes"][0]["traces"]
-    assert set(said) == {"label", "prediction", "iou"}
+    assert set(said) == {"label", "predicted", "iou"}
     assert set(said["label"]) == {"pixels", "box"}
     assert said["label"]["box"] == list(found.mistakes[0].traces.label.box)
     assert Explanation.from_dict(content) == found
@@ -79,7 +79,7 @@ def test_tiles_show_dots_and_box_of_both_classes(found, page):
     first = _surest(found)[0].traces
     paths = [path for path in page.all("path") if path.get("class") == "dots"]
     boxes = [box for box in page.all("rect") if box.get("class") == "box"]
-    for place, said in enumerate((first.label, first.prediction)):
+    for place, said in enumerate((first.label, first.predicted)):
         assert paths[place]["d"].count("M") == said.pixels
         x1, y1, x2, y2 = said.box
         assert [float(boxes[place][key]) for key in ("x", "y", "width", "height")] == [x1, y1, x2 - x1, y2 - y1]
@@ -146,7 +146,7 @@ def _unruly():
 
 @pytest.mark.parametrize(("model", "reason"), [(_Hesitant(), "torch.fx can capture"), (_unruly(), "cumsum")])
 def test_a_model_that_cannot_be_traced_is_told_once(model, reason, tmp_path):
-    found = explain(model, tiny_images(), top_k=4, show_progress=False)
+    found = explain(model, tiny_images(), settings=ExplainSettings(top_k=4, show_progress=False))
     assert found.mistakes
     assert reason in found.tracing.refused
     assert found.tracing.size is None
@@ -172,11 +172,11 @@ def _one_sided():
 
 def test_an_empty_trace_is_told_and_not_drawn():
     model, images = _one_sided()
-    found = explain(model, images, top_k=4, show_progress=False)
+    found = explain(model, images, settings=ExplainSettings(top_k=4, show_progress=False))
     assert len(found.mistakes) == 24
     for one in found.mistakes:
         assert one.traces.label == ClassTrace(0, None)
-        assert one.traces.prediction.pixels > 0
+        assert one.traces.predicted.pixels > 0
         assert one.traces.iou is None
         empty, drawn = found.trace_maps[one.position]
         assert empty is None
@@ -206,6 +206,6 @@ def test_inputs_that_are_no_images_have_no_traces():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(2, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 3))
     signals = LabelledTensors(torch.rand(12, 2, 20), torch.arange(12) % 3)
-    found = explain(model, signals, top_k=2, show_progress=False)
+    found = explain(model, signals, settings=ExplainSettings(top_k=2, show_progress=False))
     assert "images (N, C, H, W)" in found.tracing.refused
     assert "There are no traces" in Page(render(found)).text
