@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from captum_paramsal import __version__
-from captum_paramsal.cli import compare, doctor, explain, reference, triage
 from captum_paramsal.errors import ParamsalError
 
+_COMMANDS = {
+    "explain": "explain every mistake of a model on labelled images",
+    "reference": "take the statistics of a reference set and save them",
+    "doctor": "find the channels that misled each mistake, and treat the model",
+    "compare": "compare attribution methods on the same images",
+    "triage": "sort all mistakes: which belong together, and by which filters",
+}
+"""Each one a file of this folder, with what the help says of it."""
 _EPILOG = """\
 examples:
   captum-paramsal explain
@@ -36,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for a ``ParamsalError``, 130 after Ctrl-C.
     """
-    args = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    args = _parser(next((word for word in given if word in _COMMANDS), None)).parse_args(given)
     try:
         status: int = args.run(args)
     except ParamsalError as error:
@@ -48,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """All commands by name, and the options of the one that runs: no other file is imported."""
     parser = argparse.ArgumentParser(
         prog="captum-paramsal",
         description="Why did the classifier get this image wrong? Find the filters behind each mistake.",
@@ -57,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"captum-paramsal {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    explain.add_to(commands)
-    reference.add_to(commands)
-    doctor.add_to(commands)
-    compare.add_to(commands)
-    triage.add_to(commands)
+    for name, summary in _COMMANDS.items():
+        if name == command:
+            import_module(f"{__name__}.{name}").add_to(commands, summary)
+        else:
+            commands.add_parser(name, help=summary)
     return parser

@@ -65,9 +65,8 @@ examples:
 """
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
-    summary = "compare attribution methods on the same images"
     parser = add_command(commands, "compare", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True, boxes=True)
     comparison = parser.add_argument_group("comparison")

@@ -43,9 +43,8 @@ examples:
 """
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
-    summary = "find the channels that misled each mistake, and treat the model"
     parser = add_command(commands, "doctor", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True, boxes=True)
     add_doctor_options(parser)
@@ -99,7 +98,7 @@ def _examine_photos(args: argparse.Namespace) -> DoctorReport:
         job.photos,
         diagnosis,
         usual=_photos_of(args, job, "reference"),
-        therapy=_therapy_on_photos(args, job) if args.treat else None,
+        treatment=_treatment_on_photos(args, job) if args.treat else None,
         settings=_settings(args),
         classes=job.classes,
         about=about,
@@ -112,12 +111,14 @@ def _examine_demo(args: argparse.Namespace) -> DoctorReport:
     from captum_paramsal.report import TreatmentSettings, doctor  # noqa: PLC0415
 
     usual = labelled(demo.load_scenes("validation"))
-    therapy = TreatmentSettings(labelled(training_scenes()), usual, **_treatment(args)) if args.treat else None
+    treatment = (
+        TreatmentSettings(labelled(training_scenes()), usual, **_treatment_options(args)) if args.treat else None
+    )
     return doctor(
         demo.load_model(),
         labelled(demo.load_scenes("test")),
         usual=usual,
-        therapy=therapy,
+        treatment=treatment,
         settings=_settings(args),
         classes=dict(enumerate(demo.CLASSES)),
         about=ABOUT,
@@ -143,7 +144,7 @@ def _settings(args: argparse.Namespace) -> DoctorSettings:
     return DoctorSettings(**given, device=choose_device(args.device), show_progress=shows_progress(args))
 
 
-def _therapy_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSettings:
+def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSettings:
     from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
     from captum_paramsal.report import TreatmentSettings  # noqa: PLC0415
 
@@ -152,10 +153,10 @@ def _therapy_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSet
     for name, photos in (("--train-labels", train), ("--validation-labels", validation)):
         if photos is not None:
             _require_unseen(job.photos, photos, name)
-    return TreatmentSettings(train, validation, **_treatment(args))
+    return TreatmentSettings(train, validation, **_treatment_options(args))
 
 
-def _treatment(args: argparse.Namespace) -> dict[str, Any]:
+def _treatment_options(args: argparse.Namespace) -> dict[str, Any]:
     names = ("epochs", "learning_rate", "channel", "space", "margin", "seed", "control", "allow_worse")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
@@ -201,8 +202,8 @@ def _announce(checkup: DoctorReport, report: Path) -> None:
     skipped = f", {len(checkup.skipped)} files skipped" if checkup.skipped else ""
     print(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")
     print(f"layer {checkup.diagnosis.layer}, {checkup.diagnosis.channels} channels")
-    for remark in checkup.remarks:
-        print(f"note: {remark}")
+    for caveat in checkup.caveats:
+        print(f"note: {caveat}")
     result = checkup.treatment
     if result is not None:
         print(

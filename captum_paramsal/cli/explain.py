@@ -42,9 +42,8 @@ examples:
 _OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
-    summary = "explain every mistake of a model on labelled images"
     parser = add_command(commands, "explain", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True)
     report = parser.add_argument_group("report")

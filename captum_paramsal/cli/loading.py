@@ -6,19 +6,16 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.report import About
-from captum_paramsal.sources import (
-    ClassNames,
-    LabelledPhotos,
-    class_names_of,
-    load_model,
-    preprocessing_of,
-)
+
+if TYPE_CHECKING:
+    from captum_paramsal.sources import ClassNames, LabelledPhotos
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,15 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
     Raises:
         SourceError: A model, weights, labels or images that cannot be used.
     """
+    # Not before photos are asked for: the demo needs none of it.
+    from captum_paramsal.sources import (  # noqa: PLC0415
+        ClassNames,
+        LabelledPhotos,
+        class_names_of,
+        load_model,
+        preprocessing_of,
+    )
+
     preprocessing = preprocessing_of(args.model, args.weights).override(
         image_size=args.image_size,
         resize=args.resize,
@@ -83,6 +89,8 @@ def more_photos(job: LoadedJob, labels: Path, folder: Path, boxes: str | None) -
     Raises:
         SourceError: Labels or images that cannot be used.
     """
+    from captum_paramsal.sources import LabelledPhotos  # noqa: PLC0415
+
     classes = job.classes if len(job.classes) else None
     return LabelledPhotos.open(
         folder, job.photos.preprocessing, labels=labels, classes=classes, boxes=boxes, unlisted=False

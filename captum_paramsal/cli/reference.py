@@ -29,9 +29,8 @@ examples:
 """
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
-    summary = "take the statistics of a reference set and save them"
     parser = add_command(commands, "reference", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=False)
     statistics = parser.add_argument_group("statistics")

@@ -37,9 +37,8 @@ examples:
 """
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
-    summary = "sort all mistakes: which belong together, and by which filters"
     parser = add_command(commands, "triage", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True)
     sorting = parser.add_argument_group("triage")

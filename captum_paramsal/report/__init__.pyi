@@ -1,13 +1,13 @@
 from .compare.report import ComparisonReport as ComparisonReport
 from .compare.run import ComparisonSettings as ComparisonSettings
 from .compare.run import compare as compare
-from .doctor.records import (
+from .doctor.data import (
     ChannelFinding as ChannelFinding,
 )
-from .doctor.records import (
+from .doctor.data import (
     DiagnosedGroup as DiagnosedGroup,
 )
-from .doctor.records import (
+from .doctor.data import (
     DiagnosedMistake as DiagnosedMistake,
 )
 from .doctor.report import DoctorReport as DoctorReport

@@ -38,9 +38,9 @@ def test_data(demo_report):
 def test_mistakes_pull_harder_than_the_rest(demo_report):
     groups = json.loads((demo_report / "explanation.json").read_text())["groups"]
     means = {name: sum(group["mean"]) / len(group["mean"]) for name, group in groups.items()}
-    assert means["incorrect"] > 0.5
+    assert means["mistakes"] > 0.5
     assert means["correct"] < 0.1
-    assert groups["incorrect"]["unusual"] > 10 * groups["correct"]["unusual"]
+    assert groups["mistakes"]["unusual"] > 10 * groups["correct"]["unusual"]
 
 
 def test_page(demo_report):

@@ -99,7 +99,7 @@ def test_other_images_to_compare_with(workplace, arguments, capsys):
     assert main(["doctor", *arguments, "--reference-labels", "train.csv", "--out", "out"]) == 0
     assert "skipped" not in capsys.readouterr().out
     usual = json.loads((workplace / "out" / "doctor.json").read_text())["usual"]
-    assert usual == {"origin": "train.csv", "fitted_on_these_images": False, "images": 24, "sure_images": 24}
+    assert usual == {"origin": "train.csv", "fitted_on_these_images": False, "images": 24, "confident_images": 24}
 
 
 def test_a_diagnosis_that_was_written_before(arguments):
@@ -132,9 +132,9 @@ def test_column_of_boxes_of_another_name(workplace, arguments):
     text = (workplace / "test.csv").read_text().replace("boxes", "mine")
     (workplace / "test.csv").write_text(text)
     assert main(["doctor", *arguments, "--out", "without"]) == 0
-    assert DoctorReport.load("without").wrong.background.images == 0
+    assert DoctorReport.load("without").mistake_group.background.images == 0
     assert main(["doctor", *arguments, "--boxes", "mine", "--out", "with"]) == 0
-    assert DoctorReport.load("with").wrong.background.images == 6
+    assert DoctorReport.load("with").mistake_group.background.images == 6
 
 
 def test_progress_bars_when_asked_for(arguments, capsys):

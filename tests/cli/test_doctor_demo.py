@@ -25,12 +25,12 @@ def content(folder):
 def test_data(folder, content):
     assert (content["summary"]["images"], content["summary"]["mistakes"]) == (240, 38)
     assert content["layer"] == {"name": "block2", "channels": 64}
-    assert content["remarks"] == []
+    assert content["caveats"] == []
     assert len(list(csv.reader((folder / "channels.csv").read_text().splitlines()))) == 1 + 38 * 5
 
 
 def test_the_background_is_judged_beside_its_area_and_beside_correct_images(content):
-    wrong, right = content["groups"]["incorrect"], content["groups"]["correct"]
+    wrong, right = content["groups"]["mistakes"], content["groups"]["correct"]
     assert wrong["background"]["images"] == right["background"]["images"] == 38
     # Most of a scene is background, so even a map that points at the object has most of its evidence there.
     assert wrong["background"]["value"] > 0.8 < right["background"]["value"]

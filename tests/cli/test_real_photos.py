@@ -41,7 +41,7 @@ def test_squeezenet_on_a_handful_of_imagenet(paramsal_data, tmp_path, capsys):
     names = {row["label"]: row["name"] for row in rows}
     for mistake in content["mistakes"]:
         assert names[str(mistake["label"])].split(",")[0] == mistake["label_name"]
-        assert mistake["prediction_name"]
+        assert mistake["predicted_name"]
         # With n images no score lies further than (n - 1) / sqrt(n) deviations from their mean.
         assert 0 < mistake["filters"][0]["score"] <= 23 / 24**0.5 + 1e-3
 

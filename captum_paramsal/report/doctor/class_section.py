@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from markupsafe import Markup
 from torch import Tensor
 
+from captum_paramsal.report.doctor.data import DoctorData
 from captum_paramsal.viz import class_channel_plot, to_svg
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.doctor.report import DoctorReport
 
 _CLASSES = 24
 """Rows of a figure that people can read."""
@@ -64,11 +61,11 @@ class ClassSection:
     by_chance: float | None
 
 
-def class_section(checkup: DoctorReport) -> ClassSection:
+def class_section(report: DoctorData) -> ClassSection:
     """Put the section together, of the classes that most mistakes are about."""
-    diagnosis = checkup.diagnosis
+    diagnosis = report.diagnosis
     known = (diagnosis.counts > 0).nonzero()[:, 0].tolist()
-    involved = Counter(number for one in checkup.mistakes for number in (one.label, one.prediction))
+    involved = Counter(number for one in report.mistakes for number in (one.label, one.predicted))
     about = [number for number in known if involved[number]] if len(known) > _CLASSES else []
     drawn = sorted(sorted(about or known, key=lambda number: (-involved[number], number))[:_CLASSES])
     overlap, by_chance = diagnosis.overlap(), diagnosis.overlap_by_chance()
@@ -76,8 +73,8 @@ def class_section(checkup: DoctorReport) -> ClassSection:
     among = torch.tensor(known)
     rows, columns = among[pairs[0]], among[pairs[1]]
     return ClassSection(
-        drawing=_drawing(checkup, drawn),
-        rows=[_row(checkup, number, known, (overlap, by_chance), involved[number]) for number in drawn],
+        drawing=_drawing(report, drawn),
+        rows=[_row(report, number, known, (overlap, by_chance), involved[number]) for number in drawn],
         known=len(known),
         sparsity=float(diagnosis.sparsity()[known].mean()),
         overlap=float(overlap[rows, columns].nanmean()) if len(rows) else None,
@@ -86,28 +83,28 @@ def class_section(checkup: DoctorReport) -> ClassSection:
 
 
 def _row(
-    checkup: DoctorReport, number: int, known: Sequence[int], shared: tuple[Tensor, Tensor], mistakes: int
+    report: DoctorData, number: int, known: Sequence[int], shared: tuple[Tensor, Tensor], mistakes: int
 ) -> ClassRow:
-    diagnosis = checkup.diagnosis
+    diagnosis = report.diagnosis
     others = [other for other in known if other != number]
     nearest = max(others, key=lambda other: float(shared[0][number, other].nan_to_num(0.0)), default=None)
     overlap, by_chance = (0.0, 0.0) if nearest is None else (float(one[number, nearest]) for one in shared)
     return ClassRow(
-        name=checkup.class_name(number),
+        name=report.class_name(number),
         images=int(diagnosis.counts[number]),
         relevant=int(diagnosis.relevant()[number].sum()),
-        nearest="" if nearest is None else checkup.class_name(nearest),
+        nearest="" if nearest is None else report.class_name(nearest),
         shared=overlap,
         by_chance=by_chance,
         mistakes=mistakes,
     )
 
 
-def _drawing(checkup: DoctorReport, drawn: Sequence[int]) -> Markup:
-    axes = class_channel_plot(checkup.diagnosis.normalized, names=checkup.classes, classes=drawn)
-    names = ", ".join(checkup.class_name(number) for number in drawn)
+def _drawing(report: DoctorData, drawn: Sequence[int]) -> Markup:
+    axes = class_channel_plot(report.diagnosis.normalized, names=report.classes, classes=drawn)
+    names = ", ".join(report.class_name(number) for number in drawn)
     description = (
-        f"How strongly {len(drawn)} classes rely on each of the {checkup.diagnosis.channels} channels of "
-        f"{checkup.diagnosis.layer}, one row per class: {names}."
+        f"How strongly {len(drawn)} classes rely on each of the {report.diagnosis.channels} channels of "
+        f"{report.diagnosis.layer}, one row per class: {names}."
     )
     return Markup(to_svg(axes, description, prefix="classes-"))  # noqa: S704 -- drawn by matplotlib, which escapes its texts

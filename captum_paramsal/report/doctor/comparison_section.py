@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import copysign, inf
-from typing import TYPE_CHECKING
 
 from captum_paramsal.doctor.findings import LEVEL
-from captum_paramsal.report.doctor.records import DiagnosedGroup, MeanWithError
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.doctor.report import DoctorReport
+from captum_paramsal.report.doctor.data import DiagnosedGroup, DoctorData, MeanWithError
 
 _NOTHING = "\N{EN DASH}"
 _SURE = 2.0
@@ -39,9 +35,9 @@ class BackgroundRow:
     excess: MeanWithError
 
 
-def compared_rows(checkup: DoctorReport) -> Sequence[ComparedRow]:
+def compared_rows(report: DoctorData) -> Sequence[ComparedRow]:
     """The quantities that are known."""
-    wrong, right = checkup.wrong, checkup.right
+    wrong, right = report.mistake_group, report.correct_group
     kinds = [
         (f"channels at p ≤ {LEVEL:g}", wrong.unusual, right.unusual, _percent(LEVEL)),
         ("evidence in these channels", wrong.wrong_share, right.wrong_share, ""),
@@ -54,9 +50,9 @@ def compared_rows(checkup: DoctorReport) -> Sequence[ComparedRow]:
     return rows
 
 
-def compared_verdict(checkup: DoctorReport) -> str:
+def compared_verdict(report: DoctorData) -> str:
     """Whether channels speak for the wrong class that do not speak for it in its own images."""
-    apart = _apart(checkup.wrong.unusual, checkup.right.unusual)
+    apart = _apart(report.mistake_group.unusual, report.correct_group.unusual)
     if apart is None:
         return ""
     if apart >= _SURE:
@@ -70,9 +66,9 @@ def compared_verdict(checkup: DoctorReport) -> str:
     )
 
 
-def background_rows(checkup: DoctorReport) -> Sequence[BackgroundRow]:
+def background_rows(report: DoctorData) -> Sequence[BackgroundRow]:
     """Mistakes and correct images whose object is known; nothing where there is none."""
-    groups = (("mistakes", checkup.wrong), ("correct images", checkup.right))
+    groups = (("mistakes", report.mistake_group), ("correct images", report.correct_group))
     return [
         BackgroundRow(name, group.background.images, group.background, group.background_area, group.excess)
         for name, group in groups
@@ -80,9 +76,9 @@ def background_rows(checkup: DoctorReport) -> Sequence[BackgroundRow]:
     ]
 
 
-def background_verdict(checkup: DoctorReport) -> str:
+def background_verdict(report: DoctorData) -> str:
     """What the background's share of the evidence says, in one or two sentences."""
-    wrong, right = checkup.wrong, checkup.right
+    wrong, right = report.mistake_group, report.correct_group
     if not wrong.background.images:
         return ""
     apart = _apart(wrong.excess, right.excess)

@@ -12,9 +12,9 @@ from torch import Tensor
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.doctor.findings import LEVEL, Findings
-from captum_paramsal.report.doctor.records import ChannelFinding, DiagnosedMistake, number
+from captum_paramsal.report.doctor.data import ChannelFinding, DiagnosedMistake, EvidencePictures, number
 from captum_paramsal.report.shared.predictions import Prediction
-from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
+from captum_paramsal.sources import Picture, SourceBatch, SourceBatches
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import decoded, evidence_overlay, outline
 
@@ -25,36 +25,18 @@ _BAND = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
-class EvidencePictures:
-    """What a card shows of one mistake.
-
-    Attributes:
-        evidence: The evidence for the predicted class over the picture.
-        wrong: That of the channels alone that should not speak as they do; None where there is none.
-        outline: Lines x1, y1, x2, y2 around the object, ``(L, 4)``, in pixels of the model's input; None where nobody
-            said where it lies.
-        size: Height and width of the model's input.
-    """
-
-    evidence: Picture
-    wrong: Picture | None
-    outline: Tensor | None
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class DiagnosedImage:
     """One diagnosed image.
 
     Attributes:
-        found: What is said about it.
+        diagnosed: What is said about it.
         evidence: Evidence for the predicted class at each place, ``(h, w)``.
         wrong: That of the channels alone that should not speak as they do.
-        mask: The object, ``(H, W)`` bool; None where nobody said where it lies.
+        mask: The object, ``(H, W)`` bool; None where it is not annotated.
         size: Height and width of the model's input.
     """
 
-    found: DiagnosedMistake
+    diagnosed: DiagnosedMistake
     evidence: Tensor
     wrong: Tensor
     mask: Tensor | None
@@ -79,80 +61,81 @@ class Examination:
     Attributes:
         doctor: The doctor, of a model that is on its device.
         diagnosis: What the classes rely on.
-        images: Labelled images.
+        batches: Labelled images.
         top_k: Channels that are named for each.
-        batch_size: Images per pass.
-        device: Where the model is.
         show_progress: Show a progress bar.
     """
 
     doctor: ModelDoctor
     diagnosis: Diagnosis
-    images: ImageSource
+    batches: SourceBatches
     top_k: int
-    batch_size: int
-    device: torch.device
     show_progress: bool
 
-    def look_at(self, predictions: Sequence[Prediction], what: str) -> Iterator[DiagnosedImage]:
+    def diagnose(self, predictions: Sequence[Prediction], what: str) -> Iterator[DiagnosedImage]:
         """Diagnose some images, right or wrong, one after another."""
-        by_position = {one.position: one for one in predictions}
-        batches = SourceBatches(self.images, self.doctor.model, list(by_position), self.batch_size, self.device)
-        for batch in batches.read(what, show_progress=self.show_progress):
-            yield from self._seen(batch, by_position)
+        by_position = {prediction.position: prediction for prediction in predictions}
+        for batch in self.batches.at(list(by_position)).read(what, show_progress=self.show_progress):
+            yield from self._diagnosed(batch, by_position)
 
-    def _seen(self, batch: SourceBatch, by_position: Mapping[int, Prediction]) -> Iterator[DiagnosedImage]:
-        masks = [self.images.mask(position) for position in batch.positions]
+    def _diagnosed(self, batch: SourceBatch, by_position: Mapping[int, Prediction]) -> Iterator[DiagnosedImage]:
+        masks = [self.batches.images.mask(position) for position in batch.positions]
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         marked = torch.stack([torch.zeros(size) if mask is None else mask.float() for mask in masks])
-        found = self.doctor.diagnose(batch.inputs, batch.labels, self.diagnosis, masks=marked, mistakes_only=False)
-        unusual = [[channel for channel, p_value in one if p_value <= LEVEL] for one in found.top(self.top_k)]
+        findings = self.doctor.diagnose(batch.inputs, batch.labels, self.diagnosis, masks=marked, mistakes_only=False)
+        unusual = [[channel for channel, p_value in top if p_value <= LEVEL] for top in findings.top(self.top_k)]
         for row, (position, mask) in enumerate(zip(batch.positions, masks, strict=True)):
-            channels = self._channels(found, row, unusual[row])
-            said = self._said(found, row, by_position[position], channels, masked=mask is not None)
-            yield DiagnosedImage(said, found.evidence[row], found.wrong_evidence[row], mask, size)
+            channels = self._channels(findings, row, unusual[row])
+            mistake = self._mistake(findings, row, by_position[position], channels, masked=mask is not None)
+            yield DiagnosedImage(mistake, findings.evidence[row], findings.wrong_evidence[row], mask, size)
 
-    def _said(
-        self, found: Findings, row: int, one: Prediction, channels: tuple[ChannelFinding, ...], *, masked: bool
+    def _mistake(
+        self,
+        findings: Findings,
+        row: int,
+        prediction: Prediction,
+        channels: tuple[ChannelFinding, ...],
+        *,
+        masked: bool,
     ) -> DiagnosedMistake:
-        item = self.images.items[one.position]
-        compared = int((self.diagnosis.usual_labels == one.predicted).sum())
+        item = self.batches.images.items[prediction.position]
+        compared = int((self.diagnosis.usual_labels == prediction.predicted).sum())
         known = compared >= ENOUGH
-        total = float(found.evidence[row].sum())
+        total = float(findings.evidence[row].sum())
         return DiagnosedMistake(
-            position=one.position,
+            position=prediction.position,
             file=item.name,
-            label=one.label,
-            prediction=one.predicted,
-            label_confidence=one.label_confidence,
-            prediction_confidence=one.confidence,
+            label=prediction.label,
+            predicted=prediction.predicted,
+            label_confidence=prediction.label_confidence,
+            confidence=prediction.confidence,
             channels=channels,
             compared=compared,
-            unusual=int(found.wrong[row].sum()) if known else None,
-            wrong_share=number(float(found.wrong_evidence[row].sum()) / total) if known and total else None,
-            deviation=number(float(found.deviation[row])),
-            background=number(float(found.background[row])) if masked else None,
-            background_area=number(float(found.background_area[row])) if masked else None,
+            unusual=int(findings.wrong[row].sum()) if known else None,
+            wrong_share=number(float(findings.wrong_evidence[row].sum()) / total) if known and total else None,
+            deviation=number(float(findings.deviation[row])),
+            background=number(float(findings.background[row])) if masked else None,
+            background_area=number(float(findings.background_area[row])) if masked else None,
             note=item.note,
         )
 
-    def _channels(self, found: Findings, row: int, unusual: Sequence[int]) -> tuple[ChannelFinding, ...]:
-        usual = self.diagnosis.usual_of(int(found.predicted[row])).double()
-        strongest = found.correlation[row].argsort(descending=True, stable=True).tolist()
+    def _channels(self, findings: Findings, row: int, unusual: Sequence[int]) -> tuple[ChannelFinding, ...]:
+        usual = self.diagnosis.usual_of(int(findings.predicted[row])).double()
+        strongest = findings.correlation[row].argsort(descending=True, stable=True).tolist()
         listed = list(dict.fromkeys((*unusual, *strongest)))[: self.top_k]
-        total = float(found.correlation[row].sum())
+        total = float(findings.correlation[row].sum())
         bands = usual[:, listed].quantile(torch.tensor(_BAND).double(), dim=0) if len(usual) else None
         return tuple(
             ChannelFinding(
                 channel=channel,
-                correlation=float(found.correlation[row, channel]),
-                share=float(found.correlation[row, channel]) / total if total else None,
-                usual=number(float(found.usual[row, channel])),
+                correlation=float(findings.correlation[row, channel]),
+                share=float(findings.correlation[row, channel]) / total if total else None,
+                usual=number(float(findings.usual[row, channel])),
                 low=None if bands is None else float(bands[0, place]),
                 high=None if bands is None else float(bands[1, place]),
-                p_value=number(float(found.p_values[row, channel])),
-                for_prediction=bool(found.for_predicted[row, channel]),
-                for_label=bool(found.for_label[row, channel]),
+                p_value=number(float(findings.p_values[row, channel])),
+                for_predicted=bool(findings.for_predicted[row, channel]),
+                for_label=bool(findings.for_label[row, channel]),
             )
             for place, channel in enumerate(listed)
         )

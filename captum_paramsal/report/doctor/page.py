@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from captum_paramsal.doctor.findings import LEVEL
 from captum_paramsal.report.doctor.class_section import class_section
@@ -14,16 +13,10 @@ from captum_paramsal.report.doctor.comparison_section import (
     compared_rows,
     compared_verdict,
 )
-from captum_paramsal.report.doctor.findings import EvidencePictures
-from captum_paramsal.report.doctor.records import ChannelFinding, DiagnosedMistake
+from captum_paramsal.report.doctor.data import ChannelFinding, DiagnosedMistake, DoctorData, EvidencePictures
 from captum_paramsal.report.doctor.treatment_section import treatment_section
-from captum_paramsal.report.shared.templating import environment
+from captum_paramsal.report.shared.templating import render as render_page
 from captum_paramsal.sources import Picture
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.doctor.report import DoctorReport
-
-_SKIPPED = 200
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class _Card:
     number: int
     mistake: DiagnosedMistake
     label: str
-    prediction: str
+    predicted: str
     picture: Picture | None
     evidence: EvidencePictures | None
     strips: Sequence[_Strip]
@@ -75,55 +68,49 @@ class _Card:
         return "".join(f"M{x1} {y1}L{x2} {y2}" for x1, y1, x2, y2 in self.evidence.outline.tolist())
 
 
-def render(checkup: DoctorReport) -> str:
+def render(report: DoctorData) -> str:
     """The report as one HTML page that needs no other file."""
-    cards = _cards(checkup)
-    page = (
-        environment()
-        .get_template("doctor.html.jinja")
-        .render(
-            checkup=checkup,
-            context=checkup.context,
-            layer=checkup.context["layer"]["name"],
-            channels=checkup.diagnosis.channels,
-            cards=cards,
-            section=class_section(checkup),
-            compared=compared_rows(checkup),
-            difference=compared_verdict(checkup),
-            background=background_rows(checkup),
-            verdict=background_verdict(checkup),
-            treated=treatment_section(checkup),
-            skipped=checkup.skipped[:_SKIPPED],
-        )
+    cards = _cards(report)
+    return render_page(
+        "doctor.html.jinja",
+        report,
+        layer=report.context["layer"]["name"],
+        channels=report.diagnosis.channels,
+        cards=cards,
+        section=class_section(report),
+        compared=compared_rows(report),
+        difference=compared_verdict(report),
+        background=background_rows(report),
+        verdict=background_verdict(report),
+        treated=treatment_section(report),
     )
-    return page + "\n"
 
 
-def _cards(checkup: DoctorReport) -> list[_Card]:
-    drawn = sorted((one for one in checkup.mistakes if one.drawn), key=lambda one: -one.prediction_confidence)
-    return [_card(checkup, mistake, number) for number, mistake in enumerate(drawn, 1)]
+def _cards(report: DoctorData) -> list[_Card]:
+    drawn = sorted((one for one in report.mistakes if one.drawn), key=lambda one: -one.confidence)
+    return [_card(report, mistake, number) for number, mistake in enumerate(drawn, 1)]
 
 
-def _card(checkup: DoctorReport, mistake: DiagnosedMistake, number: int) -> _Card:
-    label, prediction = checkup.class_name(mistake.label), checkup.class_name(mistake.prediction)
+def _card(report: DoctorData, mistake: DiagnosedMistake, number: int) -> _Card:
+    label, predicted = report.class_name(mistake.label), report.class_name(mistake.predicted)
     return _Card(
         number=number,
         mistake=mistake,
         label=label,
-        prediction=prediction,
-        picture=checkup.pictures.get(mistake.position),
-        evidence=checkup.evidence.get(mistake.position),
-        strips=[_strip(one, label, prediction) for one in mistake.channels],
+        predicted=predicted,
+        picture=report.pictures.get(mistake.position),
+        evidence=report.evidence.get(mistake.position),
+        strips=[_strip(one, label, predicted) for one in mistake.channels],
     )
 
 
-def _strip(one: ChannelFinding, label: str, prediction: str) -> _Strip:
+def _strip(one: ChannelFinding, label: str, predicted: str) -> _Strip:
     who = {
         (True, True): "both classes rely on it",
-        (True, False): f"{prediction} relies on it",
+        (True, False): f"{predicted} relies on it",
         (False, True): f"{label} relies on it",
         (False, False): "neither class relies on it",
-    }[one.for_prediction, one.for_label]
+    }[one.for_predicted, one.for_label]
     return _Strip(one, _band(one), who)
 
 

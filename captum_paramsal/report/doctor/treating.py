@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.errors import SourceError
 from captum_paramsal.repair import Constraints, Patch, Treatment, foreground, treat
-from captum_paramsal.report.doctor.records import number
+from captum_paramsal.report.doctor.data import number
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
 from captum_paramsal.sources import ImageSource, SourceBatch, SourceBatches
 
 _SET_ASIDE = 5
-"""One in so many training images chooses the epoch, where nobody gave images for that."""
+"""One in so many training images chooses the epoch, where no images were given for that."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,22 @@ class Treated:
         result: What it did to the held-out images.
         model: The treated model.
         patch: What changed in it.
-        remarks: What a reader should know.
+        caveats: What a reader should know.
     """
 
     result: TreatmentResult
     model: nn.Module
     patch: Patch
-    remarks: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
-def treated(
-    therapy: TreatmentSettings, diagnosis: Diagnosis, held_out: SourceBatches, *, show_progress: bool
+def treat_images(
+    settings: TreatmentSettings, diagnosis: Diagnosis, held_out: SourceBatches, *, show_progress: bool
 ) -> Treated:
     """Treat a copy of the model that the held-out batches are made for.
 
     Args:
-        therapy: How.
+        settings: How.
         diagnosis: Which channels the classes may rely on.
         held_out: What the effect is counted on.
         show_progress: Show a progress bar.
@@ -86,20 +86,20 @@ def treated(
         SourceError: Too few training images to choose an epoch by.
         ParamsalError: See :func:`captum_paramsal.repair.treatment.treat`.
     """
-    train, validation = _divided(therapy, held_out)
-    annotated = sum(therapy.train.mask(position) is not None for position in train.wanted) if therapy.space else 0
-    space = therapy.space if annotated else 0.0
+    train, validation = _divided(settings, held_out)
+    annotated = sum(settings.train.mask(position) is not None for position in train.wanted) if settings.space else 0
+    space = settings.space if annotated else 0.0
     constraints = None
-    if therapy.channel or space:
-        constraints = Constraints.of(diagnosis, channel=therapy.channel, space=space)
-    trial = _Trial(therapy, train, validation, held_out, show_progress)
-    found = trial.run(constraints, annotated=bool(space))
-    plain = trial.run(None, annotated=False) if therapy.control and constraints is not None else None
+    if settings.channel or space:
+        constraints = Constraints.of(diagnosis, channel=settings.channel, space=space)
+    trial = _Trial(settings, train, validation, held_out, show_progress)
+    treatment = trial.treat(constraints, annotated=bool(space))
+    plain = trial.treat(None, annotated=False) if settings.control and constraints is not None else None
     counts = {"train": len(train.wanted), "annotated": annotated, "validation": len(validation.wanted)}
-    kind = {"validation_from": "training images" if therapy.validation is None else "images of their own"}
-    result = _result(found, plain, held_out, {**therapy.options(), "space": space, **counts, **kind})
-    model = held_out.model if found.model is None else found.model
-    return Treated(result, model, found.patch, tuple(_remarks(therapy, annotated, len(train.wanted))))
+    kind = {"validation_from": "training images" if settings.validation is None else "images of their own"}
+    result = _result(treatment, plain, held_out, {**settings.options(), "space": space, **counts, **kind})
+    model = held_out.model if treatment.model is None else treatment.model
+    return Treated(result, model, treatment.patch, tuple(_caveats(settings, annotated, len(train.wanted))))
 
 
 @dataclass(frozen=True)
@@ -136,35 +136,35 @@ class TrainingBatches:
 class _Trial:
     """Images and budget, which a treatment and its control share."""
 
-    therapy: TreatmentSettings
+    settings: TreatmentSettings
     train: SourceBatches
     validation: SourceBatches
     held_out: SourceBatches
     show_progress: bool
 
-    def run(self, constraints: Constraints | None, *, annotated: bool) -> Treatment:
-        therapy = self.therapy
+    def treat(self, constraints: Constraints | None, *, annotated: bool) -> Treatment:
+        settings = self.settings
         return treat(
             self.held_out.model,
-            TrainingBatches(self.train, therapy.margin, annotated=annotated),
+            TrainingBatches(self.train, settings.margin, annotated=annotated),
             self.held_out,
             constraints,
             validation_batches=self.validation,
-            epochs=therapy.epochs,
-            learning_rate=therapy.learning_rate,
-            allow_worse=therapy.allow_worse,
-            seed=therapy.seed,
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            allow_worse=settings.allow_worse,
+            seed=settings.seed,
             show_progress=self.show_progress,
         )
 
 
-def _divided(therapy: TreatmentSettings, like: SourceBatches) -> tuple[SourceBatches, SourceBatches]:
+def _divided(settings: TreatmentSettings, like: SourceBatches) -> tuple[SourceBatches, SourceBatches]:
     """What is trained on, and what the epoch is chosen by."""
-    train = list(range(len(therapy.train.items)))
-    of_training = replace(like, images=therapy.train)
-    if therapy.validation is not None:
-        validation = list(range(len(therapy.validation.items)))
-        return of_training.at(train), replace(like, images=therapy.validation, positions=validation)
+    train = list(range(len(settings.train.items)))
+    of_training = replace(like, images=settings.train)
+    if settings.validation is not None:
+        validation = list(range(len(settings.validation.items)))
+        return of_training.at(train), replace(like, images=settings.validation, positions=validation)
     if len(train) < _SET_ASIDE:
         message = (
             f"Expected at least {_SET_ASIDE} training images, of which one in {_SET_ASIDE} chooses the epoch, got "
@@ -172,43 +172,43 @@ def _divided(therapy: TreatmentSettings, like: SourceBatches) -> tuple[SourceBat
         )
         raise SourceError(message)
     # By class first, so that every class of some size has its share.
-    chance = torch.rand(len(train), generator=torch.Generator().manual_seed(therapy.seed)).tolist()
-    ordered = sorted(train, key=lambda position: (therapy.train.items[position].label, chance[position]))
+    chance = torch.rand(len(train), generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    ordered = sorted(train, key=lambda position: (settings.train.items[position].label, chance[position]))
     aside = ordered[_SET_ASIDE // 2 :: _SET_ASIDE]
     rest = sorted(set(train) - set(aside))
     return of_training.at(rest), of_training.at(sorted(aside))
 
 
 def _result(
-    found: Treatment, plain: Treatment | None, held_out: SourceBatches, settings: dict[str, Any]
+    treatment: Treatment, plain: Treatment | None, held_out: SourceBatches, settings: dict[str, Any]
 ) -> TreatmentResult:
     return TreatmentResult(
         positions=tuple(held_out.wanted),
         files=tuple(held_out.images.items[position].name for position in held_out.wanted),
-        labels=tuple(found.before.labels.tolist()),
-        before=tuple(found.before.predictions.tolist()),
-        after=tuple(found.after.predictions.tolist()),
+        labels=tuple(treatment.before.labels.tolist()),
+        before=tuple(treatment.before.predictions.tolist()),
+        after=tuple(treatment.after.predictions.tolist()),
         plain=None if plain is None else tuple(plain.after.predictions.tolist()),
         plain_epoch=None if plain is None else plain.best_epoch,
-        confidence=tuple(round(value, 6) for value in found.after.confidence.tolist()),
-        p_value=found.p_value,
-        best_epoch=found.best_epoch,
-        selected_on=found.selected_on,
-        history=[{name: number(value) for name, value in row.items()} for row in found.history],
-        weights=dict(found.weights),
+        confidence=tuple(round(value, 6) for value in treatment.after.confidence.tolist()),
+        p_value=treatment.p_value,
+        best_epoch=treatment.best_epoch,
+        selected_on=treatment.selected_on,
+        history=[{name: number(value) for name, value in row.items()} for row in treatment.history],
+        weights=dict(treatment.weights),
         settings=settings,
     )
 
 
-def _remarks(therapy: TreatmentSettings, annotated: int, trained: int) -> list[str]:
-    if not therapy.space:
+def _caveats(settings: TreatmentSettings, annotated: int, trained: int) -> list[str]:
+    if not settings.space:
         return []
     if not annotated:
-        remark = (
+        caveat = (
             "No training image says where its object lies, so the treatment had no space constraint. A column of boxes "
             "in the table of the training images would allow it."
         )
-        return [remark]
+        return [caveat]
     if annotated < trained:
         return [f"The space constraint knew the object in {annotated} of the {trained} training images."]
     return []

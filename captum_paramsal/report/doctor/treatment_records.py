@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from scipy.stats import binomtest
+
+from captum_paramsal.report.shared.codec import to_json
 
 Course: TypeAlias = Sequence[Mapping[str, float | None]]
 """One row per epoch: mean loss, constraints, accuracy on the validation images; epoch 0 is the untreated model."""
@@ -111,17 +113,15 @@ class TreatmentResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, with what follows from it."""
-        control = None if self.control is None else asdict(self.control)
-        counts = {"cured": len(self.cured), "broken": len(self.broken), "control": control}
-        shares = {"accuracy_before": self.accuracy_before, "accuracy_after": self.accuracy_after}
-        return {**counts, **shares, **asdict(self), "history": [dict(row) for row in self.history]}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> TreatmentResult:
-        """Back from JSON."""
-        own = {name: content[name] for name in cls.__dataclass_fields__}
-        lists = ("positions", "files", "labels", "before", "after", "confidence", "plain")
-        return cls(**{**own, **{name: tuple(own[name]) for name in lists if own[name] is not None}})
+        follows = {
+            "cured": len(self.cured),
+            "broken": len(self.broken),
+            "control": self.control,
+            "accuracy_before": self.accuracy_before,
+            "accuracy_after": self.accuracy_after,
+        }
+        content: dict[str, Any] = to_json(follows) | to_json(self)
+        return content
 
 
 def _share(labels: Sequence[int], predictions: Sequence[int]) -> float:

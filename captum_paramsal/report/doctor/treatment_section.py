@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from markupsafe import Markup
 
+from captum_paramsal.report.doctor.data import DoctorData
 from captum_paramsal.report.doctor.treatment_records import Control, TreatmentResult
-from captum_paramsal.report.explain.tail_section import probability
+from captum_paramsal.report.shared.templating import probability
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import to_svg, treatment_plot
-
-if TYPE_CHECKING:
-    from captum_paramsal.report.doctor.report import DoctorReport
 
 _SURE = 0.05
 _SHOWN = 6
@@ -55,17 +52,15 @@ class TreatmentSection:
     broken: Sequence[Changed]
 
 
-def treatment_section(checkup: DoctorReport) -> TreatmentSection | None:
+def treatment_section(report: DoctorData) -> TreatmentSection | None:
     """Put the section together; None where nothing was treated."""
-    result = checkup.treatment
+    result = report.treatment
     if result is None:
         return None
-    cured, broken = (
-        [_changed(checkup, result, row) for row in rows[:_SHOWN]] for rows in (result.cured, result.broken)
-    )
+    cured, broken = ([_changed(report, result, row) for row in rows[:_SHOWN]] for rows in (result.cured, result.broken))
     control = result.control
     beside = "" if control is None else _control_verdict(control)
-    return TreatmentSection(result, _verdict(result), beside, _drawing(checkup, result), cured, broken)
+    return TreatmentSection(result, _verdict(result), beside, _drawing(report, result), cured, broken)
 
 
 def shown_changes(result: TreatmentResult) -> list[int]:
@@ -114,17 +109,17 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _changed(checkup: DoctorReport, result: TreatmentResult, row: int) -> Changed:
+def _changed(report: DoctorData, result: TreatmentResult, row: int) -> Changed:
     position = result.positions[row]
-    label, before, after = (checkup.class_name(kind[row]) for kind in (result.labels, result.before, result.after))
-    return Changed(result.files[row], label, before, after, checkup.pictures.get(position))
+    label, before, after = (report.class_name(kind[row]) for kind in (result.labels, result.before, result.after))
+    return Changed(result.files[row], label, before, after, report.pictures.get(position))
 
 
-def _drawing(checkup: DoctorReport, result: TreatmentResult) -> Markup:
+def _drawing(report: DoctorData, result: TreatmentResult) -> Markup:
     labels, before, after = (torch.tensor(kind) for kind in (result.labels, result.before, result.after))
     # Classes with nothing to tell would hide the others where there are many.
     kept = _told(labels, before, after)
-    axes = treatment_plot(labels[kept], before[kept], after[kept], names=checkup.classes)
+    axes = treatment_plot(labels[kept], before[kept], after[kept], names=report.classes)
     description = (
         f"Accuracy of each class before and after. Over all, {result.accuracy_before:.1%} before and "
         f"{result.accuracy_after:.1%} after; {len(result.cured)} images cured, {len(result.broken)} broken."

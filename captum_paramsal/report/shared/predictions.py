@@ -95,12 +95,14 @@ def evenly_spread(positions: Sequence[int], most: int) -> list[int]:
     return [positions[i * len(positions) // count] for i in range(count)]
 
 
-def occurring(
-    predictions: Sequence[Prediction], classes: Mapping[int, str] | None, others: Iterable[int] = ()
-) -> dict[int, str]:
-    """Names of the classes that occur, as labels, as predictions or among others."""
-    seen = {prediction.label for prediction in predictions} | {prediction.predicted for prediction in predictions}
-    seen.update(others)
+def classes_of(predictions: Sequence[Prediction]) -> set[int]:
+    """The classes that occur, as labels or as predictions."""
+    return {number for prediction in predictions for number in (prediction.label, prediction.predicted)}
+
+
+def occurring(predictions: Sequence[Prediction], classes: Mapping[int, str] | None) -> dict[int, str]:
+    """Names of the classes that occur."""
+    seen = classes_of(predictions)
     return {number: name for number, name in (classes or {}).items() if number in seen}
 
 

@@ -17,7 +17,7 @@ def therapy():
 
 @pytest.fixture(scope="module")
 def treated(therapy):
-    return colour_checkup(therapy=therapy)
+    return colour_checkup(treatment=therapy)
 
 
 def test_result_is_that_of_the_images(treated):
@@ -59,39 +59,39 @@ def test_written_and_read_again(treated, tmp_path):
 
 
 def test_the_same_twice(therapy, treated):
-    assert colour_checkup(therapy=therapy).treatment == treated.treatment
+    assert colour_checkup(treatment=therapy).treatment == treated.treatment
 
 
 def test_control_has_no_constraint(therapy, treated):
-    plain = colour_checkup(therapy=replace(therapy, channel=0.0, space=0.0))
+    plain = colour_checkup(treatment=replace(therapy, channel=0.0, space=0.0))
     assert plain.treatment.plain is None
     assert plain.treatment.weights == {}
     assert plain.treatment.after == treated.treatment.plain
-    without = colour_checkup(therapy=replace(therapy, control=False))
+    without = colour_checkup(treatment=replace(therapy, control=False))
     assert without.treatment.control is None
     assert without.treatment.after == treated.treatment.after
 
 
 def test_one_in_five_is_set_aside_without_validation_images(therapy):
-    result = colour_checkup(therapy=replace(therapy, validation=None, control=False)).treatment
+    result = colour_checkup(treatment=replace(therapy, validation=None, control=False)).treatment
     assert (result.settings["train"], result.settings["validation"]) == (48, 12)
     assert result.settings["validation_from"] == "training images"
 
 
 def test_objects_that_nobody_marked(therapy):
-    found = colour_checkup(therapy=replace(therapy, train=scenes(60, seed=5, masked=False), control=False))
-    assert any("had no space constraint" in remark for remark in found.remarks)
+    found = colour_checkup(treatment=replace(therapy, train=scenes(60, seed=5, masked=False), control=False))
+    assert any("had no space constraint" in remark for remark in found.caveats)
     assert set(found.treatment.weights) == {"channel"}
 
 
 def test_too_few_images():
     with pytest.raises(SourceError, match=r"at least 5 training images.*got 4"):
-        colour_checkup(usual=scenes(), therapy=TreatmentSettings(scenes(4)))
+        colour_checkup(usual=scenes(), treatment=TreatmentSettings(scenes(4)))
 
 
 def test_a_loss_that_is_not_finite(therapy):
     with pytest.raises(TreatmentError, match="learning rate"):
-        colour_checkup(therapy=replace(therapy, learning_rate=1e30, control=False))
+        colour_checkup(treatment=replace(therapy, learning_rate=1e30, control=False))
 
 
 def test_training_batches_are_shuffled_with_their_foreground():

@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,3 +183,16 @@ def test_files_that_are_no_explanation(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(SourceError, match=r"explanation at '.*explanation.json', got FileNotFoundError"):
         Explanation.load(tmp_path)
+
+
+def test_a_file_that_version_0_1_wrote(tmp_path):
+    written = json.loads((Path(__file__).parent / "version_3" / "explanation.json").read_text())
+    explanation = Explanation.load(Path(__file__).parent / "version_3")
+    assert [mistake.predicted for mistake in explanation.mistakes] == [m["prediction"] for m in written["mistakes"]]
+    assert [m.confidence for m in explanation.mistakes] == [m["prediction_confidence"] for m in written["mistakes"]]
+    assert list(explanation.mistake_group.mean) == written["groups"]["incorrect"]["mean"]
+    for mistake, content in zip(explanation.mistakes, written["mistakes"], strict=True):
+        traces = content["traces"] and content["traces"]["prediction"]["pixels"]
+        assert (mistake.traces and mistake.traces.predicted.pixels) == traces
+    explanation.write(tmp_path)
+    assert Explanation.load(tmp_path) == explanation

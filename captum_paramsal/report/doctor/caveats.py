@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.errors import ConstantEvidenceWarning, FewSamplesWarning, WholePassesWarning
+from captum_paramsal.report.doctor.data import DiagnosedMistake
 from captum_paramsal.report.doctor.findings import ENOUGH
-from captum_paramsal.report.doctor.records import DiagnosedMistake
 from captum_paramsal.report.shared.report import class_name
 
 _FEW = 5
@@ -22,14 +22,14 @@ def collect_warnings() -> Iterator[list[str]]:
 
     What is said of few samples and constant evidence is left to :func:`doctor_caveats`, which knows the images.
     """
-    remarks: list[str] = []
+    caveats: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         for category in (ConstantEvidenceWarning, FewSamplesWarning, WholePassesWarning):
             warnings.simplefilter("always", category)
-        yield remarks
+        yield caveats
     for one in caught:
         if issubclass(one.category, WholePassesWarning):
-            remarks.append(str(one.message))
+            caveats.append(str(one.message))
         elif not issubclass(one.category, (ConstantEvidenceWarning, FewSamplesWarning)):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
@@ -45,25 +45,25 @@ def doctor_caveats(
         seen: Classes that occur, as labels or as predictions.
         classes: Names of the classes.
     """
-    remarks = []
+    caveats = []
     counts = diagnosis.counts.tolist()
     few = [f"{class_name(classes, label)} ({counts[label]})" for label in sorted(seen) if counts[label] < _FEW]
     if few:
         named = ", ".join(few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
-        remarks.append(
+        caveats.append(
             f"{len(few)} of the {len(seen)} classes that occur have fewer than {_FEW} images that the model classifies "
             f"correctly with a probability of at least {diagnosis.settings['confidence']:g}: {named}. Which channels "
             "they rely on is hardly known."
         )
     unknown = sum(one.unusual is None for one in mistakes)
     if unknown:
-        remarks.append(
+        caveats.append(
             f"For {unknown} of {len(mistakes)} mistakes fewer than {ENOUGH} images of the predicted class are known "
             "that the model is right about: too few to call a channel unusual."
         )
     if diagnosis.is_constant:
-        remarks.append(
+        caveats.append(
             f"The evidence at {diagnosis.layer} is the same in every image of a class, since what follows is linear: "
             "no image can be unusual there. Take contributions instead of gradients, or an earlier layer."
         )
-    return remarks
+    return caveats
