@@ -38,7 +38,7 @@ _DESCRIPTION = """\
 Ask several attribution methods which pixels made the model say what it said, on the same labelled images, and judge
 their maps by the same metrics: mistakes and correctly classified images apart. Writes report.html (one file, opens
 anywhere), comparison.json, comparison.csv, comparison.safetensors and the figures as PNG. Interrupted, it keeps the
-images that are finished; the same command goes on.
+images that are finished; the same command resumes.
 
 Maps are made for the class that the model predicts, right or wrong; with --explain label, for the class on the label.
 Beside the methods, the report has rows in italics, yardsticks: what can be had without a map, such as a random order of
@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not checkpoint.exists():
             raise
-        words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command goes on from there"
+        words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command resumes from there"
         print(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
         return 130
     report = found.write(args.out)

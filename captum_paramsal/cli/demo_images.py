@@ -35,4 +35,8 @@ def training_scenes() -> demo.Scenes:
 
 
 def _cue(label: int) -> str:
-    return f"The background speaks for {demo.CLASSES[label]}." if label >= 0 else "The background speaks for no class."
+    return (
+        f"The background is evidence for {demo.CLASSES[label]}."
+        if label >= 0
+        else "The background is evidence for no class."
+    )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Classify labelled images, find out which channels of a layer each class relies on, and name for every mistake the
-channels that speak for the wrong class as they do in few images that really show it, and where in the picture. With
---treat, a copy of the model is trained not to rely on what it should not, and judged on the images given. Writes
+channels that are evidence for the wrong class as they are in few images that really show it, and where in the picture.
+With --treat, a copy of the model is trained not to rely on what it should not, and judged on the images given. Writes
 report.html (one file, opens anywhere), doctor.json, channels.csv, diagnosis.safetensors (for --diagnosis another time)
 and, of a treatment, treated.patch.safetensors.
 

@@ -54,7 +54,7 @@ def add_doctor_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_diagnosis(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--layer", metavar="NAME", help="layer with feature maps; by default the last ones in front of the head"
+        "--layer", metavar="NAME", help="layer with feature maps; by default the last ones before the head"
     )
     group.add_argument(
         "--evidence",
@@ -78,13 +78,16 @@ def _add_diagnosis(group: argparse._ArgumentGroup) -> None:
         "--confidence", metavar="P", type=float, help="probability that an image must have to say so (default 0.9)"
     )
     group.add_argument(
-        "--samples-per-class", metavar="T", type=positive, help="images of each class, the surest ones (default 100)"
+        "--samples-per-class",
+        metavar="T",
+        type=positive,
+        help="images of each class, the most confident ones (default 100)",
     )
     group.add_argument(
-        "--noise-samples", metavar="J", type=natural, help="disturbed copies of the maps; 0 for none (default 10)"
+        "--noise-samples", metavar="J", type=natural, help="perturbed copies of the maps; 0 for none (default 10)"
     )
     group.add_argument(
-        "--noise-range", metavar="D", type=float, help="bound of the disturbance, in units of the maps (default 0.1)"
+        "--noise-range", metavar="D", type=float, help="bound of the noise, in units of the maps (default 0.1)"
     )
 
 
@@ -96,7 +99,7 @@ def _add_report(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         type=natural,
         default=100,
-        help="mistakes with pictures in the report, the surest first; the data has all (default 100)",
+        help="mistakes with pictures in the report, the most confident first; the data has all (default 100)",
     )
 
 

@@ -61,7 +61,7 @@ def add_to(commands: Commands, summary: str) -> None:
         metavar="N",
         type=positive,
         default=300,
-        help="mistakes with a picture in the report, the surest first; the data has all (default 300)",
+        help="mistakes with a picture in the report, the most confident first; the data has all (default 300)",
     )
     report.add_argument(
         "--pixels",

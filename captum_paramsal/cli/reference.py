@@ -46,7 +46,7 @@ def add_to(commands: Commands, summary: str) -> None:
         "--checkpoint",
         metavar="FILE",
         type=Path,
-        help="write the pass here now and then; started again, it goes on from there. Removed at the end",
+        help="write the pass here now and then; started again, it resumes from there. Removed at the end",
     )
     add_compute_options(parser)
     parser.set_defaults(run=run)

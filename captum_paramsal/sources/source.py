@@ -21,7 +21,7 @@ class Item:
         note: A remark for people, shown beside the picture.
         extra: Whatever else the label file says about it.
         boxes: Where the object lies, each x1, y1, x2, y2 in pixels of the photo as it lies in the file; empty where
-            nobody said.
+            it is not annotated.
     """
 
     name: str
@@ -76,9 +76,9 @@ class ImageSource(Protocol):
         ...
 
     def mask(self, position: int) -> Tensor | None:
-        """Pixels of the object as the model sees it, ``(H, W)`` bool; None where nobody said where it lies."""
+        """Pixels of the object as the model sees it, ``(H, W)`` bool; None where it is not annotated."""
         ...
 
     def boxes(self, position: int) -> Tensor | None:
-        """Boxes of the object as the model sees it, ``(B, 4)`` float64 in pixels; None where nobody said."""
+        """Boxes of the object as the model sees it, ``(B, 4)`` float64 in pixels; None where it is not annotated."""
         ...

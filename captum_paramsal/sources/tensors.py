@@ -25,7 +25,7 @@ class LabelledTensors:
         notes: A remark on each image, shown beside it.
         masks: ``(N, H, W)`` bool, pixels of each image's object.
         boxes: In place of masks, the boxes ``(B, 4)`` of each image's object: x1, y1, x2, y2 in pixels; no row, or
-            one of NaN, where nobody said.
+            one of NaN, where it is not annotated.
 
     Raises:
         SourceError: Another number of labels, names, notes, masks or boxes than images, or no image at all; masks of
@@ -82,7 +82,7 @@ class LabelledTensors:
         return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
 
     def mask(self, position: int) -> Tensor | None:
-        """Pixels of the object, ``(H, W)`` bool; None where nobody said where it lies."""
+        """Pixels of the object, ``(H, W)`` bool; None where it is not annotated."""
         boxes = self._boxes[position]
         if self._masks is None and boxes is not None:
             return mask_of(boxes, _size_of(self._images))

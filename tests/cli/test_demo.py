@@ -48,7 +48,7 @@ def test_page(demo_report):
     content = json.loads((demo_report / "explanation.json").read_text())
     assert len(page.all("img")) == 2 * content["summary"]["mistakes"]
     assert "http" not in (demo_report / "report.html").read_text()
-    assert "The background speaks for" in page.text
+    assert "The background is evidence for" in page.text
 
 
 def test_every_mistake_is_traced_within_its_picture(demo_report):
@@ -69,7 +69,11 @@ def test_cue_is_told_as_it_is(demo_report):
     cues = load_scenes("test").cue_labels.tolist()
     for mistake in json.loads((demo_report / "explanation.json").read_text())["mistakes"]:
         cue = cues[mistake["position"]]
-        expected = f"The background speaks for {CLASSES[cue]}." if cue >= 0 else "The background speaks for no class."
+        expected = (
+            f"The background is evidence for {CLASSES[cue]}."
+            if cue >= 0
+            else "The background is evidence for no class."
+        )
         assert mistake["note"] == expected
 
 

@@ -47,7 +47,7 @@ def test_page(folder):
     assert "http" not in text
     page = Page(text)
     assert "the background has" in page.text
-    assert "The background speaks for" in page.text
+    assert "The background is evidence for" in page.text
     assert len([one for one in page.elements if one[0] == "article"]) == 38
 
 

@@ -51,18 +51,19 @@ def compared_rows(report: DoctorData) -> Sequence[ComparedRow]:
 
 
 def compared_verdict(report: DoctorData) -> str:
-    """Whether channels speak for the wrong class that do not speak for it in its own images."""
+    """Whether channels are evidence for the wrong class that are none in its own images."""
     apart = _apart(report.mistake_group.unusual, report.correct_group.unusual)
     if apart is None:
         return ""
     if apart >= _SURE:
         return (
-            "On mistakes more channels than usual speak for the wrong class: some of the evidence is of a kind that "
-            "images of that class do not have."
+            "On mistakes more channels than usual are evidence for the wrong class: some of the evidence is of a kind "
+            "that images of that class do not have."
         )
     return (
-        "Mistakes do not have more unusual channels than correct images: what spoke for the wrong class are the "
-        "channels that speak for it in its own images, too. What they answered to, and where, is the question then."
+        "Mistakes do not have more unusual channels than correct images: the evidence for the wrong class comes from "
+        "channels that are evidence for it in its own images, too. What they answered to, and where, is the question "
+        "then."
     )
 
 

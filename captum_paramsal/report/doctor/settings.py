@@ -22,15 +22,15 @@ class DoctorSettings:
     """What belongs to a checkup, apart from model and images.
 
     Attributes:
-        layer: Name of the layer; the last feature maps in front of the head if None.
+        layer: Name of the layer; the last feature maps before the head if None.
         evidence: "contribution" or "gradient". Where only a global average and a linear layer follow, gradients are the
             same for every image and in every place, and contributions are not.
-        noise_samples: Disturbed copies of the maps.
+        noise_samples: Perturbed copies of the maps.
         noise_range: Bound of the uniform noise.
         confidence: Softmax probability that an image must have to say what its class relies on.
-        samples_per_class: How many such images of each class, the surest ones.
+        samples_per_class: How many such images of each class, the most confident ones.
         top_k: Channels that are named per mistake.
-        cards: Mistakes with pictures in the report, the surest first.
+        cards: Mistakes with pictures in the report, the most confident first.
         batch_size: Images per pass; bounds memory, not the result.
         device: Where to compute; where the model is, if None.
         show_progress: Show progress bars.

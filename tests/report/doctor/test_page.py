@@ -118,7 +118,7 @@ def test_a_card_for_each_mistake_with_its_maps(checkup, page):
 
 
 def test_controls_stand_beside(page):
-    assert "On mistakes more channels than usual speak for the wrong class" in page.text
+    assert "On mistakes more channels than usual are evidence for the wrong class" in page.text
     assert "On mistakes the background has more of the evidence than its area would give it." in page.text
     assert "it may have a part in the mistakes" in page.text
     assert "which flatters them a little" in page.text
@@ -135,7 +135,7 @@ def test_few_cards_and_skipped_files(checkup):
     few = colour_checkup(settings=replace(QUICK, cards=4))
     skipped = tuple(Skipped(f"{i}.png", "no such file") for i in range(250))
     text = Page(render(replace(few, skipped=skipped))).text
-    assert "The 4 surest of 20 have a card here" in text
+    assert "The 4 most confident of 20 have a card here" in text
     assert "the first 200 are listed here" in text
     assert "0.png no such file" in text
     bare = Page(render(replace(checkup, pictures={}, evidence={}))).text

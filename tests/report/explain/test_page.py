@@ -71,7 +71,7 @@ def test_names_are_escaped(html):
 
 def test_the_rest_of_many_mistakes_is_in_the_data():
     page = Page(render(tiny_explanation(cards=2)))
-    assert "The 2 surest of 6 have a card here" in page.text
+    assert "The 2 most confident of 6 have a card here" in page.text
     assert len(page.all("img")) == 2 * 2
 
 
