@@ -16,7 +16,7 @@ from typing_extensions import Self, deprecated
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.repair import Patch
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
-from captum_paramsal.report.shared.codec import from_json, to_json
+from captum_paramsal.report.shared.codec import from_json, from_json_or_none, to_json
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
 
@@ -294,7 +294,7 @@ class DoctorData(Report):
             classes={int(number): name for number, name in content["classes"].items()},
             caveats=tuple(content["caveats"]),
             context={key: content[key] for key in cls.context_keys},
-            treatment=from_json(treatment, TreatmentResult | None),
+            treatment=from_json_or_none(treatment, TreatmentResult),
             patch=None if treatment is None else Patch.load(folder / PATCH),
         )
 

@@ -16,7 +16,7 @@ from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
-from captum_paramsal.report.shared.codec import INLINE, from_json, to_json
+from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none, to_json
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
 
@@ -211,9 +211,9 @@ class ExplanationData(Report):
             classes={int(number): name for number, name in content["classes"].items()},
             places=tuple(content["places"]),
             dead=tuple(content["dead"]),
-            tails=from_json(content.get("tails"), TailSummary | None),
-            calibration=from_json(content.get("calibration"), Calibration | None),
-            tracing=from_json(content.get("traces"), Tracing | None),
+            tails=from_json_or_none(content.get("tails"), TailSummary),
+            calibration=from_json_or_none(content.get("calibration"), Calibration),
+            tracing=from_json_or_none(content.get("traces"), Tracing),
             caveats=tuple(content.get("caveats", ())),
             context={key: content[key] if key in content else _BEFORE[key] for key in cls.context_keys},
             pixel_gradients={} if pixels is None or folder is None else _unpacked((folder / pixels).read_bytes()),

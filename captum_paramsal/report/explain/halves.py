@@ -43,8 +43,13 @@ def fit_halves(batches: SourceBatches, *, layers: LayerSelection | None, show_pr
     positions = batches.wanted
     parts = (positions[::2], positions[1::2]) if _are_enough(len(positions) // 2) else (positions,)
     # Each half keeps as many of its largest values as the whole needs.
-    options = {"layers": layers, "tail": TAIL, "total": len(positions), "show_progress": show_progress}
-    return tuple(Reference.fit(batches.model, batches.at(part), **options) for part in parts)
+    total = len(positions)
+    return tuple(
+        Reference.fit(
+            batches.model, batches.at(part), layers=layers, tail=TAIL, total=total, show_progress=show_progress
+        )
+        for part in parts
+    )
 
 
 def _are_enough(images: int) -> bool:

@@ -43,6 +43,11 @@ def from_json(content: Any, kind: type[T]) -> T:
     return _CODEC.structure(content, kind)
 
 
+def from_json_or_none(content: Any, kind: type[T]) -> T | None:
+    """The same, where null stands for nothing."""
+    return None if content is None else from_json(content, kind)
+
+
 def renamed_keys(content: Any, names: Mapping[str, str]) -> Any:
     """JSON of an older version under the keys of now, at any depth.
 
