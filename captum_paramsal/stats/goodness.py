@@ -1,6 +1,6 @@
 """How likely an Anderson-Darling distance is where the tail was fitted to the very excesses it is measured on.
 
-``python -m captum_paramsal.stats.goodness`` simulates the table again.
+``python tests/oracles/anderson_darling.py`` simulates the tables again.
 """
 
 from __future__ import annotations
@@ -70,29 +70,3 @@ def _log_linear(distance: Tensor, quantiles: Tensor) -> Tensor:
     left, right = (quantiles.gather(1, (place + step)[:, None])[:, 0] for step in (0, 1))
     slope = (levels[place + 1] - levels[place]) / (right - left)
     return torch.exp(levels[place] + slope * (distance - left)).clamp(max=1.0)
-
-
-def simulated_quantiles(shape: float, *, exponential: bool, samples: int, excesses: int = 200, seed: int = 0) -> Tensor:
-    """Distances exceeded with the probabilities of :data:`LEVELS`, by simulation.
-
-    Args:
-        shape: True ξ.
-        exponential: Fit the scale alone.
-        samples: Simulated tails.
-        excesses: In each of them.
-        seed: Of the random stream.
-    """
-    from captum_paramsal.stats.pareto import GeneralizedPareto  # noqa: PLC0415 -- which takes p-values from here
-
-    uniform = torch.rand(samples, excesses, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    simulated = -torch.log1p(-uniform) if shape == 0 else torch.expm1(-shape * torch.log1p(-uniform)) / shape
-    tail = GeneralizedPareto.fit(simulated, "exponential" if exponential else "mle")
-    return torch.quantile(tail.anderson_darling(simulated), 1 - torch.tensor(LEVELS, dtype=torch.float64))
-
-
-if __name__ == "__main__":
-    for true_shape in SHAPES:
-        row = simulated_quantiles(true_shape, exponential=False, samples=100_000)
-        print(f"    ({', '.join(f'{value:.4f}' for value in row.tolist())}),")  # noqa: T201
-    row = simulated_quantiles(0.0, exponential=True, samples=100_000)
-    print(f"({', '.join(f'{value:.4f}' for value in row.tolist())})")  # noqa: T201
