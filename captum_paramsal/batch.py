@@ -76,10 +76,11 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
     Raises:
         ModelError: `output` is not a tensor ``(count, C)``.
     """
-    is_tensor = isinstance(output, Tensor)
-    if not is_tensor or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
+    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
         # torch.fx returns dicts and lists of types of its own, which the caller never saw.
-        got = str(tuple(output.shape)) if is_tensor else type(output).__name__.removeprefix("immutable_")
+        got = (
+            str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__.removeprefix("immutable_")
+        )
         message = (
             f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. "
             f"{_remedy(output, count)}"
