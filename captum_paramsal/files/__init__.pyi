@@ -1,8 +1,5 @@
-from .atomic import open_folder as open_folder
-from .atomic import replacing as replacing
-from .atomic import write_atomically as write_atomically
+from .atomic import open_folder as open_folder, replacing as replacing, write_atomically as write_atomically
 from .checkpoint import Checkpoint as Checkpoint
 from .fingerprint import Fingerprint as Fingerprint
-from .tables import as_csv as as_csv
-from .tables import as_json as as_json
+from .tables import as_csv as as_csv, as_json as as_json
 from .tensor_file import write_tensors as write_tensors

@@ -1,24 +1,17 @@
 from .channel_outputs import has_channel_outputs as has_channel_outputs
 from .class_scores import class_score_layers as class_score_layers
-from .edited_run import ChannelEdit as ChannelEdit
-from .edited_run import EditedRun as EditedRun
-from .edited_run import NotSharedError as NotSharedError
-from .last_feature_maps import last_feature_maps as last_feature_maps
-from .last_feature_maps import modules_at as modules_at
-from .network import Interpreter as Interpreter
-from .network import Network as Network
-from .network import batch_norms_after as batch_norms_after
-from .network import capture as capture
-from .registry import registered_operations as registered_operations
-from .registry import trace_rule as trace_rule
-from .rule import Passing as Passing
-from .rule import TraceRule as TraceRule
-from .settings import TraceSettings as TraceSettings
-from .settings import TraceWeights as TraceWeights
+from .edited_run import ChannelEdit as ChannelEdit, EditedRun as EditedRun, NotSharedError as NotSharedError
+from .last_feature_maps import last_feature_maps as last_feature_maps, modules_at as modules_at
+from .network import (
+    Interpreter as Interpreter,
+    Network as Network,
+    batch_norms_after as batch_norms_after,
+    capture as capture,
+)
+from .registry import registered_operations as registered_operations, trace_rule as trace_rule
+from .rule import Passing as Passing, TraceRule as TraceRule
+from .settings import TraceSettings as TraceSettings, TraceWeights as TraceWeights
 from .sites import Sites as Sites
-from .step import Run as Run
-from .step import Step as Step
-from .tail_network import SideInputs as SideInputs
-from .tail_network import TailNetwork as TailNetwork
-from .trace_back import Selected as Selected
-from .trace_back import trace_back as trace_back
+from .step import Run as Run, Step as Step
+from .tail_network import SideInputs as SideInputs, TailNetwork as TailNetwork
+from .trace_back import Selected as Selected, trace_back as trace_back

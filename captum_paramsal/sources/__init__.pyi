@@ -2,16 +2,11 @@ from .batches import SourceBatches as SourceBatches
 from .classes import ClassNames as ClassNames
 from .folders import labels_from_folders as labels_from_folders
 from .labels import Labels as Labels
-from .models import class_names_of as class_names_of
-from .models import load_model as load_model
-from .models import preprocessing_of as preprocessing_of
+from .models import class_names_of as class_names_of, load_model as load_model, preprocessing_of as preprocessing_of
 from .photos import LabelledPhotos as LabelledPhotos
 from .pictures import Picture as Picture
 from .preprocessing import Preprocessing as Preprocessing
-from .source import ImageSource as ImageSource
-from .source import Item as Item
-from .source import Skipped as Skipped
-from .source import SourceBatch as SourceBatch
+from .source import ImageSource as ImageSource, Item as Item, Skipped as Skipped, SourceBatch as SourceBatch
 from .tables import labels_from_csv as labels_from_csv
 from .tensors import LabelledTensors as LabelledTensors
 from .weights import save_weights as save_weights

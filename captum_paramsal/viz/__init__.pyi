@@ -2,64 +2,33 @@ from .agreement import agreement_plot as agreement_plot
 from .bandit import bandit_plot as bandit_plot
 from .calibration import (
     calibration_plot as calibration_plot,
-)
-from .calibration import (
     share_plot as share_plot,
-)
-from .calibration import (
     shares_per_image as shares_per_image,
-)
-from .calibration import (
     tail_levels as tail_levels,
-)
-from .calibration import (
     tail_shares as tail_shares,
 )
-from .class_channels import channel_order as channel_order
-from .class_channels import class_channel_plot as class_channel_plot
+from .class_channels import channel_order as channel_order, class_channel_plot as class_channel_plot
 from .comparison_grid import comparison_grid as comparison_grid
-from .confusion import confused_classes as confused_classes
-from .confusion import confusion_plot as confusion_plot
-from .evidence import evidence_overlay as evidence_overlay
-from .evidence import evidence_plot as evidence_plot
+from .confusion import confused_classes as confused_classes, confusion_plot as confusion_plot
+from .evidence import evidence_overlay as evidence_overlay, evidence_plot as evidence_plot
 from .interventions import intervention_plot as intervention_plot
-from .metric_bars import metric_bars as metric_bars
-from .metric_bars import metric_panels as metric_panels
+from .metric_bars import metric_bars as metric_bars, metric_panels as metric_panels
 from .neurons import neurons_plot as neurons_plot
 from .outlines import outline as outline
 from .pixels import (
     decoded as decoded,
-)
-from .pixels import (
     display_map as display_map,
-)
-from .pixels import (
     pixel_overlay as pixel_overlay,
-)
-from .pixels import (
     pixel_plot as pixel_plot,
 )
 from .profiles import profile_plot as profile_plot
-from .signed_maps import presentable as presentable
-from .signed_maps import signed_overlay as signed_overlay
-from .style import INK as INK
-from .style import PALETTE as PALETTE
-from .style import new_axes as new_axes
-from .style import to_png as to_png
-from .style import to_svg as to_svg
+from .signed_maps import presentable as presentable, signed_overlay as signed_overlay
+from .style import INK as INK, PALETTE as PALETTE, new_axes as new_axes, to_png as to_png, to_svg as to_svg
 from .tails import (
     mean_excess_plot as mean_excess_plot,
-)
-from .tails import (
     mean_excesses as mean_excesses,
-)
-from .tails import (
     qq_plot as qq_plot,
-)
-from .tails import (
     qq_points as qq_points,
-)
-from .tails import (
     threshold_stability_plot as threshold_stability_plot,
 )
 from .traces import trace_plot as trace_plot

@@ -8,13 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from captum.attr import LayerGradientXActivation
-from cases import doctor_networks as nets
-from cases import networks
-from cases import tracing_networks as parts
+from cases import doctor_networks as nets, networks, tracing_networks as parts
 from cases.doctor_cases import CASES, DENSE, Case, case, drawn_for, flat
 from cases.images import image
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from oracles import model_doctor as oracle
 from oracles.deviation import assert_exact
 from oracles.weights import seeded

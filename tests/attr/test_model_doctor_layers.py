@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from cases import doctor_networks as nets
-from cases import networks
-from cases import tracing_networks as parts
+from cases import doctor_networks as nets, networks, tracing_networks as parts
 from cases.doctor_cases import Case, case
 from cases.families import FAMILIES, Family
 from cases.images import image

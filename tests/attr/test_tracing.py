@@ -12,10 +12,8 @@ from cases import real_models as real
 from cases.plain_models import plain_convolution, plain_of
 from cases.tracing_cases import TRACING_CASES, TracingCase, random_case
 from cases.tracing_networks import conv, gap
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from oracles import discernible_neurons as oracle
-from oracles import plain_network as plain
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from oracles import discernible_neurons as oracle, plain_network as plain
 from torch import nn
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, TraceWeights

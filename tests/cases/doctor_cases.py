@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from cases import doctor_networks as nets
-from cases import networks
-from cases import tracing_networks as parts
+from cases import doctor_networks as nets, networks, tracing_networks as parts
 from cases.images import image
 from oracles import model_doctor as oracle
 from oracles.deviation import assert_exact

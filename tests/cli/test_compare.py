@@ -6,8 +6,7 @@ import pytest
 
 from captum_paramsal.cli import main
 from captum_paramsal.comparison import PRESETS
-from captum_paramsal.metrics import METRICS as KNOWN_METRICS
-from captum_paramsal.metrics import Sparsity
+from captum_paramsal.metrics import METRICS as KNOWN_METRICS, Sparsity
 
 METHODS = ["--methods", "saliency,grad_cam,random"]
 METRICS = ["--metrics", "deletion,sparsity"]

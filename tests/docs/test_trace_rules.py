@@ -9,8 +9,7 @@ import torch
 from docs.pages import DOCS
 from torch import nn
 
-from captum_paramsal.graph import Passing, registered_operations, trace_rule
-from captum_paramsal.graph import registry as trace_rules
+from captum_paramsal.graph import Passing, registered_operations, registry as trace_rules, trace_rule
 
 
 @lru_cache

@@ -5,8 +5,7 @@ import warnings
 
 import pytest
 import torch
-from cases import doctor_networks as nets
-from cases import networks
+from cases import doctor_networks as nets, networks
 from cases.doctor_cases import drawn_for
 from cases.images import image
 from oracles import model_doctor as oracle

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from metrics.boxes_of_any_kind import whole_boxes
 
 from captum_paramsal.errors import InputError

@@ -2,8 +2,7 @@ from math import isnan
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from metrics.boxes_of_any_kind import covered_slowly, whole_boxes
 
 from captum_paramsal.errors import InputError

@@ -4,8 +4,7 @@ import pytest
 import torch
 from cases.networks import Around
 from cases.scores import scores_of
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from oracles.deviation import assert_exact
 from oracles.parameter_saliency import profile_loop
 from oracles.weights import seeded

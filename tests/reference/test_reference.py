@@ -7,8 +7,7 @@ import pytest
 import torch
 from cases.images import image
 from cases.networks import InPlace
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles.parameter_saliency import matrix, moments, profile_loop, standardize
 from oracles.weights import seeded
 from safetensors.torch import save_file

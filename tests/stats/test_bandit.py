@@ -4,8 +4,7 @@ from math import isnan, log, pi, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from captum_paramsal.stats import BanditRun, upper_confidence_bound
 

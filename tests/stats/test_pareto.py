@@ -12,8 +12,15 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import torch
-from oracles.generalized_pareto import anderson_darling as anderson_darling_loop
-from oracles.generalized_pareto import grimshaw, log_density, log_likelihood, log_survival, scipy_fit, simulate
+from oracles.generalized_pareto import (
+    anderson_darling as anderson_darling_loop,
+    grimshaw,
+    log_density,
+    log_likelihood,
+    log_survival,
+    scipy_fit,
+    simulate,
+)
 from scipy.stats import kstest
 
 from captum_paramsal.errors import ParamsalError

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles.pot_saliency import excesses, kept, threshold
 
 from captum_paramsal.errors import IncompleteTailWarning, ParamsalError

@@ -6,8 +6,7 @@ from functools import lru_cache
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, InputError, ParamsalError, SourceError, TargetError, TraceWeights

@@ -20,8 +20,7 @@ from captum_paramsal.report.triage.caveats import triage_caveats
 from captum_paramsal.report.triage.page_groups import pictured
 from captum_paramsal.report.triage.report import TriageReport
 from captum_paramsal.sources import ImageSource, SourceBatches
-from captum_paramsal.triage import Triage
-from captum_paramsal.triage import triage as triage_batches
+from captum_paramsal.triage import Triage, triage as triage_batches
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from cases import doctor_networks as nets
-from cases import tracing_networks as parts
+from cases import doctor_networks as nets, tracing_networks as parts
 from cases.images import image
 from oracles import model_doctor as oracle
 from oracles.weights import seeded

@@ -9,8 +9,7 @@ from report.pages import Page
 
 from captum_paramsal import FilterIndex
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
-from captum_paramsal.report import About, TriageReport, TriageSettings, fit_reference
-from captum_paramsal.report import triage as triage_report
+from captum_paramsal.report import About, TriageReport, TriageSettings, fit_reference, triage as triage_report
 from captum_paramsal.report.triage.page import render
 from captum_paramsal.sources import Item, LabelledTensors, Skipped
 from captum_paramsal.triage import Triage, triage
