@@ -47,8 +47,8 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
             model.eval()
             for parameter, _ in frozen:
                 parameter.requires_grad_(False)  # noqa: FBT003
-            for parameter in trainable:
-                parameter.requires_grad_()
+            for weight in trainable:
+                weight.requires_grad_()
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)
