@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import deprecated
 
 from captum_paramsal.comparison.statistics import PairedDifference, paired_differences
-from captum_paramsal.comparison.with_methods_of import with_methods_of
 from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import COMPARISON
 from captum_paramsal.metrics import Column
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 _IMAGES_IN = {"scores": 2, "degenerate": 1, "targets": 0, "predicted": 0, "agreements": 0}
 """Dimension of the images, by tensor."""
+_SAME = ("model", "images", "targets", "boxes")
+"""What of the context must be the same where methods are added."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,41 @@ class Comparison:
         Raises:
             InputError: Other images, targets, boxes or another model, or a method of the same name.
         """
-        return with_methods_of(self, other)
+        _require_same_images(self, other)
+        explained, added = len(self.agreement), len(other.agreement)
+        twice = set(self.methods[:explained]) & set(other.methods[:added])
+        if twice:
+            message = f"Expected methods of different names, got {', '.join(sorted(twice))} in both."
+            raise InputError(message)
+        columns = list({column.name: column for column in (*self.columns, *other.columns)}.values())
+        methods, start = (*self.methods, *other.methods), len(self.methods)
+        # Methods with maps come first; baselines of the other that this one has too are left out.
+        rows = [
+            *range(explained),
+            *range(start, start + added),
+            *range(explained, start),
+            *(row for row in range(start + added, len(methods)) if methods[row] not in self.methods[explained:]),
+        ]
+        kept = [number for number in self.kept if number in other.kept]
+        shown = [(self.kept.index(number), other.kept.index(number)) for number in kept]
+        return replace(
+            self,
+            methods=tuple(methods[row] for row in rows),
+            columns=tuple(columns),
+            scores=torch.cat([_widened(self, columns), _widened(other, columns)])[rows],
+            degenerate=torch.cat([self.degenerate, other.degenerate])[rows],
+            agreements=_agreements(self.agreements, other.agreements),
+            failures=(*self.failures, *other.failures),
+            kept=tuple(kept),
+            pictures=tuple(self.pictures[mine] for mine, _ in shown),
+            maps=tuple(torch.cat([self.maps[mine], other.maps[theirs]]) for mine, theirs in shown),
+            context={**self.context, "with_methods_of": dict(other.context)},
+        )
 
     @deprecated("`Comparison.beside` is now `Comparison.with_methods_of`; the old name goes with version 0.3.")
     def beside(self, other: Comparison) -> Comparison:
         """:meth:`with_methods_of` by its old name."""
-        return with_methods_of(self, other)
+        return self.with_methods_of(other)
 
     def table(self, seed: int = 0) -> list[dict[str, Any]]:
         """One row per method and column: mean over images with its 95 % bootstrap interval, and how many images."""
@@ -279,3 +309,30 @@ def unpacked(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> Compa
         context=content["context"],
         **{name: tensors[name] for name in _IMAGES_IN},
     )
+
+
+def _require_same_images(first: Comparison, second: Comparison) -> None:
+    other = [name for name in _SAME if first.context.get(name) != second.context.get(name)]
+    if len(first) != len(second):
+        other.append(f"number of images, {len(first)} and {len(second)}")
+    elif not (first.targets.equal(second.targets) and first.predicted.equal(second.predicted)):
+        other.append("classes")
+    if other:
+        message = f"Expected comparisons of the same images by the same model, got other {', '.join(other)}."
+        raise InputError(message)
+
+
+def _widened(part: Comparison, columns: list[Column]) -> Tensor:
+    """Scores with all columns, NaN where one was not measured."""
+    names = [column.name for column in columns]
+    scores = torch.full((len(part.methods), len(columns), len(part)), torch.nan, dtype=torch.float64)
+    scores[:, [names.index(column.name) for column in part.columns]] = part.scores
+    return scores
+
+
+def _agreements(first: Tensor, second: Tensor) -> Tensor:
+    """NaN between methods of the two, whose maps are gone."""
+    count, size = first.shape[1], first.shape[1] + second.shape[1]
+    both = first.new_full((len(first), size, size), torch.nan)
+    both[:, :count, :count], both[:, count:, count:] = first, second
+    return both
