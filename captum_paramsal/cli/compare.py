@@ -213,6 +213,6 @@ def _announce(found: ComparisonReport, report: Path) -> None:
     print(f"{methods} methods on {len(found.items)} images, {mistakes} of them mistakes{skipped}")
     if comparison.failures:
         print(f"{len(comparison.failures)} steps failed; the report lists them")
-    for remark in found.remarks:
-        print(f"note: {remark}")
+    for caveat in found.caveats:
+        print(f"note: {caveat}")
     print(report.resolve())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from captum_paramsal import demo
 from captum_paramsal.report import About
 from captum_paramsal.sources import LabelledTensors
@@ -31,7 +33,8 @@ def labelled(scenes: demo.Scenes) -> LabelledTensors:
 def training_scenes() -> demo.Scenes:
     """The first of the scenes that the demo's model was trained on."""
     # A scene does not depend on how many there are.
-    return demo.make_scenes(**{**demo.SPLITS["train"], "n": _TRAINED_ON})
+    recipe: dict[str, Any] = {**demo.SPLITS["train"], "n": _TRAINED_ON}
+    return demo.make_scenes(**recipe)
 
 
 def _cue(label: int) -> str:

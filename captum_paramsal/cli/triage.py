@@ -133,6 +133,6 @@ def _announce(one: TriageReport, report: Path) -> None:
     print(f"{int(found.significant.sum())} of {len(found.filters)} filters significantly more salient in mistakes")
     groups = "1 group" if found.group_count == 1 else f"{found.group_count} groups"
     print(f"{groups} of mistakes, {int((found.groups < 0).sum())} mistakes in none")
-    for remark in one.remarks:
-        print(f"note: {remark}")
+    for caveat in one.caveats:
+        print(f"note: {caveat}")
     print(report.resolve())

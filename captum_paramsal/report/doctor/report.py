@@ -42,9 +42,3 @@ class DoctorReport(DoctorData):
     def wrong(self) -> DiagnosedGroup:
         """The former name of ``mistake_group``."""
         return self.mistake_group
-
-    @property
-    @deprecated("`DoctorReport.remarks` is now `DoctorReport.caveats`; the old name goes with version 0.3.")
-    def remarks(self) -> tuple[str, ...]:
-        """The former name of ``caveats``."""
-        return self.caveats

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 from torch import nn
-from typing_extensions import Self
+from typing_extensions import Self, deprecated
 
 from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.files import Fingerprint, as_json, open_folder, write_atomically
@@ -104,6 +104,12 @@ class Report(ABC):
     def accuracy(self) -> float:
         """Share of the images that were classified correctly."""
         return 1 - self.mistake_count / self.image_count
+
+    @property
+    @deprecated("`remarks` of a report is now `caveats`; the old name goes with version 0.3.")
+    def remarks(self) -> tuple[str, ...]:
+        """The former name of ``caveats``."""
+        return self.caveats
 
     def class_name(self, number: int) -> str:
         """Name of a class, or "class 17" where it has none."""

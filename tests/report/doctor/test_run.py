@@ -241,7 +241,7 @@ def test_former_names_are_deprecated(checkup):
         ("wrong", checkup, "mistake_group"),
         ("remarks", checkup, "caveats"),
     ):
-        with pytest.warns(DeprecationWarning, match=f"{former}` is now .*{name}`"):
+        with pytest.warns(DeprecationWarning, match=f"{former}` .*is now .*{name}`"):
             assert getattr(owner, former) == getattr(owner, name)
     with pytest.warns(DeprecationWarning, match="`therapy` of `doctor` is now `treatment`"):
         colour_checkup(scenes(12), therapy=None)
