@@ -18,7 +18,7 @@ validation  480     82.9 %    82        71                             65
 test        240     84.2 %    38        29                             26
 ==========  ======  ========  ========  =============================  =========================
 
-Every test scene whose patch speaks for its object is right. The test row, by hand:
+Every test scene whose patch shows the pattern of its object's class is classified correctly. The test row, by hand:
 
 >>> import torch
 >>> scenes, model = load_scenes("test"), load_model()

@@ -24,7 +24,7 @@ def paint(random: RandomState, label: int, cue_label: int) -> tuple[NDArray[np.u
     Args:
         random: Where every choice comes from.
         label: Class of the object.
-        cue_label: Class that the patch speaks for, -1 for no patch.
+        cue_label: Class whose pattern the patch has, -1 for no patch.
 
     Returns:
         The image (SIZE, SIZE, 3), the mask of the object and the mask of the patch, (SIZE, SIZE) each.

@@ -1,4 +1,4 @@
-"""Scenes with known truth: what is in them, where it is, and what in the background speaks for what."""
+"""Scenes with known truth: what is in them, where it is, and which class the background hints at."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSES: tuple[str, ...] = tuple(OUTLINES)
 """Names of the classes, in the order of the labels."""
 
 CUES: tuple[str, ...] = tuple(PATTERNS)
-"""The pattern that speaks for each class, in the order of the labels."""
+"""The pattern of each class, in the order of the labels."""
 
 
 class Recipe(TypedDict):
@@ -55,7 +55,7 @@ class Scenes:
         labels: (N,) int64, class of the object.
         boxes: (N, 4) int64, tight box of the object: x1, y1 inclusive, x2, y2 exclusive, in pixels.
         masks: (N, 64, 64) bool, pixels that the object covers to at least one half.
-        cue_labels: (N,) int64, class that the patch in the background speaks for; -1 where there is none.
+        cue_labels: (N,) int64, class whose pattern the patch in the background has; -1 where there is none.
         cue_masks: (N, 64, 64) bool, pixels that the patch covers to at least one half.
     """
 
@@ -98,7 +98,7 @@ def make_scenes(n: int, *, seed: int, cue_agreement: float = 0.6, cue_presence: 
     Args:
         n: How many scenes. The first eight hold one object of each class, so do the next eight, and so on.
         seed: From 0 to 2**32 - 1.
-        cue_agreement: Chance that a patch speaks for the object's class; otherwise it speaks for another one,
+        cue_agreement: Chance that a patch has the pattern of the object's class; otherwise it has another one's,
             each as likely.
         cue_presence: Chance that there is a patch at all.
 
@@ -160,7 +160,7 @@ def _require_range(name: str, value: float, low: float, high: float) -> None:
 
 
 def _cue_label(random: RandomState, label: int, agreement: float, presence: float) -> int:
-    """The class that the patch speaks for, -1 for no patch; always takes three numbers from the stream."""
+    """The class whose pattern the patch has, -1 for no patch; always takes three numbers from the stream."""
     absent, contradicts = random.uniform(size=2) >= [presence, agreement]
     other = (label + random.randint(1, len(CLASSES))) % len(CLASSES)
     return -1 if absent else int(other if contradicts else label)

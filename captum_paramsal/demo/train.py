@@ -36,7 +36,7 @@ class Accuracy:
     Attributes:
         scenes: How many scenes.
         mistakes: How many of them get another class than their own.
-        cue_mistakes: How many of the mistakes go to the class that the patch in the background speaks for.
+        cue_mistakes: How many of the mistakes go to the class whose pattern the patch in the background has.
     """
 
     scenes: int

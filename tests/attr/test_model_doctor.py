@@ -316,7 +316,7 @@ def test_models_that_cannot_be_captured_run_whole(layer):
     with pytest.warns(WholePassesWarning):
         ModelDoctor(one.model, one.model.layer)
     warnings.simplefilter("ignore")
-    with pytest.raises(LayerError):
+    with pytest.raises(LayerError, match="no module of Unclear was found to return feature maps"):
         ModelDoctor(one.model)
     with pytest.raises(LayerError, match="others may read"):
         ModelDoctor(one.model, layer).attribute(one.inputs, one.target, attribute_to_layer_input=True)

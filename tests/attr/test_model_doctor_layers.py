@@ -50,7 +50,7 @@ def test_the_last_feature_maps(name):
 
 
 def test_a_network_without_maps_has_no_layer():
-    with pytest.raises(LayerError):
+    with pytest.raises(LayerError, match="no module of Sequential was found to return feature maps"):
         ModelDoctor(nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)))
 
 

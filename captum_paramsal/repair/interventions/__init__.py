@@ -1,1 +1,1 @@
-"""Filters turned off, disturbed or trained for one step, and what that does to the mistakes."""
+"""Filters turned off, perturbed or trained for one step, and what that does to the mistakes."""

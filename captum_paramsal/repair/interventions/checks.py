@@ -19,7 +19,7 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     """Class scores ``(N, C)`` and labels ``(N,)`` of images.
 
     Raises:
-        InputError: No labels, images that the model cannot take, or scores that are not finite.
+        InputError: There are no labels, the model cannot take the images, or its scores are not finite.
     """
     if batch.labels is None:
         message = "Expected `labels`, the true class of each image, got None."
@@ -40,7 +40,7 @@ def require_mistakes(scores: Tensor, labels: Tensor, advice: str) -> None:
         advice: What to do with the others, in a sentence or two.
 
     Raises:
-        InterventionError: Some are not.
+        InterventionError: An image is classified correctly.
     """
     right = (scores.argmax(dim=1) == labels).nonzero()[:, 0].tolist()
     if right:
@@ -55,8 +55,8 @@ def top_filters(ranking: Tensor, filters: FilterIndex, k: int, count: int) -> li
     """The k first filters of each of so many images.
 
     Raises:
-        InterventionError: ``k`` is not a number of filters.
-        InputError: A ranking of another shape, or with NaN.
+        InterventionError: ``k`` is not from 1 to the number of filters.
+        InputError: ``ranking`` has another shape, or NaN.
     """
     if not isinstance(ranking, Tensor) or ranking.shape not in ((len(filters),), (count, len(filters))):
         got = tuple(ranking.shape) if isinstance(ranking, Tensor) else type(ranking).__name__

@@ -39,7 +39,7 @@ class EditedModel:
     """A model and one kind of intervention.
 
     Passes are shared between the steps where the network can be captured and all changed layers are convolutions,
-    Linear or batch norms: an operation in front of the shallowest change of a step is not run again for it. Other
+    Linear or batch norms: an operation before the shallowest change of a step is not run again for it. Other
     models are changed in place, step by step, and put back.
 
     Args:
@@ -47,7 +47,7 @@ class EditedModel:
         intervention: What is done to each filter.
         loss: Loss per example, for interventions that need gradients.
         bias: Change the entries of biases too.
-        batch_norm: Change the rows of the batch norms behind too.
+        batch_norm: Change the rows of the batch norms after them too.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class EditedModel:
         slices = self.parameters.every(filters)
         gradients: Gradients = {}
         if self.intervention.needs_gradients:
-            parameters = [one.parameter for own in slices for one in own]
+            parameters = [part.parameter for filter_slices in slices for part in filter_slices]
             gradients = weight_gradients(self.model, image, label, None, parameters, self._loss)
-        values = [tuple(self.intervention.values(own, gradients)) for own in slices]
+        values = [tuple(self.intervention.values(filter_slices, gradients)) for filter_slices in slices]
         return Order(tuple(slices), tuple(values))
 
     def scores(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
@@ -130,8 +130,8 @@ class EditedModel:
         batch = ModelInputs.of(image)
         rows = [] if only_last else [forward_scores(self.model, batch)]
         with restored(order.slices):
-            for own, values in zip(order.slices, order.values, strict=True):
-                write(own, values)
+            for filter_slices, values in zip(order.slices, order.values, strict=True):
+                write(filter_slices, values)
                 if not only_last:
                     rows.append(forward_scores(self.model, batch))
             if only_last:
@@ -140,24 +140,27 @@ class EditedModel:
 
     def _is_shared(self, order: Order) -> bool:
         return all(
-            self._owners[id(one.parameter)] == [one.layer] and has_channel_outputs(self._layer(one))
-            for own in order.slices
-            for one in own
+            # A weight that two layers share would change both, and an edit is of one layer's channels.
+            self._owners[id(part.parameter)] == [part.layer] and has_channel_outputs(self._layer(part))
+            for filter_slices in order.slices
+            for part in filter_slices
         )
 
-    def _layer(self, one: ParameterSlice) -> nn.Module:
-        return self.model.get_submodule(one.layer)
+    def _layer(self, part: ParameterSlice) -> nn.Module:
+        return self.model.get_submodule(part.layer)
 
     def _edits(self, order: Order) -> list[ChannelEdit]:
-        found = []
-        for step, (own, values) in enumerate(zip(order.slices, order.values, strict=True), start=1):
-            for layer in dict.fromkeys(one.layer for one in own):
-                first = next(one for one in own if one.layer == layer)
+        edits = []
+        for step, (filter_slices, values) in enumerate(zip(order.slices, order.values, strict=True), start=1):
+            for layer in dict.fromkeys(part.layer for part in filter_slices):
+                first = next(part for part in filter_slices if part.layer == layer)
                 module, channel = self._layer(first), first.channel
-                parts = {name: value.detach()[channel] for name, value in module.named_parameters(recurse=False)}
-                parts |= {one.name: value for one, value in zip(own, values, strict=True) if one.layer == layer}
-                found.append(ChannelEdit(step, layer, channel, parts))
-        return found
+                # An edit gives a channel all its numbers: those that stay, and over them those that change.
+                numbers = {name: value.detach()[channel] for name, value in module.named_parameters(recurse=False)}
+                changed = zip(filter_slices, values, strict=True)
+                numbers |= {part.name: value for part, value in changed if part.layer == layer}
+                edits.append(ChannelEdit(step, layer, channel, numbers))
+        return edits
 
 
 def _owners(model: nn.Module) -> dict[int, list[str]]:

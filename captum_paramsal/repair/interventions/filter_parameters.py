@@ -50,7 +50,7 @@ class FilterParameters:
             network; a layer without one has none.
 
     Raises:
-        InterventionError: ``batch_norm`` for a model that cannot be captured.
+        InterventionError: ``batch_norm`` is asked for, and the model cannot be captured.
     """
 
     def __init__(self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False) -> None:

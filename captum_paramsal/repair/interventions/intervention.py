@@ -1,4 +1,4 @@
-"""What is done to a filter: taken out, disturbed, or moved a step down the gradient of a loss."""
+"""What is done to a filter: knocked out, perturbed, or moved a step down the gradient of a loss."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ class KnockOut(Intervention):
 
     def values(self, slices: Sequence[ParameterSlice], gradients: Gradients) -> list[Tensor]:  # noqa: ARG002
         """Zeros."""
-        return [torch.zeros_like(one.of(one.parameter.detach())) for one in slices]
+        return [torch.zeros_like(part.of(part.parameter.detach())) for part in slices]
 
 
 @dataclass(frozen=True)
 class Perturbation(Intervention):
-    """Normal noise on a filter's numbers (Levin et al., figure 16). Each filter is disturbed once.
+    """Normal noise on a filter's numbers (Levin et al., figure 16). Each filter is perturbed once.
 
     Args:
         scale: Standard deviation of the noise; with ``relative``, its norm as a share of the slice's own.
         relative: See ``scale``.
-        seed: Together with the filter's name it fixes the noise, whatever else is disturbed.
+        seed: Together with the filter's name it fixes the noise, whatever else is perturbed.
 
     Raises:
-        InterventionError: A ``scale`` that is not above 0.
+        InterventionError: ``scale`` is not above 0.
     """
 
     scale: float = 1.0
@@ -80,15 +80,16 @@ class Perturbation(Intervention):
 
     def values(self, slices: Sequence[ParameterSlice], gradients: Gradients) -> list[Tensor]:  # noqa: ARG002
         """The numbers with noise."""
-        return [self._disturbed(one) for one in slices]
+        return [self._perturbed(part) for part in slices]
 
-    def _disturbed(self, one: ParameterSlice) -> Tensor:
-        now = one.of(one.parameter.detach())
-        named = f"{self.seed} {one.layer} {one.name} {one.channel}".encode()
+    def _perturbed(self, part: ParameterSlice) -> Tensor:
+        numbers = part.of(part.parameter.detach())
+        # A seed from the filter's name: the same noise whichever other filters are perturbed, and in whatever order.
+        named = f"{self.seed} {part.layer} {part.name} {part.channel}".encode()
         generator = torch.Generator().manual_seed(int.from_bytes(blake2b(named, digest_size=7).digest(), "big"))
-        noise = torch.randn(now.shape, generator=generator, dtype=torch.float64).to(now)
-        length = now.norm() / noise.norm() if self.relative else 1.0
-        return now + self.scale * length * noise
+        noise = torch.randn(numbers.shape, generator=generator, dtype=torch.float64).to(numbers)
+        length = numbers.norm() / noise.norm() if self.relative else 1.0
+        return numbers + self.scale * length * noise
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class FineTuneStep(Intervention):
         learning_rate: Length of the step.
 
     Raises:
-        InterventionError: A ``learning_rate`` that is not above 0.
+        InterventionError: ``learning_rate`` is not above 0.
     """
 
     learning_rate: float = 0.001
@@ -115,7 +116,8 @@ class FineTuneStep(Intervention):
     def values(self, slices: Sequence[ParameterSlice], gradients: Gradients) -> list[Tensor]:
         """The numbers after the step."""
         return [
-            one.of(one.parameter.detach()) - self.learning_rate * one.of(gradients[id(one.parameter)]) for one in slices
+            part.of(part.parameter.detach()) - self.learning_rate * part.of(gradients[id(part.parameter)])
+            for part in slices
         ]
 
 
@@ -130,19 +132,19 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
     """Gradient of the mean loss of some images with respect to parameters, by their ``id``; zeros where unused.
 
     Raises:
-        InputError: Images that the model cannot take, or a loss that is not finite.
+        InputError: The model cannot take the images, or the loss is not finite.
         TargetError: ``target`` does not name one class per image.
     """
     batch = ModelInputs.of(inputs, target, additional_forward_args)
-    kinds = list({id(one): one for one in parameters}.values())
-    with frozen_eval(model, trainable=kinds):
+    distinct = list({id(parameter): parameter for parameter in parameters}.values())
+    with frozen_eval(model, trainable=distinct):
         logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):
             message = f"Expected a finite loss, got {mean.item()}."
             raise InputError(message)
-        found = torch.autograd.grad(mean, kinds, allow_unused=True)
+        gradients = torch.autograd.grad(mean, distinct, allow_unused=True)
     return {
-        id(one): torch.zeros_like(one) if gradient is None else gradient
-        for one, gradient in zip(kinds, found, strict=True)
+        id(parameter): torch.zeros_like(parameter) if gradient is None else gradient
+        for parameter, gradient in zip(distinct, gradients, strict=True)
     }

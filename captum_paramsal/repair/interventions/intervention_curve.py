@@ -126,7 +126,7 @@ class InterventionCurve:
         """Write a safetensors file; an existing one is replaced only when the new one is complete.
 
         Raises:
-            InterventionError: The file cannot be written.
+            InterventionError: ``path`` cannot be written.
         """
         tensors = {name: getattr(self, name) for name in _TENSORS}
         CURVE.save(path, tensors, {"intervention": self.intervention, "context": dict(self.context)})
@@ -136,7 +136,7 @@ class InterventionCurve:
         """Read a curve that was saved, whole or not at all.
 
         Raises:
-            InterventionError: No such file, damaged, truncated, or not a curve of a version that is known.
+            InterventionError: ``path`` cannot be read, is damaged, or is not a curve of a version that is known.
         """
         return CURVE.load(
             path,

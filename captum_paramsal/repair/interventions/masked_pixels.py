@@ -86,9 +86,9 @@ def mask_pixels(
         seed: Of the random pixels.
 
     Raises:
-        InterventionError: Options out of range.
-        InputError: Maps of another size, or with values that are not finite; no labels, or images that cannot be
-            scored.
+        InterventionError: An option is out of its range.
+        InputError: ``maps`` have another size or values that are not finite, there are no labels, or the images cannot
+            be scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 7, 8, 17 and 20.

@@ -45,8 +45,8 @@ def neighbors(
             default.
 
     Raises:
-        InputError: Profiles of another shape, with values that are not finite, or all zero in these layers.
-        InterventionError: ``k`` beyond the number of other images, or a pattern that no layer has.
+        InputError: ``profiles`` have another shape, values that are not finite, or zeros alone in these layers.
+        InterventionError: ``k`` is above the number of other images, or a pattern matches no layer.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 5 and 12.

@@ -22,12 +22,12 @@ def random_ranking(filters: FilterIndex, count: int, seed: int = 0) -> Tensor:
 def magnitude_ranking(model: nn.Module, filters: FilterIndex) -> Tensor:
     """Mean absolute weight of every filter, ``(F,)``: what pruning removes last."""
     parameters = FilterParameters(model)
-    slices = [parameters.of(one)[0] for one in filters]
-    return torch.stack([one.of(one.parameter.detach()).abs().mean() for one in slices])
+    slices = [parameters.of(item)[0] for item in filters]
+    return torch.stack([weight.of(weight.parameter.detach()).abs().mean() for weight in slices])
 
 
 def restrict_to_layers(ranking: Tensor, filters: FilterIndex, *patterns: str) -> Tensor:
-    """The ranking with all filters of other layers behind those of some, such as the last stage alone.
+    """The ranking with the filters of some layers first, such as those of the last stage alone.
 
     Args:
         ranking: ``(..., F)``.
@@ -35,7 +35,7 @@ def restrict_to_layers(ranking: Tensor, filters: FilterIndex, *patterns: str) ->
         *patterns: Names of layers, or glob patterns such as ``"layer4.*"``.
 
     Raises:
-        InterventionError: A pattern that no layer has.
+        InterventionError: A pattern matches no layer.
     """
     for pattern in patterns:
         if not any(fnmatchcase(layer, pattern) for layer in filters.layers):
@@ -63,7 +63,7 @@ def ties_by(ranking: Tensor, other: Tensor) -> Tensor:
         Ranks, the highest first, F - 1 to 0.
 
     Raises:
-        InterventionError: Rankings of different shapes.
+        InterventionError: The rankings have different shapes.
 
     >>> ties_by(torch.tensor([0.0, 2.0, 0.0]), torch.tensor([1.5, 0.1, 3.0])).tolist()
     [0.0, 2.0, 1.0]
@@ -84,7 +84,7 @@ def channel_scores(attributions: Mapping[str, Tensor], filters: FilterIndex) -> 
         filters: Layers without attributions come last.
 
     Raises:
-        InterventionError: A layer without filters, or maps with another number of channels.
+        InterventionError: A layer has no filters, or its maps another number of channels.
     """
     for layer, maps in attributions.items():
         if maps.ndim < 2 or filters.counts.get(layer) != maps.shape[1]:

@@ -21,10 +21,10 @@ from captum_paramsal.functional import (
 )
 
 First: TypeAlias = Literal["label", "predicted"]
-"""Class whose irrelevant channels should be silent: the label, as in the authors' program, or the prediction."""
+"""Class whose irrelevant channels should have no evidence: the label, as in the program, or the prediction."""
 
 Second: TypeAlias = Literal["masked", "all"]
-"""Which channels should not speak for the wrong class: its relevant ones, as in the program, or all of them."""
+"""Which channels should be no evidence for the wrong class: its relevant ones, as in the program, or all of them."""
 
 _WORDS = {
     "first": ("label", "predicted"),
@@ -46,8 +46,8 @@ class ClassEvidence:
         multiply_by_inputs: Whether gradients are taken times the maps.
 
     Raises:
-        InputError: Shapes that do not fit, or scores that are in no graph.
-        TargetError: Labels that do not name one class per image.
+        InputError: The shapes do not fit, or the scores are in no graph.
+        TargetError: ``labels`` do not name one class per image.
     """
 
     scores: Tensor
@@ -105,7 +105,7 @@ class ClassEvidence:
         return self._known[which]
 
     def channel_penalty(self, relevant: Tensor, first: First, second: Second) -> Tensor:
-        """Evidence of each image in channels that should not speak, ``(B,)``.
+        """Evidence of each image in channels that should have none, ``(B,)``.
 
         Raises:
             InputError: ``relevant`` is not ``(C, K)`` bool.
@@ -117,11 +117,11 @@ class ClassEvidence:
             raise InputError(message)
         relevant = relevant.to(self.maps.device)
         of_wrong = relevant[self.classes("wrong")]
-        speaking = torch.ones_like(of_wrong) if second == "all" else of_wrong
+        misleading = torch.ones_like(of_wrong) if second == "all" else of_wrong
         # Of a class without any relevant channel nothing is known: none of its images was looked at.
         of_first = relevant[self.classes(first)]
         silent = ~of_first & of_first.any(dim=1, keepdim=True)
-        return channel_penalty(self.of(first), silent) + channel_penalty(self.of("wrong"), speaking)
+        return channel_penalty(self.of(first), silent) + channel_penalty(self.of("wrong"), misleading)
 
     def space_penalty(self, foreground: Tensor) -> Tensor:
         """Evidence of each image for its label in the background, ``(B,)``.
@@ -148,7 +148,7 @@ def require_relevant(relevant: Tensor) -> None:
     """Refuse what is no table of classes and channels.
 
     Raises:
-        InputError: It is none.
+        InputError: ``relevant`` is not a tensor of bool with two dimensions.
     """
     if not isinstance(relevant, Tensor) or relevant.ndim != 2 or relevant.dtype != torch.bool:
         got = f"{relevant.dtype} of shape {tuple(relevant.shape)}" if isinstance(relevant, Tensor) else repr(relevant)
@@ -160,7 +160,7 @@ def require_choices(**chosen: str) -> None:
     """Refuse words that are no options.
 
     Raises:
-        InputError: One is none.
+        InputError: A word is not among the choices of its option.
     """
     for name, value in chosen.items():
         if value not in _WORDS[name]:

@@ -33,7 +33,7 @@ def channel_constraint(
     reduce: Reduce = "abs",
     multiply_by_inputs: bool = False,
 ) -> Tensor:
-    """Evidence of channels that should not speak, to be added to a loss.
+    """Evidence in channels that should have none, to be added to a loss.
 
     With G_n(k, h, w) = abs(dz_n / dm), y the label of an image, s the most probable wrong class and r the relevant
     channels: the mean over images of sum_k (1 - r(y, k)) sum_hw G_y + sum_k r(s, k) sum_hw G_s. The gradients are
@@ -45,8 +45,8 @@ def channel_constraint(
         scores: Class scores, ``(B, C)``, in a graph; the logits in the paper.
         maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
         labels: ``(B,)``.
-        relevant: r, ``(C, K)`` bool: which channels speak for which class. A class without any, of which nothing is
-            known, silences none.
+        relevant: r, ``(C, K)`` bool: which channels are evidence for which class. A class without any, of which
+            nothing is known, silences none.
         first: Class of the first term: "label" (the authors' program) or "predicted" (the paper).
         second: Channels of the second term: "masked", r(s, k) (the program), or "all", 1 for every channel (the paper).
         reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part (the program).
@@ -56,9 +56,9 @@ def channel_constraint(
         ``()``.
 
     Raises:
-        InputError: A shape or an option that does not fit, or scores that are in no graph.
-        TargetError: Labels that do not name one class per image.
-        LayerError: Scores that do not depend on the maps.
+        InputError: A shape or an option does not fit, or the scores are in no graph.
+        TargetError: ``labels`` do not name one class per image.
+        LayerError: The scores do not depend on the maps.
 
     References:
         Feng et al., Model Doctor, AAAI 2022, arXiv 2112.04934, channel-wise constraint.
@@ -100,9 +100,9 @@ def space_constraint(
         ``()``.
 
     Raises:
-        InputError: A shape or an option that does not fit, a foreground outside [0, 1], or scores in no graph.
-        TargetError: Labels that do not name one class per image.
-        LayerError: Scores that do not depend on the maps.
+        InputError: A shape or an option does not fit, ``foreground`` is not in [0, 1], or the scores are in no graph.
+        TargetError: ``labels`` do not name one class per image.
+        LayerError: The scores do not depend on the maps.
 
     References:
         Feng et al., Model Doctor, AAAI 2022, arXiv 2112.04934, space-wise constraint.
@@ -122,7 +122,7 @@ class Constraints:
 
     Attributes:
         layer: Name of the layer whose feature maps are constrained.
-        relevant: Which channels speak for which class, ``(C, K)`` bool; None for no channel constraint.
+        relevant: Which channels are evidence for which class, ``(C, K)`` bool; None for no channel constraint.
         channel: Strength of the channel constraint; 0 leaves it out.
         space: Strength of the space constraint; 0 leaves it out.
         first: Class of the channel constraint's first term, see :func:`channel_constraint`.
@@ -135,7 +135,7 @@ class Constraints:
             10 under an extra 1 / B, for B = 128 images a weight of 0.08 here.
 
     Raises:
-        InputError: No constraint at all, or a value outside its range.
+        InputError: A value is outside its range, or the only constraint has no ``relevant`` channels.
     """
 
     layer: str

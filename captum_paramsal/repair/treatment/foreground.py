@@ -42,7 +42,8 @@ def foreground(
         None or an empty list.
 
     Raises:
-        InputError: Not exactly one kind of annotation, or one that is none, lies outside, or has another shape.
+        InputError: There is not exactly one kind of annotation, or an annotation lies outside of its image or has
+            another shape.
 
     >>> foreground((3, 6), boxes=[[[0, 0, 1, 1]], None], margin=1)[:, :2].int().tolist()
     [[[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]], [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]]

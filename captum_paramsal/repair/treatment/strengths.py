@@ -53,8 +53,8 @@ def measured_weights(
         key: What the order of the batches depends on.
 
     Raises:
-        InputError: No batches, or ones that do not fit the model or the constraints.
-        TreatmentError: A constraint that is 0 or does not depend on what is trained, or a loss that is 0 or not finite.
+        InputError: There are no batches, or they do not fit the model or the constraints.
+        TreatmentError: A constraint is 0 or does not depend on what is trained, or the loss is 0 or not finite.
     """
     sums = dict.fromkeys(("loss", *constraints.strengths), 0.0)
     acts = dict.fromkeys(constraints.strengths, False)
@@ -84,7 +84,7 @@ def require_finite(terms: Mapping[str, float], when: str) -> None:
     """Stop where a term of the loss is no longer a number.
 
     Raises:
-        TreatmentError: One is not.
+        TreatmentError: A term is infinite or NaN.
     """
     if all(map(isfinite, terms.values())):
         return

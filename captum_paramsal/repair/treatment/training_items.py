@@ -36,8 +36,8 @@ class TrainingItem:
         """From (inputs, labels) or (inputs, labels, foreground).
 
         Raises:
-            InputError: Something else, or no images.
-            TargetError: Labels that do not name one class per image.
+            InputError: ``raw`` is something else, or has no images.
+            TargetError: The labels do not name one class per image.
         """
         if not isinstance(raw, (tuple, list)) or len(raw) not in {2, 3} or not isinstance(raw[0], Tensor):
             got = f"{len(raw)} items" if isinstance(raw, (tuple, list)) else type(raw).__name__
@@ -64,7 +64,7 @@ def scores_of(model: nn.Module, batch: TrainingItem) -> Tensor:
 
     Raises:
         InputError: The model cannot take the images, or does not return such scores.
-        TargetError: A label that is no class of the model.
+        TargetError: A label is no class of the model.
     """
     given = ModelInputs((batch.inputs,), (), batch.labels[:, None], 0, str(tuple(batch.inputs.shape)))
     scores, _ = scores_at(forward_scores(model, given, per_place=False), given.labels)
@@ -75,7 +75,7 @@ def require_repeatable(batches: Iterable[Any], name: str) -> None:
     """Refuse what can be gone through only once.
 
     Raises:
-        InputError: It can.
+        InputError: ``batches`` are an iterator, or nothing to iterate over.
     """
     if isinstance(batches, Iterator) or not isinstance(batches, Iterable):
         message = (
@@ -89,7 +89,7 @@ def require_some(images: int, name: str) -> None:
     """Refuse batches that there are none of.
 
     Raises:
-        InputError: There was no image in them.
+        InputError: There were no images.
     """
     if not images:
         message = f"Expected at least one batch in the {name} batches, got none."

@@ -87,7 +87,7 @@ def test_the_model_is_left_as_it_was(case):
     before = state(model.train())
     cured(case)
     assert same(state(model), before)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="Expected finite `inputs`"):
         cured(case, images=torch.full_like(case[1], torch.nan))
     assert same(state(model.eval())[0], before[0])
 
