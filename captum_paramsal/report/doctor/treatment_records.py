@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from scipy.stats import binomtest
 
-from captum_paramsal.report.shared.codec import to_json
+from captum_paramsal.report.shared.codec import from_json, to_json
 
-Course: TypeAlias = Sequence[Mapping[str, float | None]]
+Course: TypeAlias = list[Mapping[str, float | None]]
 """One row per epoch: mean loss, constraints, accuracy on the validation images; epoch 0 is the untreated model."""
 
 
@@ -122,6 +122,11 @@ class TreatmentResult:
         }
         content: dict[str, Any] = to_json(follows) | to_json(self)
         return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TreatmentResult:
+        """Back from JSON."""
+        return from_json(content, cls)
 
 
 def _share(labels: Sequence[int], predictions: Sequence[int]) -> float:
