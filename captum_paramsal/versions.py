@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 __version__ = "0.1.0"
 
@@ -42,16 +42,16 @@ def renamed(face: str, load: Callable[[str], Any], names: Mapping[str, str]) -> 
     return load_also_by_old_name
 
 
-def renamed_arguments(**names: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+def renamed_arguments(**names: str) -> Callable[[Callable[Arguments, _Result]], Callable[Arguments, _Result]]:
     """Makes a function take keyword arguments by their old names too, for one release.
 
     Args:
         **names: New name by old name.
     """
 
-    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    def decorate(function: Callable[Arguments, _Result]) -> Callable[Arguments, _Result]:
         @wraps(function)
-        def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> _Result:
             for old, new in names.items():
                 if old in kwargs:
                     message = f"`{old}` of `{function.__name__}` is now `{new}`; the old name goes with version 0.3."

@@ -19,7 +19,7 @@ COST = (
     Column("peak memory", "MiB", "lower", "Memory for the map of one image on top of what was held, in batches."),
 )
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +96,8 @@ class BatchScores:
         return whole if len(rows) == len(whole) else case_of(whole, rows)
 
     def _tried(
-        self, rows: list[int], step: str, run: Callable[[list[int]], Result]
-    ) -> Iterator[tuple[list[int], Result]]:
+        self, rows: list[int], step: str, run: Callable[[list[int]], _Result]
+    ) -> Iterator[tuple[list[int], _Result]]:
         """Run all together, and one by one where that fails; what still fails is kept as a failure."""
         if not rows:
             return

@@ -20,14 +20,14 @@ from captum_paramsal.hooks import unwrap
 from captum_paramsal.metrics import Boxes, InputMaps, Metric, metric_named
 from captum_paramsal.reference import Reference
 
-Method: TypeAlias = Any
+MethodLike: TypeAlias = Any
 """A preset's name, a :class:`Preset`, a Captum ``Attribution``, or a callable (inputs, target, ...) -> maps."""
 
 DEFAULT_METRICS = ("infidelity", "sensitivity", "deletion", "insertion", "sparsity")
 
 
 def compare(
-    methods: Mapping[str, Method] | Sequence[str],
+    methods: Mapping[str, MethodLike] | Sequence[str],
     model: nn.Module,
     images: Tensor | Sequence[Tensor],
     targets: Target = None,
@@ -93,7 +93,7 @@ def _metrics(metrics: Sequence[str | Metric], boxes: Boxes | None) -> tuple[Metr
 
 
 def _methods(
-    methods: Mapping[str, Method] | Sequence[str], model: nn.Module, reference: Reference | None
+    methods: Mapping[str, MethodLike] | Sequence[str], model: nn.Module, reference: Reference | None
 ) -> tuple[NamedMethod, ...]:
     _require_several("methods", methods)
     named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
@@ -109,7 +109,7 @@ def _require_several(what: str, names: object) -> None:
         raise InputError(message)
 
 
-def _named(name: str, method: Method, model: nn.Module, reference: Reference | None) -> NamedMethod:
+def _named(name: str, method: MethodLike, model: nn.Module, reference: Reference | None) -> NamedMethod:
     if not isinstance(method, (str, Preset)):
         return NamedMethod(name, method if isinstance(method, InputMaps) else InputMaps(method))
 

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import torch
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def measured(run: Callable[[], Result], device: torch.device) -> tuple[Result, float, float]:
+def measured(run: Callable[[], _Result], device: torch.device) -> tuple[_Result, float, float]:
     """Run something.
 
     Args:

@@ -15,7 +15,7 @@ SIZE = 64
 
 
 @dataclass(frozen=True)
-class Patch:
+class Region:
     """The part of the canvas within `reach` pixels of a place, so that small things cost little.
 
     Attributes:
@@ -31,12 +31,12 @@ class Patch:
     y: Array
 
     @staticmethod
-    def around(centre: Array, reach: float) -> Patch:
+    def around(centre: Array, reach: float) -> Region:
         """The window around (x, y), cut off at the edge of the canvas."""
         first = np.maximum(np.floor(centre - reach), 0).astype(int).tolist()
         last = np.minimum(np.ceil(centre + reach), SIZE).astype(int).tolist()
         x, y = (np.arange(first[axis], last[axis]) + 0.5 - centre[axis] for axis in (0, 1))
-        return Patch(slice(first[1], last[1]), slice(first[0], last[0]), x[None, :], y[:, None])
+        return Region(slice(first[1], last[1]), slice(first[0], last[0]), x[None, :], y[:, None])
 
     def mask(self, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """A mask of the whole canvas (SIZE, SIZE) from one of this window (h, w)."""
@@ -61,7 +61,7 @@ def coverage(distance: Array) -> Array:
     return np.clip(0.5 - distance, 0, 1)
 
 
-def lay(canvas: Array, window: Patch, covered: Array, colour: Array) -> None:
+def lay(canvas: Array, window: Region, covered: Array, colour: Array) -> None:
     """Paint over a window of the canvas (SIZE, SIZE, 3), in place.
 
     Args:

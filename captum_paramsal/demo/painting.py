@@ -6,13 +6,13 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from captum_paramsal.demo.canvas import SIZE, Patch, backdrop, coverage, lay, rgb
+from captum_paramsal.demo.canvas import SIZE, Region, backdrop, coverage, lay, rgb
 from captum_paramsal.demo.patterns import PATTERNS, patch_distance
 from captum_paramsal.demo.shapes import OUTLINES, Array, edges, signed_distance
 
 Mask = NDArray[np.bool_]
 
-SHAPES = tuple(OUTLINES.values())
+_OUTLINE_OF_CLASS = tuple(OUTLINES.values())
 WEAVES = tuple(PATTERNS.values())
 GAP = 2.5  # Pixels that stay free between the object and the patch.
 CORNER_REACH = 1.25  # From the middle of a patch to its round corners, in half widths.
@@ -53,7 +53,7 @@ def _paint_clutter(random: RandomState, canvas: Array, light: float) -> None:
     centre = random.uniform(0, SIZE, 2)
     thickness, half_length = random.uniform(0.8, 2.4), random.uniform(0.4, 5)
     along = half_length * _direction(random.uniform(0, np.pi))
-    window = Patch.around(centre, half_length + thickness + 1)
+    window = Region.around(centre, half_length + thickness + 1)
     place = np.clip((window.x * along[0] + window.y * along[1]) / half_length**2, -1, 1)
     distance = np.hypot(window.x - place * along[0], window.y - place * along[1]) - thickness
     contrast = random.uniform(0.1, 0.2) * (1 if random.uniform() < 0.5 else -1)
@@ -70,8 +70,8 @@ def _paint_object(
     radius: float,
     colour: Array,
 ) -> Mask:
-    outline = edges(SHAPES[label], radius, random.uniform(-0.5, 0.5))
-    window = Patch.around(centre, radius + 1)
+    outline = edges(_OUTLINE_OF_CLASS[label], radius, random.uniform(-0.5, 0.5))
+    window = Region.around(centre, radius + 1)
     distance = signed_distance(window.x, window.y, outline)
     covered = coverage(distance)
     # Light falls from the upper left; the rim is darker.
@@ -90,7 +90,7 @@ def _paint_patch(random: RandomState, canvas: Array, cue_label: int, centre: Arr
     middles = np.arange(half_width + 1, SIZE - half_width - 1)
     room = np.hypot(middles[:, None] - centre[0], middles - centre[1])
     free = np.argwhere(room > radius + CORNER_REACH * half_width + GAP)
-    window = Patch.around(middles[free[int(choice * len(free))]], CORNER_REACH * half_width + 1)
+    window = Region.around(middles[free[int(choice * len(free))]], CORNER_REACH * half_width + 1)
     covered = coverage(patch_distance(window.x, window.y, half_width))
     thread = np.clip(0.5 + 1.1 * WEAVES[cue_label](window.x / period, window.y / period), 0, 1)[..., None]
     dark, light = rgb(hue, tint, 0.3), rgb(hue + 0.06, tint, 0.88)

@@ -103,7 +103,7 @@ def tally(model: DemoNet, scenes: Scenes) -> Accuracy:
     return Accuracy(len(scenes), int(wrong.sum()), int(by_cue.sum()))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run_training(arguments: Sequence[str] | None = None) -> None:
     """The command: train, count the mistakes on every split, write the weights.
 
     Args:
@@ -140,4 +140,4 @@ def _save(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> N
 
 
 if __name__ == "__main__":
-    main()
+    run_training()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import ParamsalError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FileKind:
             raise self.error(message)
         return named
 
-    def made(self, build: Callable[[], T], path: str | os.PathLike[str]) -> T:
+    def made(self, build: Callable[[], _T], path: str | os.PathLike[str]) -> _T:
         """What is built of a file's content.
 
         Raises:

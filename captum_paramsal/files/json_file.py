@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_paramsal.files.atomic import replacing
-from captum_paramsal.files.file_kind import FileKind, T
+from captum_paramsal.files.file_kind import _T, FileKind
 from captum_paramsal.files.old_layouts import upgraded_json
 
 
@@ -28,7 +28,7 @@ class JsonFile(FileKind):
         except OSError as error:
             raise self.unwritable(path, error) from error
 
-    def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Any]], T]) -> T:
+    def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Any]], _T]) -> _T:
         """Read a file, whole or not at all.
 
         Args:

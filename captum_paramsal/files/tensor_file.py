@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from captum_paramsal.files.atomic import replacing
-from captum_paramsal.files.file_kind import FileKind, T
+from captum_paramsal.files.file_kind import _T, FileKind
 from captum_paramsal.files.old_layouts import upgraded
 
 _KEY = "captum_paramsal"
@@ -38,7 +38,7 @@ class TensorFile(FileKind):
         except OSError as error:
             raise self.unwritable(path, error) from error
 
-    def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Tensor], dict[str, Any]], T]) -> T:
+    def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Tensor], dict[str, Any]], _T]) -> _T:
         """Read a file, whole or not at all.
 
         Args:

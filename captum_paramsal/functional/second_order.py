@@ -21,7 +21,7 @@ from captum_paramsal.functional.convolution import ConvolutionGeometry, convolut
 from captum_paramsal.functional.products import CACHED_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import mean_abs
 
-COLUMN_POSITIONS = 64
+FEW_POSITIONS = 64
 """Up to this many positions, a convolution's input is cut into columns."""
 
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -60,7 +60,7 @@ def differentiable_convolution_mean_abs(
     if geometry.groups == 1 and prod(geometry.kernel) == 1 and not any(geometry.padding):
         steps = (slice(None), slice(None), *(slice(None, None, stride) for stride in geometry.stride))
         return differentiable_product_mean_abs(output_gradients.flatten(2), inputs[steps].flatten(2))
-    if geometry.groups == 1 and len(geometry.kernel) == 2 and positions <= COLUMN_POSITIONS:
+    if geometry.groups == 1 and len(geometry.kernel) == 2 and positions <= FEW_POSITIONS:
         columns = functional.unfold(inputs, geometry.kernel, geometry.dilation, geometry.padding, geometry.stride)
         return differentiable_product_mean_abs(output_gradients.flatten(2), columns)
     return _ConvolutionMeanAbs.apply(inputs, output_gradients, geometry)  # type: ignore[no-any-return]

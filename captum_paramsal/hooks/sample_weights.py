@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
 
 Rows: TypeAlias = dict[int | str, Tensor]
-Objective: TypeAlias = Callable[[dict[str, Tensor], Rows, list[Tensor]], Tensor]
+WeightObjective: TypeAlias = Callable[[dict[str, Tensor], Rows, list[Tensor]], Tensor]
 
 
 def sample_weight_gradients(
@@ -59,7 +59,7 @@ def sample_weight_gradients(
 
 
 def _one_by_one(
-    objective: Objective, weights: dict[str, Tensor], rows: Rows, gradients: list[Tensor]
+    objective: WeightObjective, weights: dict[str, Tensor], rows: Rows, gradients: list[Tensor]
 ) -> dict[str, Tensor]:
     samples = []
     for n in range(len(gradients[0])):

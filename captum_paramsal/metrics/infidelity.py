@@ -14,7 +14,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.functional import cross_entropy
 from captum_paramsal.metrics.metric import Column, Metric
 from captum_paramsal.metrics.model_state import forward_only
-from captum_paramsal.metrics.perturbations import Perturbation, SquareRemoval
+from captum_paramsal.metrics.perturbations import ImagePerturbation, SquareRemoval
 from captum_paramsal.metrics.scoring_case import Case
 
 NOISE = SquareRemoval()
@@ -51,7 +51,7 @@ class Infidelity(Metric):
 
     normalize: bool = True
     samples: int = 10
-    noise: Perturbation = NOISE
+    noise: ImagePerturbation = NOISE
     seed: int = 0
     of: Literal["logit", "loss"] = "logit"
 
@@ -126,7 +126,7 @@ class PerturbedInputs:
         seed: Of the copies.
     """
 
-    def __init__(self, case: Case, noise: Perturbation, seed: int) -> None:
+    def __init__(self, case: Case, noise: ImagePerturbation, seed: int) -> None:
         self._case, self._noise, self._seed = case, noise, seed
         self._given = 0
 

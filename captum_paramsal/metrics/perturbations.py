@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 
-Perturbation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+ImagePerturbation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """A perturbed copy of an image ``(C, H, W)``, drawn with a generator on the CPU."""
 
 
@@ -91,7 +91,7 @@ class SquareRemoval:
         return copy
 
 
-def perturbed_copies(images: Tensor, perturbation: Perturbation, seed: int, samples: range) -> Tensor:
+def perturbed_copies(images: Tensor, perturbation: ImagePerturbation, seed: int, samples: range) -> Tensor:
     """Some of the perturbed copies of each image.
 
     A copy depends on the image's values, the seed and its own number, on nothing else.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.batch import ModelInputs, forward_scores
-from captum_paramsal.metrics.perturbations import Perturbation, perturbed_copies
+from captum_paramsal.metrics.perturbations import ImagePerturbation, perturbed_copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class SharedPasses:
         self._copies: list[_Copies] = []
         self._passes: list[_Pass] = []
 
-    def copies(self, images: Tensor, perturbation: Perturbation, seed: int, samples: range) -> Tensor:
+    def copies(self, images: Tensor, perturbation: ImagePerturbation, seed: int, samples: range) -> Tensor:
         """Perturbed copies, made once; see :func:`perturbed_copies`."""
         asked = (perturbation, seed, samples)
         for known in self._copies:

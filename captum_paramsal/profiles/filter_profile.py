@@ -33,7 +33,7 @@ from captum_paramsal.profiles.layers import LayerSelection, filter_index, select
 Objective: TypeAlias = Callable[[Tensor], Tensor]
 """From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 REUSED_BYTES = 32 * 2**20
 """Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
@@ -192,7 +192,7 @@ class FilterProfile:
             self._plan = self._planned(batch)
         return self._plan
 
-    def _replanned(self, batch: ModelInputs, score: Callable[[Plan, ModelInputs], Result]) -> Result:
+    def _replanned(self, batch: ModelInputs, score: Callable[[Plan, ModelInputs], _Result]) -> _Result:
         """Score a batch, with a new plan where the one there turns out not to fit it."""
         while True:
             plan = self._plan or self._planned(batch)

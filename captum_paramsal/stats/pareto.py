@@ -20,7 +20,7 @@ TailMethod: TypeAlias = Literal["mle", "exponential"]
 MINIMUM_EXCESSES = 20
 """Fewer cannot tell a shape: those tails are taken as exponential."""
 
-CHUNK_NUMBERS = 1 << 18
+FITTED_NUMBERS = 1 << 18
 """Excesses that are fitted together: 2 MiB, which stays in the caches."""
 
 NEAREST_TAU = 1e-10
@@ -85,7 +85,7 @@ class GeneralizedPareto:
         (tensor([-0.00..., -0.00...], dtype=torch.float64), tensor([1.00...e+00, 1.00...e-06], dtype=torch.float64))
         """
         _require_excesses(excesses, method)
-        step = max(1, CHUNK_NUMBERS // max(excesses.shape[1], 1))
+        step = max(1, FITTED_NUMBERS // max(excesses.shape[1], 1))
         parts = [_fit(part.detach().cpu().double().clamp(min=0), method) for part in excesses.split(step)]
         return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
 
@@ -100,7 +100,7 @@ class GeneralizedPareto:
         return anderson_darling_p_value(self.anderson_darling(excesses), self.shape, exponential=self.exponential)
 
     def _chunks(self, excesses: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        step = max(1, CHUNK_NUMBERS // max(excesses.shape[1], 1))
+        step = max(1, FITTED_NUMBERS // max(excesses.shape[1], 1))
         return zip(excesses.split(step), self.shape.split(step), self.scale.split(step), strict=True)
 
 

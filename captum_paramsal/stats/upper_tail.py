@@ -17,7 +17,7 @@ from captum_paramsal.errors import IncompleteTailWarning, InputError
 LARGEST_FRACTION = 0.5
 """Beyond the median there is no upper tail to speak of."""
 
-CHUNK_NUMBERS = 1 << 20
+STREAMED_NUMBERS = 1 << 20
 """Numbers that are sorted together: the memory beside the values that are kept."""
 
 SLACK = 8
@@ -275,11 +275,11 @@ def merged_values(parts: tuple[UpperTail, ...], capacity: int) -> Tensor:
 
 
 def _chunks(values: Tensor) -> Iterator[Tensor]:
-    return iter(values.split(max(1, CHUNK_NUMBERS // values.shape[1])))
+    return iter(values.split(max(1, STREAMED_NUMBERS // values.shape[1])))
 
 
 def _like_chunks(values: Tensor, other: Tensor) -> Iterator[Tensor]:
-    return iter(values.split(max(1, CHUNK_NUMBERS // other.shape[1])))
+    return iter(values.split(max(1, STREAMED_NUMBERS // other.shape[1])))
 
 
 def _closed_up(buffer: Tensor, width: int) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
-LEVEL = 0.99
+CHANCE_QUANTILE = 0.99
 """Quantile of the similarity by chance that the mean similarity within a group exceeds."""
 
 TINY = 1e-9
@@ -42,7 +42,7 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     pairs = np.triu_indices(count, 1)
     tree = linkage(1 - cosines[pairs], "average")
     # Strictly more similar, so that images without a raised filter are not similar in that.
-    clusters = fcluster(tree, 1 - np.quantile(shuffled[pairs], LEVEL) - TINY, "distance")
+    clusters = fcluster(tree, 1 - np.quantile(shuffled[pairs], CHANCE_QUANTILE) - TINY, "distance")
     labels, sizes = np.unique(clusters, return_counts=True)
     largest_first = np.argsort(-sizes, kind="stable")
     kept = [labels[place] for place in largest_first if sizes[place] >= smallest]

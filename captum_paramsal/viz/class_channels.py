@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
+from captum_paramsal.viz.inputs import NamesOfClasses, Values, as_values, class_label
 from captum_paramsal.viz.style import new_axes, styled
 
 _HEAT, _UNKNOWN = "inferno", "#9aa0a8"
@@ -43,7 +43,7 @@ def class_channel_plot(
     normalized: Values,
     ax: Axes | None = None,
     *,
-    names: ClassNames = None,
+    names: NamesOfClasses = None,
     classes: Sequence[int] | None = None,
     order: bool = True,
     title: str = "",

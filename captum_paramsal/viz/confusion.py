@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
+from captum_paramsal.viz.inputs import NamesOfClasses, Values, as_values, class_label
 from captum_paramsal.viz.matrix import draw_matrix, write_numbers
 from captum_paramsal.viz.style import new_axes, styled
 
@@ -50,7 +50,7 @@ def confusion_plot(
     counts: Values,
     ax: Axes | None = None,
     *,
-    names: ClassNames = None,
+    names: NamesOfClasses = None,
     classes: Sequence[int] | None = None,
     title: str = "",
 ) -> Axes:

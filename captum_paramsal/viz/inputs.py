@@ -14,7 +14,7 @@ from captum_paramsal.errors import InputError
 Values: TypeAlias = ArrayLike | Tensor
 """A tensor, an array of numpy, or what numpy makes one of."""
 
-ClassNames: TypeAlias = Mapping[int, str] | Sequence[str] | None
+NamesOfClasses: TypeAlias = Mapping[int, str] | Sequence[str] | None
 """Names by class number, as far as known."""
 
 
@@ -41,7 +41,7 @@ def grey(image: Values) -> Tensor:
     return (pixels.float().clamp(0, 1) * weights[:, None, None]).sum(dim=0)
 
 
-def class_label(names: ClassNames, number: int) -> str:
+def class_label(names: NamesOfClasses, number: int) -> str:
     """Name of a class, or "class 17" where it has none.
 
     >>> class_label({3: "cat"}, 3), class_label(["dog"], 4), class_label(None, 0)

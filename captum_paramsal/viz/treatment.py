@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.inputs import ClassNames, Values, as_values, class_label
+from captum_paramsal.viz.inputs import NamesOfClasses, Values, as_values, class_label
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
 _BETTER, _WORSE = PALETTE[0], PALETTE[1]
@@ -18,7 +18,7 @@ def treatment_plot(
     after: Values,
     ax: Axes | None = None,
     *,
-    names: ClassNames = None,
+    names: NamesOfClasses = None,
     title: str = "",
 ) -> Axes:
     """Draw the accuracy of each class before and after a treatment, with the images that were cured and broken.

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from captum_paramsal.demo.canvas import SIZE, Patch, backdrop, coverage, lay, rgb
+from captum_paramsal.demo.canvas import SIZE, Region, backdrop, coverage, lay, rgb
 
 
 @pytest.mark.parametrize("hue", [0.0, 0.15, 0.4, 0.77, 1.3, -0.2])
@@ -16,7 +16,7 @@ def test_colours_are_those_of_the_standard_library(hue, saturation, lightness):
 
 
 def test_window_is_cut_off_at_the_edge():
-    window = Patch.around(np.array([2.0, 60.5]), 5)
+    window = Region.around(np.array([2.0, 60.5]), 5)
     assert (window.columns, window.rows) == (slice(0, 7), slice(55, 64))
     np.testing.assert_allclose(window.x[0, [0, -1]], [-1.5, 4.5])
     np.testing.assert_allclose(window.y[[0, -1], 0], [-5, 3])
@@ -25,7 +25,7 @@ def test_window_is_cut_off_at_the_edge():
 
 def test_paint_mixes_by_coverage():
     canvas = np.zeros((SIZE, SIZE, 3))
-    window = Patch.around(np.array([10.0, 10.0]), 1)
+    window = Region.around(np.array([10.0, 10.0]), 1)
     lay(canvas, window, coverage(np.array([[-2.0, 0.0], [0.25, 2.0]])), np.array([1.0, 0.5, 0.0]))
     np.testing.assert_allclose(canvas[9:11, 9:11, 0], [[1, 0.5], [0.25, 0]])
     np.testing.assert_allclose(canvas[9:11, 9:11, 1], [[0.5, 0.25], [0.125, 0]])

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from captum_paramsal.demo import DemoNet, make_scenes
-from captum_paramsal.demo.train import main, train
+from captum_paramsal.demo.train import run_training, train
 from captum_paramsal.errors import ParamsalError, SourceError
 
 
@@ -19,7 +19,7 @@ def few_splits(monkeypatch):
 @pytest.mark.usefixtures("few_splits")
 def test_command_writes_weights_that_load(tmp_path, capsys):
     path = tmp_path / "tiny.safetensors"
-    main(["--out", str(path), "--scenes", "128", "--epochs", "1"])
+    run_training(["--out", str(path), "--scenes", "128", "--epochs", "1"])
     DemoNet().load_state_dict(load_file(path))
     printed = capsys.readouterr().out
     assert "train: " in printed
@@ -32,7 +32,7 @@ def test_command_writes_weights_that_load(tmp_path, capsys):
 def test_command_says_where_it_cannot_write(tmp_path):
     path = tmp_path / "nowhere" / "tiny.safetensors"
     with pytest.raises(SourceError, match=r"Expected `--out` to name a file .*, got .*nowhere"):
-        main(["--out", str(path), "--scenes", "64", "--epochs", "1"])
+        run_training(["--out", str(path), "--scenes", "64", "--epochs", "1"])
 
 
 def test_training_is_seeded_and_leaves_the_random_state_alone():

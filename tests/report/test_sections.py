@@ -7,7 +7,7 @@ from report.pages import Page
 
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.report import register_section, unregister_section
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.page import explain_page
 
 TITLE = "Who to ask?"
 
@@ -26,7 +26,7 @@ def section():
 
 def test_a_section_stands_before_the_last_one(section):
     section(lambda explanation: f"{explanation.mistake_count} <mistakes>")
-    page = Page(render(tiny_explanation()))
+    page = Page(explain_page(tiny_explanation()))
     ids = [part["id"] for part in page.all("section")]
     assert ids.index("added-who-to-ask") == ids.index("about") - 1
     assert f"{TITLE} 6 <mistakes>" in page.text
@@ -35,12 +35,12 @@ def test_a_section_stands_before_the_last_one(section):
 
 def test_html_is_kept(section):
     section(lambda _: Markup("<p id='mine'>words</p>"))
-    assert {"id": "mine"} in Page(render(tiny_explanation())).all("p")
+    assert {"id": "mine"} in Page(explain_page(tiny_explanation())).all("p")
 
 
 def test_nothing_to_show_is_no_section(section):
     section(lambda _: "")
-    assert TITLE not in render(tiny_explanation())
+    assert TITLE not in explain_page(tiny_explanation())
 
 
 def test_the_data_stays_as_it_is(section):
@@ -52,7 +52,7 @@ def test_the_data_stays_as_it_is(section):
 def test_a_title_that_is_registered_again_takes_the_place_of_the_first(section):
     section(lambda _: "first")
     register_section("explain", TITLE)(lambda _: "second")
-    page = render(tiny_explanation())
+    page = explain_page(tiny_explanation())
     assert page.count(f">{TITLE}</h2>") == 1
     assert "second" in page
 

@@ -11,7 +11,7 @@ from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import scores_at
 from captum_paramsal.hooks import frozen_eval
 
-SIZE = 16
+DEFAULT_BATCH_SIZE = 16
 """Images in one pass."""
 
 
@@ -24,7 +24,7 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     if batch.labels is None:
         message = "Expected `labels`, the true class of each image, got None."
         raise InputError(message)
-    parts = [batch.part(start, SIZE) for start in range(0, len(batch), SIZE)]
+    parts = [batch.part(start, DEFAULT_BATCH_SIZE) for start in range(0, len(batch), DEFAULT_BATCH_SIZE)]
     with frozen_eval(model), torch.no_grad():
         output = torch.cat([forward_scores(model, part) for part in parts])
     scores, labels = scores_at(output, batch.labels)

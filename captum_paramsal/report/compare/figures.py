@@ -29,7 +29,7 @@ _LARGEST = 160
 """Longer side of a map on the page, in pixels: about what its place there has."""
 
 
-def figures(report: ComparisonData) -> dict[str, bytes]:
+def comparison_figures(report: ComparisonData) -> dict[str, bytes]:
     """The PNG files beside the page, by name."""
     comparison = report.comparison
     explained = comparison.methods[: len(comparison.agreement)]

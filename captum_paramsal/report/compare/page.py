@@ -15,7 +15,7 @@ from captum_paramsal.report.compare.data import ComparisonData
 from captum_paramsal.report.compare.figures import agreement_drawing, map_pictures, metric_drawing, shown_picture
 from captum_paramsal.report.compare.page_pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
 from captum_paramsal.report.compare.page_words import baseline_words, number_words, plain_words, unit_of_mean
-from captum_paramsal.report.shared.templating import render as render_page
+from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
 
@@ -99,13 +99,13 @@ class _Card:
     tiles: Sequence[_Tile]
 
 
-def render(report: ComparisonData) -> str:
+def compare_page(report: ComparisonData) -> str:
     """The report as one HTML page that needs no other file."""
     groups, comparison = report.groups, report.comparison
     tables = {name: _table(part, report.tables[name]) for name, part in groups.items()}
     metrics = [_metric(report, tables, place) for place in range(len(comparison.columns))]
     methods = comparison.methods[: len(comparison.agreement)]
-    return render_page(
+    return render(
         "compare.html.jinja",
         report,
         run=comparison.context,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from captum_paramsal.files import as_csv
 from captum_paramsal.report.compare.data import SCORES_FILE, ComparisonData
-from captum_paramsal.report.compare.figures import figures
-from captum_paramsal.report.compare.page import render
+from captum_paramsal.report.compare.figures import comparison_figures
+from captum_paramsal.report.compare.page import compare_page
 from captum_paramsal.report.shared.report import PAGE
 
 _COLUMNS = ("schema_version", "image", "file", "label", "target", "predicted", "method", "degenerate")
@@ -30,4 +30,8 @@ class ComparisonReport(ComparisonData):
     def contents(self) -> dict[str, str | bytes]:
         """Table, figures and page."""
         columns = (*_COLUMNS, *(column.name for column in self.comparison.columns))
-        return {"comparison.csv": as_csv(self.to_table(), columns), **figures(self), PAGE: render(self)}
+        return {
+            "comparison.csv": as_csv(self.to_table(), columns),
+            **comparison_figures(self),
+            PAGE: compare_page(self),
+        }

@@ -319,5 +319,5 @@ _ABOUT_MISTAKE = (
     "background",
     "background_area",
 )
-COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", *(field.name for field in fields(ChannelFinding)))
+CHANNEL_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", *(field.name for field in fields(ChannelFinding)))
 """Of ``channels.csv``."""

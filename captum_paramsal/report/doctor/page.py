@@ -15,7 +15,7 @@ from captum_paramsal.report.doctor.comparison_section import (
 )
 from captum_paramsal.report.doctor.data import ChannelFinding, DiagnosedMistake, DoctorData, EvidencePictures
 from captum_paramsal.report.doctor.treatment_section import treatment_section
-from captum_paramsal.report.shared.templating import render as render_page
+from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 
 
@@ -68,10 +68,10 @@ class _Card:
         return "".join(f"M{x1} {y1}L{x2} {y2}" for x1, y1, x2, y2 in self.evidence.outline.tolist())
 
 
-def render(report: DoctorData) -> str:
+def doctor_page(report: DoctorData) -> str:
     """The report as one HTML page that needs no other file."""
     cards = _cards(report)
-    return render_page(
+    return render(
         "doctor.html.jinja",
         report,
         layer=report.context["layer"]["name"],

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing_extensions import deprecated
 
 from captum_paramsal.files import as_csv
-from captum_paramsal.report.doctor.data import COLUMNS, DIAGNOSIS, PATCH, DiagnosedGroup, DoctorData
-from captum_paramsal.report.doctor.page import render
+from captum_paramsal.report.doctor.data import CHANNEL_COLUMNS, DIAGNOSIS, PATCH, DiagnosedGroup, DoctorData
+from captum_paramsal.report.doctor.page import doctor_page
 from captum_paramsal.report.shared.report import PAGE
 
 
@@ -29,7 +29,7 @@ class DoctorReport(DoctorData):
 
     def contents(self) -> dict[str, str | bytes]:
         """Table and page."""
-        return {"channels.csv": as_csv(self.to_table(), COLUMNS), PAGE: render(self)}
+        return {"channels.csv": as_csv(self.to_table(), CHANNEL_COLUMNS), PAGE: doctor_page(self)}
 
     @property
     @deprecated("`DoctorReport.right` is now `DoctorReport.correct_group`; the old name goes with version 0.3.")

@@ -8,7 +8,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.job import ExplainJob
 from captum_paramsal.report.explain.mistakes import Saliency
-from captum_paramsal.report.explain.score_scale import FALSE_DISCOVERIES, SCORE_SCALES, UNUSUAL, Method
+from captum_paramsal.report.explain.score_scale import FALSE_DISCOVERIES, SCORE_SCALES, UNUSUAL, SaliencyMethod
 from captum_paramsal.report.shared.report import About
 
 
@@ -17,7 +17,7 @@ def describe(
 ) -> dict[str, Any]:
     """Model, method, reference, parameters and versions, as JSON has them."""
     settings = job.settings
-    by_method: dict[Method, dict[str, Any]] = {
+    by_method: dict[SaliencyMethod, dict[str, Any]] = {
         "parameter": {"unusual_above": UNUSUAL},
         "pot": {"fit": settings.fit, "false_discovery_rate": FALSE_DISCOVERIES},
     }

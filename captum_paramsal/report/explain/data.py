@@ -240,7 +240,7 @@ _ABOUT_MISTAKE = (
     "predicted_name",
     "confidence",
 )
-COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
+FILTER_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
 """Of ``filters.csv``."""
 
 

@@ -17,7 +17,7 @@ from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile,
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
-from captum_paramsal.report.shared.templating import render as render_page
+from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
 
@@ -65,14 +65,14 @@ class _Row:
     links: int = _LINKS
 
 
-def render(explanation: ExplanationData) -> str:
+def explain_page(explanation: ExplanationData) -> str:
     """The report as one HTML page that needs no other file."""
     scale = SCORE_SCALES[explanation.context["method"]["name"]]
     cards = _cards(explanation, scale)
     numbers = {card.mistake.position: card.number for card in cards}
     common, bands = layer_bands(explanation.filters)
     tails, calibration = explanation.tails, explanation.calibration
-    return render_page(
+    return render(
         "explain.html.jinja",
         explanation,
         cards=cards,

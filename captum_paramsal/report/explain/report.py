@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import deprecated
 
 from captum_paramsal.files import as_csv, write_atomically
-from captum_paramsal.report.explain.data import COLUMNS, PIXELS, ExplanationData, ImageGroup
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.data import FILTER_COLUMNS, PIXELS, ExplanationData, ImageGroup
+from captum_paramsal.report.explain.page import explain_page
 from captum_paramsal.report.shared.report import PAGE
 
 
@@ -32,7 +32,7 @@ class Explanation(ExplanationData):
 
     def contents(self) -> dict[str, str | bytes]:
         """Table and page."""
-        return {"filters.csv": as_csv(self.to_table(), COLUMNS), PAGE: render(self)}
+        return {"filters.csv": as_csv(self.to_table(), FILTER_COLUMNS), PAGE: explain_page(self)}
 
     @property
     @deprecated("`Explanation.correct` is now `Explanation.correct_group`; the old name goes with version 0.3.")

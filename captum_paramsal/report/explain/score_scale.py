@@ -10,7 +10,7 @@ from torch import Tensor, from_numpy
 
 from captum_paramsal.functional.tails import p_values_of
 
-Method: TypeAlias = Literal["parameter", "pot"]
+SaliencyMethod: TypeAlias = Literal["parameter", "pot"]
 
 UNUSUAL = 3.0
 """Standard deviations above the reference from which on a filter is called unusual."""
@@ -89,4 +89,4 @@ class Nats:
         return math.log(filters / (FALSE_DISCOVERIES * max(unusual, 1)))
 
 
-SCORE_SCALES: dict[Method, ScoreScale] = {"parameter": StandardDeviations(), "pot": Nats()}
+SCORE_SCALES: dict[SaliencyMethod, ScoreScale] = {"parameter": StandardDeviations(), "pot": Nats()}

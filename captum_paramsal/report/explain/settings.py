@@ -8,7 +8,7 @@ import torch
 
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.profiles import LayerSelection
-from captum_paramsal.report.explain.score_scale import SCORE_SCALES, Method
+from captum_paramsal.report.explain.score_scale import SCORE_SCALES, SaliencyMethod
 from captum_paramsal.stats import TailMethod
 
 
@@ -34,7 +34,7 @@ class ExplainSettings:
         show_progress: Show progress bars.
     """
 
-    method: Method = "parameter"
+    method: SaliencyMethod = "parameter"
     fit: TailMethod = "mle"
     top_k: int = 10
     layers: LayerSelection | None = None

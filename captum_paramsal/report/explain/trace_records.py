@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from captum_paramsal.sources import Picture
 
-Box: TypeAlias = tuple[float, float, float, float]
+TracedBox: TypeAlias = tuple[float, float, float, float]
 """x1, y1 inclusive, x2, y2 exclusive, in pixels of the model's input."""
 
 
@@ -21,7 +21,7 @@ class ClassTrace:
     """
 
     pixels: int
-    box: Box | None
+    box: TracedBox | None
 
 
 @dataclass(frozen=True)

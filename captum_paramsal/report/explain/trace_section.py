@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from captum_paramsal.report.explain.data import ExplanationData, Mistake
-from captum_paramsal.report.explain.trace_records import Box, ClassTrace, TraceMap
+from captum_paramsal.report.explain.trace_records import ClassTrace, TracedBox, TraceMap
 from captum_paramsal.viz.traces import point_width
 
 
@@ -41,7 +41,7 @@ class TraceTile:
         return round(point_width(self.size[1], self.trace.pixels), 3)
 
     @property
-    def box(self) -> Box | None:
+    def box(self) -> TracedBox | None:
         """x, y, width and height of the box."""
         if self.trace.box is None:
             return None

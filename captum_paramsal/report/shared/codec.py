@@ -18,7 +18,7 @@ from cattrs.preconf.json import JsonConverter, make_converter
 
 from captum_paramsal.sources import Skipped
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 INLINE = MappingProxyType({"inline": True})
 """Metadata of a field whose value is a dataclass that has its keys beside those of its owner, and none of its own."""
@@ -33,7 +33,7 @@ def to_json(value: Any) -> Any:
     return _CODEC.unstructure(value)
 
 
-def from_json(content: Any, kind: type[T]) -> T:
+def from_json(content: Any, kind: type[_T]) -> _T:
     """Back from ``to_json``.
 
     Raises:
@@ -43,7 +43,7 @@ def from_json(content: Any, kind: type[T]) -> T:
     return _CODEC.structure(content, kind)
 
 
-def from_json_or_none(content: Any, kind: type[T]) -> T | None:
+def from_json_or_none(content: Any, kind: type[_T]) -> _T | None:
     """The same, where null stands for nothing."""
     return None if content is None else from_json(content, kind)
 

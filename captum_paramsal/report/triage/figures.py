@@ -17,7 +17,7 @@ _CLASSES = 12
 _FILTERS = 3
 
 
-def figures(report: TriageData) -> dict[str, bytes]:
+def triage_figures(report: TriageData) -> dict[str, bytes]:
     """The PNG files beside the page, by name."""
     counts, classes = _counts(report.triage), drawn_classes(report.triage)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captum_paramsal.report.shared.templating import render as render_page
+from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
 from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing
 from captum_paramsal.report.triage.page_groups import (
@@ -42,11 +42,11 @@ class _FilterRow:
     q_value: float
 
 
-def render(report: TriageData) -> str:
+def triage_page(report: TriageData) -> str:
     """The report as one HTML page that needs no other file."""
     triage = report.triage
     alone, shown = ungrouped(triage), set(pictured(triage))
-    return render_page(
+    return render(
         "triage.html.jinja",
         report,
         found=triage,

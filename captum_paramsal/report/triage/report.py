@@ -8,8 +8,8 @@ from pathlib import Path
 from captum_paramsal.files import as_csv
 from captum_paramsal.report.shared.report import PAGE
 from captum_paramsal.report.triage.data import OF_FILTERS, VALUES_FILE, TriageData
-from captum_paramsal.report.triage.figures import figures
-from captum_paramsal.report.triage.page import render
+from captum_paramsal.report.triage.figures import triage_figures
+from captum_paramsal.report.triage.page import triage_page
 
 _FILTER_COLUMNS = ("schema_version", "group", "mistakes", "rank", "filter", *OF_FILTERS)
 _MISTAKE_COLUMNS = ("schema_version", "file", "label", "predicted", "confidence", "group", "similarity")
@@ -20,7 +20,7 @@ class TriageReport(TriageData):
     """All mistakes of labelled images, sorted: data, tables, figures and page.
 
     ``write`` makes ``triage.json``, ``triage.csv`` (the first ten filters of all mistakes and of every group),
-    ``mistakes.csv``, ``triage.safetensors`` (the values of all filters), two figures and ``report.html``.
+    ``mistakes.csv``, ``triage.safetensors`` (the values of all filters), two triage_figures and ``report.html``.
     """
 
     def save_beside(self, folder: Path) -> None:
@@ -33,6 +33,6 @@ class TriageReport(TriageData):
         return {
             "triage.csv": as_csv([stamp | row for row in self.triage.to_table()], _FILTER_COLUMNS),
             "mistakes.csv": as_csv([stamp | row for row in self.mistakes_table()], _MISTAKE_COLUMNS),
-            **figures(self),
-            PAGE: render(self),
+            **triage_figures(self),
+            PAGE: triage_page(self),
         }

@@ -12,7 +12,7 @@ from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.metrics import METRICS
 from captum_paramsal.report import ComparisonReport
-from captum_paramsal.report.compare.page import render
+from captum_paramsal.report.compare.page import compare_page
 from captum_paramsal.report.compare.page_words import baseline_words, plain_words, unit_of_mean
 
 
@@ -35,7 +35,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def html(found):
-    return render(found)
+    return compare_page(found)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_mistakes_and_correct_images_are_apart(found, page):
 def test_noise_is_never_the_best():
     found = small_comparison(methods=["saliency", "grad_cam", "random"], metrics=["sensitivity"], shown=0)
     assert float(found.comparison.column("sensitivity")[2].nan_to_num().max()) == 0
-    verdict = next(one for one in Page(render(found)).text.split(". ") if "has the best mean" in one)
+    verdict = next(one for one in Page(compare_page(found)).text.split(". ") if "has the best mean" in one)
     assert "random has" not in verdict
 
 
@@ -107,7 +107,7 @@ def test_words_units_and_directions_are_on_the_page(found, page):
 @pytest.mark.parametrize("explained", ["prediction", "label"])
 def test_which_class_and_which_baselines(explained):
     found = small_comparison(methods=["saliency"], metrics=["pointing_game"], explained=explained, shown=1)
-    text = Page(render(found)).text
+    text = Page(compare_page(found)).text
     assert ("the class that the model predicts, also where that is wrong" in text) == (explained == "prediction")
     assert ("label, also where the model said another" in text) == (explained == "label")
     item, comparison = found.items[0], found.comparison
@@ -137,7 +137,7 @@ def test_files(found, tmp_path):
 def test_one_kind_of_image_one_method_and_no_picture():
     lone = small_comparison(small_images(1, boxes=False), methods=["grad_cam"], metrics=["sparsity"], shown=0)
     assert len(lone.groups) == 1
-    page = Page(render(lone))
+    page = Page(compare_page(lone))
     assert not page.all("img")
     assert "Who agrees" not in page.text
     assert "There are no" in page.text

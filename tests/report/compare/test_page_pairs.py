@@ -5,7 +5,7 @@ import torch
 from report.compare.small_comparisons import small_comparison
 from report.pages import Page
 
-from captum_paramsal.report.compare.page import render
+from captum_paramsal.report.compare.page import compare_page
 from captum_paramsal.report.compare.page_pairs import best_mean, best_method, pair_rows, verdict
 
 
@@ -40,7 +40,7 @@ def test_the_best_against_the_others(better, best):
 
 def test_differences_are_on_the_page_with_their_unit():
     found = scored([BASE, [one + 1 for one in BASE], [one + 2 for one in BASE]])
-    page = Page(render(found))
+    page = Page(compare_page(found))
     assert len(page.all("details")) == 1
     assert "saliency against the others, on the same images" in page.text
     assert "less what the other scores, in probability (lower is better)" in page.text
@@ -54,7 +54,7 @@ def test_who_is_scored_on_few_images_is_not_the_best():
     assert best_method(found, 0) == "grad_cam"
     table = found.tables["all"]
     assert best_mean(table[0 : 3 * 3 : 3]) == pytest.approx(1.45)
-    text = Page(render(found)).text
+    text = Page(compare_page(found)).text
     counts = [int(part.scores[0, 0].isfinite().sum()) for part in found.groups.values()]
     sizes = [len(part) for part in found.groups.values()]
     assert all(f"{count} of {size}" in text for count, size in zip(counts, sizes, strict=True) if count)
@@ -68,4 +68,4 @@ def test_costs_of_a_batch_are_no_sample():
     assert all(row["low"] is row["high"] is None for row in rows)
     assert any(row["mean"] is not None for row in rows)
     assert {pair["metric"] for pair in found.to_dict()["paired"]} == {"deletion"}
-    assert "no interval and no test" in Page(render(found)).text
+    assert "no interval and no test" in Page(compare_page(found)).text

@@ -5,8 +5,8 @@ from report.doctor.small_reports import QUICK, colour_checkup, scenes
 from report.pages import Page
 
 from captum_paramsal.report import TreatmentResult
-from captum_paramsal.report.doctor import page as doctor_page
-from captum_paramsal.report.doctor.page import render
+from captum_paramsal.report.doctor import page as page_module
+from captum_paramsal.report.doctor.page import doctor_page
 from captum_paramsal.sources import Skipped
 
 
@@ -17,7 +17,7 @@ def checkup():
 
 @pytest.fixture(scope="module")
 def html(checkup):
-    return render(checkup)
+    return doctor_page(checkup)
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +27,13 @@ def page(html):
 
 @pytest.fixture(scope="module")
 def drawn_classes(checkup):
-    return doctor_page.class_section(checkup)
+    return page_module.class_section(checkup)
 
 
 @pytest.fixture
 def classes_drawn_once(drawn_classes, monkeypatch):
     """The figure of a diagnosis takes most of a page's time, and is the same whatever the treatment."""
-    monkeypatch.setattr(doctor_page, "class_section", lambda _: drawn_classes)
+    monkeypatch.setattr(page_module, "class_section", lambda _: drawn_classes)
 
 
 def treated(checkup, cured=3, broken=1, plain=0, **changes):
@@ -126,7 +126,7 @@ def test_controls_stand_beside(page):
 
 
 def test_no_background_without_masks():
-    text = Page(render(colour_checkup(scenes(masked=False)))).text
+    text = Page(doctor_page(colour_checkup(scenes(masked=False)))).text
     assert "of the object" not in text
     assert "white line" not in text
 
@@ -134,22 +134,22 @@ def test_no_background_without_masks():
 def test_few_cards_and_skipped_files(checkup):
     few = colour_checkup(settings=replace(QUICK, cards=4))
     skipped = tuple(Skipped(f"{i}.png", "no such file") for i in range(250))
-    text = Page(render(replace(few, skipped=skipped))).text
+    text = Page(doctor_page(replace(few, skipped=skipped))).text
     assert "The 4 most confident of 20 have a card here" in text
     assert "the first 200 are listed here" in text
     assert "0.png no such file" in text
-    bare = Page(render(replace(checkup, pictures={}, evidence={}))).text
+    bare = Page(doctor_page(replace(checkup, pictures={}, evidence={}))).text
     assert bare.count("no picture") == 20
 
 
 def test_nothing_to_compare_with():
-    text = Page(render(colour_checkup(scenes(24)))).text
+    text = Page(doctor_page(colour_checkup(scenes(24)))).text
     assert "too few images to compare with" in text
     assert "Before you believe it" in text
 
 
 def test_no_mistake(checkup):
-    text = Page(render(replace(checkup, mistakes=()))).text
+    text = Page(doctor_page(replace(checkup, mistakes=()))).text
     assert "Every image was classified correctly" in text
     assert "Every mistake" not in text
 
@@ -174,14 +174,14 @@ def test_no_mistake(checkup):
 )
 @pytest.mark.usefixtures("classes_drawn_once")
 def test_treatment_in_plain_words(checkup, changes, words):
-    text = Page(render(treated(checkup, **changes))).text
+    text = Page(doctor_page(treated(checkup, **changes))).text
     for word in words:
         assert word in text
     assert "accuracy after" in text
 
 
 def test_treatment_shows_some_of_what_changed(checkup):
-    page = Page(render(treated(checkup, cured=8, broken=1)))
+    page = Page(doctor_page(treated(checkup, cured=8, broken=1)))
     assert "(6 of 8)" in page.text
     assert "fine-tuned without constraints" in page.text
     assert "now red" in page.text

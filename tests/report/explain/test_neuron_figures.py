@@ -10,7 +10,7 @@ from torch import nn
 
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.report.explain.neuron_figures import draw_neurons
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.page import explain_page
 
 IMAGE = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -68,7 +68,7 @@ def test_of_a_deep_network_a_dozen_layers_from_end_to_end():
 def test_the_surest_mistakes_have_figures(found):
     surest = sorted(found.mistakes, key=lambda one: -one.confidence)[:2]
     assert set(found.neurons) == {one.position for one in surest}
-    page = Page(render(found))
+    page = Page(explain_page(found))
     details = page.all("details")
     assert [one["id"] for one in details] == ["neurons-of-1", "neurons-of-2"]
     assert [one for one in details if "open" in one] == details[:1]
@@ -76,10 +76,10 @@ def test_the_surest_mistakes_have_figures(found):
 
 
 def test_layers_left_out_are_counted(found):
-    assert " layers</span></summary>" not in render(found)
+    assert " layers</span></summary>" not in explain_page(found)
     first = next(iter(found.neurons))
     more = {first: replace(found.neurons[first], shown=12, layers=27)}
-    assert "12 of 27 layers" in Page(render(replace(found, neurons=more))).text
+    assert "12 of 27 layers" in Page(explain_page(replace(found, neurons=more))).text
 
 
 def test_paths_are_short():

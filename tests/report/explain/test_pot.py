@@ -12,7 +12,7 @@ from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import InputError
 from captum_paramsal.reference import Reference
 from captum_paramsal.report import ExplainSettings, Explanation, explain
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.page import explain_page
 
 IMAGES = 480
 
@@ -40,7 +40,7 @@ def found(reference):
 
 @pytest.fixture(scope="module")
 def page(found):
-    return Page(render(found))
+    return Page(explain_page(found))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_the_halves_together_are_the_reference_of_all(crossed):
 def test_nothing_is_held_out_where_halves_are_too_small():
     found = _explained(tiny_images(250), cards=1)
     assert (found.calibration.held_out, found.calibration.reference_images) == ("same", 250)
-    assert "Nothing is held out here:" in Page(render(found)).text
+    assert "Nothing is held out here:" in Page(explain_page(found)).text
 
 
 def test_as_many_images_as_tails_need():
@@ -168,7 +168,7 @@ def test_a_filter_without_a_tail_is_told_and_never_named(reference):
     assert found.dead == (5,)
     assert (found.tails.dead, found.tails.tested) == (1, 13)
     assert all(ranked.filter != found.filters[5] for mistake in found.mistakes for ranked in mistake.filters)
-    assert "1 filter has no tail at all and is never ranked first." in Page(render(found)).text
+    assert "1 filter has no tail at all and is never ranked first." in Page(explain_page(found)).text
 
 
 def test_saved_and_loaded(found, tmp_path):
@@ -210,7 +210,7 @@ def test_page_with_several_figures_has_unique_ids(page):
 
 def test_a_mistake_without_any_filter_above_its_threshold(found):
     first = replace(found.mistakes[0], filters=(), unusual=0, curve=(0.0,) * len(found.places))
-    page = Page(render(replace(found, mistakes=(first,), maps={})))
+    page = Page(explain_page(replace(found, mistakes=(first,), maps={})))
     assert "None: no filter is above its threshold." in page.text
     assert f"{log(14 / 0.05):.1f}" > "5"
 
@@ -218,6 +218,6 @@ def test_a_mistake_without_any_filter_above_its_threshold(found):
 def test_scores_beyond_the_end_of_a_tail_are_no_numbers_to_read(found):
     drawn = next(mistake for mistake in found.mistakes if mistake.curve and mistake.filters)
     beyond = replace(drawn.filters[0], score=746.2, p_value=0.0)
-    page = Page(render(replace(found, mistakes=(replace(drawn, filters=(beyond, *drawn.filters[1:])),))))
+    page = Page(explain_page(replace(found, mistakes=(replace(drawn, filters=(beyond, *drawn.filters[1:])),))))
     assert "p 0 beyond" in page.text
     assert "746" not in page.text

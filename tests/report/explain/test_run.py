@@ -12,7 +12,7 @@ from captum_paramsal.errors import (
     SourceError,
 )
 from captum_paramsal.report import ExplainSettings, explain, fit_reference
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.page import explain_page
 from captum_paramsal.sources import LabelledTensors
 
 
@@ -163,7 +163,7 @@ def test_dead_filters_are_left_out_of_curves():
     for mistake in found.mistakes:
         assert mistake.filters[0].filter != found.filters[2]
         assert len(mistake.curve) == 13
-    assert "(1) are left out of it" in " ".join(render(found).split())
+    assert "(1) are left out of it" in " ".join(explain_page(found).split())
 
 
 def test_no_mistake_at_all():

@@ -12,7 +12,7 @@ from torch import nn
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.metrics import iou
 from captum_paramsal.report import ExplainSettings, Explanation, explain
-from captum_paramsal.report.explain.page import render
+from captum_paramsal.report.explain.page import explain_page
 from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTraces, Tracing
 from captum_paramsal.sources import LabelledTensors
 
@@ -24,7 +24,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def page(found):
-    return Page(render(found))
+    return Page(explain_page(found))
 
 
 def _drawn(page):
@@ -97,7 +97,7 @@ def test_dots_stand_in_the_middle_of_their_pixels(found, page):
 
 def test_boxes_that_do_not_touch(found):
     apart = MistakeTraces(ClassTrace(1, (0.0, 0.0, 1.0, 1.0)), ClassTrace(1, (5.0, 5.0, 6.0, 6.0)), 0.0)
-    page = Page(render(replace(found, mistakes=(replace(found.mistakes[0], traces=apart),))))
+    page = Page(explain_page(replace(found, mistakes=(replace(found.mistakes[0], traces=apart),))))
     assert "The boxes do not overlap." in page.text
 
 
@@ -106,7 +106,7 @@ def test_traces_can_be_left_out():
     assert (without.tracing, without.trace_maps, without.neurons) == (None, {}, {})
     assert all(one.traces is None for one in without.mistakes)
     assert (without.context["parameters"]["traces"], without.to_dict()["traces"]) == (False, None)
-    page = Page(render(without))
+    page = Page(explain_page(without))
     assert "A trace" not in page.text
     assert "trace of" not in page.text
     assert "Layer by layer" not in page.text
@@ -114,7 +114,7 @@ def test_traces_can_be_left_out():
 
 
 def test_traces_without_pixel_maps():
-    page = Page(render(tiny_explanation(pixels=False)))
+    page = Page(explain_page(tiny_explanation(pixels=False)))
     assert (len(page.all("img")), len(_drawn(page))) == (6, 2 * 6)
     assert page.text.count("true class") >= 6
 
@@ -151,7 +151,7 @@ def test_a_model_that_cannot_be_traced_is_told_once(model, reason, tmp_path):
     assert reason in found.tracing.refused
     assert found.tracing.size is None
     assert all(one.traces is None for one in found.mistakes)
-    page = Page(render(found))
+    page = Page(explain_page(found))
     assert page.text.count("There are no traces of the evidence") == 1
     assert page.text.count(found.tracing.refused) == 1
     assert "A trace" not in page.text
@@ -182,7 +182,7 @@ def test_an_empty_trace_is_told_and_not_drawn():
         assert empty is None
         assert drawn is not None
     assert found.neurons == {}
-    page = Page(render(found))
+    page = Page(explain_page(found))
     assert page.text.count("empty trace") == 24
     assert len(_drawn(page)) == 24
     assert "overlap by" not in page.text
@@ -196,7 +196,7 @@ def test_images_that_cannot_be_shown_are_traced_all_the_same():
     found = tiny_explanation(images=images)
     assert (found.trace_maps, found.neurons) == ({}, {})
     assert all(one.traces.label.pixels for one in found.mistakes)
-    page = Page(render(found))
+    page = Page(explain_page(found))
     assert _drawn(page) == []
     assert "empty trace" not in page.text
     assert page.text.count("trace of") == 2 * 6
@@ -208,4 +208,4 @@ def test_inputs_that_are_no_images_have_no_traces():
     signals = LabelledTensors(torch.rand(12, 2, 20), torch.arange(12) % 3)
     found = explain(model, signals, settings=ExplainSettings(top_k=2, show_progress=False))
     assert "images (N, C, H, W)" in found.tracing.refused
-    assert "There are no traces" in Page(render(found)).text
+    assert "There are no traces" in Page(explain_page(found)).text

@@ -10,7 +10,7 @@ from report.pages import Page
 from captum_paramsal import FilterIndex
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.report import About, TriageReport, TriageSettings, fit_reference, triage as triage_report
-from captum_paramsal.report.triage.page import render
+from captum_paramsal.report.triage.page import triage_page
 from captum_paramsal.sources import Item, LabelledTensors, Skipped
 from captum_paramsal.triage import Triage, triage
 
@@ -82,7 +82,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def page(found):
-    return Page(render(found))
+    return Page(triage_page(found))
 
 
 def test_one_file_without_scripts_or_addresses(found, page):
@@ -91,12 +91,12 @@ def test_one_file_without_scripts_or_addresses(found, page):
         for key in ("src", "href", "xlink:href"):
             assert attributes.get(key, "#").startswith(("#", "data:image/"))
         assert not any(key.startswith("on") for key in attributes)
-    assert "http" not in render(found)
+    assert "http" not in triage_page(found)
 
 
 @pytest.mark.parametrize("make", [tiny_triage, made_up])
 def test_every_picture_has_a_text_and_every_link_leads_somewhere(make):
-    page = Page(render(make()))
+    page = Page(triage_page(make()))
     assert all(image["alt"] for image in page.all("img"))
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in page.all("svg"))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -122,7 +122,7 @@ def test_pictures_are_those_of_the_mistakes(found):
     images = fair_images()
     for number, picture in found.pictures.items():
         assert picture == images.picture(4 * number)
-    shown = Page(render(found)).all("img")
+    shown = Page(triage_page(found)).all("img")
     assert len(shown) == len(found.pictures) > 0
     assert all(" taken for " in image["alt"] for image in shown)
 
@@ -138,7 +138,7 @@ def test_what_is_compared_is_said(found, page):
 
 
 def test_only_the_largest_groups_are_shown_and_the_others_counted():
-    page = Page(render(made_up()))
+    page = Page(triage_page(made_up()))
     assert sum(attributes.get("id", "").startswith("group-") for _, attributes in page.elements) == 12
     assert "The 12 largest are shown; the other 2 are in triage.json" in page.text
     assert "15 mistakes are like too few others" in page.text
@@ -154,7 +154,7 @@ def test_only_the_largest_groups_are_shown_and_the_others_counted():
 
 
 def test_no_group():
-    text = Page(render(made_up(groups=0, ungrouped=4))).text
+    text = Page(triage_page(made_up(groups=0, ungrouped=4))).text
     assert "No two classes are confused more than once" in text
     assert "There may be as many causes as mistakes" in text
     assert "4 mistakes are like too few others to be in a group" in text
@@ -200,7 +200,7 @@ def test_limit_reference_and_layers():
     assert [item.name for item in found.items] == [f"photo {number}.png" for number in range(0, 24, 4)]
     assert found.context["parameters"]["layers"] == ["2"]
     assert found.context["reference"]["images"] == 24
-    assert "12 of 24, evenly spread" in Page(render(found)).text
+    assert "12 of 24, evenly spread" in Page(triage_page(found)).text
 
 
 def test_files_that_cannot_be_read_shift_nothing():
