@@ -87,7 +87,7 @@ class ConstantEvidenceWarning(UserWarning):
 
 
 class WholePassesWarning(UserWarning):
-    """The network cannot be captured, so every disturbed copy runs through all of it, not only the rest of it."""
+    """The network cannot be captured, so every perturbed copy runs through all of it, not only through its tail."""
 
 
 class FewSamplesWarning(UserWarning):

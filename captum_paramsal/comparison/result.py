@@ -128,7 +128,7 @@ class Comparison:
         """Methods that were compared on the same images later, in one table with these.
 
         Columns that one of the two did not measure are NaN for its methods, and so is the rank agreement between
-        methods of the two. Give both calls of ``compare`` the same metrics and seeds where rows shall be compared.
+        methods of the two. Give both calls of ``compare`` the same metrics and seeds where rows are to be compared.
 
         Args:
             other: Methods of other names on the same images, targets and boxes, by the same model.

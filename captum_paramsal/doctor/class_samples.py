@@ -36,19 +36,19 @@ class Slot:
 
 @dataclass
 class ClassSamples:
-    """Keeps the surest images of each class, and a random sample of all that the model is right about.
+    """Keeps the most confident images of each class, and a random sample of all that the model is right about.
 
     Which ones depends on the order of the images, and not on how they are cut into batches.
 
     Attributes:
         confidence: Softmax probability that a sure image must have.
-        surest: Sure images of each class that are kept, the surest ones.
+        kept: Confident images of each class that are kept, the most confident ones.
         usual: Images of each class in the random sample, at most.
         classes: Classes of the model; 0 before an image was seen.
     """
 
     confidence: float
-    surest: int
+    kept: int
     usual: int
     classes: int = 0
     _sure: dict[int, list[tuple[float, int, Tensor]]] = field(default_factory=lambda: defaultdict(list))
@@ -58,10 +58,10 @@ class ClassSamples:
     _order: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.confidence <= 1 or self.surest < 1 or self.usual < 0:
+        if not 0 <= self.confidence <= 1 or self.kept < 1 or self.usual < 0:
             message = (
                 "Expected `confidence` in [0, 1], `samples_per_class` of at least 1 and `usual_per_class` of at least "
-                f"0, got {self.confidence}, {self.surest} and {self.usual}."
+                f"0, got {self.confidence}, {self.kept} and {self.usual}."
             )
             raise InputError(message)
 
@@ -86,7 +86,7 @@ class ClassSamples:
             self._usual[place.label][place.slot] = correlation
         if place.probability >= self.confidence:
             sure = self._sure[place.label]
-            push = heappush if len(sure) < self.surest else heappushpop
+            push = heappush if len(sure) < self.kept else heappushpop
             push(sure, (place.probability, self._order, correlation))
 
     def diagnosis(self, layer: str, settings: Mapping[str, Any], fingerprint: Fingerprint) -> Diagnosis:
@@ -129,7 +129,7 @@ class ClassSamples:
 
     def _is_surer(self, label: int, probability: float) -> bool:
         sure = self._sure[label]
-        return probability >= self.confidence and (len(sure) < self.surest or probability > sure[0][0])
+        return probability >= self.confidence and (len(sure) < self.kept or probability > sure[0][0])
 
 
 def _by_surety(one: tuple[float, int, Tensor]) -> tuple[float, int]:

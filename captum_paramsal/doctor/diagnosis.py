@@ -37,8 +37,8 @@ class Diagnosis:
 
     Attributes:
         layer: Name of the layer.
-        correlation: Evidence of each channel for each class, summed over its places, mean over the class's surest
-            images, ``(classes, K)`` float64; NaN for a class without any.
+        correlation: Evidence of each channel for each class, summed over its places, mean over the class's most
+            confident images, ``(classes, K)`` float64; NaN for a class without any.
         counts: How many these were, ``(classes,)``.
         usual: The same for single images of each class that the model was right about, sure or not, ``(R, K)``.
         usual_labels: Their classes, ``(R,)``, rising.
@@ -150,7 +150,7 @@ class Diagnosis:
         if self.is_constant:
             message = (
                 f"The evidence at layer {self.layer!r} is the same in every image of a class, since what follows it is "
-                "linear, so no image can be unusual there. Use multiply_by_inputs=True, or a layer in front of the "
+                "linear, so no image can be unusual there. Use multiply_by_inputs=True, or a layer before the "
                 "last activation."
             )
             warn(message, ConstantEvidenceWarning, stacklevel=3)

@@ -47,7 +47,7 @@ class EvidenceSettings:
         return asdict(self)
 
     def evidence(self, seen: LayerActivations, rows: Tensor, size: int | None = None) -> Tensor:
-        """Mean evidence over the disturbed copies, ``(N, K, H, W)``.
+        """Mean evidence over the perturbed copies, ``(N, K, H, W)``.
 
         Args:
             seen: Images at a layer.

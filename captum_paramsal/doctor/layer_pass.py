@@ -26,7 +26,7 @@ from captum_paramsal.hooks import replaced_maps, require_single_call
 Score: TypeAlias = Literal["logit", "probability"]
 
 GRAPH_BYTES = 1 << 26
-"""What the results of one pass through the rest of a network may take: enough copies for its full speed."""
+"""What the results of one pass through the tail of a network may take: enough copies for its full speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +62,28 @@ class LayerActivations(ABC):
 
     @abstractmethod
     def copies(self, size: int | None) -> int:
-        """Copies of the maps that go through the rest of the network together.
+        """Copies of the maps that go through the tail of the network together.
 
         Args:
             size: Images, each copy counted, that may be at most; None for as many as are fast.
         """
 
     @abstractmethod
-    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+    def run(self, perturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
         """Score of each row's label, ``(c · N,)``, from c copies of the maps, which stay as they are."""
 
-    def gradients(self, disturbed: Tensor, rows: Tensor, score: Score = "logit") -> Tensor:
-        """Gradient of class scores with respect to disturbed maps, every image on its own.
+    def gradients(self, perturbed: Tensor, rows: Tensor, score: Score = "logit") -> Tensor:
+        """Gradient of class scores with respect to perturbed maps, every image on its own.
 
         Args:
-            disturbed: c copies of the maps, one after the other, ``(c · N, K, H, W)``.
+            perturbed: c copies of the maps, one after the other, ``(c · N, K, H, W)``.
             rows: Labels ``(N, D)``.
             score: The logit, or the softmax probability.
 
         Returns:
             ``(c · N, K, H, W)``.
         """
-        leaf = disturbed.detach().requires_grad_()
+        leaf = perturbed.detach().requires_grad_()
         with forward_errors(self.batch.shapes):
             values = self.run(leaf, rows.repeat(len(leaf) // len(self), 1), score)
         require_gradient(values, of="layer")
@@ -97,7 +97,7 @@ class SplitNetwork:
     Args:
         network: The network.
         layer: Name of the layer.
-        to_input: Divide in front of the layer instead of behind it.
+        to_input: Divide before the layer instead of after it.
 
     Raises:
         LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
@@ -110,35 +110,35 @@ class SplitNetwork:
         if start is None:
             message = f"Expected layer {layer!r} to {'take' if to_input else 'return'} one tensor, but it does not."
             raise LayerError(message)
-        rest = TailNetwork.of(network, start)
-        if rest is None:
+        tail = TailNetwork.of(network, start)
+        if tail is None:
             message = f"Expected a layer that the class scores depend on, but they do not depend on {layer!r}."
             raise LayerError(message)
         self.layer = layer
-        self.rest = rest
+        self.tail = tail
         self._by_row: dict[int, bool] = {}
 
     def run_to_layer(self, batch: ModelInputs) -> LayerActivations:
         """Run a batch."""
-        rest = self.rest
-        interpreter = Interpreter(rest.network, {rest.start}, set(rest.nodes))
+        tail = self.tail
+        interpreter = Interpreter(tail.network, {tail.start}, set(tail.nodes))
         with torch.no_grad(), forward_errors(batch.shapes):
             interpreter.run(*batch.inputs, *batch.extra)
-            maps = require_maps(interpreter.values[rest.start], self.layer, len(batch))
+            maps = require_maps(interpreter.values[tail.start], self.layer, len(batch))
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
-            seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, rest.reads_from(sizes), 0)
-            done = rest.run(maps.clone(), seen.repeated(1))
+            seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, tail.reads_from(sizes), 0)
+            done = tail.run(maps.clone(), seen.repeated(1))
         scores = require_finite_scores(require_scores(done.output, len(batch)), batch.start)
         seen = replace(seen, scores=scores, numbers=done.numbers)
         return replace(seen, fixed=seen.fixed or not self._has_rows_beside(seen))
 
     def _has_rows_beside(self, seen: _ActivationsInGraph) -> bool:
-        """Whether what is read beside has a row for each image wherever its first dimension looks like it.
+        """Whether a side input has a row for each image wherever its first dimension looks like it.
 
         Tried once for each number of images: with another number of rows, images must keep their scores.
         """
         if not any(
-            isinstance(value, Tensor) and node in self.rest.of_inputs for (_, node), value in seen.beside.items()
+            isinstance(value, Tensor) and node in self.tail.of_inputs for (_, node), value in seen.side_inputs.items()
         ):
             return True
         count = len(seen)
@@ -149,27 +149,29 @@ class SplitNetwork:
 
 @dataclass(frozen=True, eq=False)
 class _ActivationsInGraph(LayerActivations):
-    """Only the rest of the network runs again.
+    """Only the tail of the network runs again.
 
     Attributes:
         divided: The network.
-        beside: What the operations behind the layer read that does not depend on it.
+        side_inputs: What the operations after the layer read that does not depend on it.
         fixed: Whether it only goes with these images, all of them and once, such as their number.
         numbers: Numbers in the results of these operations.
     """
 
     divided: SplitNetwork
-    beside: SideInputs
+    side_inputs: SideInputs
     fixed: bool
     numbers: int
 
     def chosen(self, which: Tensor) -> LayerActivations:
         if self.fixed:
             return self.divided.run_to_layer(self.batch.chosen(which))
-        beside = self._beside_of(which)
+        side_inputs = self._side_inputs_of(which)
         maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
         numbers = self.numbers * len(which) // len(self)
-        return replace(self, batch=self.batch.chosen(which), maps=maps, scores=scores, beside=beside, numbers=numbers)
+        return replace(
+            self, batch=self.batch.chosen(which), maps=maps, scores=scores, side_inputs=side_inputs, numbers=numbers
+        )
 
     def copies(self, size: int | None) -> int:
         if self.fixed:
@@ -178,13 +180,13 @@ class _ActivationsInGraph(LayerActivations):
             return max(1, GRAPH_BYTES // max(1, self.numbers * self.maps.element_size()))
         return max(1, size // len(self))
 
-    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
-        rest, copies = self.divided.rest, len(disturbed) // len(self)
-        narrow = score == "logit" and self.scores.shape[1:] == (rest.narrow_classes,)
-        labels = rows[:, 0].to(disturbed.device) if narrow else None
+    def run(self, perturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+        tail, copies = self.divided.tail, len(perturbed) // len(self)
+        narrow = score == "logit" and self.scores.shape[1:] == (tail.narrow_classes,)
+        labels = rows[:, 0].to(perturbed.device) if narrow else None
         # A copy, since an operation in place must not write over a leaf.
-        done = rest.run(disturbed.clone(), self.repeated(copies), labels)
-        output = require_finite_scores(require_scores(done.output, len(disturbed)))
+        done = tail.run(perturbed.clone(), self.repeated(copies), labels)
+        output = require_finite_scores(require_scores(done.output, len(perturbed)))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
 
     def keeps_scores(self) -> bool:
@@ -192,34 +194,34 @@ class _ActivationsInGraph(LayerActivations):
         last = torch.tensor([len(self) - 1])
         tries = (
             (self.maps.repeat(2, 1, 1, 1), self.repeated(2), self.scores.repeat(2, *[1] * (self.scores.ndim - 1))),
-            (self.maps[-1:].clone(), self._beside_of(last), self.scores[-1:]),
+            (self.maps[-1:].clone(), self._side_inputs_of(last), self.scores[-1:]),
         )
         try:
             with torch.no_grad():
-                outputs = [self.divided.rest.run(maps, beside).output for maps, beside, _ in tries]
+                outputs = [self.divided.tail.run(maps, side_inputs).output for maps, side_inputs, _ in tries]
         except (RuntimeError, ValueError, TypeError, IndexError):
             return False
         wanted = [scores for _, _, scores in tries]
         return all(_is_close(output, scores) for output, scores in zip(outputs, wanted, strict=True))
 
-    def _beside_of(self, which: Tensor) -> SideInputs:
+    def _side_inputs_of(self, which: Tensor) -> SideInputs:
         return self._with_rows(lambda value: value[which.to(value.device)])
 
     def repeated(self, copies: int) -> SideInputs:
-        """What is read beside, for so many copies of the maps; itself a copy, which may be written over."""
+        """The side inputs for so many copies of the maps; themselves a copy, which may be written over."""
         return self._with_rows(lambda value: value.repeat(copies, *[1] * (value.ndim - 1)))
 
     def _with_rows(self, change: Callable[[Tensor], Tensor]) -> SideInputs:
-        """What is read beside, with a change of all that has rows for images; one tensor stays one tensor."""
+        """The side inputs, with a change of all that have rows for images; one tensor stays one tensor."""
         changed: dict[int, Tensor] = {}
-        beside: dict[tuple[fx.Node, fx.Node], Any] = {}
-        for (reader, node), value in self.beside.items():
-            of_inputs = node in self.divided.rest.of_inputs and isinstance(value, Tensor)
+        side_inputs: dict[tuple[fx.Node, fx.Node], Any] = {}
+        for (reader, node), value in self.side_inputs.items():
+            of_inputs = node in self.divided.tail.of_inputs and isinstance(value, Tensor)
             if of_inputs and value.shape[:1] == (len(self),):
-                beside[reader, node] = changed.setdefault(id(value), change(value))
+                side_inputs[reader, node] = changed.setdefault(id(value), change(value))
             else:
-                beside[reader, node] = value
-        return beside
+                side_inputs[reader, node] = value
+        return side_inputs
 
 
 def _is_close(output: Any, scores: Tensor) -> bool:
@@ -235,7 +237,7 @@ def _is_size(node: fx.Node, value: Any) -> bool:
 
 
 class HookedNetwork:
-    """A network that cannot be divided: whatever is disturbed at a layer, all of it runs again.
+    """A network that cannot be divided: whatever is perturbed at a layer, all of it runs again.
 
     Args:
         model: The network.
@@ -271,9 +273,9 @@ class _ActivationsByHook(LayerActivations):
     def copies(self, size: int | None) -> int:  # noqa: ARG002 -- a pass takes the images as they are
         return 1
 
-    def run(self, disturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
+    def run(self, perturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
         whole = self.whole
-        with replaced_maps(whole.model, whole.layer, lambda _: disturbed.clone()):
+        with replaced_maps(whole.model, whole.layer, lambda _: perturbed.clone()):
             output = forward_scores(whole.model, self.batch)
         return _score_of(require_finite_scores(output, self.batch.start), rows, score)
 
@@ -294,7 +296,7 @@ def require_maps(maps: Any, layer: str, count: int) -> Tensor:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         message = (
             f"Expected layer {layer!r} to have maps (N, K, H, W), one row per image ({count}), got {got}. Name a layer "
-            "in front of the pool or flattening, such as the last convolution."
+            "before the pool or flattening, such as the last convolution."
         )
         raise LayerError(message)
     return maps

@@ -50,7 +50,7 @@ class SplitModel:
         """Names of the layers that are meant.
 
         Args:
-            layer: None for the last feature maps in front of the head.
+            layer: None for the last feature maps before the head.
 
         Raises:
             LayerError: No such layer, or no last maps.
@@ -66,7 +66,7 @@ class SplitModel:
             why = f" {self.network}" if isinstance(self.network, TraceError) else ""
             message = (
                 f"Expected `layer`, since no module of {type(self.model).__name__} was found to return feature maps "
-                f"(N, K, H, W) in front of a last pool or flattening.{why}"
+                f"(N, K, H, W) before a last pool or flattening.{why}"
             )
             raise LayerError(message)
         return (found,)

@@ -13,7 +13,7 @@ class TraceWeights:
     """Weights of the three supports in ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)``.
 
     Only the ratio of ``preceding`` to ``current`` can change what is selected: ``succeeding`` multiplies all candidates
-    alike.
+    equally.
 
     Attributes:
         current: α_cur, of what the neuron contributes to the selected one after it.

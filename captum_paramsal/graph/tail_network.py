@@ -45,7 +45,7 @@ class TailNetwork:
         network: The whole.
         start: The value.
         nodes: Operations that depend on it, in order; the output is the last.
-        beside: Values that these operations read and that do not depend on it, such as a shortcut's.
+        side_inputs: Values that these operations read and that do not depend on it, such as a shortcut's.
         of_inputs: All values that depend on the network's inputs.
         narrow: Pointwise convolution that holds the class scores, of which one channel is enough; None without.
     """
@@ -53,7 +53,7 @@ class TailNetwork:
     network: Network
     start: fx.Node
     nodes: tuple[fx.Node, ...]
-    beside: frozenset[fx.Node]
+    side_inputs: frozenset[fx.Node]
     of_inputs: frozenset[fx.Node]
     narrow: fx.Node | None
 
@@ -64,8 +64,8 @@ class TailNetwork:
         if not nodes or nodes[-1].op != "output":
             return None
         inside = {start, *nodes}
-        beside = frozenset(value for node in nodes for value in node.all_input_nodes if value not in inside)
-        return cls(network, start, nodes, beside, _of_inputs(network), _narrow(network, set(nodes)))
+        side_inputs = frozenset(value for node in nodes for value in node.all_input_nodes if value not in inside)
+        return cls(network, start, nodes, side_inputs, _of_inputs(network), _narrow(network, set(nodes)))
 
     @property
     def narrow_classes(self) -> int:
@@ -76,19 +76,19 @@ class TailNetwork:
         return int(convolution.out_channels)
 
     def reads_from(self, told: Collection[fx.Node]) -> bool:
-        """Whether something beside is, or depends on, one of these values."""
+        """Whether a side input is, or depends on, one of these values."""
         depending = set(told)
         for node in self.network.graph.nodes:
             if any(value in depending for value in node.all_input_nodes):
                 depending.add(node)
-        return bool(depending & self.beside)
+        return bool(depending & self.side_inputs)
 
-    def run(self, maps: Tensor, beside: SideInputs, labels: Tensor | None = None) -> TailRun:
+    def run(self, maps: Tensor, side_inputs: SideInputs, labels: Tensor | None = None) -> TailRun:
         """Run it.
 
         Args:
             maps: In place of the value, ``(R, ...)``; may be written over.
-            beside: The values beside, as each operation reads them; may be written over.
+            side_inputs: The side inputs, as each operation reads them; may be written over.
             labels: Class whose score is wanted of each row, ``(R,)``, if no other one is.
         """
         interpreter = Interpreter(self.network)
@@ -96,8 +96,8 @@ class TailNetwork:
         numbers, narrowed = 0, False
         result: Any = None
         for node in self.nodes:
-            read = (value for value in node.all_input_nodes if value in self.beside)
-            interpreter.env.update({value: beside[node, value] for value in read})
+            read = (value for value in node.all_input_nodes if value in self.side_inputs)
+            interpreter.env.update({value: side_inputs[node, value] for value in read})
             # The other classes' scores would be thrown away: one channel costs a thousandth on ImageNet.
             if node is self.narrow and labels is not None:
                 result, narrowed = self._one_channel(node, interpreter.env, labels), True

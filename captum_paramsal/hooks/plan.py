@@ -121,7 +121,7 @@ def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
     """Names of the modules that a layer's weights are used in."""
     if all(isinstance(weight, nn.Parameter) for weight in layer.weights):
         return set().union(*(uses.users.get(id(weight), set()) for weight in layer.weights))
-    # A weight that is computed anew for each call (weight norm, parametrizations) belongs to its layer alone.
+    # A weight that is computed again for each call (weight norm, parametrizations) belongs to its layer alone.
     return {layer.name} if uses.calls[1][layer.name] else set()
 
 

@@ -35,7 +35,7 @@ class ReferencePass:
         tail: Share of the images in the upper tail; None for moments alone.
         total: Images in all; found out from the batches where None.
         internal_batch_size: Images in one forward and backward pass.
-        checkpoint: File to go on from; one for each process of a group.
+        checkpoint: File to resume from; one for each process of a group.
         show_progress: Show a progress bar, in the first process of a group.
     """
 

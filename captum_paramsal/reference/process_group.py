@@ -71,7 +71,7 @@ class ProcessGroup:
             facts: What must agree, by name.
 
         Raises:
-            GroupError: It does not; the message says what differs.
+            GroupError: The facts of another process differ; the message says which.
         """
         others = self.gather(facts)
         for name, value in facts.items():
@@ -116,7 +116,7 @@ def _reaching_all() -> Iterator[None]:
     except RuntimeError as error:
         message = (
             f"Expected all processes of the group to answer, but one is gone or does not: {error}. Start them again; "
-            "with `checkpoint=`, each goes on from where it was."
+            "with `checkpoint=`, each resumes from where it was."
         )
         raise GroupError(message) from error
 

@@ -71,7 +71,7 @@ class Reference:
             internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
             total: Images in all, where the batches do not tell. For a part of a larger set that will be merged, images
                 of the whole: the part then keeps enough of its largest values.
-            checkpoint: File that the pass is written to now and then, and goes on from if it is there: killed at any
+            checkpoint: File that the pass is written to now and then, and resumes from if it is there: killed at any
                 moment and started again with the same batches, it ends with the same bits. It stays when the pass is
                 complete; delete it once the reference is saved. Processes of a group write one each.
             show_progress: Show a progress bar.

@@ -73,7 +73,7 @@ class Statistics:
         return UpperTail.joined(stream.fraction, sum(fact[0] for fact in facts), stream.total, merged, floors)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything to go on from later."""
+        """Everything to resume from later."""
         moments = None if self.moments is None else vars(self.moments)
         return {"moments": moments, "tail": None if self._tail is None else self._tail.state_dict()}
 

@@ -47,7 +47,7 @@ def bootstrap_mean(values: Tensor, seed: int = 0) -> tuple[float, float, float]:
 def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
     """Mean of every column over its rows, with the ends of its 95 % percentile bootstrap interval.
 
-    All columns are resampled alike, so that curves keep their shape. NaN is left out.
+    All columns are resampled together, so that curves keep their shape. NaN is left out.
 
     Args:
         values: ``(N, C)``.

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 OFFSET = 10
-"""Ranks much smaller than this count alike."""
+"""Ranks much smaller than this count the same."""
 
 
 def reciprocal_rank_fusion(scores: Sequence[Tensor], offset: float = OFFSET) -> Tensor:
@@ -19,7 +19,7 @@ def reciprocal_rank_fusion(scores: Sequence[Tensor], offset: float = OFFSET) -> 
 
     Args:
         scores: Of one shape ``(..., F)`` each, the highest being best; equal ones share their mean rank.
-        offset: Ranks much smaller than this count alike.
+        offset: Ranks much smaller than this count the same.
 
     Returns:
         ``(..., F)`` float64.

@@ -18,7 +18,7 @@ LARGEST_FRACTION = 0.5
 """Beyond the median there is no upper tail to speak of."""
 
 STREAMED_NUMBERS = 1 << 20
-"""Numbers that are sorted together: the memory beside the values that are kept."""
+"""Numbers that are sorted together: the memory besides the values that are kept."""
 
 SLACK = 8
 """One part in so many of the kept values is the room for new ones."""
@@ -215,7 +215,7 @@ class TailStream:
         return UpperTail(self.fraction, self.count, self.total, values, floor)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything to go on from later, without a copy of the values."""
+        """Everything to resume from later, without a copy of the values."""
         return {
             "fraction": self.fraction,
             "total": self.total,

@@ -32,9 +32,9 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
         cosine of each image with the others of its group ``(M,)`` float64, NaN for an image in none.
     """
     count = len(scores)
-    groups, likeness = torch.full((count,), -1), torch.full((count,), torch.nan, dtype=torch.float64)
+    groups, similarity = torch.full((count,), -1), torch.full((count,), torch.nan, dtype=torch.float64)
     if count < max(smallest, 2):
-        return groups, likeness
+        return groups, similarity
     raised = scores.detach().cpu().double().clamp(min=0).numpy()
     cosines = _cosines(raised)
     generator = np.random.default_rng(seed)
@@ -49,8 +49,8 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     for number, label in enumerate(kept):
         members = np.flatnonzero(clusters == label)
         others = (cosines[np.ix_(members, members)].sum(axis=1) - 1) / (len(members) - 1)
-        groups[members], likeness[members] = number, torch.from_numpy(others)
-    return groups, likeness
+        groups[members], similarity[members] = number, torch.from_numpy(others)
+    return groups, similarity
 
 
 def _cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import deprecated
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import TRIAGE
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.triage.set_saliency import SetSaliency
 
-_OF_IMAGES = ("images", "labels", "predicted", "confidence", "groups", "likeness")
+_OF_IMAGES = ("images", "labels", "predicted", "confidence", "groups", "similarity")
 _OF_FILTERS = ("superiority", "q_values", "coherence", "excess", "pull")
 
 
@@ -74,7 +75,7 @@ class Triage:
         predicted: Predicted classes, ``(M,)``.
         confidence: Softmax probability of the predicted class, ``(M,)`` float64.
         groups: Group of each mistake, the largest being 0; -1 for none, ``(M,)``.
-        likeness: Mean cosine of each mistake's raised filters with those of its group, ``(M,)``; NaN for none.
+        similarity: Mean cosine of each mistake's raised filters with those of its group, ``(M,)``; NaN for none.
         class_counts: Images of each class in the set, ``(C,)``.
         superiority: Chance that a filter is more salient in a mistake than in a right image, relative to the image's
             other filters, ``(F,)``.
@@ -91,7 +92,7 @@ class Triage:
     predicted: Tensor
     confidence: Tensor
     groups: Tensor
-    likeness: Tensor
+    similarity: Tensor
     class_counts: Tensor
     superiority: Tensor
     q_values: Tensor
@@ -151,13 +152,19 @@ class Triage:
             InputError: No such group.
         """
         own = (self.groups == self._group(group)).nonzero()[:, 0]
-        return own[self.likeness[own].argsort(descending=True, stable=True)]
+        return own[self.similarity[own].argsort(descending=True, stable=True)]
 
     def _group(self, group: int) -> int:
         if not 0 <= group < self.group_count:
             message = f"Expected a group from 0 to {self.group_count - 1}, got {group}."
             raise InputError(message)
         return group
+
+    @property
+    @deprecated("`Triage.likeness` is now `Triage.similarity`; the old name goes with version 0.3.")
+    def likeness(self) -> Tensor:
+        """``similarity`` by its old name."""
+        return self.similarity
 
     def to_table(self, k: int = 10) -> list[dict[str, Any]]:
         """One row for each of the k guiltiest filters of all mistakes (group None) and of every group."""
@@ -194,6 +201,7 @@ class Triage:
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Triage:
-        # Version 0.1 wrote two keys with a space.
+        # Version 0.1 wrote two keys with a space, and another name for the similarity.
         context = {key.replace(" ", "_"): value for key, value in content["context"].items()}
-        return cls(filters=FilterIndex(content["filters"], content["parts"]), context=context, **tensors)
+        named = {"similarity" if name == "likeness" else name: tensor for name, tensor in tensors.items()}
+        return cls(filters=FilterIndex(content["filters"], content["parts"]), context=context, **named)

@@ -8,7 +8,7 @@ from warnings import warn
 
 import torch
 from scipy.stats import false_discovery_control
-from torch import nn
+from torch import Tensor, nn
 
 from captum_paramsal.errors import FewSamplesWarning, InputError
 from captum_paramsal.files import Fingerprint
@@ -38,9 +38,9 @@ def triage(
 ) -> Triage:
     """Sort all mistakes of a labelled set: what is confused with what, which filters stand out, what belongs together.
 
-    Three questions, each with the right answers as its yardstick:
+    Three questions, each answered by comparison with the correct images:
 
-    * Which filters are more salient in mistakes than in right images *of the same class*? Each image's profile is
+    * Which filters are more salient in mistakes than in correct images *of the same class*? Each image's profile is
       divided by its mean, since a mistake has a larger loss and with it larger gradients everywhere; ranks are
       compared within classes (van Elteren's test), and the false discovery rate is controlled over filters (Benjamini
       and Hochberg).
@@ -71,8 +71,8 @@ def triage(
         ReferenceMismatchError: The reference was taken on other weights, layers or another loss.
 
     Warns:
-        FewSamplesWarning: Less than half of the mistakes have a right image of their class, so that they are compared
-            with right images of all classes.
+        FewSamplesWarning: Less than half of the mistakes have a correct image of their class, so that they are
+            compared with correct images of all classes.
     """
     if not 0 < level < 1 or smallest < 2:
         message = f"Expected `level` between 0 and 1 and `smallest` of at least 2, got {level} and {smallest}."
@@ -84,14 +84,10 @@ def triage(
     scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)
     _require_both(scored)
     usual = Moments.of(scored.profile) if reference is None else reference.moments
-    scores = standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std)
-    groups, likeness = group_by_similarity(scores, smallest, seed)
-    count = int(groups.max()) + 1
-    # Mistakes without a group come last, so that they still count among all mistakes.
-    placed = torch.where(groups < 0, count, groups)
-    sums = scored.gradient_sums(profile, placed, count + 1, internal_batch_size, shown=show_progress)
-    parts = [sums.of_groups(range(count + 1)), *(sums.of_groups([group]) for group in range(count))]
-    saliency = [SetSaliency.of(profile, part, usual) for part in parts]
+    groups, similarity = group_by_similarity(
+        standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std), smallest, seed
+    )
+    saliency = _saliency(profile, scored, groups, usual, internal_batch_size, show_progress=show_progress)
     ranks, within = _ranks(scored)
     return Triage(
         filters=profile.filters,
@@ -100,7 +96,7 @@ def triage(
         predicted=scored.predicted[scored.wrong],
         confidence=scored.confidence[scored.wrong],
         groups=groups,
-        likeness=likeness,
+        similarity=similarity,
         class_counts=torch.bincount(scored.labels),
         superiority=ranks.superiority,
         q_values=torch.from_numpy(false_discovery_control(ranks.p_values.numpy())),
@@ -119,6 +115,24 @@ def triage(
     )
 
 
+def _saliency(
+    profile: FilterProfile,
+    scored: ScoredImages,
+    groups: Tensor,
+    usual: Moments,
+    internal_batch_size: int | None,
+    *,
+    show_progress: bool,
+) -> list[SetSaliency]:
+    """Of all mistakes together, and of each group."""
+    count = int(groups.max()) + 1
+    # Mistakes without a group come last, so that they still count among all mistakes.
+    placed = torch.where(groups < 0, count, groups)
+    sums = scored.gradient_sums(profile, placed, count + 1, internal_batch_size, shown=show_progress)
+    parts = [sums.of_groups(range(count + 1)), *(sums.of_groups([group]) for group in range(count))]
+    return [SetSaliency.of(profile, part, usual) for part in parts]
+
+
 def _require_both(scored: ScoredImages) -> None:
     wrong = int(scored.wrong.sum())
     if not wrong:
@@ -126,8 +140,8 @@ def _require_both(scored: ScoredImages) -> None:
         raise InputError(message)
     if wrong == len(scored.labels):
         message = (
-            f"Expected right answers to compare mistakes with, but the model gets all {wrong} images wrong. Check that "
-            "labels and classes of the model have the same numbers."
+            f"Expected correct images to compare mistakes with, but the model gets all {wrong} images wrong. Check "
+            "that labels and classes of the model have the same numbers."
         )
         raise InputError(message)
 

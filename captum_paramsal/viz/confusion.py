@@ -56,7 +56,7 @@ def confusion_plot(
 ) -> Axes:
     """Draw how often each class is taken for each other.
 
-    Colours are for mistakes alone: right answers, on the diagonal, are grey, since they are so many more.
+    Colours are for mistakes alone: correct images, on the diagonal, are grey, since they are so many more.
 
     Args:
         counts: ``(C, C)``: images by true class and predicted class.

@@ -106,11 +106,20 @@ class Source:
     @cached_property
     def functions(self) -> list[tuple[int, str]]:
         """Lines of each function from its ``def`` to its end, docstring and all, and its place."""
+        return [(_lines(node), f"{self.name}.{node.name}") for node in self._definitions]
+
+    @cached_property
+    def bodies(self) -> list[int]:
+        """Lines of each function without its docstring."""
+        documented = [node.body[0] if ast.get_docstring(node) else None for node in self._definitions]
         return [
-            ((node.end_lineno or node.lineno) - node.lineno + 1, f"{self.name}.{node.name}")
-            for node in ast.walk(self.tree)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            _lines(node) - (0 if text is None else _lines(text))
+            for node, text in zip(self._definitions, documented, strict=True)
         ]
+
+    @cached_property
+    def _definitions(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+        return [node for node in ast.walk(self.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
     @cached_property
     def public_names(self) -> frozenset[str]:
@@ -205,6 +214,7 @@ class House:
             "files / lines": f"{len(self.modules)} / {lines[False]:,}",
             "stubs of faces, lines": f"{lines[True]:,}",
             "function median / 90 % / longest": f"{median(counts):.0f} / {high:.0f} / {counts[-1]}",
+            "longest function without its docstring": str(max(max(s.bodies, default=0) for s in self.modules.values())),
             "longest function": sizes[-1][1].removeprefix(f"{PACKAGE}."),
             "imports, `__all__` and faces, share of code lines": f"{100 * wiring / code:.1f} %",
             "files at the package root": str(len(at_root)),
@@ -233,6 +243,10 @@ class House:
                 reached.add(name)
                 waiting.extend(self.imports[name])
         return frozenset(reached)
+
+
+def _lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _sources(root: Path) -> Iterator[Source]:

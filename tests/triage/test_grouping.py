@@ -14,17 +14,17 @@ def two_kinds(alone=0):
 
 
 def test_kinds_are_told_apart():
-    groups, likeness = group_by_similarity(two_kinds())
+    groups, similarity = group_by_similarity(two_kinds())
     assert groups.tolist() == [0] * 18 + [1] * 12
-    assert (likeness > 0.5).all()
+    assert (similarity > 0.5).all()
 
 
-def test_likeness_is_the_mean_cosine_with_the_others():
+def test_similarity_is_the_mean_cosine_with_the_others():
     scores = two_kinds()
-    _, likeness = group_by_similarity(scores)
+    _, similarity = group_by_similarity(scores)
     raised = torch.nn.functional.normalize(scores.double().clamp(min=0), dim=1)
     cosines = raised @ raised.T
-    torch.testing.assert_close(likeness[3], (cosines[3, :18].sum() - 1) / 17)
+    torch.testing.assert_close(similarity[3], (cosines[3, :18].sum() - 1) / 17)
 
 
 def test_independent_scores_make_few_groups():
@@ -36,7 +36,7 @@ def test_independent_scores_make_few_groups():
 
 def test_too_few_and_nothing_raised():
     assert group_by_similarity(torch.ones(2, 5))[0].tolist() == [-1, -1]
-    groups, likeness = group_by_similarity(-torch.ones(6, 5))
+    groups, similarity = group_by_similarity(-torch.ones(6, 5))
     assert groups.tolist() == [-1] * 6
-    assert likeness.isnan().all()
+    assert similarity.isnan().all()
     assert group_by_similarity(two_kinds()[:4], smallest=5)[0].tolist() == [-1] * 4

@@ -188,3 +188,9 @@ def test_the_model_is_left_as_it_was(sorted_out):
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_similarity_by_its_old_name(sorted_out):
+    found = sorted_out[0]
+    with pytest.warns(DeprecationWarning, match=r"`Triage\.likeness` is now `Triage\.similarity`"):
+        assert found.likeness is found.similarity

@@ -28,7 +28,7 @@ class Sum(TraceRule):
     """The larger operand carried the neuron; a difference is a sum with the second one's sign turned."""
 
     def back(self, step: Step, sites: Sites) -> Found:
-        """The operand with the larger share, if it speaks for the neuron; a number has none."""
+        """The operand with the larger share, if it supports the neuron; a number has none."""
         operands = self._operands(step, sites)
         if len(operands) == 1:
             return operands

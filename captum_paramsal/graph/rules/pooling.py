@@ -150,7 +150,7 @@ class AverageOverPlaces(TraceRule):
 
 
 def strongest(step: Step, sites: Sites, seen: Pooled) -> Sites:
-    """The strongest places of a window, one; of a whole map those that are followed and speak for the neuron."""
+    """The strongest places of a window, one; of a whole map those that are followed and support the neuron."""
     values = seen.values(step.run.values[step.source], sites.image)
     shares = (values * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf)
     if not seen.whole:

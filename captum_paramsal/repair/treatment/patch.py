@@ -63,7 +63,7 @@ class Patch:
         """The patch that makes the treated model out of the original.
 
         Raises:
-            PatchError: They do not have the same tensors.
+            PatchError: The two models have different tensors.
 
         >>> original, treated = nn.Linear(2, 1), nn.Linear(2, 1)
         >>> patch = Patch.between(original, treated)

@@ -12,7 +12,7 @@ _SMALLEST = 0.001
 
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
-        "infidelity": "The image is disturbed at random, and the map is asked how much the class score should "
+        "infidelity": "The image is perturbed at random, and the map is asked how much the class score should "
         "change. This is how far off its answers are, on average and squared. The map may be multiplied by any "
         "number first, so only its shape counts.",
         "relative infidelity": "The same, divided by what a map of nothing but zeros gets. At 1 the map knows "
@@ -32,10 +32,10 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "middle, so look at the row of the centre pixel too.",
         "pointing game (small boxes)": "The same, only on images whose object is small: there the middle helps less.",
         "iou": "How well a box around the strong part of the map agrees with the object's box: 1 if they are the same.",
-        "increase in confidence": "How often the model is surer when it sees nothing but the map's box.",
+        "increase in confidence": "How often the model is more confident when it sees nothing but the map's box.",
         "confidence drop": "How much of the model's confidence is lost when it sees nothing but the map's box.",
         "box area": "How much of the image that box covers. A large box loses little confidence, and says little.",
-        "randomised rank correlation": "How alike the map is when all that the model learned has been replaced by "
+        "randomised rank correlation": "How similar the map is when all that the model learned has been replaced by "
         "random numbers. A map that stays the same did not show what the model learned.",
         "randomised SSIM": "The same, by structural similarity, which looks at the shapes in the map.",
         "seconds": "Time for one map. It is measured for a batch of images together and divided among them, so there "

@@ -122,7 +122,7 @@ class TriageData(Report):
                     "predicted": int(triage.predicted[number]),
                     "confidence": float(triage.confidence[number]),
                     "group": int(triage.groups[number]) if grouped else None,
-                    "similarity": float(triage.likeness[number]) if grouped else None,
+                    "similarity": float(triage.similarity[number]) if grouped else None,
                 }
             )
         return rows
@@ -151,7 +151,7 @@ class TriageData(Report):
         return {
             "group": number,
             "mistakes": len(members),
-            "similarity": float(self.triage.likeness[members].mean()),
+            "similarity": float(self.triage.similarity[members].mean()),
             "filters": _ranked(self.triage.guilty(number)),
             "files": [self.items[place].name for place in members.tolist()],
         }

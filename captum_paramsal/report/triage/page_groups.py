@@ -93,7 +93,7 @@ def _card(report: TriageData, number: int) -> GroupCard:
     return GroupCard(
         number=number,
         size=len(members),
-        similarity=float(triage.likeness[members].mean()),
+        similarity=float(triage.similarity[members].mean()),
         pairs=pairs[:_PAIRS],
         other_pairs=max(0, len(pairs) - _PAIRS),
         filters=filter_lines(triage, number, _FILTERS),

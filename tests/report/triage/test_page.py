@@ -58,7 +58,7 @@ def made_up(groups=14, size=2, ungrouped=15):
         predicted=(torch.arange(mistakes) + 1) % 30,
         confidence=torch.linspace(0.2, 0.9, mistakes).double(),
         groups=torch.cat([in_groups, torch.full((ungrouped,), -1)]),
-        likeness=torch.cat([torch.full((groups * size,), 0.5), torch.full((ungrouped,), NAN)]).double(),
+        similarity=torch.cat([torch.full((groups * size,), 0.5), torch.full((ungrouped,), NAN)]).double(),
         class_counts=torch.full((30,), 10),
         superiority=torch.linspace(0.9, 0.4, 8).double(),
         q_values=torch.linspace(0.001, 0.9, 8).double(),
