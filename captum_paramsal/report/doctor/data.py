@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from typing_extensions import Self, deprecated
+from typing_extensions import Self
 
 from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.repair import Patch
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
-from captum_paramsal.report.shared.codec import from_json, from_json_or_none, to_json
+from captum_paramsal.report.shared.codec import from_json, from_json_or_none
+from captum_paramsal.report.shared.mistake import ImageMistake
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
 
@@ -77,16 +78,10 @@ class ChannelFinding:
 
 
 @dataclass(frozen=True)
-class DiagnosedMistake:
-    """One image that the model got wrong.
+class DiagnosedMistake(ImageMistake):
+    """An image that the model got wrong, and the channels that misled it.
 
     Attributes:
-        position: Place among the source's images.
-        file: Name of the image.
-        label: Number of its true class.
-        predicted: Number of the class that the model took it for.
-        label_confidence: Softmax probability of the true class.
-        confidence: Softmax probability of the predicted class.
         channels: Those with a tail probability of at most 0.05, the least probable first, then those with the most
             evidence.
         compared: Images of the predicted class that the model is right about, which the channels are compared with.
@@ -101,12 +96,6 @@ class DiagnosedMistake:
         drawn: Whether it has a card in the report.
     """
 
-    position: int
-    file: str
-    label: int
-    predicted: int
-    label_confidence: float
-    confidence: float
     channels: tuple[ChannelFinding, ...]
     compared: int
     unusual: int | None
@@ -116,23 +105,6 @@ class DiagnosedMistake:
     background_area: float | None
     note: str = ""
     drawn: bool = False
-
-    def to_dict(self, classes: Mapping[int, str]) -> dict[str, Any]:
-        """As JSON has it, with the names of the classes."""
-        names = {"label_name": classes.get(self.label, ""), "predicted_name": classes.get(self.predicted, "")}
-        return {**to_json(self), **names}
-
-    @property
-    @deprecated("`DiagnosedMistake.prediction` is now `predicted`; the old name goes with version 0.3.")
-    def prediction(self) -> int:
-        """The former name of ``predicted``."""
-        return self.predicted
-
-    @property
-    @deprecated("`DiagnosedMistake.prediction_confidence` is now `confidence`; the old name goes with version 0.3.")
-    def prediction_confidence(self) -> float:
-        """The former name of ``confidence``."""
-        return self.confidence
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 from safetensors.torch import load
 from torch import Tensor
-from typing_extensions import Self, deprecated
+from typing_extensions import Self
 
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
-from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none, to_json
+from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none
+from captum_paramsal.report.shared.mistake import ImageMistake
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
 
@@ -39,16 +40,10 @@ class RankedFilter:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """One image that the model got wrong.
+class Mistake(ImageMistake):
+    """An image that the model got wrong, and the filters behind it.
 
     Attributes:
-        position: Place among the source's images.
-        file: Name of the image.
-        label: Number of its true class.
-        predicted: Number of the class that the model took it for.
-        label_confidence: Softmax probability of the true class.
-        confidence: Softmax probability of the predicted class.
         filters: The highest-scoring filters, highest first; of tail scores, those above their threshold alone.
         unusual: How many of all filters are unusual, see :mod:`captum_paramsal.report.explain.score_scale`.
         note: A note from the source.
@@ -56,12 +51,6 @@ class Mistake:
         traces: Where the evidence for the true and for the predicted class was gathered; None if not traced.
     """
 
-    position: int
-    file: str
-    label: int
-    predicted: int
-    label_confidence: float
-    confidence: float
     filters: tuple[RankedFilter, ...]
     unusual: int
     note: str = ""
@@ -70,23 +59,8 @@ class Mistake:
 
     def to_dict(self, classes: Mapping[int, str]) -> dict[str, Any]:
         """As JSON has it, with the names of the classes and the ranks of the filters."""
-        content: dict[str, Any] = to_json(self)
-        content["label_name"] = classes.get(self.label, "")
-        content["predicted_name"] = classes.get(self.predicted, "")
-        content["filters"] = [{"rank": rank, **ranked} for rank, ranked in enumerate(content["filters"], 1)]
-        return content
-
-    @property
-    @deprecated("`Mistake.prediction` is now `Mistake.predicted`; the old name goes with version 0.3.")
-    def prediction(self) -> int:
-        """The former name of ``predicted``."""
-        return self.predicted
-
-    @property
-    @deprecated("`Mistake.prediction_confidence` is now `Mistake.confidence`; the old name goes with version 0.3.")
-    def prediction_confidence(self) -> float:
-        """The former name of ``confidence``."""
-        return self.confidence
+        content = super().to_dict(classes)
+        return {**content, "filters": [{"rank": rank, **ranked} for rank, ranked in enumerate(content["filters"], 1)]}
 
 
 @dataclass(frozen=True)
