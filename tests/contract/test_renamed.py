@@ -1,13 +1,16 @@
 """Public names that a version renamed still work, and say what they are called now."""
 
+import re
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import captum_paramsal
 
-ROOMS = [path.parent.name for path in Path(captum_paramsal.__file__).parent.glob("*/__init__.pyi")]
+PACKAGE = Path(captum_paramsal.__file__).parent
+ROOMS = [path.parent.name for path in PACKAGE.glob("*/__init__.pyi")]
 RENAMED = [
     (room, old, new)
     for room in sorted(ROOMS)
@@ -34,3 +37,30 @@ def test_some_names_are_renamed():
 def test_a_name_that_never_was_is_an_attribute_error():
     with pytest.raises(AttributeError, match="Nonsense"):
         _ = import_module("captum_paramsal.report").Nonsense
+
+
+def deprecated_properties():
+    """Every property of the package that has another name now, once."""
+    seen = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "@deprecated(" not in path.read_text():
+            continue
+        module = import_module(".".join(("captum_paramsal", *path.relative_to(PACKAGE).with_suffix("").parts)))
+        for cls in (value for value in vars(module).values() if isinstance(value, type)):
+            for name, value in vars(cls).items():
+                if isinstance(value, property) and hasattr(value.fget, "__deprecated__"):
+                    seen[f"{cls.__name__}.{name}"] = value.fget
+    return seen
+
+
+@pytest.mark.parametrize(("name", "getter"), deprecated_properties().items())
+def test_old_attribute_warns_and_is_the_new_one(name, getter):
+    new = re.search(r"is now `(?:\w+\.)?(\w+)`; the old name goes with version 0\.3\.$", getter.__deprecated__)[1]
+    value = object()
+    with pytest.warns(DeprecationWarning, match=f"is now `.*{new}`"):
+        assert getter(SimpleNamespace(**{new: value})) is value
+    assert name.rpartition(".")[2] in getter.__deprecated__
+
+
+def test_attributes_were_renamed():
+    assert {"FilterAttribution.profile", "TraceAttribution.following", "Trace.targets"} <= {*deprecated_properties()}
