@@ -41,7 +41,7 @@ anywhere), comparison.json, comparison.csv, comparison.safetensors and the figur
 images that are finished; the same command resumes.
 
 Maps are made for the class that the model predicts, right or wrong; with --explain label, for the class on the label.
-Beside the methods, the report has rows in italics, yardsticks: what can be had without a map, such as a random order of
+Besides the methods, the report has rows in italics, baselines: what can be had without a map, such as a random order of
 the pixels or the middle of the image. A method that does not beat them has shown nothing by that metric.
 
 Without --model and IMAGES_DIR, the built-in demo is compared on: a small network, and generated scenes.

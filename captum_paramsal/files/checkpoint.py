@@ -54,9 +54,8 @@ class Checkpoint:
             raise self._unreadable(why)
         different = {name: value for name, value in self._run.items() if run.get(name) != value}
         if different:
-            values = (
-                f"{name} {shortened(run.get(name))} instead of {shortened(value)}" for name, value in different.items()
-            )
+            pairs = ((name, *_parted(run.get(name), value)) for name, value in different.items())
+            values = (f"{name} {shortened(was)} instead of {shortened(is_now)}" for name, was, is_now in pairs)
             message = (
                 f"Expected a checkpoint of this very run in {str(self.path)!r}, got one with other "
                 f"{', '.join(different)}: {'; '.join(values)}. Delete it to begin again, or give another file."
@@ -96,3 +95,11 @@ class Checkpoint:
         now = time.monotonic()
         # Not a fixed rhythm: a state that takes long to write would slow the pass down.
         self._next = now + max(SECONDS, (now - start) / SHARE)
+
+
+def _parted(was: Any, is_now: Any) -> tuple[Any, Any]:
+    """Two values, of mappings only what differs: a message has no room for the rest."""
+    if not (isinstance(was, dict) and isinstance(is_now, dict)):
+        return was, is_now
+    names = [name for name in (was | is_now) if was.get(name) != is_now.get(name)]
+    return {name: was.get(name) for name in names}, {name: is_now.get(name) for name in names}

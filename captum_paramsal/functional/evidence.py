@@ -33,6 +33,7 @@ def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", mult
     References:
         Feng et al., AAAI 2022, equation 1.
 
+    >>> import torch
     >>> evidence_of(torch.tensor([-2.0, 3.0]), torch.ones(2), reduce="relu")
     tensor([0., 3.])
     """

@@ -134,6 +134,7 @@ def boxes() -> Tensor:
     return torch.tensor([[1.0, 1.0, 6.0, 6.0]]).repeat(12, 1)
 
 
+EXPLAIN = report.ExplainSettings(top_k=2, show_progress=False)
 DOORS = {
     "ParameterSaliency.attribute": Door(lambda model, k: cp.ParameterSaliency(model).attribute(IMAGES, k.wrong)),
     "ParameterSaliency.attribute, one by one": Door(
@@ -191,7 +192,7 @@ DOORS = {
         lambda model, k: increase_in_confidence(model, IMAGES, boxes(), k.wrong), FORWARD_ONLY
     ),
     "report.explain": Door(
-        lambda model, k: report.explain(model, k.source, k.reference, top_k=2, show_progress=False)
+        lambda model, k: report.explain(model, k.source, k.reference, settings=EXPLAIN)
     ),
     "report.doctor": Door(
         lambda model, k: report.doctor(

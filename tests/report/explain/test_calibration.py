@@ -4,6 +4,7 @@ import torch
 from captum_paramsal.report import Calibration, Shares, TailSummary
 from captum_paramsal.report.explain.calibration import calibrate
 from captum_paramsal.report.explain.tail_section import tail_section
+from captum_paramsal.report.shared.codec import from_json, to_json
 from captum_paramsal.viz import shares_per_image
 
 LEVELS = torch.tensor([0.01, 0.05])
@@ -46,9 +47,9 @@ def test_groups_that_are_empty_or_single(right, wrong):
     shares = torch.full((right, 2), 0.02), torch.full((wrong, 2), 0.4)
     found = calibrate(LEVELS, shares, (right, wrong), held_out="same", reference_images=10)
     assert found.overall.share[0] == pytest.approx((right * 0.02 + wrong * 0.4) / (right + wrong))
-    assert (found.correct_group.images, found.mistakes.images) == (right, wrong)
+    assert (found.correct.images, found.mistakes.images) == (right, wrong)
     assert all(error >= 0 for error in found.overall.error)
-    assert Calibration.from_dict(found.to_dict()) == found
+    assert from_json(to_json(found), Calibration) == found
 
 
 def _section(share, error, images=5000):

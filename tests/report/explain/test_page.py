@@ -89,7 +89,7 @@ def test_no_mistakes():
     with torch.no_grad():
         labels = tiny_net()(next(images.batches(24)).inputs).argmax(1)
     page = Page(explain_page(tiny_explanation(images=LabelledTensors(images._images, labels, images._prepare))))
-    assert "nobody to blame" in page.text
+    assert "nothing to blame" in page.text
     assert "none of 24 images wrong?" in page.text
     assert page.all("svg") == []
 

@@ -41,7 +41,7 @@ def test_boxes_pixels_and_overlap_are_those_of_the_method(found):
     method = DiscernibleNeurons(tiny_net())
     predicted = torch.tensor([one.predicted for one in found.mistakes])
     label, prediction = method.trace(batch.inputs[wrong], batch.labels[wrong]), method.trace(batch.inputs[wrong])
-    assert prediction.targets.tolist() == predicted.tolist()
+    assert prediction.labels.tolist() == predicted.tolist()
     overlap = iou(label.boxes(), prediction.boxes()).tolist()
     for image, one in enumerate(found.mistakes):
         for said, trace in ((one.traces.label, label), (one.traces.predicted, prediction)):

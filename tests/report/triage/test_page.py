@@ -129,7 +129,7 @@ def test_pictures_are_those_of_the_mistakes(found):
 
 def test_what_is_compared_is_said(found, page):
     assert "No filter is significantly more salient in mistakes" in page.text
-    assert "than in right images of the same class (false discovery rate 0.05)" in page.text
+    assert "than in correct images of the same class (false discovery rate 0.05)" in page.text
     assert "taken from these images themselves, the mistakes among them (25%)" in page.text
     assert "There are only 6 mistakes" in page.text
     assert "<b>axolotl</b>" in page.text
@@ -145,8 +145,8 @@ def test_only_the_largest_groups_are_shown_and_the_others_counted():
     assert "The 12 most confident are shown" in page.text
     assert "no picture" in page.text
     assert "Shown are 12 of the 30 classes" in page.text
-    assert "3 of 8 filters are significantly more salient in mistakes than in right images (false" in page.text
-    assert "right images of all classes, since too few mistakes have one of their own class" in page.text
+    assert "3 of 8 filters are significantly more salient in mistakes than in correct images (false" in page.text
+    assert "correct images of all classes, since too few mistakes have one of their own class" in page.text
     assert "broken.jpg UnidentifiedImageError" in page.text
     assert "No two classes are confused more than once" not in page.text
     assert "should be weaker" in page.text
@@ -189,7 +189,7 @@ def test_a_written_report_is_loaded_again(tmp_path):
     loaded = TriageReport.load(tmp_path)
     assert loaded.to_dict() == found.to_dict()
     assert loaded.triage.to_table() == found.triage.to_table()
-    with pytest.raises(SourceError, match="Expected TriageReport data at"):
+    with pytest.raises(SourceError, match=r"Expected captum_paramsal\.triage at"):
         TriageReport.load(tmp_path / "triage.csv")
 
 
