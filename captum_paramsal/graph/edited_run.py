@@ -106,6 +106,7 @@ class EditedRun(fx.Interpreter):
         rows = [one for one in read if isinstance(one, _Rows)]
         if not rows:
             return super().run_node(n)
+        # Operands may have changed at different steps: the result has a row wherever any of them has.
         keys = _united([one.keys for one in rows])
         if writes_in_place(n, self.module):
             self._require_own(n, keys)
@@ -116,6 +117,7 @@ class EditedRun(fx.Interpreter):
 
         args: Any = fx.map_arg(n.args, aligned)
         kwargs: Any = fx.map_arg(n.kwargs, aligned)
+        # The interpreter's own call, so that modules and functions run exactly as in the model.
         result = getattr(self, n.op)(n.target, args, kwargs)
         found = _Rows(result, keys)
         if n.op == "call_module" and n.target in self._edits:
@@ -152,11 +154,13 @@ class EditedRun(fx.Interpreter):
         # Which rows each edit holds in, (edits, rows).
         holds = (after.keys // self._width == examples[:, None]) & (after.keys % self._width >= starts[:, None])
         constant = constant_outputs(values)
+        # A channel whose weights are all 0 returns its bias everywhere: nothing to convolve.
         if constant is not None:
             edit, row = holds.nonzero(as_tuple=True)
             output.movedim(dimension, 1)[row, channels[edit]] = constant[edit].view(-1, *[1] * (output.ndim - 2))
             return after
         places = torch.searchsorted(before.keys, after.keys, right=True) - 1
+        # One example after the other, since their edits have different numbers of rows.
         for example in examples.unique().tolist():
             own = (examples == example).nonzero()[:, 0]
             some = (before.keys // self._width == example).nonzero()[:, 0]

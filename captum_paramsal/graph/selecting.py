@@ -45,12 +45,14 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
         succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), rows)[rows.owner]
         factor = weights.succeeding * succeeding
         score = factor * weights.current * current
+        # Z_pre costs more than all else together, so it is asked for only where it can still change the choice.
         if weights.preceding:
             factor = factor * weights.preceding
             allowed = allowed & _contenders(rows, score.masked_fill(~allowed, -torch.inf), factor, candidates.keep)
             preceding = rows.preceding(rows.asked(allowed))[rows.owner]
             score = score + factor * preceding
     best, places = _top(score.masked_fill(~allowed, -torch.inf), candidates.keep)
+    # Ω of 0 or below is no evidence: such candidates are dropped even where fewer than `keep` are left.
     neuron, rank = (best > 0).nonzero(as_tuple=True)
     channel = places[neuron, rank]
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
@@ -81,6 +83,7 @@ class _Rows:
     @classmethod
     def of(cls, step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> _Rows:
         values = step.run.values[source]
+        # Neurons of one place share their candidates; each place is looked up once, whatever their number.
         (image, first), owner = distinct(sites.image, candidates.first)
         channels = torch.arange(candidates.current.shape[1], device=first.device)
         index = first[:, None] + candidates.spacing * channels
@@ -132,6 +135,7 @@ def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) ->
     leading = torch.zeros_like(score, dtype=torch.bool).scatter_(1, places, value=True) & (score > -torch.inf)
     reached = score + factor * rows.preceding(rows.asked(leading))[rows.owner]
     least = reached.gather(1, places).masked_fill(first == -torch.inf, -torch.inf).amin(dim=1, keepdim=True)
+    # A bound costs less than the support itself, and rules most candidates out.
     limit = rows.preceding(rows.possible, limit=True)[rows.owner]
     return score + factor * (limit + _SLACK * limit.abs()) >= least
 
@@ -152,6 +156,7 @@ def _succeeding(current: Tensor, rows: _Rows) -> Tensor:
         current: ``(M, C)``, -inf for those that are no candidates.
         rows: The candidates.
     """
+    # A neuron votes for its strongest candidate alone; a sum of contributions would count one neuron many times.
     best, strongest = current.max(dim=1)
     counts = torch.zeros(rows.index.shape, dtype=current.dtype, device=current.device)
     some = best > -torch.inf

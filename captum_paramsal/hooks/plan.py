@@ -93,6 +93,7 @@ def plan_recording(
     """
     watched = frozenset(id(w) for layer in layers for w in layer.weights if isinstance(w, nn.Parameter))
     uses = WeightUses()
+    # With one example and with two: only the comparison shows which tensors have a row for each example.
     for count in range(1, examples + 1):
         with watching(model, watched, uses, count):
             forward(count)
@@ -106,6 +107,7 @@ def plan_recording(
             if layer.explicit:
                 raise LayerError(_never_reached(layer.name))
             unused.add(layer.name)
+        # Its calls mix rows of several examples, so each example has to go through the whole model by itself.
         elif layer.name in folded:
             through[layer.name] = model
         elif (modules := _hookable(model, layer, users, uses)) is not None:
@@ -136,6 +138,7 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
             and rule_of(module) == layer.rule
             and all(a is b for a, b in zip(layer.rule.weights(module), layer.weights, strict=True))
         )
+        # Only a call with one row for each example has a gradient that can be told apart by example.
         dimension = layer.rule.batch_dimension(module)
         if not like or not uses.keeps_examples(name, dimension):
             return None
@@ -148,6 +151,7 @@ def _owner(users: set[str], uses: WeightUses) -> str:
     shared = 0
     while all(len(path) > shared for path in paths) and len({path[shared] for path in paths}) == 1:
         shared += 1
+    # From the inside out: the smaller the module, the less has to run again for each example.
     names = [".".join(paths[0][:depth]) for depth in range(shared, 0, -1)]
     return next((name for name in names if uses.keeps_examples(name, 0)), "")
 

@@ -131,6 +131,7 @@ def _fit(excesses: Tensor, method: TailMethod) -> GeneralizedPareto:
 
 def _standard_errors(shape: Tensor, count: Tensor, exponential: Tensor) -> tuple[Tensor, Tensor]:
     """Of ξ, and of σ relative to σ, from the expected information."""
+    # Below -1/2 the likelihood is not regular, and the information says nothing about the error.
     irregular = shape <= -0.5
     of_shape = ((1 + shape) / count.sqrt()).masked_fill(irregular, torch.nan)
     of_scale = (2 * (1 + shape) / count).masked_fill(irregular, torch.nan)
@@ -157,6 +158,7 @@ class _Likelihood:
 
 def _maximum_likelihood(excesses: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Shape and scale of filters with enough excesses."""
+    # In units of the median, the fit does not depend on the scale of the excesses.
     middle = excesses.masked_fill(excesses <= 0, torch.nan).nanmedian(dim=1).values
     likelihood = _Likelihood(excesses / middle[:, None], count)
     largest = likelihood.excesses.amax(dim=1)
@@ -179,6 +181,7 @@ def _first_looks(largest: Tensor) -> list[Tensor]:
 def _local_maxima(likelihood: _Likelihood, looks: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Rows and values of τ of all local maxima with ξ > -1."""
     seen = [likelihood.at(tau) for tau in looks]
+    # A sign change of the slope brackets a maximum, also where the likelihood itself is too flat to compare.
     slopes = torch.stack([slope for _, _, slope in seen])
     allowed = torch.stack([shape > -1 for shape, _, _ in seen])
     place, rows = ((slopes[:-1] > 0) & (slopes[1:] <= 0) & allowed[:-1]).nonzero().unbind(dim=1)
@@ -189,6 +192,7 @@ def _local_maxima(likelihood: _Likelihood, looks: list[Tensor]) -> tuple[Tensor,
     def slope(tau: np.ndarray, number: np.ndarray) -> np.ndarray:
         return likelihood.at(torch.from_numpy(tau), rows[torch.from_numpy(number)])[2].numpy()
 
+    # All brackets of all filters at once: SciPy's own loop over filters would take minutes for a network.
     root = elementwise.find_root(
         slope,
         (taus[place, rows].numpy(), taus[place + 1, rows].numpy()),

@@ -194,6 +194,7 @@ class TailStream:
         buffer = self._room(columns)
         start = 0
         while start < columns.shape[1]:
+            # The buffer has room for more than the tail, so that sorting is rare: once for many batches.
             if self._used == buffer.shape[1]:
                 self._compact()
             part = columns[:, start : start + buffer.shape[1] - self._used]
@@ -211,6 +212,7 @@ class TailStream:
         values, self._buffer = _closed_up(self._buffer, self._used), None
         for rows in _chunks(values):
             rows.copy_(rows.sort(dim=1, descending=True).values)
+        # Nothing above the smallest kept value was dropped; a merge needs to know up to where the part is complete.
         floor = values[:, -1].clone() if self._used < self.count else torch.full_like(values[:, 0], -torch.inf)
         return UpperTail(self.fraction, self.count, self.total, values, floor)
 
