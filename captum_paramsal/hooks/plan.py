@@ -107,7 +107,7 @@ def plan_recording(
             if layer.explicit:
                 raise LayerError(_never_reached(layer.name))
             unused.add(layer.name)
-        # Its calls mix rows of several examples, so each example has to go through the whole model by itself.
+        # Its calls have other than one row per example, so each example goes through the whole model by itself.
         elif layer.name in folded:
             through[layer.name] = model
         elif (modules := _hookable(model, layer, users, uses)) is not None:
