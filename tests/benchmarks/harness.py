@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor, nn
 
 Rivals: TypeAlias = Callable[[str, torch.device], dict[str, Callable[[], object]]]
 
@@ -20,6 +21,21 @@ Rivals: TypeAlias = Callable[[str, torch.device], dict[str, Callable[[], object]
 def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
+    """The model in evaluation mode with batch norms that fit the images.
+
+    Untrained networks whose norms do not have denormal weight gradients, and whatever multiplies those is slow.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(images)
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
 
 
 def median_seconds(

@@ -6,7 +6,7 @@ python tests/benchmarks/parameter_saliency.py [--device cuda] [--rounds 5] [CASE
 from collections.abc import Callable
 
 import torch
-from harness import begin, median_seconds, peak_of, print_header
+from harness import begin, calibrated, median_seconds, peak_of, print_header
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
@@ -67,8 +67,8 @@ def vmap_of_grad(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[
 def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     name, count, size = CASES[case]
-    model = models.get_model(name, weights=None).to(device).eval()
     images = torch.randn(count, 3, size, size, device=device)
+    model = calibrated(models.get_model(name, weights=None).to(device), images)
     labels = torch.arange(count, device=device)
     saliency = ParameterSaliency(model)
     seen: list[Moments] = []

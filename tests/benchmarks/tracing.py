@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 from captum.attr import IntegratedGradients
-from harness import begin, median_seconds, peak_of, print_header
+from harness import begin, calibrated, median_seconds, peak_of, print_header
 from parameter_saliency import CASES
 from torchvision import models
 
@@ -23,8 +23,8 @@ RIVAL = "integrated gradients"
 def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     name, count, size = CASES[case]
-    model = models.get_model(name, weights=None).to(device).eval()
     images = torch.randn(count, 3, size, size, device=device)
+    model = calibrated(models.get_model(name, weights=None).to(device), images)
     labels = torch.arange(count, device=device)
     neurons, fixations, steps = DiscernibleNeurons(model), CNNFixations(model), IntegratedGradients(model)
     # Captured before: once per model, whatever is traced.
