@@ -13,8 +13,9 @@ class CNNFixations(TraceAttribution):
 
     Each selected neuron of a layer is carried by the neurons before it that contribute most: all with a positive
     contribution ``A · W`` before a linear layer (the single best where its input is a flattened map), one channel at
-    the centre of the receptive field before a convolution, the place of the maximum before a pool. No gradient is
-    taken. The method was made for activations that are not negative: with others, a path may end before the image.
+    the centre of the receptive field before a convolution, the place of the maximum before a pool
+    (:func:`captum_paramsal.graph.selecting.select`, where Ω = Z_cur without weights). No gradient is taken. The method
+    was made for activations that are not negative: with others, a path may end before the image.
 
     Args:
         model: A convolutional classifier that returns class scores ``(N, C)``; left as it is.

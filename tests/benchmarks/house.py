@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -21,16 +22,15 @@ from statistics import median, quantiles
 
 PACKAGE = "captum_paramsal"
 EQUATIONS = {
-    # class: file of attr/, function of its paper's equation, older names of that function
     "ParameterSaliency, the profile": ("parameter_saliency", "mean_abs"),
     "ParameterSaliency, the z-score": ("parameter_saliency", "standardize"),
     "POTSaliency": ("pot_saliency", "tail_scores"),
     "InputSpaceSaliency": ("input_space_saliency", "boosted_similarity"),
-    "DiscernibleNeurons": ("discernible_neurons", "supports"),
-    "CNNFixations": ("cnn_fixations", "crowded"),
+    "DiscernibleNeurons": ("discernible_neurons", "select"),
+    "CNNFixations": ("cnn_fixations", "select"),
     "ModelDoctor": ("model_doctor", "evidence_of"),
 }
-"""The function of ``functional/`` that holds each class's equation."""
+"""File in ``attr/`` and the function that holds its paper's equation, by class."""
 
 FIRST_EXPLAIN = """
 import contextlib, io, sys, tempfile
@@ -182,11 +182,11 @@ class House:
         return sorted(public for public, files in homes.items() if len(files) > 1)
 
     def hops(self, file: str, equation: str) -> int | None:
-        """Files to open from a class's file to the one of its equation; None where there is no such function."""
+        """Files to open from a class's file to the one of its equation, along imports and links in docstrings."""
         goals = {name for name, source in self.modules.items() if equation in source.public_names}
         seen, steps = {f"{PACKAGE}.attr.{file}"}, 0
         while seen and not seen & goals:
-            more = seen | {target for name in seen for target in self.imports.get(name, ())}
+            more = seen.union(*(self.imports.get(name, frozenset()) | self._linked(name) for name in seen))
             if more == seen:
                 return None
             seen, steps = more, steps + 1
@@ -224,6 +224,11 @@ class House:
             **{f"hops to the equation: {label}": str(count) for label, count in hops.items()},
             "comments per code line": f"{100 * sum(s.comments for s in self.modules.values()) / code:.1f} %",
         }
+
+    def _linked(self, name: str) -> set[str]:
+        """Files that the docstrings of a file name in a link."""
+        links = re.findall(rf":\w+:`~?({PACKAGE}[\w.]*)\.(\w+)", self.modules[name].text)
+        return {self._home(module, target) for module, target in links} & self.modules.keys()
 
     def _is_room(self, name: str) -> bool:
         return name != PACKAGE and any(other.startswith(f"{name}.") for other in self.modules)

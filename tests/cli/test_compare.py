@@ -47,7 +47,7 @@ def test_interrupted_it_goes_on(workplace, arguments, capsys, monkeypatch):
 
     monkeypatch.setattr(Sparsity, "score", stops)
     assert main(command) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     assert [file.name for file in (workplace / "out").iterdir()] == ["comparison.checkpoint"]
     calls.clear()
     calls.extend([0] * 5)
