@@ -265,5 +265,5 @@ def test_former_names_are_deprecated():
         ("correct", explanation, "correct_group"),
         ("incorrect", explanation, "mistake_group"),
     ):
-        with pytest.warns(DeprecationWarning, match=f"{former}` is now .*{name}`"):
+        with pytest.warns(DeprecationWarning, match=f"{former}`.* is now .*{name}`"):
             assert getattr(owner, former) == getattr(owner, name)
