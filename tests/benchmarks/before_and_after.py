@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("rivals")
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     sys.path.insert(0, str(HERE))
     cases = options.cases or list(import_module(options.benchmark).CASES)
     print("| case | rival | before | after | after / before |\n|---|---|---|---|---|")
