@@ -17,7 +17,7 @@ from typing_extensions import Self
 from captum_paramsal.comparison import Comparison, PairedDifference
 from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.report.shared.report import Report
-from captum_paramsal.sources import Item, Skipped
+from captum_paramsal.sources import Item
 
 SCORES_FILE = "comparison.safetensors"
 _BY_BATCH = frozenset(column.name for column in COST)
@@ -135,10 +135,7 @@ class ComparisonData(Report):
             items=tuple(Item(item["file"], item["label"]) for item in known["items"]),
             candidates=known["summary"]["candidates"],
             candidates_accuracy=known["summary"]["accuracy"],
-            skipped=tuple(Skipped(skip["file"], skip["reason"]) for skip in known["skipped"]),
-            classes={int(number): name for number, name in known["classes"].items()},
-            caveats=tuple(known["caveats"]),
-            context={key: known[key] for key in cls.context_keys},
+            **cls.shared_fields(known),
         )
 
     def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:

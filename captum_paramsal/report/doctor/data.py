@@ -19,7 +19,7 @@ from captum_paramsal.report.doctor.treatment_records import TreatmentResult
 from captum_paramsal.report.shared.codec import from_json, from_json_or_none
 from captum_paramsal.report.shared.mistake import ImageMistake
 from captum_paramsal.report.shared.report import Report
-from captum_paramsal.sources import Picture, Skipped
+from captum_paramsal.sources import Picture
 
 DIAGNOSIS, PATCH = "diagnosis.safetensors", "treated.patch.safetensors"
 
@@ -258,14 +258,11 @@ class DoctorData(Report):
         return cls(
             images=content["summary"]["images"],
             mistakes=from_json(content["mistakes"], tuple[DiagnosedMistake, ...]),
-            skipped=from_json(content["skipped"], tuple[Skipped, ...]),
             diagnosis=Diagnosis.load(folder / content["diagnosis"]),
             mistake_group=from_json(content["groups"]["mistakes"], DiagnosedGroup),
             correct_group=from_json(content["groups"]["correct"], DiagnosedGroup),
             separation=content["separation"],
-            classes={int(number): name for number, name in content["classes"].items()},
-            caveats=tuple(content["caveats"]),
-            context={key: content[key] for key in cls.context_keys},
+            **cls.shared_fields(content),
             treatment=from_json_or_none(treatment, TreatmentResult),
             patch=None if treatment is None else Patch.load(folder / PATCH),
         )

@@ -175,6 +175,20 @@ class Report(ABC):
         """
 
     @classmethod
+    def shared_fields(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that every kind has, back from ``to_dict``.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something is missing, or of another kind.
+        """
+        return {
+            "skipped": tuple(Skipped(skip["file"], skip["reason"]) for skip in content["skipped"]),
+            "classes": {int(number): name for number, name in content["classes"].items()},
+            "caveats": tuple(content["caveats"]),
+            "context": {key: content[key] for key in cls.context_keys},
+        }
+
+    @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what ``write`` wrote, with this version or an older one; pictures are in the page alone.
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from typing_extensions import Self
 
 from captum_paramsal.report.shared.report import Report
-from captum_paramsal.sources import Item, Skipped
+from captum_paramsal.sources import Item
 from captum_paramsal.triage import GuiltyFilter, Triage
 
 VALUES_FILE = "triage.safetensors"
@@ -140,10 +140,7 @@ class TriageData(Report):
             items=tuple(Item(row["file"], row["label"]) for row in content["mistakes"]),
             images=content["summary"]["images"],
             candidates=content["summary"]["candidates"],
-            skipped=tuple(Skipped(skip["file"], skip["reason"]) for skip in content["skipped"]),
-            classes={int(number): name for number, name in content["classes"].items()},
-            caveats=tuple(content["caveats"]),
-            context={key: content[key] for key in cls.context_keys},
+            **cls.shared_fields(content),
         )
 
     def _group(self, number: int) -> dict[str, Any]:
