@@ -388,16 +388,27 @@ def test_maps_in_another_order_stay_in_their_order(noise_samples):
 
 
 @pytest.mark.parametrize(
-    "layer",
-    ["good2", "twice", "never", "vector", "flat", "pair", "", ["good", "vector"], [], "g*", nn.Conv2d(4, 4, 1)],
-    ids=lambda layer: str(layer) or "the model",
-)  # fmt: skip
+    ("layer", "words"),
+    [
+        ("good2", "got 'good2'; nearest: 'good'"),
+        ("twice", "'twice' to be called once"),
+        ("never", "'never' to be called .* it never is"),
+        ("vector", r"'vector' to have maps .* got shape \(2, 3\)"),
+        ("flat", r"'flat' to have maps .* got shape \(2, 4, 16\)"),
+        ("pair", "'pair' to return one tensor"),
+        ("", "got ''"),
+        (["good", "vector"], "'vector' to have maps"),
+        ([], "at least one layer"),
+        ("g*", r"got 'g\*'"),
+        (nn.Conv2d(4, 4, 1), "got this Conv2d"),
+    ],
+)
 @whole_passes
-def test_layers_without_maps_are_refused(layer):
+def test_layers_without_maps_are_refused(layer, words):
     model = seeded(nets.WithBadLayers().double())
     x = image(2, 2, 6, 6)
     assert ModelDoctor(model, "good").attribute(x, 0).shape == (2, 4, 4, 4)
-    with pytest.raises(LayerError):
+    with pytest.raises(LayerError, match=words):
         ModelDoctor(model, layer).attribute(x, 0)
 
 
@@ -409,7 +420,7 @@ def test_the_nearest_name_is_offered():
 def test_nothing_stays_behind_a_refusal():
     model = seeded(nets.WithBadLayers().double()).train()
     for layer in ("twice", "vector", "pair", "never"):
-        with pytest.raises(LayerError):
+        with pytest.raises(LayerError, match=f"layer {layer!r}"):
             ModelDoctor(model, layer).attribute(image(2, 2, 6, 6), 0)
     assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
     assert all(m.training for m in model.modules())

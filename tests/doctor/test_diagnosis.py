@@ -242,11 +242,11 @@ def test_few_samples_are_told_with_class_and_count(known):
 
 def test_no_sample_at_all_is_an_error(known):
     wrong = (known.predicted + 1) % 4
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="probability of at least"):
         known.doctor.fit([(known.x, wrong)], show_progress=False)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"at least 1\.0, got none"):
         known.doctor.fit([(known.x, known.y)], confidence=1.0, show_progress=False)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="got none"):
         known.doctor.fit([], show_progress=False)
 
 
@@ -256,12 +256,12 @@ def test_no_sample_at_all_is_an_error(known):
     ids=str,
 )
 def test_options_out_of_range(known, options):
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match=f"got .*{next(iter(options.values()))}"):
         known.fit(**options)
 
 
 def test_one_layer_only(known):
-    with pytest.raises(LayerError):
+    with pytest.raises(LayerError, match="one of 'layer2', 'layer1'"):
         ModelDoctor(known.model, ["layer2", "layer1"]).fit(known.batches(20), show_progress=False)
 
 
@@ -304,21 +304,21 @@ def test_damaged_files(diagnosis, tmp_path, damage):
         "other": b"not a diagnosis" * 100,
     }
     path.write_bytes(damaged[damage])
-    with pytest.raises(DiagnosisFileError):
+    with pytest.raises(DiagnosisFileError, match=r"diagnosis\.safetensors"):
         type(diagnosis).load(path)
-    with pytest.raises((DiagnosisFileError, OSError)):
+    with pytest.raises((DiagnosisFileError, OSError), match="absent"):
         type(diagnosis).load(tmp_path / "absent")
 
 
 def test_other_weights_are_refused(known, diagnosis):
     other = seeded(nets.SmallResNet().double(), known.x, seed=9)
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match="weights this diagnosis was made of"):
         diagnosis.check(other)
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match="weights this diagnosis was made of"):
         ModelDoctor(other, "layer1", **NOISE).diagnose(known.x, known.y, diagnosis)
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match="layer 'layer2', got one of 'layer1'"):
         ModelDoctor(known.model, "layer2", **NOISE).diagnose(known.x, known.y, diagnosis)
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match=r"'relu'.*'abs'"):
         ModelDoctor(known.model, "layer1", reduce="relu", **NOISE).diagnose(known.x, known.y, diagnosis)
 
 
@@ -418,7 +418,7 @@ def test_internal_batch_size_of_a_diagnosis(known, diagnosis, findings, masks, s
 
 @pytest.mark.parametrize("shape", [(COUNT - 1, 10, 10), (COUNT, 10), (COUNT, 1, 10, 10), (COUNT, 9, 10)], ids=str)
 def test_masks_of_other_shapes_are_refused(known, diagnosis, shape):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"`masks` of shape \(48, 10, 10\)"):
         known.doctor.diagnose(known.x, known.y, diagnosis, masks=torch.zeros(shape, dtype=torch.bool))
 
 

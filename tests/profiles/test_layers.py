@@ -108,7 +108,7 @@ def test_refused_selections_say_what_was_asked_for(select, words):
 
 
 def test_model_without_any_convolution():
-    with pytest.raises(LayerError):
+    with pytest.raises(LayerError, match=r"it has no convolution.*Linear"):
         ParameterSaliency(nn.Sequential(nn.Linear(3, 2))).attribute(torch.randn(2, 3), target=0)
 
 

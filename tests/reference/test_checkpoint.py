@@ -59,10 +59,10 @@ def scored(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [1, 2, 7, 11])
-@pytest.mark.parametrize("error", [POWER, KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize("error", [POWER, KeyboardInterrupt("power")], ids=["error", "interrupt"])
 def test_resumed_after_an_error(number, error, tmp_path, scored):
     path = tmp_path / "pass"
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match="power"):
         fit(broken_at(number, error), path)
     assert len(scored) == number
     resumed = fit(loader(), path)
@@ -87,7 +87,7 @@ def test_resumed_after_an_interrupt_in_the_middle_of_a_batch(tmp_path, monkeypat
     assert len(calls) == 5 + (len(loader()) - 4) + len(loader())
 
 
-@pytest.mark.parametrize("number", [1, 6])
+@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_killed_at_any_moment(number, tmp_path):
     command = [sys.executable, str(SCRIPT), str(tmp_path), "killed", str(number)]
     done = subprocess.run(command, check=False, timeout=120)  # noqa: S603 -- our own script
@@ -106,7 +106,7 @@ def test_a_complete_pass_is_not_made_again(tmp_path, scored):
 @pytest.mark.usefixtures("often")
 def test_resumed_twice_and_without_tails(tmp_path):
     for number in (2, 5):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="power"):
             fit(broken_at(number), tmp_path / "pass", tail=None)
     resumed = fit(loader(), tmp_path / "pass", tail=None)
     whole = fit(loader(), tail=None)
@@ -118,7 +118,7 @@ def test_resumed_twice_and_without_tails(tmp_path):
 class TestRefused:
     @pytest.fixture
     def path(self, tmp_path):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="power"):
             fit(broken_at(5), tmp_path / "pass")
         return tmp_path / "pass"
 

@@ -365,5 +365,5 @@ def test_threshold_stability_equals_a_fit_above_every_threshold():
 
 
 def test_too_few_values_for_thresholds_are_refused():
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match=r"more than 21 values .*, got 15"):
         threshold_stability(torch.rand(15, generator=torch.Generator().manual_seed(0)).double())

@@ -178,7 +178,7 @@ def test_a_stream_refuses_values_that_are_not_finite_and_goes_on_without_them(va
     stream.add(rows[:20])
     broken = rows[20:].clone()
     broken[3, 1] = value
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match=f"got {value} in row 3 for quantity 1"):
         stream.add(broken)
     stream.add(rows[20:])
     assert_is_the_tail(stream.tail(), rows, 0.25)
@@ -255,7 +255,7 @@ def test_other_fractions_are_refused(fraction):
 def test_values_that_are_not_finite_are_refused(value):
     rows = profiles(30)
     rows[7, 2] = value
-    with pytest.raises(ParamsalError):
+    with pytest.raises(ParamsalError, match=f"got {value} in row 7 for quantity 2"):
         UpperTail.of(rows, 0.1)
 
 

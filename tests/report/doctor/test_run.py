@@ -107,7 +107,7 @@ def test_a_diagnosis_made_before(checkup, tmp_path):
     other = colour_net()
     with torch.no_grad():
         other[0].bias.add_(1)
-    with pytest.raises(ReferenceMismatchError):
+    with pytest.raises(ReferenceMismatchError, match=r"'0\.bias'"):
         replace(QUICK).doctor(other, before)
 
 
