@@ -84,9 +84,44 @@ def narrow_classifier(name: str, num_classes: int) -> nn.Module:
     return model.to_empty(device="cpu")
 
 
+def small_resnext(num_classes: int) -> nn.Module:
+    return models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=num_classes, groups=8, width_per_group=4)
+
+
+def small_densenet(num_classes: int, *, memory_efficient: bool) -> nn.Module:
+    return models.DenseNet(8, (3, 3, 2), 16, num_classes=num_classes, memory_efficient=memory_efficient)
+
+
+def small_efficientnet(num_classes: int) -> nn.Module:
+    """One block of each kind: without and with expansion, without and with a shortcut."""
+    block = models.efficientnet.MBConvConfig
+    stages = [block(1, 3, 1, 16, 8, 1, 1, 1), block(6, 3, 2, 8, 12, 2, 1, 1), block(6, 5, 2, 12, 16, 2, 1, 1)]
+    return models.EfficientNet(stages, 0.2, stochastic_depth_prob=0.2, num_classes=num_classes)
+
+
+def small_regnet(num_classes: int) -> nn.Module:
+    blocks = models.regnet.BlockParams.from_init_params(6, 16, 12.0, 2.0, 8, se_ratio=0.25)
+    return models.RegNet(blocks, num_classes=num_classes)
+
+
+def small_convnext(num_classes: int) -> nn.Module:
+    stage = models.convnext.CNBlockConfig
+    return models.ConvNeXt([stage(16, 24, 2), stage(24, 32, 1), stage(32, None, 1)], num_classes=num_classes)
+
+
+def small_swin(num_classes: int) -> nn.Module:
+    return models.SwinTransformer([2, 2], 12, [2, 2], [2, 4], [4, 4], num_classes=num_classes)
+
+
 SMALL: dict[str, Callable[..., nn.Module]] = {
     "maxvit_small": small_maxvit,
     "vit_small": small_vit,
+    "resnext_small": small_resnext,
+    "densenet_small": small_densenet,
+    "efficientnet_small": small_efficientnet,
+    "regnet_small": small_regnet,
+    "convnext_of_three_stages": small_convnext,
+    "swin_small": small_swin,
     "alexnet": partial(narrow_classifier, "alexnet"),
     "vgg11": partial(narrow_classifier, "vgg11"),
 }
@@ -100,14 +135,16 @@ FAMILIES = [
     Family("resnet18", 32, images=3),
     Family("resnet50", 32, slow=True),
     Family("resnet101", 32, slow=True),
-    Family("resnext50_32x4d", 32),
+    Family("resnext_small", 32),
+    Family("resnext50_32x4d", 32, slow=True),
     Family("resnext101_64x4d", 32, slow=True),
     Family("wide_resnet50_2", 32, slow=True),
     Family("densenet121", 32, slow=True),
-    Family("densenet121", 32, {"memory_efficient": True}),
+    Family("densenet_small", 32, {"memory_efficient": True}),
+    Family("densenet121", 32, {"memory_efficient": True}, slow=True),
     Family("densenet161", 32, slow=True),
     Family("googlenet", 32, {"aux_logits": True, "init_weights": False}),
-    Family("googlenet", 32, {"aux_logits": False, "init_weights": False}),
+    Family("googlenet", 32, {"aux_logits": False, "init_weights": False}, slow=True),
     Family("inception_v3", 75, {"aux_logits": True, "init_weights": False}),
     Family("squeezenet1_0", 32, classifier="classifier.1", images=3),
     Family("squeezenet1_1", 32, classifier="classifier.1"),
@@ -118,18 +155,22 @@ FAMILIES = [
     Family("shufflenet_v2_x2_0", 32, slow=True),
     Family("mnasnet0_5", 32),
     Family("mnasnet1_3", 32, slow=True),
-    Family("efficientnet_b0", 32),
+    Family("efficientnet_small", 32),
+    Family("efficientnet_b0", 32, slow=True),
     Family("efficientnet_b2", 32, slow=True),
     Family("efficientnet_v2_s", 32, slow=True),
     Family("regnet_x_400mf", 32, slow=True),
-    Family("regnet_y_400mf", 32),
+    Family("regnet_small", 32),
+    Family("regnet_y_400mf", 32, slow=True),
     Family("regnet_y_3_2gf", 32, slow=True),
-    Family("convnext_tiny", 32),
+    Family("convnext_of_three_stages", 32),
+    Family("convnext_tiny", 32, slow=True),
     Family("convnext_small", 32, slow=True),
     Family("vit_small", 32, layers="*", images=3),
     Family("vit_b_16", 32, {"image_size": 32}, layers="*", slow=True),
     Family("vit_b_32", 64, {"image_size": 64}, layers="*", slow=True),
-    Family("swin_t", 32, layers="*"),
+    Family("swin_small", 32, layers="*"),
+    Family("swin_t", 32, layers="*", slow=True),
     Family("swin_v2_t", 32, layers="*", slow=True),
     Family("swin_v2_s", 64, layers="*", slow=True),
     Family("maxvit_small", 32, layers="*"),

@@ -74,7 +74,7 @@ def test_filter_counts_of_the_papers(name, arguments, filters, starts):
         assert saliency.filters.slice(layer).start == start, layer
 
 
-@pytest.mark.parametrize("name", ["vit_small", "swin_t"])
+@pytest.mark.parametrize("name", ["vit_small", "swin_small", pytest.param("swin_t", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [nn.Linear, nn.MultiheadAttention], ids=lambda kind: kind.__name__)
 def test_transformers_by_layer_type(name, kind):
     family = next(f for f in FAMILIES if f.name == name)
