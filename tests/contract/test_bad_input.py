@@ -1,22 +1,12 @@
 """Inputs that cannot be scored: refused with what was expected and what came, and nothing changed."""
 
-from functools import cache
-
 import pytest
 import torch
-from contract.registry import ENTRIES
+from contract.registry import built
 from contract.samples import SAMPLES
 from contract.snapshot import nothing_left_behind
 
 from captum_paramsal.errors import InputError, ParamsalError
-
-
-@cache
-def built(name):
-    """A sample and its attribution, once for all the calls that are refused: each is seen to leave nothing behind."""
-    sample = SAMPLES["small"]()
-    entry = next(entry for entry in ENTRIES if entry.name == name)
-    return sample, entry.build(sample)
 
 
 def with_value(inputs, value):
@@ -47,7 +37,7 @@ BAD = {
 @pytest.mark.parametrize("size", [None, 2])
 def test_bad_inputs(entry, bad, size):
     change, words = BAD[bad]
-    sample, attribution = built(entry.name)
+    sample, attribution = built(entry.name, "small")
     inputs = change(sample.inputs)
     with nothing_left_behind(sample.model, inputs), pytest.raises(InputError) as caught:
         attribution.attribute(inputs, target=1, internal_batch_size=size)
@@ -66,7 +56,7 @@ def test_whole_numbers_are_not_tested_for_nan(entry):
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "4"])
 def test_bad_internal_batch_size(entry, size):
-    sample, attribution = built(entry.name)
+    sample, attribution = built(entry.name, "small")
     with nothing_left_behind(sample.model, sample.inputs), pytest.raises(ParamsalError, match=str(size)):
         attribution.attribute(**sample.arguments(), internal_batch_size=size)
 

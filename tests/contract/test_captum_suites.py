@@ -82,7 +82,7 @@ def test_hooks_are_removed(entry, row):
 def test_hooks_are_removed_after_a_bad_target(entry, row):
     model = copy.deepcopy(row["model"])
     attribution = build(entry, row, model)
-    with nothing_left_behind_but_the_random_state(model, row), pytest.raises(AssertionError):
+    with nothing_left_behind_but_the_random_state(model, row), pytest.raises(AssertionError, match="9999"):
         attribution.attribute(**{**row["attribute_args"], "target": (9999,) * 20})
 
 
@@ -117,6 +117,16 @@ def nothing_left_behind_but_the_random_state(model, row):
                 torch.random.set_rng_state(state)
 
 
+def one_of_each_kind(cases):
+    """The same cases, of which those are slow whose model is called as in one before them."""
+    kinds = set()
+    for case in cases:
+        entry, row = case.values
+        kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in row["attribute_args"]
+        yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (kind in kinds))
+        kinds.add(kind)
+
+
 @pytest.mark.parametrize(("entry", "row"), CASES)
 def test_many_targets_are_their_targets_one_by_one(entry, row):
     arguments = dict(row["attribute_args"])
@@ -143,7 +153,7 @@ def rows_of(arguments, n):
     return {key: take(value) if key != "target" else value for key, value in arguments.items()}
 
 
-@pytest.mark.parametrize(("entry", "row"), CASES)
+@pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES)])
 def test_data_parallel_gives_the_same(entry, row):
     model = copy.deepcopy(row["model"])
     plain = joined(build(entry, row, model).attribute(**row["attribute_args"]))

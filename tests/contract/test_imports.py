@@ -31,23 +31,17 @@ def test_filters_and_errors_load_nothing_heavy(name):
 BELOW = ("functional", "hooks", "stats", "reference", "profiles", "traces", "doctor", "filters")
 
 
-def test_below_the_classes_nothing_draws_or_knows_torchvision():
+def test_nothing_below_draws_or_knows_torchvision_and_the_classes_only_as_captum_does_quietly_without_random_numbers():
     # One process for all, since loading torch anew takes seconds; it names the module after which something is there.
     code = (
-        "import importlib, sys\n"
+        "import importlib, sys, torch\n"
+        "state = torch.random.get_rng_state()\n"
         f"for module in {BELOW!r}:\n"
         "    importlib.import_module(f'captum_paramsal.{module}')\n"
         "    drawn = {'matplotlib', 'torchvision', 'pandas'} & sys.modules.keys()\n"
-        "    assert not drawn, f'{module} loads {drawn}'"
-    )
-    assert loaded_by(code, "matplotlib", "torchvision", "pandas") == "[]"
-
-
-def test_the_classes_load_no_torchvision_and_no_plotting_of_their_own_quietly_and_draw_no_random_numbers():
-    # captum.attr itself loads matplotlib; from then on, here, an import of it fails.
-    code = (
-        "import captum.attr, sys, torch\n"
-        "state = torch.random.get_rng_state()\n"
+        "    assert not drawn, f'{module} loads {drawn}'\n"
+        # captum.attr itself loads matplotlib; from then on, here, an import of it fails.
+        "import captum.attr\n"
         "for name in [n for n in sys.modules if n.split('.')[0] == 'matplotlib']: sys.modules[name] = None\n"
         "for name in ('matplotlib', 'matplotlib.pyplot', 'torchvision', 'pandas'): sys.modules[name] = None\n"
         "import captum_paramsal, captum_paramsal.attr\n"
