@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -19,3 +20,12 @@ def paramsal_data() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip(f"no real models and images at {folder} (set PARAMSAL_DATA)")
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the collection made, which lives to the end, out of the garbage collector's rounds.
+
+    Each full round over every module and test takes half a second, and a run has dozens.
+    """
+    gc.collect()
+    gc.freeze()
