@@ -7,8 +7,10 @@ from unittest.mock import patch
 import pytest
 from docs.pages import PAGES, blocks_of, name_of
 
+from captum_paramsal import demo
 from captum_paramsal.cli import main
 from captum_paramsal.comparison import presets
+from captum_paramsal.demo import load_scenes
 from captum_paramsal.graph import registry as trace_rules
 from captum_paramsal.hooks import rules
 from captum_paramsal.metrics import registry as metrics
@@ -27,18 +29,23 @@ def runnable(page):
 # The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the README's code,
 # the doctests and the commands' own tests do on less.
 SLOW = ("docs/index.md", "docs/gallery.md", "docs/howto/own_model.md", "docs/howto/treat.md", "docs/howto/triage.md")
+WITH_CODE = [page for page in PAGES if runnable(page)]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] * (name_of(page) in SLOW))
-        for page in PAGES
-        if runnable(page)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in WITH_CODE])
 def test_code_runs(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    run_code(page, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=name_of(p)) for p in WITH_CODE if name_of(p) not in SLOW])
+def test_code_runs_on_few_scenes(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "load_scenes", few_scenes)
+    run_code(page, tmp_path, monkeypatch)
+
+
+def run_code(page, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     names = {"__name__": "__main__"}
     with ExitStack() as stack:
         # What a page registers ends with it.
@@ -50,6 +57,12 @@ def test_code_runs(page, tmp_path, monkeypatch):
             else:
                 # Empty lines in front keep the line numbers of the page in a traceback.
                 exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)  # noqa: S102
+
+
+def few_scenes(split="test"):
+    """Half of them: mistakes of every kind, and enough for a tail and for a diagnosis of every class."""
+    scenes = load_scenes(split)
+    return scenes[: len(scenes) // 2]
 
 
 def run_commands(code):

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,14 @@ def found():
     failure = Failure("saliency", 1, "maps", "RuntimeError: <b>no</b> gradient")
     changed = replace(comparison, degenerate=degenerate, scores=scores, maps=maps, failures=(failure,))
     return replace(found, comparison=changed)
+
+
+@pytest.fixture(scope="module")
+def written(found, tmp_path_factory):
+    """The folder of its files, which no test changes."""
+    folder = tmp_path_factory.mktemp("comparison")
+    assert found.write(folder) == folder / "report.html"
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +127,18 @@ def test_which_class_and_which_baselines(explained):
         assert baseline_words(name) != baseline_words("something else")
 
 
-def test_files(found, tmp_path):
-    assert found.write(tmp_path) == tmp_path / "report.html"
+def test_files(found, written):
     names = {"report.html", "comparison.json", "comparison.csv", "comparison.safetensors"}
-    assert {file.name for file in tmp_path.iterdir()} == names | {"maps.png", "metrics.png", "agreement.png"}
-    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert {file.name for file in written.iterdir()} == names | {"maps.png", "metrics.png", "agreement.png"}
+    content = json.loads((written / "comparison.json").read_text())
     assert content["schema_version"] == 2
     assert content["failures"][0]["file"] == found.items[1].name
     assert content["comparison"]["versions"]["torch"] == torch.__version__
-    rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((written / "comparison.csv").read_text().splitlines()))
     assert len(rows) == len(found.items) * len(found.comparison.methods)
     scored = next(row for row in rows if row["image"] == "0" and row["method"] == "grad_cam")
     assert (scored["deletion"], scored["degenerate"], scored["file"]) == ("", "True", found.items[0].name)
-    loaded = Comparison.load(tmp_path / "comparison.safetensors")
+    loaded = Comparison.load(written / "comparison.safetensors")
     torch.testing.assert_close(loaded.scores, found.comparison.scores, equal_nan=True)
 
 
@@ -191,15 +199,14 @@ def test_a_comparison_draws_itself(found):
         replace(comparison, kept=(), pictures=(), maps=()).plot()
 
 
-def test_a_written_report_is_loaded_again(found, tmp_path):
-    found.write(tmp_path)
-    loaded = ComparisonReport.load(tmp_path)
+def test_a_written_report_is_loaded_again(found, written):
+    loaded = ComparisonReport.load(written)
     assert loaded.to_dict() == found.to_dict()
     assert torch.equal(loaded.wrong, found.wrong)
 
 
-def test_a_report_of_version_1_is_read(found, tmp_path):
-    found.write(tmp_path)
+def test_a_report_of_version_1_is_read(found, written, tmp_path):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     content = json.loads((tmp_path / "comparison.json").read_text())
     content["images_from"], content["images"] = content["images"], content.pop("items")
     content["remarks"] = content.pop("caveats")
