@@ -48,7 +48,7 @@ def test_training_is_seeded_and_leaves_the_random_state_alone():
 
 def test_training_learns_a_batch_by_heart():
     scenes = make_scenes(64, seed=0)
-    model = train(scenes, epochs=40, seed=0, show_progress=False).train()
+    model = train(scenes, epochs=24, seed=0, show_progress=False).train()
     with torch.no_grad():
         predictions = model((scenes.images - 0.5) / 0.25).argmax(1)
     assert (predictions == scenes.labels).float().mean() > 0.9

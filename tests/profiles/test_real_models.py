@@ -36,7 +36,7 @@ def scored(request, paramsal_data):
         model, (images, labels) = real.squeezenet(paramsal_data), real.imagenet(paramsal_data, 6)
         layers = [name for name in convolutions(model) if name != "classifier.1"]
     else:
-        model, (images, labels) = real.resnet20(paramsal_data), real.cifar10(paramsal_data, 32)
+        model, (images, labels) = real.resnet20(paramsal_data), real.cifar10(paramsal_data, 12)
         layers = convolutions(model)
     with torch.no_grad():
         right = model(images).argmax(1) == labels

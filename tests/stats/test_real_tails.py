@@ -101,9 +101,9 @@ def test_scores_p_values_and_significance_are_the_literal_ones(small):
         assert significant == benjamini_hochberg(p[n].tolist(), 0.05)
 
 
-@pytest.mark.parametrize("method", ["standardized", "POT", "exponential"])
+@pytest.mark.parametrize("method", ["standardized", "POT", pytest.param("exponential", marks=pytest.mark.slow)])
 def test_pixel_maps_are_those_of_one_double_backward_pass_per_image(small, method):
-    images, labels = small.mistakes(3 if small.name == "ResNet-20" else 2)
+    images, labels = small.mistakes(2)
     double = deepcopy(small.model).double()
 
     def saliency(model, reference):

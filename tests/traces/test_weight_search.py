@@ -14,7 +14,7 @@ from captum_paramsal.metrics import iou
 from captum_paramsal.traces import WeightSearch
 
 GRID = (0.0, 0.3, 1.0)
-TRIALS = 20
+TRIALS = 12
 EQUAL = TraceWeights(1.0, 1.0, 1.0)
 
 
@@ -126,7 +126,7 @@ def test_progress_bar(capfd):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"grid": ()}, r"got \(\) and 20 trials"),
+        ({"grid": ()}, r"got \(\) and 12 trials"),
         ({"trials": 2}, r"got \(0.0, 0.3, 1.0\) and 2 trials"),
         ({"trials": 0}, "and 0 trials"),
         ({"grid": (0.5, -1.0)}, "got TraceWeights.*-1.0"),
