@@ -176,8 +176,17 @@ def raised_by(call, **arguments):
     return None
 
 
-@pytest.mark.parametrize("internal_batch_size", [None, 2])
-@pytest.mark.parametrize("at_call", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("at_call", "internal_batch_size"),
+    [
+        (1, None),
+        (1, 2),
+        (3, 2),
+        pytest.param(2, None, marks=pytest.mark.slow),
+        pytest.param(3, None, marks=pytest.mark.slow),
+        pytest.param(2, 2, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("where", ["forward", "function", "hook"])
 def test_after_an_exception_inside(entry, where, at_call, internal_batch_size):
     sample = messy(small(models.RaisingNet("nowhere", at_call), "raising"))

@@ -220,9 +220,10 @@ def test_drawn_where_the_caller_says(name):
     assert all(axes.has_data() for axes in own)
 
 
+@pytest.mark.parametrize("file", ["png", pytest.param("svg", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("maps", MAPS)
 @pytest.mark.parametrize("name", OF_MAPS)
-def test_maps_that_show_nothing_or_no_numbers(name, maps):
+def test_maps_that_show_nothing_or_no_numbers(name, maps, file):
     """They are drawn, without a warning; or refused in words, where a figure would say something wrong."""
     figure = FIGURES[name]
     values = MAPS[maps](figure.values)
@@ -230,9 +231,18 @@ def test_maps_that_show_nothing_or_no_numbers(name, maps):
         with pytest.raises(InputError, match="Expected"):
             figure.draw(torch.as_tensor, values, None)
         return
-    returned = listed(figure.draw(torch.as_tensor, values, None))
-    assert viz.to_png(returned[0], dpi=30).startswith(b"\x89PNG")
-    assert viz.to_svg(returned[0], "figure").startswith("<svg")
+    axes = listed(figure.draw(torch.as_tensor, values, None))[0]
+    if file == "png":
+        assert viz.to_png(axes, dpi=30).startswith(b"\x89PNG")
+    else:
+        assert viz.to_svg(axes, "figure").startswith("<svg")
+
+
+@pytest.mark.parametrize("name", OF_MAPS)
+def test_a_figure_is_a_vector_drawing_too(name):
+    maps = "one pixel" if name in REFUSED else "NaN"
+    axes = listed(FIGURES[name].draw(torch.as_tensor, MAPS[maps](FIGURES[name].values), None))[0]
+    assert viz.to_svg(axes, "figure").startswith("<svg")
 
 
 @pytest.mark.parametrize("name", FIGURES)

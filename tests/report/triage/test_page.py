@@ -160,12 +160,19 @@ def test_no_group():
     assert "4 mistakes are like too few others to be in a group" in text
 
 
-def test_files(tmp_path):
-    found = made_up()
-    assert found.write(tmp_path) == tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report and the folder of its files."""
+    report, folder = made_up(), tmp_path_factory.mktemp("triage")
+    assert report.write(folder) == folder / "report.html"
+    return report, folder
+
+
+def test_files(written):
+    found, folder = written
     data = {"report.html", "triage.json", "triage.csv", "mistakes.csv", "triage.safetensors"}
-    assert {file.name for file in tmp_path.iterdir()} == data | {"confusion.png", "filters.png"}
-    content = json.loads((tmp_path / "triage.json").read_text())
+    assert {file.name for file in folder.iterdir()} == data | {"confusion.png", "filters.png"}
+    content = json.loads((folder / "triage.json").read_text())
     assert (content["schema"], content["schema_version"]) == ("captum_paramsal.triage", 2)
     assert content["model"]["fingerprint"] == tiny_triage().triage.context["model"]
     assert content["summary"]["groups"] == len(content["groups"]) == 14
@@ -174,23 +181,22 @@ def test_files(tmp_path):
     first = content["groups"][0]["filters"][0]
     assert first["wanted"] == ("weaker" if first["pull"] > 0 else "stronger")
     assert sum(pair["count"] for pair in content["confusion_pairs"]) == len(found.triage)
-    rows = list(csv.DictReader((tmp_path / "mistakes.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((folder / "mistakes.csv").read_text().splitlines()))
     assert [row["group"] for row in rows] == [str(number // 2) for number in range(28)] + [""] * 15
     assert (rows[0]["file"], rows[0]["similarity"], rows[-1]["similarity"]) == ("<photo> 0", "0.5", "")
-    filters = list(csv.DictReader((tmp_path / "triage.csv").read_text().splitlines()))
+    filters = list(csv.DictReader((folder / "triage.csv").read_text().splitlines()))
     assert len(filters) == 8 * 15
     assert (filters[0]["group"], filters[8]["group"], filters[0]["schema_version"]) == ("", "0", "2")
-    assert Triage.load(tmp_path / "triage.safetensors").to_table() == found.triage.to_table()
+    assert Triage.load(folder / "triage.safetensors").to_table() == found.triage.to_table()
 
 
-def test_a_written_report_is_loaded_again(tmp_path):
-    found = made_up()
-    found.write(tmp_path)
-    loaded = TriageReport.load(tmp_path)
+def test_a_written_report_is_loaded_again(written):
+    found, folder = written
+    loaded = TriageReport.load(folder)
     assert loaded.to_dict() == found.to_dict()
     assert loaded.triage.to_table() == found.triage.to_table()
     with pytest.raises(SourceError, match=r"Expected captum_paramsal\.triage at"):
-        TriageReport.load(tmp_path / "triage.csv")
+        TriageReport.load(folder / "triage.csv")
 
 
 def test_limit_reference_and_layers():
