@@ -34,17 +34,17 @@ def iou(boxes: Tensor, truth: Boxes) -> Tensor:
     >>> iou(found, [torch.tensor([[2, 0, 6, 4], [9, 9, 10, 10]]), torch.tensor([[0, 0, 4, 3]])])
     tensor([0.3333, 0.7500], dtype=torch.float64)
     """
-    found = torch.cat(boxes_per_image(boxes, len(boxes), may_be_empty=True))
-    if len(found) != len(boxes):
-        message = f"Expected one found box per image, ({len(boxes)}, 4), got {len(found)} boxes."
+    predicted = torch.cat(boxes_per_image(boxes, len(boxes), may_be_empty=True))
+    if len(predicted) != len(boxes):
+        message = f"Expected one found box per image, ({len(boxes)}, 4), got {len(predicted)} boxes."
         raise InputError(message)
-    known = boxes_per_image(truth, len(found))
+    known = boxes_per_image(truth, len(predicted))
     image = _image_of(known)
-    here, there = found[image], torch.cat(known)
-    sides = torch.minimum(here[:, 2:], there[:, 2:]) - torch.maximum(here[:, :2], there[:, :2])
+    first, second = predicted[image], torch.cat(known)
+    sides = torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])
     shared = sides.clamp(min=0).prod(dim=1)
-    overlap = shared / (_areas(here) + _areas(there) - shared)
-    return torch.zeros(len(found), dtype=torch.float64).scatter_reduce(0, image, overlap.nan_to_num(), "amax")
+    overlap = shared / (_areas(first) + _areas(second) - shared)
+    return torch.zeros(len(predicted), dtype=torch.float64).scatter_reduce(0, image, overlap.nan_to_num(), "amax")
 
 
 def area_share(boxes: Boxes, size: tuple[int, int], *, tolerance: float = 0.0) -> Tensor:
@@ -151,7 +151,7 @@ def boxes_per_image(
     if len(boxes) != count or not count:
         message = f"Expected boxes for each image ({count}, at least 1), got those of {len(boxes)}."
         raise InputError(message)
-    found = []
+    checked = []
     for image, given in enumerate(boxes):
         rows = torch.as_tensor(given).detach().cpu().double()
         rows = rows[None] if rows.ndim == 1 else rows
@@ -159,8 +159,8 @@ def boxes_per_image(
             message = f"Expected boxes (B, 4) with B of at least 1, got {tuple(rows.shape)} for image {image}."
             raise InputError(message)
         _require_boxes(rows, image, size, may_be_empty=may_be_empty)
-        found.append(rows if size is None else _cut_off(rows, size))
-    return tuple(found)
+        checked.append(rows if size is None else _cut_off(rows, size))
+    return tuple(checked)
 
 
 def _require_boxes(rows: Tensor, image: int, size: tuple[int, int] | None, *, may_be_empty: bool) -> None:

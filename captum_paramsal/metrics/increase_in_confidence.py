@@ -130,19 +130,21 @@ def increase_in_confidence(
     _require_images(inputs)
     require_size(internal_batch_size)
     size = inputs.shape[2], inputs.shape[3]
-    found = torch.cat(boxes_per_image(boxes, len(inputs), size, may_be_empty=True))
-    if len(found) != len(inputs):
-        message = f"Expected one box per image, ({len(inputs)}, 4), got {len(found)} boxes."
+    regions = torch.cat(boxes_per_image(boxes, len(inputs), size, may_be_empty=True))
+    if len(regions) != len(inputs):
+        message = f"Expected one box per image, ({len(inputs)}, 4), got {len(regions)} boxes."
         raise InputError(message)
     outside = _broadcast(baseline, inputs)
     step = internal_batch_size or len(inputs)
     with _left_as_it_was(forward):
         parts = [
-            _confidences(forward, batch.part(start, step), found[start:][:step], detached(outside[start:][:step]))
+            _confidences(forward, batch.part(start, step), regions[start:][:step], detached(outside[start:][:step]))
             for start in range(0, len(inputs), step)
         ]
         labels, before, after = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
-        return ConfidenceChange(labels, before, after.where(~found[:, 0].isnan(), torch.nan), area_share(found, size))
+        return ConfidenceChange(
+            labels, before, after.where(~regions[:, 0].isnan(), torch.nan), area_share(regions, size)
+        )
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,8 @@ class IncreaseInConfidence(Metric):
         for place, boxes in case.known_boxes.items():
             truth[place] = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(dim=1).argmax()]
         unknown = truth.isnan().any(dim=1)
-        found = {name: values.double().where(~unknown, torch.nan) for name, values in self._of(case, truth).items()}
-        return {"object's box": found}
+        changes = {name: values.double().where(~unknown, torch.nan) for name, values in self._of(case, truth).items()}
+        return {"object's box": changes}
 
     def _of(self, case: Case, boxes: Tensor) -> dict[str, Tensor]:
         change = increase_in_confidence(

@@ -130,11 +130,11 @@ class InputMaps:
     def _attribute(self, tensors: tuple[Tensor, ...], target: Target, extra: Any, more: dict[str, Any]) -> Any:
         captums = isinstance(_owner(self.method), Attribution)
         # Captum warns where it has to ask for gradients itself; a plain function may not expect any.
-        own = tuple(
+        copies = tuple(
             detached(one).clone().requires_grad_(captums and one.is_floating_point()) for one in map(_tensor, tensors)
         )
         function = self.method.attribute if isinstance(self.method, Attribution) else self.method
-        given = own if len(own) > 1 else own[0]
+        given = copies if len(copies) > 1 else copies[0]
         by_place, by_name = _arguments_for(function, target, extra)
         return function(given, *by_place, **by_name, **more)
 

@@ -33,8 +33,8 @@ def rank_correlation(one: Tensor, other: Tensor) -> Tensor:
     usable = _finite(one) & _finite(other)
     a, b = (torch.from_numpy(rankdata(_strength(each, usable).flatten(1).numpy(), axis=1)) for each in (one, other))
     a, b = (ranks - ranks.mean(dim=1, keepdim=True) for ranks in (a, b))
-    found = (a * b).sum(dim=1) / (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
-    return found.clamp(-1, 1).where(usable, torch.nan)
+    correlation = (a * b).sum(dim=1) / (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
+    return correlation.clamp(-1, 1).where(usable, torch.nan)
 
 
 def has_ssim() -> bool:
@@ -57,19 +57,19 @@ def structural_similarity(one: Tensor, other: Tensor) -> Tensor:
         Wang, Bovik, Sheikh, Simoncelli: *Image Quality Assessment: From Error Visibility to Structural Similarity*,
         IEEE Transactions on Image Processing 13 (2004).
     """
-    found = torch.full((len(one),), torch.nan, dtype=torch.float64)
+    similarity = torch.full((len(one),), torch.nan, dtype=torch.float64)
     window = min(_WINDOW, *one.shape[1:])
     window -= 1 - window % 2
     if not has_ssim() or window < 3:
-        return found
+        return similarity
     ssim = import_module("skimage.metrics").structural_similarity
     usable = _finite(one) & _finite(other)
     a, b = (_strength(each, usable) for each in (one, other))
     tops = torch.stack([each.flatten(1).amax(dim=1) for each in (a, b)])
     for place in (usable & (tops > 0).all(dim=0)).nonzero().flatten().tolist():
         shares = [(each[place] / top[place]).numpy() for each, top in zip((a, b), tops, strict=True)]
-        found[place] = float(ssim(*shares, win_size=window, data_range=1.0))
-    return found
+        similarity[place] = float(ssim(*shares, win_size=window, data_range=1.0))
+    return similarity
 
 
 def _finite(maps: Tensor) -> Tensor:

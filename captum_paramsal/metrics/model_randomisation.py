@@ -97,11 +97,11 @@ class ModelRandomisation(CurveMetric):
             return []
         first = case.batch.part(0, 1)
         names = layers_from_the_end(model, *(each.clone() for each in first.inputs), *first.extra)
-        found = []
+        stages = []
         for changed in randomised_models(model, names, self.stages, self.seed):
             with explaining(changed, self.seed):
                 extra = case.batch.extra or None
                 maps = rebuild(changed)(case.images, target=case.targets, additional_forward_args=extra)
             there = case.explained_by(case.explain, maps)
-            found.append(there.judged(per_pixel(maps)))
-        return found
+            stages.append(there.judged(per_pixel(maps)))
+        return stages

@@ -83,10 +83,10 @@ class ReferencePass:
     def _share(self, batches: Iterable[Any], total: int | None, fresh: Statistics, group: ProcessGroup) -> Statistics:
         """The statistics of this process's batches."""
         trail = _Trail(self._checkpoint(total, group), fresh)
-        own = None if total is None else -(-total // group.size)
+        expected = None if total is None else -(-total // group.size)
         with (
             fused_products(enabled=(total or 0) >= LONG_PASS),
-            tqdm(total=own, desc="reference", unit="img", disable=not self.show_progress or group.rank > 0) as bar,
+            tqdm(total=expected, desc="reference", unit="img", disable=not self.show_progress or group.rank > 0) as bar,
             trail.kept(),
         ):
             number = -1
@@ -109,8 +109,10 @@ class ReferencePass:
     def _checkpoint(self, total: int | None, group: ProcessGroup) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        own = {"internal_batch_size": self.internal_batch_size, "process": f"{group.rank} of {group.size}"}
-        return Checkpoint(group.own_file(Path(self.checkpoint)), self.run | {"tail": self.tail, "total": total} | own)
+        process = {"internal_batch_size": self.internal_batch_size, "process": f"{group.rank} of {group.size}"}
+        return Checkpoint(
+            group.own_file(Path(self.checkpoint)), self.run | {"tail": self.tail, "total": total} | process
+        )
 
 
 class _Trail:

@@ -55,14 +55,14 @@ def stratified_ranks(values: Tensor, in_set: Tensor, strata: Tensor) -> Stratifi
     rows, chosen, classes = values.detach().cpu().double().numpy(), in_set.cpu().numpy(), strata.cpu().numpy()
     statistic, variance, wins, pairs = (np.zeros(rows.shape[1]) for _ in range(4))
     compared = 0
-    for one in np.unique(classes):
-        here = classes == one
-        own = chosen[here]
-        size, count = len(own), int(own.sum())
+    for stratum in np.unique(classes):
+        in_class = classes == stratum
+        in_set_of_class = chosen[in_class]
+        size, count = len(in_set_of_class), int(in_set_of_class.sum())
         if not 0 < count < size:
             continue
-        ranks = rankdata(rows[here], axis=0)
-        excess = ranks[own].sum(axis=0) - count * (size + 1) / 2
+        ranks = rankdata(rows[in_class], axis=0)
+        excess = ranks[in_set_of_class].sum(axis=0) - count * (size + 1) / 2
         spread = ((ranks - (size + 1) / 2) ** 2).sum(axis=0)
         statistic += excess / (size + 1)
         variance += count * (size - count) / (size * (size - 1)) * spread / (size + 1) ** 2

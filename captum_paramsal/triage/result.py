@@ -112,8 +112,8 @@ class Triage:
     @property
     def significant(self) -> Tensor:
         """Filters that are more salient in mistakes than in right images, at the level that was asked for, ``(F,)``."""
-        found: Tensor = self.q_values <= self.context["level"]
-        return found
+        significant: Tensor = self.q_values <= self.context["level"]
+        return significant
 
     @property
     def saliency(self) -> SetSaliency:
@@ -124,11 +124,11 @@ class Triage:
     def confusion_pairs(self) -> list[ConfusionPair]:
         """Pairs of classes, the most frequent first."""
         pairs, counts = torch.stack([self.labels, self.predicted], dim=1).unique(dim=0, return_counts=True)
-        found = [
+        counted = [
             ConfusionPair(label, predicted, count, count / max(int(self.class_counts[label]), 1))
             for (label, predicted), count in zip(pairs.tolist(), counts.tolist(), strict=True)
         ]
-        return sorted(found, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
+        return sorted(counted, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
 
     def guilty(self, group: int | None = None, k: int = 10) -> list[GuiltyFilter]:
         """Filters that stand out in a group of mistakes, or in all of them, the highest score first.
@@ -138,12 +138,12 @@ class Triage:
         """
         row = 0 if group is None else self._group(group) + 1
         scores = self.saliency.score[row]
-        found = []
+        blamed = []
         for place in scores.argsort(descending=True, stable=True)[:k].tolist():
-            own = (scores[place], self.coherence[row, place], self.excess[row, place], self.pull[row, place])
-            values = [value.item() for value in (*own, self.superiority[place], self.q_values[place])]
-            found.append(GuiltyFilter(self.filters[place], *values))
-        return found
+            of_group = (scores[place], self.coherence[row, place], self.excess[row, place], self.pull[row, place])
+            values = [value.item() for value in (*of_group, self.superiority[place], self.q_values[place])]
+            blamed.append(GuiltyFilter(self.filters[place], *values))
+        return blamed
 
     def members(self, group: int) -> Tensor:
         """Numbers of a group's mistakes among all mistakes, the most typical first.
@@ -151,8 +151,8 @@ class Triage:
         Raises:
             InputError: No such group.
         """
-        own = (self.groups == self._group(group)).nonzero()[:, 0]
-        return own[self.similarity[own].argsort(descending=True, stable=True)]
+        places = (self.groups == self._group(group)).nonzero()[:, 0]
+        return places[self.similarity[places].argsort(descending=True, stable=True)]
 
     def _group(self, group: int) -> int:
         if not 0 <= group < self.group_count:

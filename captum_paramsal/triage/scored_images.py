@@ -93,9 +93,9 @@ class ScoredImages:
         """
         sums, done = [], 0
         for batch in tqdm(self.mistakes, desc="mistakes together", disable=not shown):
-            own = groups[done : done + len(batch)]
+            numbers = groups[done : done + len(batch)]
             target = list(map(tuple, batch.labels.tolist())) if batch.labels is not None else None
-            sums.append(profile.gradient_sums(own, count, batch.inputs, target, batch.extra, internal_batch_size))
+            sums.append(profile.gradient_sums(numbers, count, batch.inputs, target, batch.extra, internal_batch_size))
             done += len(batch)
         return sum(sums[1:], start=sums[0])
 
