@@ -18,7 +18,6 @@ def _exit_of(argv):
     return caught.value.code
 
 
-@pytest.mark.slow
 def test_photos(workplace, arguments, capsys):
     assert main(["compare", *arguments, *METHODS, *METRICS, "--out", "out", "--pictures", "2"]) == 0
     captured = capsys.readouterr()
@@ -72,6 +71,7 @@ def test_another_comparison_does_not_go_on_from_a_checkpoint(workplace, argument
     assert "Delete it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_demo(tmp_path, capsys):
     command = ["compare", "--limit", "2", "--methods", "grad_cam,input_space_saliency", "--metrics", "pointing_game"]
     assert main([*command, "--out", str(tmp_path)]) == 0
