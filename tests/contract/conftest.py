@@ -13,7 +13,9 @@ from contract.samples import SAMPLES, Sample
 from torch import Tensor
 
 
-@pytest.fixture(params=ENTRIES, ids=str)
+@pytest.fixture(
+    params=[pytest.param(one, id=str(one), marks=[pytest.mark.slow] if one.slow else []) for one in ENTRIES]
+)
 def entry(request: pytest.FixtureRequest) -> Entry:
     return request.param
 

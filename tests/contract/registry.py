@@ -40,6 +40,7 @@ class Entry:
         on_images: Whether the inputs can only be images.
         takes_gradients: Whether there is a backward pass.
         takes_loss: Whether ``build`` takes ``loss=``, for the constructor or for the scores that it works on.
+        slow: Left out of an ordinary run, for another entry of its class takes the same path through it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     on_images: bool = False
     takes_gradients: bool = True
     takes_loss: bool = False
+    slow: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -149,7 +151,7 @@ ENTRIES = [
         takes_loss=True,
     ),
     Entry("POT saliency", POTSaliency, pot_saliency("mle"), "filters", takes_loss=True),
-    Entry("POT saliency, exponential", POTSaliency, pot_saliency("exponential"), "filters", takes_loss=True),
+    Entry("POT saliency, exponential", POTSaliency, pot_saliency("exponential"), "filters", takes_loss=True, slow=True),
     Entry(
         "input-space saliency, raw",
         InputSpaceSaliency,
@@ -165,6 +167,7 @@ ENTRIES = [
         "inputs",
         NO_GRADIENT,
         takes_loss=True,
+        slow=True,
     ),
     Entry(
         "input-space saliency, POT",
@@ -195,7 +198,9 @@ ENTRIES = [
         takes_gradients=False,
     ),
     Entry("Model Doctor", ModelDoctor, model_doctor(), "layer", NO_MAPS),
-    Entry("Model Doctor, contributions", ModelDoctor, model_doctor(multiply_by_inputs=True), "layer", NO_MAPS),
+    Entry(
+        "Model Doctor, contributions", ModelDoctor, model_doctor(multiply_by_inputs=True), "layer", NO_MAPS, slow=True
+    ),
 ]
 
 

@@ -42,7 +42,10 @@ def applies(entry, row):
 
 
 CASES = [
-    pytest.param(entry, row, id=f"{entry}-{row['name']}") for entry in ENTRIES for row in config if applies(entry, row)
+    pytest.param(entry, row, id=f"{entry}-{row['name']}", marks=[pytest.mark.slow] * entry.slow)
+    for entry in ENTRIES
+    for row in config
+    if applies(entry, row)
 ]
 
 
@@ -123,7 +126,7 @@ def one_of_each_kind(cases):
     for case in cases:
         entry, row = case.values
         kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in row["attribute_args"]
-        yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (kind in kinds))
+        yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (entry.slow or kind in kinds))
         kinds.add(kind)
 
 
