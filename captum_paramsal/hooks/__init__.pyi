@@ -26,4 +26,5 @@ from .rules import (
     sample_gradients_of as sample_gradients_of,
     weight_of as weight_of,
 )
+from .second_derivatives import SecondDerivatives as SecondDerivatives
 from .state import frozen_eval as frozen_eval, unwrap as unwrap

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from captum_paramsal.errors import LayerError
+from captum_paramsal.hooks.norm_gradients import ContiguousNormGradients
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -30,7 +35,11 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
     Args:
         model: The model.
         trainable: Some of its parameters that need a gradient all the same.
+
+    Raises:
+        LayerError: A lazy layer has no weights yet.
     """
+    require_weights(model)
     training = [(module, module.training) for module in model.modules()]
     # The flag of a parameter made in inference mode cannot be set again.
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters() if not parameter.is_inference()]
@@ -41,6 +50,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(ContiguousNormGradients())
         try:
             # The fast path of attention calls no layer, so no hook would see them.
             torch.backends.mha.set_fastpath_enabled(False)
@@ -59,18 +69,37 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
             _put_back(buffers)
 
 
-def _buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor, int | None]]:
+def require_weights(model: nn.Module) -> None:
+    """Make sure that every layer has its weights.
+
+    Raises:
+        LayerError: A lazy layer has none yet.
+    """
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            message = f"Expected a model with weights, but {name!r} is lazy and has none yet: run the model once first."
+            raise LayerError(message)
+
+
+_Buffer: TypeAlias = tuple[nn.Module, str, Tensor | None, Tensor | None, int | None]
+
+
+def _buffers(model: nn.Module) -> list[_Buffer]:
     return [
-        (module, name, buffer, buffer.detach().clone(), _version(buffer))
+        (module, name, None, None, None)
+        if buffer is None
+        else (module, name, buffer, buffer.detach().clone(), _version(buffer))
         for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
+        for name, buffer in module._buffers.items()  # noqa: SLF001 -- `named_buffers` leaves out those that are None
     ]
 
 
-def _put_back(buffers: list[tuple[nn.Module, str, Tensor, Tensor, int | None]]) -> None:
+def _put_back(buffers: list[_Buffer]) -> None:
     with torch.no_grad():
         for module, name, buffer, content, version in buffers:
-            if version is None:
+            if buffer is None or content is None:
+                pass
+            elif version is None:
                 with torch.inference_mode():
                     buffer.copy_(content)
             elif _version(buffer) != version:

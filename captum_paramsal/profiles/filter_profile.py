@@ -21,6 +21,7 @@ from captum_paramsal.hooks import (
     Plan,
     Recording,
     Reduction,
+    SecondDerivatives,
     StalePlanError,
     SummingReduction,
     frozen_eval,
@@ -230,7 +231,7 @@ class FilterProfile:
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
         # Fused attention has no second derivative.
         with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
-            with FrozenConvolutions():
+            with FrozenConvolutions(), SecondDerivatives():
                 losses, logits = self._losses(replace(batch, inputs=tuple(leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
