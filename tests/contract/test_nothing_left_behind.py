@@ -180,8 +180,8 @@ def raised_by(call, **arguments):
     ("at_call", "internal_batch_size"),
     [
         (1, None),
-        (1, 2),
         (3, 2),
+        pytest.param(1, 2, marks=pytest.mark.slow),
         pytest.param(2, None, marks=pytest.mark.slow),
         pytest.param(3, None, marks=pytest.mark.slow),
         pytest.param(2, 2, marks=pytest.mark.slow),

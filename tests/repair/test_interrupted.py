@@ -29,7 +29,7 @@ def loader(after=-1):
 
 
 @pytest.mark.parametrize("validation", [None, batches(seed=2)])
-@pytest.mark.parametrize("after", [10, 24 + 10, 3 * 24 + 5, 4 * 24 + 5])
+@pytest.mark.parametrize("after", [10, pytest.param(24 + 10, marks=pytest.mark.slow), 3 * 24 + 5, 4 * 24 + 5])
 def test_a_second_call_ends_with_the_same_bits(tmp_path, after, validation):
     """Interrupted while the constraints are measured, or in the first, third or fourth epoch."""
     options = OPTIONS | {"validation_batches": validation}

@@ -24,7 +24,7 @@ def _reference(count=IMAGES, seed=2, **options):
 
 def _explained(images=None, **options):
     return tiny_explanation.__wrapped__(
-        **{"images": images or tiny_images(IMAGES), "method": "pot", "batch_size": 64, **options}
+        **{"images": images or tiny_images(IMAGES), "method": "pot", "batch_size": 64, "traces": False, **options}
     )
 
 
