@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from captum_paramsal.errors import ForwardError, InputError, ModelError, ParamsalError
 from captum_paramsal.functional import Target, detached, labels_of
 
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a model takes: one tensor, several, or several by name, N rows each."""
 
 
 def require_size(internal_batch_size: int | None) -> None:
@@ -58,15 +59,13 @@ def forward_scores(model: Callable[..., Any], batch: ModelInputs, *, per_place: 
         ForwardError: The forward pass fails on the inputs.
         ModelError: The model returns something other than class scores, one row per example.
     """
-    # Copies, since a model may write over what it is given.
-    given = [value.clone() if isinstance(value, Tensor) else value for value in (*batch.inputs, *batch.extra)]
     with forward_errors(batch.shapes):
-        output = model(*given)
+        output = batch.passed_to(model)
     return require_scores(output, len(batch), per_place=per_place)
 
 
 def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor:
-    """Make sure that a model returned class scores.
+    """The class scores in what a model returned: the tensor itself, or what it has as ``logits``.
 
     Args:
         output: What it returned.
@@ -74,19 +73,31 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
         per_place: Take ``(N, C, ...)`` too.
 
     Raises:
-        ModelError: `output` is not a tensor ``(count, C)``.
+        ModelError: `output` is no tensor ``(count, C)``, and has none by that name.
+
+    >>> require_scores({"logits": torch.zeros(2, 3), "states": ()}, 2).shape
+    torch.Size([2, 3])
     """
+    output = scores_in(output)
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
         # torch.fx returns dicts and lists of types of its own, which the caller never saw.
         got = (
             str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__.removeprefix("immutable_")
         )
         message = (
-            f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. "
-            f"{_remedy(output, count)}"
+            f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. Give "
+            f"`output=`, a callable that makes {_wanted(output, count)}."
         )
         raise ModelError(message)
     return output
+
+
+def scores_in(output: Any) -> Any:
+    """What a model's output has as ``logits``, such as Hugging Face's; the output itself where it has none."""
+    if isinstance(output, Tensor):
+        return output
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return logits if isinstance(logits, Tensor) else output
 
 
 def require_finite_scores(scores: Tensor, start: int = 0) -> Tensor:
@@ -117,19 +128,18 @@ def require_gradient(scores: Tensor, of: str = "layers") -> Tensor:
     return scores
 
 
-def _remedy(output: Any, count: int) -> str:
-    if isinstance(output, Mapping):
-        key = "logits" if "logits" in output or not output else next(iter(output))
-        return f"Wrap the model so that it returns the class scores alone, such as `model(x)[{key!r}]`."
+def _wanted(output: Any, count: int) -> str:
+    if isinstance(output, Mapping) and output:
+        return f"them of what it returns, such as `lambda returned: returned[{next(iter(output))!r}]`"
     if isinstance(output, (tuple, list)):
-        return "Wrap the model so that it returns the class scores alone, such as `model(x)[0]`."
+        return "them of what it returns, such as `lambda returned: returned[0]`"
     if not isinstance(output, Tensor):
-        return "Wrap the model so that it returns a tensor of class scores."
+        return "a tensor of class scores of what it returns"
     if output.shape[:1] != (count,):
-        return "Wrap the model so that it returns a row for each example, in their order."
+        return "of what it returns a row for each example, in their order"
     if output.ndim < 2:
-        return "Wrap the model so that it returns a score for each class, two for a yes or no."
-    return "Wrap the model so that it returns one set of scores per example, such as their mean over the places."
+        return "of what it returns a score for each class, two for a yes or no"
+    return "of what it returns one set of scores per example, such as their mean over the places"
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,8 @@ class ModelInputs:
         labels: ``(N, D)``; None for the model's prediction.
         start: Place of the first example in the batch that the caller gave.
         shapes: Shapes of that batch, for messages.
+        names: What the inputs are called, where the model takes them by name.
+        keywords: Further arguments that the model takes by name.
     """
 
     inputs: tuple[Tensor, ...]
@@ -149,19 +161,30 @@ class ModelInputs:
     labels: Tensor | None
     start: int
     shapes: str
+    names: tuple[str, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> ModelInputs:
         """Check what a caller gave.
 
+        Args:
+            inputs: One tensor, a tuple of them, or a mapping of names to them, such as a tokenizer returns.
+            target: One class per example, see :func:`captum_paramsal.functional.labels_of`.
+            additional_forward_args: One further argument of the model, a tuple of them, or a mapping of names to them.
+
         Raises:
             InputError: No examples, inputs with different numbers of them, or values that are not finite.
             TargetError: The target does not name one class per example.
         """
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
+        tensors = tuple(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        tensors = tensors if isinstance(tensors, tuple) else (tensors,)
         if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
             got = ", ".join(type(tensor).__name__ for tensor in tensors)
-            message = f"Expected `inputs` to be a tensor with one row per example, or a tuple of them, got ({got})."
+            message = (
+                f"Expected `inputs` to be a tensor with one row per example, or a tuple or dict of them, got ({got})."
+            )
             raise InputError(message)
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
@@ -169,37 +192,78 @@ class ModelInputs:
             raise InputError(message)
         for tensor in tensors:
             _require_finite(tensor)
-        return cls(tensors, _as_tuple(additional_forward_args), labels_of(target, len(tensors[0])), 0, shapes)
+        extra, keywords = _further(additional_forward_args)
+        return cls(tensors, extra, labels_of(target, len(tensors[0])), 0, shapes, names, keywords)
+
+    def passed_to(self, model: Callable[..., Any]) -> Any:
+        """What a model returns for these examples. It gets copies, since it may write over what it is given."""
+        inputs, extra = map(_copied, self.inputs), map(_copied, self.extra)
+        keywords = {name: _copied(value) for name, value in self.keywords.items()}
+        if self.names:
+            return model(*extra, **dict(zip(self.names, inputs, strict=True)), **keywords)
+        return model(*inputs, *extra, **keywords)
+
+    @property
+    def further(self) -> Any:
+        """Further arguments of the model as a caller gives them; None without any."""
+        return dict(self.keywords) or self.extra or None
 
     def __len__(self) -> int:
         return len(self.inputs[0])
 
     def part(self, start: int, size: int) -> ModelInputs:
         """Some of the examples, one after the other."""
-        here = slice(start, start + size)
-        inputs = tuple(detached(tensor[here]) for tensor in self.inputs)
-        extra = tuple(self._rows_of(value, here) for value in self.extra)
-        labels = None if self.labels is None else detached(self.labels[here])
-        return ModelInputs(inputs, extra, labels, self.start + start, self.shapes)
+        return replace(self._rows(slice(start, start + size)), start=self.start + start)
 
     def chosen(self, which: Tensor) -> ModelInputs:
         """Some of the examples, by number."""
-        inputs = tuple(detached(tensor[which.to(tensor.device)]) for tensor in self.inputs)
-        extra = tuple(self._rows_of(value, which) for value in self.extra)
-        labels = None if self.labels is None else detached(self.labels[which.to(self.labels.device)])
-        return ModelInputs(inputs, extra, labels, self.start, self.shapes)
+        return self._rows(which)
 
-    def _rows_of(self, value: Any, here: slice | Tensor) -> Any:
+    def _rows(self, which: slice | Tensor) -> ModelInputs:
+        return replace(
+            self,
+            inputs=tuple(detached(_taken(tensor, which)) for tensor in self.inputs),
+            extra=tuple(self._rows_of(value, which) for value in self.extra),
+            labels=None if self.labels is None else detached(_taken(self.labels, which)),
+            keywords={name: self._rows_of(value, which) for name, value in self.keywords.items()},
+        )
+
+    def _rows_of(self, value: Any, which: slice | Tensor) -> Any:
         if not isinstance(value, Tensor):
             return value
-        here = here.to(value.device) if isinstance(here, Tensor) else here
-        return detached(value[here] if value.ndim and len(value) == len(self) else value)
+        return detached(_taken(value, which) if value.ndim and len(value) == len(self) else value)
 
 
-def _as_tuple(additional_forward_args: Any) -> tuple[Any, ...]:
-    if additional_forward_args is None:
-        return ()
-    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
+def as_given(inputs: Inputs, tensors: Sequence[Tensor]) -> Any:
+    """One tensor for each input, in the form that the inputs were given in.
+
+    Args:
+        inputs: As the caller gave them.
+        tensors: One for each.
+
+    >>> as_given({"pixel_values": torch.zeros(2, 3)}, [torch.ones(1)])
+    {'pixel_values': tensor([1.])}
+    """
+    if isinstance(inputs, Mapping):
+        return dict(zip(map(str, inputs), tensors, strict=True))
+    return tuple(tensors) if isinstance(inputs, tuple) else tensors[0]
+
+
+def _taken(tensor: Tensor, which: slice | Tensor) -> Tensor:
+    return tensor[which.to(tensor.device) if isinstance(which, Tensor) else which]
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _further(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Further arguments by place and by name."""
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        return (), dict(given)
+    if given is None:
+        return (), {}
+    return (given if isinstance(given, tuple) else (given,)), {}
 
 
 def _require_finite(tensor: Tensor) -> None:

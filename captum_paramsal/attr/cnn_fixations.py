@@ -6,6 +6,7 @@ from torch import nn
 
 from captum_paramsal.attr.trace_attribution import TraceAttribution
 from captum_paramsal.graph import TraceSettings
+from captum_paramsal.hooks import Output
 
 
 class CNNFixations(TraceAttribution):
@@ -19,6 +20,8 @@ class CNNFixations(TraceAttribution):
 
     Args:
         model: A convolutional classifier that returns class scores ``(N, C)``; left as it is.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     References:
         Mopuri et al., *CNN Fixations: An Unraveling Approach to Visualize the Discriminative Image Regions*, IEEE
@@ -31,8 +34,8 @@ class CNNFixations(TraceAttribution):
     torch.Size([5, 3, 8, 8])
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, output: Output | None = None) -> None:
         settings = TraceSettings(
             weights=None, top_k=1, linear_top_k=None, places=1, active_only=False, single_place=True
         )
-        super().__init__(model, settings)
+        super().__init__(model, settings, output=output)

@@ -15,6 +15,7 @@ from captum_paramsal.batch import ModelInputs
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.functional import Target
 from captum_paramsal.graph import TraceSettings, TraceWeights
+from captum_paramsal.hooks import Output
 from captum_paramsal.metrics import Boxes, boxes_per_image, iou
 from captum_paramsal.stats import upper_confidence_bound
 from captum_paramsal.traces import WeightSearch
@@ -44,6 +45,8 @@ class DiscernibleNeurons(TraceAttribution):
         linear_top_k: Features kept for each neuron of a linear layer over vectors; None for all with positive Ω.
         places: Places of each channel that the trace starts from below a pool over the whole map: a whole number, or
             a share of the map's places in (0, 1], at least one place.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ParamsalError: ``top_k``, ``linear_top_k`` or ``places`` is below 1, or a share of places is not in (0, 1].
@@ -70,6 +73,7 @@ class DiscernibleNeurons(TraceAttribution):
         top_k: int = 1,
         linear_top_k: int | None = 10,
         places: float = 0.1,
+        output: Output | None = None,
     ) -> None:
         if isinstance(places, float) and not 0 < places <= 1:
             message = (
@@ -92,7 +96,7 @@ class DiscernibleNeurons(TraceAttribution):
             active_only=True,
             single_place=False,
         )
-        super().__init__(model, settings)
+        super().__init__(model, settings, output=output)
 
     @renamed_arguments(targets="labels")
     def fit_weights(

@@ -13,6 +13,7 @@ from typing_extensions import deprecated
 from captum_paramsal.batch import Inputs
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy
+from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 
@@ -30,6 +31,8 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
         layers: Layers to score: names, glob patterns, modules or layer types. By default those of the reference, or
             every convolution except one whose channels are the class scores.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Attributes:
         reference: Statistics of the reference set, or None.
@@ -57,10 +60,11 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
         *,
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
+        output: Output | None = None,
     ) -> None:
         super().__init__(model)
         chosen = reference.filters if layers is None and reference is not None else layers
-        self.profiler = FilterProfile(model, chosen, loss)
+        self.profiler = FilterProfile(model, chosen, loss, output=output)
         self.reference = reference
         if reference is not None:
             reference.check_profile(self.profiler)
@@ -112,11 +116,12 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
         """Score every filter for every image.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple of what the model takes, N examples each.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of what the model takes, N examples each.
             target: Class whose loss is explained, the true one for a mistake: an int, a tensor or list of N classes, a
                 tuple ``(class, *place)`` or a list of N tuples for outputs ``(N, C, ...)``; None takes the model's
                 prediction.
-            additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
+            additional_forward_args: Further arguments of the model, by name in a dict; tensors with N rows go with
+                their images.
             internal_batch_size: Images per forward and backward pass; bounds memory, not the result.
             show_progress: Show a progress bar over these passes.
 

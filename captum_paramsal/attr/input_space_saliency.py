@@ -10,7 +10,7 @@ from captum.log import log_usage
 from torch import Tensor
 
 from captum_paramsal.attr.filter_attribution import FilterAttribution
-from captum_paramsal.batch import Inputs
+from captum_paramsal.batch import Inputs, as_given
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Target, boosted_similarity
@@ -87,11 +87,12 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         additional_forward_args: Any = None,
         internal_batch_size: int | None = None,
         show_progress: bool = False,  # noqa: FBT001, FBT002 -- Captum's signature
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Any:
         """Signed gradient map of every image.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple of what the model takes, N examples each; floating point.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of what the model takes, N examples each; floating
+                point.
             target: Class whose loss is explained, the true one for a mistake; every kind of target that Captum takes,
                 None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
@@ -117,7 +118,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
             internal_batch_size,
             show_progress=show_progress,
         )
-        return gradients if isinstance(inputs, tuple) else gradients[0]
+        return as_given(inputs, gradients)
 
     def _similarity(self, profile: Tensor) -> Tensor:
         scores = self.saliency.score(profile)

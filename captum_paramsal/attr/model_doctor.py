@@ -20,7 +20,7 @@ from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
 from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
-from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.hooks import Output, frozen_eval, scored_model
 from captum_paramsal.reference.data_batches import LoaderItem
 
 
@@ -48,6 +48,8 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             the score would change with it. Where only a global average and a linear layer follow, gradients are the
             same for every image, and contributions are not.
         seed: Fixes the noise.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         LayerError: ``layer`` is not in the model or not called exactly once, or None and the model has no last maps.
@@ -80,9 +82,10 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         score: Score = "logit",
         multiply_by_inputs: bool = False,
         seed: int = 0,
+        output: Output | None = None,
     ) -> None:
         self.settings = EvidenceSettings(noise_samples, noise_range, noise, reduce, score, multiply_by_inputs, seed)
-        self._split = SplitModel(model)
+        self._split = SplitModel(scored_model(model, output))
         self.model = self._split.model
         self.diagnosis: Diagnosis | None = None
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))

@@ -24,6 +24,8 @@ class ParameterSaliency(FilterAttribution):
         layers: Layers to score: names, glob patterns, modules or layer types. By default those of the reference, or
             every convolution except one whose channels are the class scores.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ReferenceMismatchError: The reference was taken on other weights, other layers or another loss.

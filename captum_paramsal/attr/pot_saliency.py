@@ -12,6 +12,7 @@ from captum_paramsal.attr.filter_attribution import FilterAttribution
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Loss, Target, cross_entropy, p_values_of
+from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.stats import MINIMUM_EXCESSES, FilterTails, TailMethod, UpperTail
@@ -37,6 +38,8 @@ class POTSaliency(FilterAttribution):
             published with the paper amounts to, since its fit never finds a positive shape.
         layers: Layers to score; by default those of the reference.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Attributes:
         tails: Threshold, rate, shape and scale of every filter, with standard errors and goodness of fit.
@@ -68,8 +71,9 @@ class POTSaliency(FilterAttribution):
         fit: TailMethod = "mle",
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
+        output: Output | None = None,
     ) -> None:
-        super().__init__(model, reference, layers=layers, loss=loss)
+        super().__init__(model, reference, layers=layers, loss=loss, output=output)
         self.tails = FilterTails.fit(_tail_of(reference), fit)
         if int(self.tails.pareto.count.max()) < MINIMUM_EXCESSES:
             raise InputError(_too_few(reference.count, _tail_of(reference), int(self.tails.pareto.count.max())))

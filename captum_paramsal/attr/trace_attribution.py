@@ -14,6 +14,7 @@ from typing_extensions import deprecated
 from captum_paramsal.batch import (
     Inputs,
     ModelInputs,
+    as_given,
     forward_errors,
     require_finite_scores,
     require_scores,
@@ -22,7 +23,7 @@ from captum_paramsal.batch import (
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Network, Selected, TraceSettings, trace_back
-from captum_paramsal.hooks import frozen_eval, unwrap
+from captum_paramsal.hooks import Output, frozen_eval, scored_model
 from captum_paramsal.traces import Neurons, Trace
 
 
@@ -36,6 +37,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         model: A convolutional classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with
             ``torch.fx`` at its first use; later changes of its weights are seen, those of its structure are not.
         settings: What is followed.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Attributes:
         model: The traced model, unwrapped.
@@ -55,9 +58,9 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
     5
     """
 
-    def __init__(self, model: nn.Module, settings: TraceSettings) -> None:
+    def __init__(self, model: nn.Module, settings: TraceSettings, *, output: Output | None = None) -> None:
         super().__init__(model)
-        self.model = unwrap(model)
+        self.model = scored_model(model, output)
         self.settings = settings
         self._network: Network | None = None
 
@@ -96,11 +99,11 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         additional_forward_args: Any = None,
         internal_batch_size: int | None = None,
         show_progress: bool = False,  # noqa: FBT001, FBT002 -- Captum's signature
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Any:
         """Heat map of the pixels that the decision is traced to.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple of them alone.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of them alone.
             target: Class that is traced, of every kind that Captum takes; None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             internal_batch_size: Images per pass; bounds memory, not the result.
@@ -116,9 +119,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
             InputError: No images, an empty batch, values that are not finite, a shape the model cannot take.
         """
         trace = self.trace(inputs, target, additional_forward_args, internal_batch_size, show_progress=show_progress)
-        images = inputs[0] if isinstance(inputs, tuple) else inputs
-        maps = trace.heatmap().to(images.dtype)[:, None].repeat(1, images.shape[1], 1, 1)
-        return (maps,) if isinstance(inputs, tuple) else maps
+        (images,) = ModelInputs.of(inputs).inputs
+        return as_given(inputs, [trace.heatmap().to(images.dtype)[:, None].repeat(1, images.shape[1], 1, 1)])
 
     def trace(
         self,
@@ -161,7 +163,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
     def _traced(self, network: Network, batch: ModelInputs) -> Trace:
         with forward_errors(batch.shapes):
-            run = network.run(*batch.inputs, *batch.extra)
+            run = batch.passed_to(network.run)
         labels, index = _traced_scores(batch, run.output)
         layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
         count, channels, height, width = batch.inputs[0].shape
@@ -170,7 +172,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
 def _traced_scores(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
     """Class of each image, and its place among the image's flattened scores."""
-    require_finite_scores(require_scores(scores, len(batch)), batch.start)
+    scores = require_finite_scores(require_scores(scores, len(batch)), batch.start)
     _, labels = scores_at(scores, batch.labels)
     index = labels
     for dimension, size in enumerate(scores.shape[2:], start=1):

@@ -16,7 +16,7 @@ from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.comparison.task import Task
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics import Boxes, InputMaps, Metric, metric_named
 from captum_paramsal.reference import Reference
 
@@ -39,6 +39,7 @@ def compare(
     keep: int = 8,
     checkpoint: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> Comparison:
     """Score every method by every metric on every image.
 
@@ -59,6 +60,8 @@ def compare(
         checkpoint: File that finished images are written to now and then, and resumed from if it is there; delete it
             when all is done.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: No image, no method, an unknown name, or no boxes where a metric needs them.
@@ -66,8 +69,9 @@ def compare(
         CheckpointError: The checkpoint is damaged, or one of other methods, metrics, images or settings.
     """
     chosen = _metrics(metrics, boxes)
+    model = scored_model(model, output)
     named = _methods(methods, model, reference)
-    task = Task(named, unwrap(model), chosen, _listed(images), targets, boxes, reference, batch_size, keep)
+    task = Task(named, model, chosen, _listed(images), targets, boxes, reference, batch_size, keep)
     batches = task.batches()
     progress = Progress(checkpoint, task)
     with progress.kept():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from captum_paramsal.batch import require_size
 from captum_paramsal.comparison.presets import PRESETS, Preset, preset
 from captum_paramsal.errors import InputError, TargetError
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics import InputMaps, per_pixel
 from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.reference import Reference
@@ -32,6 +33,7 @@ def quantus_explanation(
     per_channel: bool = False,
     internal_batch_size: int | None = 16,
     seed: int = 0,
+    output: Output | None = None,
 ) -> Callable[..., NDArray[np.float64]]:
     """What Quantus' metrics take for ``explain_func``.
 
@@ -49,6 +51,8 @@ def quantus_explanation(
             objects only take maps of one channel.
         internal_batch_size: Images at once; None for all that Quantus hands over.
         seed: Where the random numbers of the method begin, at every call.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Returns:
         A function of ``model``, ``inputs`` ``(N, C, H, W)`` and ``targets`` ``(N,)``, arrays. It returns the signed sum
@@ -78,7 +82,7 @@ def quantus_explanation(
             raise InputError(message)
         images = _images(inputs, model)
         classes = _classes(targets, len(images)).to(images.device)
-        made = build(model)
+        made = build(scored_model(model, output))
         maps = made if isinstance(made, InputMaps) else InputMaps(made)
         own = {name: value for name, value in options.items() if name not in _OF_QUANTUS}
         size, parts = internal_batch_size or len(images), []

@@ -28,8 +28,9 @@ from captum_paramsal.attr import (
     ParameterSaliency,
     POTSaliency,
 )
+from captum_paramsal.batch import scores_in
 from captum_paramsal.errors import InputError
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, scored_model, unwrap
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 
@@ -104,13 +105,17 @@ def register_preset(name: str, *, description: str, needs_reference: bool = Fals
     return register
 
 
-def preset(name: str, model: nn.Module, reference: Reference | None = None) -> InputMaps:
+def preset(
+    name: str, model: nn.Module, reference: Reference | None = None, *, output: Output | None = None
+) -> InputMaps:
     """A method by name.
 
     Args:
         name: One of :data:`PRESETS`.
         model: The classifier.
         reference: What every filter usually does; for methods that need it.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: No such name, or no reference where one is needed.
@@ -125,7 +130,7 @@ def preset(name: str, model: nn.Module, reference: Reference | None = None) -> I
     if chosen.needs_reference and reference is None:
         message = f"Expected a `reference` for {name!r}, which scores filters against one, got None."
         raise InputError(message)
-    return chosen.build(model, reference)
+    return chosen.build(scored_model(model, output or scores_in), reference)
 
 
 def _last_maps(model: nn.Module) -> nn.Module:

@@ -123,7 +123,7 @@ class SplitNetwork:
         tail = self.tail
         interpreter = Interpreter(tail.network, {tail.start}, set(tail.nodes))
         with torch.no_grad(), forward_errors(batch.shapes):
-            interpreter.run(*batch.inputs, *batch.extra)
+            batch.passed_to(interpreter.run)
             maps = require_maps(interpreter.values[tail.start], self.layer, len(batch))
             sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
             seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, tail.reads_from(sizes), 0)

@@ -12,7 +12,7 @@ from captum_paramsal.batch import ModelInputs, require_size
 from captum_paramsal.doctor.layer_pass import HookedNetwork, LayerActivations, SplitNetwork
 from captum_paramsal.errors import LayerError, TraceError
 from captum_paramsal.graph import Network, last_feature_maps
-from captum_paramsal.hooks import frozen_eval, layer_named, unwrap
+from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""
@@ -27,7 +27,7 @@ class SplitModel:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = unwrap(model)
+        self.model = scored_model(model)
         self._network: Network | TraceError | None = None
         self._parts_at: dict[tuple[str, bool], SplitNetwork | HookedNetwork] = {}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,8 @@ def labels_of(target: Target, count: int) -> Tensor | None:
 
     Args:
         target: None, an int, a 0-d or one-element tensor (the same class for every example), a list or 1-D tensor with
-            one class per example, a tuple (class, \\*place) for every example, or a list of N such tuples.
+            one class per example, a column (N, 1), a tuple (class, \\*place) for every example, or a list of N such
+            tuples. Numbers and arrays of numpy, and 0-d tensors in lists, are taken as well.
         count: Examples in the batch, N.
 
     Returns:
@@ -33,6 +35,7 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     """
     if target is None:
         return None
+    target = _plain(target)
     if isinstance(target, Tensor):
         return _labels_of_tensor(target, count)
     if _is_int(target):
@@ -81,12 +84,29 @@ def scores_at(output: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
     return output.movedim(1, -1)[here], rows[:, 0]
 
 
+def _plain(target: Any) -> Any:
+    """The same with Python's own numbers, and tensors for arrays."""
+    if isinstance(target, np.ndarray) and target.dtype.kind in "iu":
+        return torch.from_numpy(target.astype(np.int64))
+    if isinstance(target, np.integer):
+        return int(target)
+    if type(target) in (tuple, list):
+        return type(target)(_plain(_number(value)) for value in target)
+    return target
+
+
+def _number(value: Any) -> Any:
+    """Python's number for a tensor that holds one whole number."""
+    one = isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point() and value.dtype != torch.bool
+    return int(value) if one else value
+
+
 def _labels_of_tensor(target: Tensor, count: int) -> Tensor:
     whole = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
     if whole and target.numel() == 1 and target.ndim <= 1:
         return target.detach().reshape(1, 1).expand(count, 1).long()
-    if whole and target.shape == (count,):
-        return target.detach().unsqueeze(1).long()
+    if whole and target.shape in ((count,), (count, 1)):
+        return target.detach().reshape(count, 1).long()
     message = (
         f"Expected `target` with one class per example, integers of shape ({count},), "
         f"got {target.dtype} of shape {tuple(target.shape)}."

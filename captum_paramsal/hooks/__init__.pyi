@@ -26,5 +26,11 @@ from .rules import (
     sample_gradients_of as sample_gradients_of,
     weight_of as weight_of,
 )
+from .scored_model import (
+    Output as Output,
+    scored_model as scored_model,
+    unwrap as unwrap,
+    whole_model as whole_model,
+)
 from .second_derivatives import SecondDerivatives as SecondDerivatives
-from .state import frozen_eval as frozen_eval, unwrap as unwrap
+from .state import frozen_eval as frozen_eval

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.replaced import require_single_call
-from captum_paramsal.hooks.state import unwrap
+from captum_paramsal.hooks.scored_model import unwrap
 
 
 class FeatureMaps:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TypeAlias
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +13,6 @@ from torch.nn.parameter import is_lazy
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.norm_gradients import ContiguousNormGradients
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The module that a compiled or data-parallel model wraps; layers have the names they have there."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
 
 
 @contextmanager
@@ -43,7 +33,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
     training = [(module, module.training) for module in model.modules()]
     # The flag of a parameter made in inference mode cannot be set again.
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters() if not parameter.is_inference()]
-    buffers = _buffers(model)
+    buffers = _Buffers(model)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
@@ -51,10 +41,11 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(ContiguousNormGradients())
+        stack.enter_context(_uncompiled())
         try:
             # The fast path of attention calls no layer, so no hook would see them.
             torch.backends.mha.set_fastpath_enabled(False)
-            model.eval()
+            _to_evaluation(model)
             for parameter, _ in frozen:
                 parameter.requires_grad_(False)  # noqa: FBT003
             for weight in trainable:
@@ -66,7 +57,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
                 module.training = flag
             for parameter, flag in frozen:
                 parameter.requires_grad_(flag)
-            _put_back(buffers)
+            buffers.put_back()
 
 
 def require_weights(model: nn.Module) -> None:
@@ -81,30 +72,47 @@ def require_weights(model: nn.Module) -> None:
             raise LayerError(message)
 
 
-_Buffer: TypeAlias = tuple[nn.Module, str, Tensor | None, Tensor | None, int | None]
+def _to_evaluation(model: nn.Module) -> None:
+    try:
+        model.eval()
+    except NotImplementedError:
+        # A loaded program of torch.export has one way to run, whatever the flags say.
+        for module in model.modules():
+            module.training = False
 
 
-def _buffers(model: nn.Module) -> list[_Buffer]:
-    return [
-        (module, name, None, None, None)
-        if buffer is None
-        else (module, name, buffer, buffer.detach().clone(), _version(buffer))
-        for module in model.modules()
-        for name, buffer in module._buffers.items()  # noqa: SLF001 -- `named_buffers` leaves out those that are None
-    ]
+def _uncompiled() -> AbstractContextManager[None]:
+    """Run code eagerly that `torch.compile` compiled, in place or in part: compiled code calls no hook."""
+    # Whoever compiled anything has loaded this; loading it for nobody takes a second.
+    stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
+    return nullcontext() if stance is None else cast("AbstractContextManager[None]", stance("force_eager"))
 
 
-def _put_back(buffers: list[_Buffer]) -> None:
-    with torch.no_grad():
-        for module, name, buffer, content, version in buffers:
-            if buffer is None or content is None:
-                pass
-            elif version is None:
-                with torch.inference_mode():
+class _Buffers:
+    """The buffers of a model as they are, those that are None and which there are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._names = [(module, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001 -- None is not in `named_buffers`
+        self._content = [
+            (buffer, buffer.detach().clone(), _version(buffer))
+            for _, buffers in self._names
+            for buffer in buffers.values()
+            if buffer is not None
+        ]
+
+    def put_back(self) -> None:
+        with torch.no_grad():
+            for buffer, content, version in self._content:
+                if version is None:
+                    with torch.inference_mode():
+                        buffer.copy_(content)
+                elif _version(buffer) != version:
                     buffer.copy_(content)
-            elif _version(buffer) != version:
-                buffer.copy_(content)
-            module._buffers[name] = buffer  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
+        for module, buffers in self._names:
+            # Added and taken away one by one: an interruption in between must not empty the model.
+            for name in module._buffers.keys() - buffers.keys():  # noqa: SLF001
+                del module._buffers[name]  # noqa: SLF001
+            module._buffers.update(buffers)  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
 
 
 def _version(tensor: Tensor) -> int | None:

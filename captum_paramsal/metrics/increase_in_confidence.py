@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, detached, scores_at
-from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.hooks import Output, frozen_eval
 from captum_paramsal.metrics.boxes import area_share, boxes_per_image, covered
 from captum_paramsal.metrics.map_boxes import box_of
 from captum_paramsal.metrics.metric import Column, Metric
+from captum_paramsal.metrics.model_state import scored_function
 from captum_paramsal.metrics.scoring_case import Case
 from captum_paramsal.metrics.shares import share_interval, share_of
 
@@ -91,6 +92,7 @@ def increase_in_confidence(
     *,
     baseline: float | Tensor = 0.0,
     internal_batch_size: int | None = None,
+    output: Output | None = None,
 ) -> ConfidenceChange:
     """Occlude everything outside each image's box, and see whether the model is more confident than before.
 
@@ -106,6 +108,8 @@ def increase_in_confidence(
         baseline: What stands outside the boxes: a number or a tensor that can be broadcast to the inputs. 0 is the
             mean colour of inputs that were normalised by it.
         internal_batch_size: Images in one forward pass; bounds memory, not the result.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: Inputs that are no images, not one box for each, boxes that do not lie within them, a baseline of
@@ -126,6 +130,7 @@ def increase_in_confidence(
     >>> change.increased, change.area_share
     (tensor([True]), tensor([0.2500], dtype=torch.float64))
     """
+    forward = scored_function(forward, output)
     batch = ModelInputs.of(inputs, target, additional_forward_args)
     _require_images(inputs)
     require_size(internal_batch_size)

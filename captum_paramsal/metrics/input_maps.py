@@ -14,7 +14,6 @@ from captum.attr import Attribution, LayerGradCam
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, detached
 
@@ -94,7 +93,13 @@ class InputMaps:
         """The baselines that the method is called with, if any."""
         return self.arguments.get("baselines")
 
-    def __call__(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None, **more: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: Any = None,
+        **more: Any,
+    ) -> Any:
         """Maps of the inputs' shape.
 
         Args:

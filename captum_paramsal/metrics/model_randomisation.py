@@ -100,7 +100,7 @@ class ModelRandomisation(CurveMetric):
         stages = []
         for changed in randomised_models(model, names, self.stages, self.seed):
             with explaining(changed, self.seed):
-                extra = case.batch.extra or None
+                extra = case.batch.further
                 maps = rebuild(changed)(case.images, target=case.targets, additional_forward_args=extra)
             there = case.explained_by(case.explain, maps)
             stages.append(there.judged(per_pixel(maps)))

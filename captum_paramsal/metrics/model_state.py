@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.hooks import Output, frozen_eval, scored_model
+
+
+def scored_function(model: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
+    """A function that returns class scores: a module, or any other, and what `output` makes of its results."""
+    if output is None:
+        return model
+    if isinstance(model, nn.Module):
+        return scored_model(model, output)
+
+    def scores(*args: Any, **kwargs: Any) -> Tensor:
+        return output(model(*args, **kwargs))
+
+    return scores
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, require_size
 from captum_paramsal.errors import InputError, TargetError
+from captum_paramsal.hooks import Output
 from captum_paramsal.metrics.boxes import Boxes, boxes_per_image
 from captum_paramsal.metrics.input_maps import InputMaps
-from captum_paramsal.metrics.model_state import explaining
+from captum_paramsal.metrics.model_state import explaining, scored_function
 from captum_paramsal.metrics.shared_passes import SharedPasses
 
 
@@ -35,6 +36,8 @@ class Case:
         max_examples_per_batch: Images or altered copies per pass, though at least N where Captum's metrics run; bounds
             memory, not the result. None runs all copies at once.
         shared: Passes that do not depend on the method; give the cases of all methods on these images the same one.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: No images, values that are not finite, or maps of another shape.
@@ -51,8 +54,12 @@ class Case:
     rebuild: Callable[[nn.Module], InputMaps] | None = None
     max_examples_per_batch: int | None = None
     shared: SharedPasses = field(default_factory=SharedPasses)
+    output: Output | None = None
 
     def __post_init__(self) -> None:
+        # The model with its output is the model from then on, also in copies of this case with other maps.
+        object.__setattr__(self, "model", scored_function(self.model, self.output))
+        object.__setattr__(self, "output", None)
         if not isinstance(self.images, Tensor) or self.images.ndim != 4 or not self.images.is_floating_point():
             got = tuple(self.images.shape) if isinstance(self.images, Tensor) else type(self.images).__name__
             message = f"Expected `images` (N, C, H, W) of floating point, got {got}."
@@ -85,6 +92,7 @@ class Case:
             **known: The other attributes of :class:`Case`.
         """
         explain = method if isinstance(method, InputMaps) else InputMaps(method)
+        model = scored_function(model, known.pop("output", None))
         extra = known.get("additional_forward_args")
         with explaining(model, seed):
             maps = explain(images, target=targets, additional_forward_args=extra)

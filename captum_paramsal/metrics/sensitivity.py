@@ -59,7 +59,7 @@ class Sensitivity(Metric):
                 n_perturb_samples=self.samples,
                 max_examples_per_batch=min(max(case.max_examples_per_batch or largest, len(case)), largest),
                 target=case.targets,
-                additional_forward_args=case.batch.extra or None,
+                additional_forward_args=case.batch.further,
             )
         return {"sensitivity": case.judged(values)}
 

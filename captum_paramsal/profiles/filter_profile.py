@@ -18,6 +18,7 @@ from captum_paramsal.hooks import (
     DifferentiableRecording,
     FrozenConvolutions,
     GradientSums,
+    Output,
     Plan,
     Recording,
     Reduction,
@@ -26,7 +27,7 @@ from captum_paramsal.hooks import (
     SummingReduction,
     frozen_eval,
     plan_recording,
-    unwrap,
+    scored_model,
     watching_layers,
 )
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
@@ -47,13 +48,19 @@ class FilterProfile:
         model: A classifier; a compiled or data-parallel one is unwrapped.
         layers: Layers to score, see :func:`captum_paramsal.profiles.layers.select_layers`.
         loss: Loss per example.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
     """
 
-    def __init__(self, model: nn.Module, layers: LayerSelection | None = None, loss: Loss = cross_entropy) -> None:
-        if not isinstance(model, nn.Module):
-            message = f"Expected `model` to be a torch.nn.Module, got {type(model).__name__}."
-            raise InputError(message)
-        self.model = unwrap(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerSelection | None = None,
+        loss: Loss = cross_entropy,
+        *,
+        output: Output | None = None,
+    ) -> None:
+        self.model = scored_model(model, output)
         self.loss = loss
         with frozen_eval(self.model):
             self.layers = select_layers(self.model, layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -45,9 +45,13 @@ class LoaderItem:
     def of(cls, batch: Any) -> LoaderItem:
         """From (inputs, target, additional_forward_args), shorter ones, or inputs alone.
 
+        A mapping is inputs by name; its ``labels``, if it has some, are the target, as in Hugging Face's collators.
+
         Raises:
             InputError: None or more than three items.
         """
+        if isinstance(batch, Mapping) and "labels" in batch:
+            return cls({name: value for name, value in batch.items() if name != "labels"}, batch["labels"])
         if not isinstance(batch, (tuple, list)):
             return cls(batch)
         if not 1 <= len(batch) <= 3:
@@ -57,7 +61,8 @@ class LoaderItem:
         return cls(tuple(inputs) if isinstance(inputs, list) else inputs, *others)
 
     def __len__(self) -> int:
-        return len(self.inputs[0] if isinstance(self.inputs, tuple) else self.inputs)
+        several = tuple(self.inputs.values()) if isinstance(self.inputs, Mapping) else self.inputs
+        return len(several[0] if isinstance(several, tuple) else several)
 
 
 def total_of(batches: Iterable[Any]) -> int | None:
@@ -146,6 +151,8 @@ def _require_same_order(loader: DataLoader[Any]) -> None:
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
+    if isinstance(value, Mapping):
+        return _tensors(list(value.values()))
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in _tensors(item)]
     return [torch.tensor(value)] if isinstance(value, (bool, int, float)) else []

@@ -14,7 +14,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import REFERENCE
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.one_pass import ReferencePass
 from captum_paramsal.stats import Moments, UpperTail
@@ -53,6 +53,7 @@ class Reference:
         total: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         show_progress: bool = True,
+        output: Output | None = None,
     ) -> Reference:
         """Take the statistics of a reference set in one pass.
 
@@ -66,6 +67,8 @@ class Reference:
                 is then the model's prediction; a ``DataLoader``, for instance.
             layers: Layers to score, see :func:`captum_paramsal.profiles.layers.select_layers`.
             loss: Loss per example.
+            output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+                these or ``logits``.
             tail: Share of the images whose largest values are kept of every filter, in (0, 0.5]; takes
                 ``tail · images · filters`` numbers of memory. None keeps mean and standard deviation alone.
             internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
@@ -87,7 +90,7 @@ class Reference:
         Warns:
             IncompleteTailWarning: More images than ``total``, so that too few of the largest values were kept.
         """
-        profile = FilterProfile(model, layers, loss)
+        profile = FilterProfile(model, layers, loss, output=output)
         fingerprint = Fingerprint.of(profile.model)
         run = {"weights": fingerprint.short, "filters": dict(profile.filters.counts), "loss": loss_name(loss)}
         one_pass = ReferencePass(profile, run, tail, total, internal_batch_size, checkpoint, show_progress)

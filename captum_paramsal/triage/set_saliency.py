@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy, standardize
-from captum_paramsal.hooks import GradientSums
+from captum_paramsal.hooks import GradientSums, Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.stats import Moments, reciprocal_rank_fusion
@@ -68,6 +68,7 @@ def set_saliency(
     layers: LayerSelection | None = None,
     loss: Loss = cross_entropy,
     internal_batch_size: int | None = None,
+    output: Output | None = None,
 ) -> SetSaliency:
     """Saliency of every filter for a set of mistakes together.
 
@@ -83,6 +84,8 @@ def set_saliency(
         layers: Layers to score; by default those of the reference.
         loss: Loss per example.
         internal_batch_size: Images in one pass; bounds memory, not the result.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Returns:
         One set; see ``docs/evidence/planted_faults.md`` for how often it finds a damaged filter.
@@ -103,7 +106,7 @@ def set_saliency(
     if len(images) < 2:
         message = f"Expected at least two images, whose gradients may agree or not, got {len(images)}."
         raise InputError(message)
-    profile = FilterProfile(model, reference.filters if layers is None else layers, loss)
+    profile = FilterProfile(model, reference.filters if layers is None else layers, loss, output=output)
     reference.check_profile(profile)
     together = torch.zeros(len(images), dtype=torch.int64)
     sums = profile.gradient_sums(together, 1, images, labels, None, internal_batch_size)

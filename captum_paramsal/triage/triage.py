@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from captum_paramsal.errors import FewSamplesWarning, InputError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Loss, cross_entropy, standardize
+from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.stats import Moments, StratifiedRanks, stratified_ranks
@@ -35,6 +36,7 @@ def triage(
     total: int | None = None,
     seed: int = 0,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> Triage:
     """Sort all mistakes of a labelled set: what is confused with what, which filters stand out, what belongs together.
 
@@ -63,6 +65,8 @@ def triage(
         total: Images in all, for the progress bar, where the batches do not tell.
         seed: Fixes the shuffling that groups are compared with.
         show_progress: Show progress bars.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: Nothing to sort: no images, no mistakes, or nothing but mistakes; a ``level`` outside of (0, 1); or
@@ -78,7 +82,7 @@ def triage(
         message = f"Expected `level` between 0 and 1 and `smallest` of at least 2, got {level} and {smallest}."
         raise InputError(message)
     chosen = reference.filters if layers is None and reference is not None else layers
-    profile = FilterProfile(model, chosen, loss)
+    profile = FilterProfile(model, chosen, loss, output=output)
     if reference is not None:
         reference.check_profile(profile)
     scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)

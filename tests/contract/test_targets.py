@@ -18,7 +18,7 @@ def test_one_class_for_all_in_every_kind(sample, attribute):
 
 def test_a_class_for_each_in_every_kind(sample, attribute):
     expected, labels = attribute(sample), sample.target
-    for target in (labels.tolist(), [(c,) for c in labels.tolist()], labels.int()):
+    for target in (labels.tolist(), [(c,) for c in labels.tolist()], labels.int(), labels[:, None], labels.numpy()):
         assert_same(attribute(sample, target=target), expected, f"target={target!r}")
         assert_same(attribute(sample, target=target, internal_batch_size=4), expected, f"target={target!r}, split")
 
@@ -58,7 +58,6 @@ BAD = {
     "too few": ([0, 1, 2], ["3", "6"]),
     "too many": (torch.arange(5).repeat(2), ["10", "6"]),
     "empty list": ([], ["6"]),
-    "column": (torch.zeros(6, 1, dtype=torch.long), ["(6, 1)"]),
     "matrix": (torch.zeros(6, 5, dtype=torch.long), ["(6, 5)"]),
     "fractions": (torch.tensor([0.5] * 6), ["float"]),
     "a fraction": (1.5, ["1.5"]),

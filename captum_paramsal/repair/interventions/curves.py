@@ -15,6 +15,7 @@ from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
 from captum_paramsal.repair.interventions.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
@@ -55,6 +56,7 @@ def knock_out_curve(
     batch_norm: bool = False,
     internal_batch_size: int = 1,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> InterventionCurve:
     """What mistakes become while the first filters of a ranking are set to zero, one after the other.
 
@@ -70,6 +72,8 @@ def knock_out_curve(
         batch_norm: Change the rows of the batch norms after them too.
         internal_batch_size: Images at once, each with up to ``k + 1`` rows; bounds memory, not the result.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InterventionError: ``filters`` are of another model, ``k`` is above their number, or an image is no mistake.
@@ -78,7 +82,7 @@ def knock_out_curve(
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 3.
     """
-    edited = EditedModel(model, KnockOut(), bias=bias, batch_norm=batch_norm)
+    edited = EditedModel(scored_model(model, output), KnockOut(), bias=bias, batch_norm=batch_norm)
     request = _Request(images, labels, ranking, filters, k, controls)
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 
@@ -100,6 +104,7 @@ def perturb_curve(
     batch_norm: bool = False,
     internal_batch_size: int = 1,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> InterventionCurve:
     """What mistakes become while noise is put on the first filters of a ranking, on each once.
 
@@ -118,6 +123,8 @@ def perturb_curve(
         batch_norm: Perturb the batch norms after them too.
         internal_batch_size: Images at once.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InterventionError, InputError: See :func:`knock_out_curve`; ``scale`` is not above 0.
@@ -125,7 +132,9 @@ def perturb_curve(
     References:
         Levin et al., arXiv 2108.01335, figure 16. Their program perturbs a filter again for every later k.
     """
-    edited = EditedModel(model, Perturbation(scale, relative, seed), bias=bias, batch_norm=batch_norm)
+    edited = EditedModel(
+        scored_model(model, output), Perturbation(scale, relative, seed), bias=bias, batch_norm=batch_norm
+    )
     request = _Request(images, labels, ranking, filters, k, controls)
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 
@@ -146,6 +155,7 @@ def fine_tune_curve(
     batch_norm: bool = False,
     internal_batch_size: int = 1,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> InterventionCurve:
     """What mistakes become while the first filters of a ranking take one step down the gradient of their image's loss.
 
@@ -165,6 +175,8 @@ def fine_tune_curve(
         batch_norm: Move the batch norms after them too.
         internal_batch_size: Images at once.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InterventionError, InputError: See :func:`knock_out_curve`; ``learning_rate`` is not above 0.
@@ -172,7 +184,9 @@ def fine_tune_curve(
     References:
         Levin et al., arXiv 2108.01335, figures 6, 14, 15; Wang and Sato, arXiv 2310.17951, figure 4.
     """
-    edited = EditedModel(model, FineTuneStep(learning_rate), loss=loss, bias=bias, batch_norm=batch_norm)
+    edited = EditedModel(
+        scored_model(model, output), FineTuneStep(learning_rate), loss=loss, bias=bias, batch_norm=batch_norm
+    )
     request = _Request(images, labels, ranking, filters, k, controls)
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 

@@ -13,7 +13,7 @@ from captum_paramsal.errors import TraceError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Loss, cross_entropy
 from captum_paramsal.graph import ChannelEdit, EditedRun, Network, NotSharedError, has_channel_outputs
-from captum_paramsal.hooks import frozen_eval, unwrap
+from captum_paramsal.hooks import frozen_eval, scored_model
 from captum_paramsal.repair.interventions.editing import restored, write
 from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
 from captum_paramsal.repair.interventions.intervention import Gradients, Intervention, weight_gradients
@@ -59,7 +59,7 @@ class EditedModel:
         bias: bool = False,
         batch_norm: bool = False,
     ) -> None:
-        self.model = unwrap(model)
+        self.model = scored_model(model)
         self.intervention = intervention
         self.parameters = FilterParameters(self.model, bias=bias, batch_norm=batch_norm)
         self._loss = loss

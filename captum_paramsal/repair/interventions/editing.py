@@ -12,6 +12,7 @@ from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Loss, Target, cross_entropy
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
 from captum_paramsal.repair.interventions.intervention import (
     FineTuneStep,
@@ -106,6 +107,7 @@ def fine_tune_step(
     loss: Loss = cross_entropy,
     bias: bool = False,
     batch_norm: bool = False,
+    output: Output | None = None,
 ) -> Iterator[nn.Module]:
     """Move filters one step down the gradient of a loss while the block runs; every bit is back when it ends.
 
@@ -118,6 +120,8 @@ def fine_tune_step(
         loss: Loss per example.
         bias: Move the filters' biases too.
         batch_norm: Move weight and bias of the batch norm after them too.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Yields:
         The model.
@@ -134,7 +138,7 @@ def fine_tune_step(
     slices = _slices(model, filters, bias=bias, batch_norm=batch_norm)
     parameters = [part.parameter for filter_slices in slices for part in filter_slices]
     # Before anything is written: every filter's step is that of the unchanged model.
-    gradients = weight_gradients(model, inputs, target, None, parameters, loss)
+    gradients = weight_gradients(scored_model(model, output), inputs, target, None, parameters, loss)
     with _edited(slices, step, gradients):
         yield model
 

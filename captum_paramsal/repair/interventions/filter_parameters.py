@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from captum_paramsal.errors import InterventionError, LayerError, TraceError
 from captum_paramsal.filters import Filter
 from captum_paramsal.graph import Network, batch_norms_after
-from captum_paramsal.hooks import FilterLayer, frozen_eval, unwrap, weight_of
+from captum_paramsal.hooks import FilterLayer, frozen_eval, scored_model, weight_of
 
 Place: TypeAlias = tuple[int | slice, ...]
 
@@ -54,7 +54,7 @@ class FilterParameters:
     """
 
     def __init__(self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False) -> None:
-        self.model = unwrap(model)
+        self.model = scored_model(model)
         self._modules = dict(self.model.named_modules())
         self._bias = bias
         self._norms = _norms_of(self.model) if batch_norm else {}

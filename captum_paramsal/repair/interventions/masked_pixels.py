@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs
 from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
 from captum_paramsal.stats.bootstrap import bootstrap_means
@@ -69,6 +69,7 @@ def mask_pixels(
     filter_scores: FilterScores | None = None,
     top_k: int = 10,
     seed: int = 0,
+    output: Output | None = None,
 ) -> MaskedPixels:
     """Cover a share of each image's pixels, chosen by a map, and see what changes.
 
@@ -84,6 +85,8 @@ def mask_pixels(
         filter_scores: Scores filters, such as ``saliency.attribute``, to see whether the guilty ones calm down.
         top_k: How many filters are the guilty ones.
         seed: Of the random pixels.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InterventionError: An option is out of its range.
@@ -93,6 +96,7 @@ def mask_pixels(
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 7, 8, 17 and 20.
     """
+    model = scored_model(model, output)
     masks = pixel_mask(maps, images, share, which, seed)
     covered = images.where(~masks[:, None], _cover(images, fill))
     both = torch.stack([_probabilities(model, one, labels) for one in (images, covered)], dim=1)
@@ -143,7 +147,7 @@ def _cover(images: Tensor, fill: Fill) -> Tensor:
 
 
 def _probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    scores, _ = class_scores(unwrap(model), ModelInputs.of(images, labels))
+    scores, _ = class_scores(model, ModelInputs.of(images, labels))
     return scores.double().softmax(dim=1).cpu()
 
 

@@ -12,7 +12,7 @@ from captum_paramsal.batch import ModelInputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
 
@@ -55,6 +55,7 @@ def step_transfer(
     bias: bool = False,
     batch_norm: bool = False,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> StepTransfer:
     """Fine-tune the first filters of each mistake for a step, and look at other mistakes with the model that results.
 
@@ -75,6 +76,8 @@ def step_transfer(
         bias: Move biases too.
         batch_norm: Move the batch norms after them too.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InterventionError: ``filters`` are of another model, ``k`` is above their number, an image is no mistake, or
@@ -85,7 +88,7 @@ def step_transfer(
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 6.
     """
-    batch, model = ModelInputs.of(images, labels), unwrap(model)
+    batch, model = ModelInputs.of(images, labels), scored_model(model, output)
     before, true = class_scores(model, batch)
     require_mistakes(before, true, "Leave them out.")
     places = _require_places(others, len(images))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from captum_paramsal.files import Checkpoint
-from captum_paramsal.hooks import unwrap
+from captum_paramsal.hooks import Output, scored_model, whole_model
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.patch import Patch
 from captum_paramsal.repair.treatment.training import MakeOptimizer, Schedule, Training
@@ -37,6 +37,7 @@ def treat(
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> Treatment:
     """Train a copy of a classifier with the constraints of Model Doctor, and see what it does to held-out images.
 
@@ -68,6 +69,8 @@ def treat(
             interrupted and started again with the same arguments, it ends with the same bits. It stays when all is
             done.
         show_progress: Show a progress bar over the steps.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         InputError: Batches are empty, can be gone through only once, or do not fit the model or the constraints.
@@ -96,19 +99,21 @@ def treat(
     require_repeatable(held_out_batches, "held_out_batches")
     if validation_batches is not None:
         require_repeatable(validation_batches, "validation_batches")
-    original = unwrap(model)
+    original = scored_model(model)
     with torch.inference_mode(mode=False), torch.enable_grad():
         treated = trainable_copy(original)
         if constraints is not None:
             constraints = constraints.on(device_of(treated)) if constraints.strengths else None
-        training = Training(treated, train_batches, schedule, constraints, optimizer, show_progress=show_progress)
+        training = Training(
+            scored_model(treated, output), train_batches, schedule, constraints, optimizer, show_progress=show_progress
+        )
         run = TreatmentRun(training, held_out_batches, validation_batches, allow_worse=allow_worse)
         run.follow(None if checkpoint is None else Checkpoint(checkpoint, run.identity(original)))
         after = run.finish()
     for given, copied in zip(original.modules(), treated.modules(), strict=True):
         copied.training = given.training
     return Treatment(
-        model=treated,
+        model=whole_model(treated),
         patch=Patch.between(original, treated),
         before=run.before,
         after=after,

@@ -17,6 +17,7 @@ from captum_paramsal import comparison
 from captum_paramsal.comparison import PRESETS
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.files import Fingerprint
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics import METRICS
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.compare.caveats import TAILS, TailedFilters, comparison_caveats
@@ -79,6 +80,7 @@ def compare(
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
     checkpoint: Path | None = None,
+    output: Output | None = None,
 ) -> ComparisonReport:
     """Compare methods on labelled images, mistakes and correctly classified ones apart.
 
@@ -90,10 +92,13 @@ def compare(
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
         checkpoint: File that finished images are kept in, and that the comparison resumes from.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ParamsalError: A model, images, methods, metrics or a checkpoint that do not go together; see the child raised.
     """
+    model = scored_model(model, output)
     settings = settings or ComparisonSettings()
     size, shown = settings.batch_size, settings.show_progress
     methods = list(settings.methods) or _default_methods(reference)

@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.doctor import Diagnosis
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.report.doctor.caveats import collect_warnings, doctor_caveats
 from captum_paramsal.report.doctor.data import DiagnosedGroup, DiagnosedMistake, EvidencePictures
 from captum_paramsal.report.doctor.findings import Examination
@@ -47,6 +48,7 @@ def doctor(
     settings: DoctorSettings | None = None,
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
+    output: Output | None = None,
 ) -> DoctorReport:
     """Find every image that a classifier gets wrong, and the channels that misled it; treat the model if asked to.
 
@@ -63,10 +65,13 @@ def doctor(
         settings: Layer, kind of evidence, sizes, device.
         classes: Names of the classes.
         about: What model, images and the usual ones (``reference``) are called in the report.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ParamsalError: A model, images, diagnosis or options that do not go together; see the child raised.
     """
+    model = scored_model(model, output)
     settings = settings or DoctorSettings()
     size, shown = settings.batch_size, settings.show_progress
     with on_device(model, settings.device) as device, collect_warnings() as warned:

@@ -12,6 +12,7 @@ from torch import nn
 
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.errors import ParamsalError
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.context import describe
@@ -40,6 +41,7 @@ def explain(
     settings: ExplainSettings | None = None,
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
+    output: Output | None = None,
     **former: Any,
 ) -> Explanation:
     """Find every image that a classifier gets wrong, the filters behind each mistake, and the pixels behind them.
@@ -55,10 +57,13 @@ def explain(
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
         former: The settings one by one, as they were given before version 0.2; deprecated.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ParamsalError: A model, images, reference or options that do not go together; see the child raised.
     """
+    model = scored_model(model, output)
     settings = _with_former_arguments(settings or ExplainSettings(), former)
     with on_device(model, settings.device) as device:
         job = ExplainJob(model, images, settings, device)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.shared.predictions import on_device
@@ -25,6 +26,7 @@ def fit_reference(
     device: str | torch.device | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
+    output: Output | None = None,
 ) -> Reference:
     """Take the statistics of every filter over labelled images, correct and incorrect alike.
 
@@ -40,10 +42,13 @@ def fit_reference(
         device: Where to compute; where the model is, if None.
         checkpoint: File that the pass is written to now and then, and that the pass resumes from.
         show_progress: Show a progress bar.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         ParamsalError: See :meth:`captum_paramsal.reference.reference.Reference.fit`.
     """
+    model = scored_model(model, output)
     with on_device(model, device) as place:
         batches = SourceBatches(images, model, positions, batch_size, place)
         return Reference.fit(

@@ -12,6 +12,7 @@ from torch import nn
 
 from captum_paramsal.errors import FewSamplesWarning, ParamsalError, SourceError, TargetError
 from captum_paramsal.files import Fingerprint
+from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of
@@ -62,6 +63,7 @@ def triage(
     settings: TriageSettings | None = None,
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
+    output: Output | None = None,
 ) -> TriageReport:
     """Sort all mistakes among labelled images, for a report.
 
@@ -72,12 +74,15 @@ def triage(
         settings: Level, groups, layers, sizes, device.
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
 
     Raises:
         SourceError: A label that is no class of the model.
         ParamsalError: A model, images or a reference that do not go together, or no mistakes; see
             :func:`captum_paramsal.triage.triage`.
     """
+    model = scored_model(model, output)
     settings = settings or TriageSettings()
     everything = range(len(images.items))
     wanted = everything if settings.limit is None else evenly_spread(everything, settings.limit)

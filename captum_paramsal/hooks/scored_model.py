@@ -1,0 +1,104 @@
+"""Which module is scored: what its wrappers hold, and a view of it that returns class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import new_class
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from captum_paramsal.errors import ModelError
+from captum_paramsal.hooks.state import require_weights
+
+Output: TypeAlias = Callable[[Any], Tensor]
+"""From what a model returned to its class scores, one row per example."""
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module that a compiled, data-parallel or averaged model wraps; layers have the names they have there.
+
+    Raises:
+        ModelError: A function, TorchScript or an exported program, whose layers cannot be watched.
+    """
+    while True:
+        _require_module(model)
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, _WRAPPERS):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def scored_model(model: nn.Module, output: Output | None = None) -> nn.Module:
+    """The module that is scored, as every method takes it.
+
+    Args:
+        model: A model, wrapped or not.
+        output: What makes class scores of what it returns; None where it returns them.
+
+    Returns:
+        The module itself, unwrapped. With `output` a view of it: an object with the same layers by the same names, the
+        same weights, hooks and attributes, which returns what `output` makes of the module's results.
+
+    Raises:
+        ModelError: A function, TorchScript or an exported program, whose layers cannot be watched.
+        LayerError: Layers without weights, which get them when the model runs.
+    """
+    inner = unwrap(model)
+    require_weights(inner)
+    if output is None:
+        return inner
+    if not callable(output):
+        message = (
+            "Expected `output` to be a callable from what the model returns to class scores, such as `lambda returned: "
+            f"returned[0]`, got {output!r} ({type(output).__name__})."
+        )
+        raise ModelError(message)
+    return _view(inner, output)
+
+
+def whole_model(model: nn.Module) -> nn.Module:
+    """The module that :func:`scored_model` made a view of, or the module itself."""
+    return getattr(type(model), "_viewed", model)
+
+
+def _require_module(model: Any) -> None:
+    """Make sure that a model has layers that can be watched."""
+    if isinstance(model, torch.jit.ScriptModule):
+        got = "TorchScript, whose layers cannot be watched. Give the module that it was made from"
+    elif isinstance(model, nn.Module):
+        return
+    elif type(model).__name__ == "ExportedProgram":
+        got = "an exported program. Give what its `module()` returns"
+    elif isinstance(model, type):
+        got = f"the class {model.__name__}. Give an object of it"
+    elif callable(model):
+        got = f"{getattr(model, '__name__', type(model).__name__)}, a function without layers. Give the module"
+    else:
+        got = type(model).__name__
+    message = f"Expected `model` to be a torch.nn.Module, got {got}."
+    raise ModelError(message)
+
+
+def _view(model: nn.Module, output: Output) -> nn.Module:
+    """An object of the model's class that shares its whole state, and whose calls end in `output`."""
+    kind = type(model)
+
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # Behind the hooks of the model itself, which see what it returns.
+        return output(kind.__call__(self, *args, **kwargs))
+
+    def reduce(_: nn.Module, __: Any) -> Any:
+        return _view, (model, output)
+
+    names = {"__call__": call, "__reduce_ex__": reduce, "_viewed": model, "__module__": kind.__module__}
+    of_views = new_class(kind.__name__, (kind,), exec_body=lambda namespace: namespace.update(names))
+    view: nn.Module = object.__new__(of_views)
+    object.__setattr__(view, "__dict__", model.__dict__)
+    return view
