@@ -49,6 +49,16 @@ CASES = [
 ]
 
 
+def one_of_each_kind(cases):
+    """The same cases, of which those are slow whose model is called as in one before them."""
+    kinds = set()
+    for case in cases:
+        entry, row = case.values
+        kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in row["attribute_args"]
+        yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (entry.slow or kind in kinds))
+        kinds.add(kind)
+
+
 def build(entry, row, model):
     arguments = row["attribute_args"]
     extra = arguments.get("additional_forward_args")
@@ -81,7 +91,7 @@ def test_hooks_are_removed(entry, row):
         attribution.attribute(**row["attribute_args"])
 
 
-@pytest.mark.parametrize(("entry", "row"), CASES)
+@pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES)])
 def test_hooks_are_removed_after_a_bad_target(entry, row):
     model = copy.deepcopy(row["model"])
     attribution = build(entry, row, model)
@@ -95,7 +105,7 @@ class ErrorModule(nn.Module):
         raise AssertionError(message)
 
 
-@pytest.mark.parametrize(("entry", "row"), CASES)
+@pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES)])
 def test_hooks_are_removed_after_a_layer_that_raises(entry, row):
     model = copy.deepcopy(row["model"])
     attribution = build(entry, row, model)
@@ -118,16 +128,6 @@ def nothing_left_behind_but_the_random_state(model, row):
         finally:
             if row.get("noise_tunnel"):  # NoiseTunnel itself draws, also noise of standard deviation 0
                 torch.random.set_rng_state(state)
-
-
-def one_of_each_kind(cases):
-    """The same cases, of which those are slow whose model is called as in one before them."""
-    kinds = set()
-    for case in cases:
-        entry, row = case.values
-        kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in row["attribute_args"]
-        yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (entry.slow or kind in kinds))
-        kinds.add(kind)
 
 
 @pytest.mark.parametrize(("entry", "row"), CASES)

@@ -161,6 +161,7 @@ def test_small_references_keep_enough_to_fit(script):
 
 
 @pytest.mark.usefixtures("small_network")
+@pytest.mark.slow
 def test_end_to_end(script, toy_data):
     work = toy_data / "work"
     arguments = ["--data", str(toy_data), "--work", str(work), "--mnist-epochs", "0", "--pacs-epochs", "0"]

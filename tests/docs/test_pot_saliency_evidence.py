@@ -161,6 +161,7 @@ def test_kinds_follow_each_other(tables):
     assert [cell.strip().split()[0] for cell in line.split("|")[2:-1:2]] == ["100", "0", "50", "100"]
 
 
+@pytest.mark.slow
 def test_everything_is_written(tables, case, found, tmp_path):
     tables.write_case(case, found, tmp_path)
     text = (tmp_path / "photos.md").read_text("utf-8")

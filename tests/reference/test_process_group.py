@@ -75,9 +75,14 @@ def test_a_process_without_any_batch_gets_the_whole_all_the_same(folder):
         assert_same_statistics(Reference.load(folder / "few" / f"reference{rank}"), few)
 
 
-def test_a_process_that_dies_is_an_error_and_loses_nothing(folder, tmp_path, whole):
+def test_a_process_that_dies_is_an_error(folder):
     message = (folder / "dies" / "error0").read_text()
     assert message.startswith("GroupError: Expected all processes of the group to answer, but one is gone"), message
+    assert (folder / "pass.0-of-2").exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_loses_nothing(folder, tmp_path, whole):
     shutil.copy(folder / "pass.0-of-2", tmp_path)
     codes, printed = run("loader", tmp_path)
     assert codes == [0, 0], printed

@@ -99,6 +99,7 @@ def test_svg_for_a_page():
     assert svg == to_svg(profile_plot(SCORES, FILTERS), 'scores of "conv1" & <others>')
 
 
+@pytest.mark.slow
 def test_no_global_figures():
     code = (
         "import sys, torch; from captum_paramsal.viz import profile_plot, to_png; "
