@@ -331,6 +331,11 @@ def test_an_unknown_method_is_refused():
         GeneralizedPareto.fit(torch.ones(1, 30, dtype=torch.float64), method="spot")
 
 
+def test_excesses_that_are_no_matrix_are_refused():
+    with pytest.raises(ParamsalError, match=r"one row per filter, got \(30,\)"):
+        GeneralizedPareto.fit(torch.ones(30, dtype=torch.float64))
+
+
 def test_single_precision_excesses_are_fitted_in_double():
     rng = np.random.default_rng(16)
     y = torch.tensor(simulate(rng, (5, 200), 0.3, 1e-6)).float()

@@ -265,3 +265,16 @@ def test_tails_that_do_not_fit_together_are_refused():
         tail.merge(UpperTail.of(profiles(30), 0.2, total=60))
     with pytest.raises(ParamsalError, match="4"):
         tail.merge(UpperTail.of(profiles(30, filters=4), 0.1, total=60))
+
+
+def test_refusals_say_what_was_expected():
+    with pytest.raises(ParamsalError, match=r"at least one, got \(0, 3\)"):
+        UpperTail.of(torch.zeros(0, 3), 0.1)
+    with pytest.raises(ParamsalError, match="to be at least 1, got 0"):
+        TailStream(0.1, 0)
+    with pytest.raises(ParamsalError, match="a stream of at least one row, got none"):
+        TailStream(0.1, 5).tail()
+    stream = TailStream(0.1, 20)
+    stream.add(torch.zeros(10, 3))
+    with pytest.raises(ParamsalError, match="rows of 3 quantities like those before, got 4"):
+        stream.add(torch.zeros(10, 4))
