@@ -10,6 +10,7 @@ from captum_paramsal.cli.options import add_out_option
 
 OF_PHOTOS = (
     "weights",
+    "output",
     "labels",
     "classes",
     "boxes",

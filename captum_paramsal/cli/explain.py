@@ -39,7 +39,7 @@ examples:
 """
 
 
-_OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+_OF_PHOTOS = ("weights", "output", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
 
 
 def add_to(commands: Commands, summary: str) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.errors import ModelError, SourceError
+from captum_paramsal.hooks import scored_model
 from captum_paramsal.report import About
 
 if TYPE_CHECKING:
-    from captum_paramsal.sources import ClassNames, LabelledPhotos
+    from captum_paramsal.sources import ClassNames, LabelledPhotos, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -46,30 +48,72 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
         ClassNames,
         LabelledPhotos,
         class_names_of,
+        has_weights,
         load_model,
         preprocessing_of,
     )
 
-    preprocessing = preprocessing_of(args.model, args.weights).override(
-        image_size=args.image_size,
-        resize=args.resize,
-        mean=None if args.mean is None else tuple(args.mean),
-        std=None if args.std is None else tuple(args.std),
-    )
-    if args.weights is None and ":" not in args.model:
+    if args.weights is None and not has_weights(args.model):
+        preprocessing_of(args.model)
         message = (
-            f"Expected `--weights` for torchvision's {args.model!r}, which is untrained without, got none. "
+            f"Expected `--weights` for the architecture {args.model!r}, which is untrained without, got none. "
             "Give a file, or a name such as DEFAULT."
         )
         raise SourceError(message)
     given = None if args.classes is None else ClassNames.from_json(args.classes)
     model = load_model(args.model, args.weights)
+    preprocessing = _preprocessing(args, model)
     classes = given or class_names_of(args.model, model)
     boxes = getattr(args, "boxes", None)
     photos = LabelledPhotos.open(
         args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, unlisted=unlisted
     )
-    return LoadedJob(model, photos)
+    return LoadedJob(scored_model(model, None if args.output is None else PartOfResult(args.output)), photos)
+
+
+def _preprocessing(args: argparse.Namespace, model: nn.Module) -> Preprocessing:
+    """The preparation that belongs to the model, with what the options say in its place."""
+    from captum_paramsal.sources import Preprocessing, preprocessing_of  # noqa: PLC0415
+
+    given = {
+        "image_size": args.image_size,
+        "resize": args.resize,
+        "mean": None if args.mean is None else tuple(args.mean),
+        "std": None if args.std is None else tuple(args.std),
+    }
+    if None in given.values():
+        return preprocessing_of(args.model, args.weights, model).override(**given)
+    # Nothing of the model's own is left, so none need be known.
+    return Preprocessing().override(**given)
+
+
+@dataclass(frozen=True)
+class PartOfResult:
+    """What a model's result has by a name, or at a place.
+
+    Attributes:
+        name: A key, an attribute or a number.
+    """
+
+    name: str
+
+    def __call__(self, result: Any) -> Any:
+        """The part.
+
+        Raises:
+            ModelError: The result has none.
+        """
+        if isinstance(result, Mapping) and self.name in result:
+            return result[self.name]
+        if isinstance(result, (tuple, list)) and self.name.isdigit() and int(self.name) < len(result):
+            return result[int(self.name)]
+        if not self.name.isdigit() and not isinstance(result, Mapping) and hasattr(result, self.name):
+            return getattr(result, self.name)
+        kind = type(result).__name__
+        has = f"a {kind} of {len(result)}" if isinstance(result, (tuple, list)) else f"a {kind}"
+        has += f" with {', '.join(map(str, result))}" if isinstance(result, Mapping) else ""
+        message = f"Expected `--output` to name a part of what the model returns, got {self.name!r} and {has}."
+        raise ModelError(message)
 
 
 def about_photos(args: argparse.Namespace, job: LoadedJob, reference: Path | None) -> About:

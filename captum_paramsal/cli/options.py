@@ -32,13 +32,20 @@ def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool
         "--model",
         metavar="M",
         required=not optional_images,
-        help="a torchvision classifier (resnet50) or package.module:callable; the working directory is importable",
+        help="a torchvision classifier (resnet50), timm:NAME, hf:FOLDER (or a name on the hub), or "
+        "package.module:callable; the working directory is importable",
     )
     source.add_argument(
         "--weights",
         metavar="W",
-        help="a safetensors or state-dict file, or a torchvision weights name such as DEFAULT; "
-        "not needed if the callable loads its own",
+        help="a safetensors or state-dict file, or the name of published weights such as DEFAULT; "
+        "not needed if a folder has them or the callable loads its own",
+    )
+    source.add_argument(
+        "--output",
+        metavar="NAME",
+        help="which part of what the model returns holds the class scores: a key, an attribute or a place (0, 1, ...); "
+        "not needed for a tensor or `logits`",
     )
     source.add_argument(
         "--labels",
@@ -51,7 +58,7 @@ def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool
         "--classes",
         metavar="JSON",
         type=Path,
-        help="names of the model's classes in order, as a JSON list; torchvision's own by default",
+        help="names of the model's classes in order, as a JSON list; those of its library or its own by default",
     )
     if boxes:
         source.add_argument(

@@ -19,7 +19,7 @@ from captum_paramsal.cli.options import (
 if TYPE_CHECKING:
     from captum_paramsal.report import TriageReport, TriageSettings
 
-_OF_PHOTOS = ("weights", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+_OF_PHOTOS = ("weights", "output", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
 _DESCRIPTION = """\
 Sort all mistakes among labelled images: which classes are confused, which filters are more salient in mistakes than in
 right images of the same class (false discovery rate controlled), which mistakes belong together because the same

@@ -2,7 +2,12 @@ from .batches import SourceBatches as SourceBatches
 from .classes import ClassNames as ClassNames
 from .folders import labels_from_folders as labels_from_folders
 from .labels import Labels as Labels
-from .models import class_names_of as class_names_of, load_model as load_model, preprocessing_of as preprocessing_of
+from .models import (
+    class_names_of as class_names_of,
+    has_weights as has_weights,
+    load_model as load_model,
+    preprocessing_of as preprocessing_of,
+)
 from .photos import LabelledPhotos as LabelledPhotos
 from .pictures import Picture as Picture
 from .preprocessing import Preprocessing as Preprocessing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from captum_paramsal.errors import SourceError
 if TYPE_CHECKING:
     from PIL import Image
 
-Resize = Literal["crop", "squash"]
+Resize = Literal["crop", "squash", "squash, crop"]
+Cut = Literal["nearest", "before"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ class Preprocessing:
     Attributes:
         image_size: Side of the square that the model gets, in pixels.
         short_side: Length of the shorter side before the centre is cut out, in pixels; unused by "squash".
-        resize: "crop" keeps the aspect and cuts out the centre, "squash" keeps everything and not the aspect.
+        resize: "crop" keeps the aspect and cuts out the centre, "squash" keeps everything and not the aspect. "squash,
+            crop" squashes the photo into a square of `short_side`, and cuts out the centre of that.
         mean: Per channel, in [0, 1]; one channel means greyscale pictures.
         std: Per channel.
-        interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming".
+        cut: Where the centre is cut out if it lies between two pixels: at the "nearest" one as in torchvision, or at
+            the one "before" it as in Hugging Face's processors.
+        origin: Who says so, in words, if it is not the architecture's own preset.
     """
 
     image_size: int = 224
@@ -55,6 +60,8 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    cut: Cut = "nearest"
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a preparation.
@@ -65,8 +72,8 @@ class Preprocessing:
         if self.image_size < 1 or self.short_side < 1:
             message = f"Expected an image size of at least 1 pixel, got {min(self.image_size, self.short_side)}."
             raise SourceError(message)
-        if self.resize not in ("crop", "squash"):
-            message = f'Expected `resize` to be "crop" or "squash", got {self.resize!r}.'
+        if self.resize not in get_args(Resize):
+            message = f'Expected `resize` to be "crop", "squash" or "squash, crop", got {self.resize!r}.'
             raise SourceError(message)
         if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std):
             message = (
@@ -109,11 +116,13 @@ class Preprocessing:
         """
         side = self.image_size
         shape = f"squashed to {side} x {side} px"
-        if self.resize == "crop":
-            shape = f"shorter side to {self.short_side} px, centre {side} x {side} px"
+        if self.resize != "squash":
+            before = "shorter side" if self.resize == "crop" else "squashed"
+            shape = f"{before} to {self.short_side} px, centre {side} x {side} px"
         colour = "greyscale" if len(self.mean) == 1 else "RGB"
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        return f"{shape} ({self.interpolation}), {colour}, mean {mean}, std {std}"
+        origin = f"; from {self.origin}" if self.origin else ""
+        return f"{shape} ({self.interpolation}), {colour}, mean {mean}, std {std}{origin}"
 
     def picture(self, photo: Image.Image) -> Image.Image:
         """The picture that the model sees: upright, resized and cut, not yet normalised."""
@@ -136,11 +145,13 @@ class Preprocessing:
         """
         if self.resize == "squash":
             return Placement(self.image_size, self.image_size)
+        if self.resize == "squash, crop":
+            left = self._margin(self.short_side)
+            return Placement(self.short_side, self.short_side, left, left)
         # Truncated, not rounded, because torchvision does so; the difference would be a row of pixels.
         scaled = int(self.short_side * max(width, height) / min(width, height))
         wide, high = (scaled, self.short_side) if width >= height else (self.short_side, scaled)
-        left, top = (round((side - self.image_size) / 2.0) for side in (wide, high))
-        return Placement(wide, high, left, top)
+        return Placement(wide, high, self._margin(wide), self._margin(high))
 
     def tensor(self, picture: Image.Image) -> Tensor:
         """The normalised ``(C, image_size, image_size)`` tensor of such a picture."""
@@ -148,6 +159,11 @@ class Preprocessing:
         planes = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return (planes - mean) / std
+
+    def _margin(self, side: int) -> int:
+        """Pixels before the centre."""
+        middle = (side - self.image_size) / 2.0
+        return round(middle) if self.cut == "nearest" else int(middle)
 
     def _resized(self, picture: Image.Image, width: int, height: int) -> Image.Image:
         from PIL import Image  # noqa: PLC0415

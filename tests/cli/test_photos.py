@@ -147,7 +147,9 @@ def test_options_that_do_not_fit(arguments, capsys, more, message):
 @pytest.mark.usefixtures("workplace")
 def test_torchvision_model_without_weights(capsys):
     assert main(["explain", "--model", "resnet18", "photos"]) == 2
-    assert "`--weights` for torchvision's 'resnet18', which is untrained without, got none" in capsys.readouterr().err
+    assert (
+        "`--weights` for the architecture 'resnet18', which is untrained without, got none" in capsys.readouterr().err
+    )
 
 
 def test_reference_of_other_weights(arguments, capsys):
