@@ -13,6 +13,7 @@ from .errors import (
     CheckpointError as CheckpointError,
     ConstantEvidenceWarning as ConstantEvidenceWarning,
     DiagnosisFileError as DiagnosisFileError,
+    DoubleSoftmaxWarning as DoubleSoftmaxWarning,
     FewSamplesWarning as FewSamplesWarning,
     ForwardError as ForwardError,
     GroupError as GroupError,

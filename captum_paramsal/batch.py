@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import ForwardError, InputError, ModelError, ParamsalError
-from captum_paramsal.functional import Target, detached, labels_of
+from captum_paramsal.errors import DoubleSoftmaxWarning, ForwardError, InputError, ModelError, ParamsalError
+from captum_paramsal.functional import Loss, Target, cross_entropy, detached, labels_of
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a model takes: one tensor, several, or several by name, N rows each."""
@@ -111,6 +112,28 @@ def require_finite_scores(scores: Tensor, start: int = 0) -> Tensor:
         message = f"Expected finite class scores, got NaN or infinity for image {start + int(bad[0])}."
         raise InputError(message)
     return scores
+
+
+def warn_if_probabilities(scores: Tensor, loss: Loss) -> None:
+    """Say so where the default loss takes the softmax of probabilities.
+
+    Args:
+        scores: Class scores of some examples, ``(N, C)``.
+        loss: What is made of them.
+
+    Warns:
+        DoubleSoftmaxWarning: They are not negative, and each row adds up to 1.
+    """
+    if loss is not cross_entropy or scores.shape[1] < 2:
+        return
+    given = scores.detach()
+    rounding = min(0.01, scores.shape[1] * torch.finfo(scores.dtype).eps)
+    if bool((given >= 0).all()) and bool(((given.double().sum(dim=1) - 1).abs() <= rounding).all()):
+        message = (
+            "The class scores are probabilities: the model ends in a softmax, and the loss, cross entropy, takes "
+            "another, which flattens its gradients. Leave the model's out, or give `output=torch.log`."
+        )
+        warnings.warn(message, DoubleSoftmaxWarning, stacklevel=2)
 
 
 def require_gradient(scores: Tensor, of: str = "layers") -> Tensor:

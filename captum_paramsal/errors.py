@@ -86,6 +86,10 @@ class ConstantEvidenceWarning(UserWarning):
     """A layer whose gradient is the same for every image, so that no image can be unusual there."""
 
 
+class DoubleSoftmaxWarning(UserWarning):
+    """Class scores that are probabilities already, of which the loss takes the softmax again."""
+
+
 class WholePassesWarning(UserWarning):
     """The network cannot be captured, so every perturbed copy runs through all of it, not only through its tail."""
 

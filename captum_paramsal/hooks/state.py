@@ -10,8 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils.checkpoint import CheckpointError
 
-from captum_paramsal.errors import LayerError
+from captum_paramsal.errors import LayerError, ModelError
 from captum_paramsal.hooks.norm_gradients import ContiguousNormGradients
 
 
@@ -28,6 +29,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
 
     Raises:
         LayerError: A lazy layer has no weights yet.
+        ModelError: Checkpointed blocks, inside the context, that cannot be differentiated as is asked.
     """
     require_weights(model)
     training = [(module, module.training) for module in model.modules()]
@@ -42,6 +44,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         stack.enter_context(torch.enable_grad())
         stack.enter_context(ContiguousNormGradients())
         stack.enter_context(_uncompiled())
+        stack.enter_context(_checkpointing())
         try:
             # The fast path of attention calls no layer, so no hook would see them.
             torch.backends.mha.set_fastpath_enabled(False)
@@ -88,11 +91,34 @@ def _uncompiled() -> AbstractContextManager[None]:
     return nullcontext() if stance is None else cast("AbstractContextManager[None]", stance("force_eager"))
 
 
+@contextmanager
+def _checkpointing() -> Iterator[None]:
+    """Say what to do where blocks that run again in the backward pass do not allow what is asked."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, CheckpointError) and "use_reentrant=True" not in str(error):
+            raise
+        message = (
+            "Expected a model whose blocks can be differentiated here, got activation checkpointing that cannot: with "
+            "`use_reentrant=False` filters can be scored, and without checkpointing everything works. Switch it off, "
+            "such as by `set_grad_checkpointing(False)` or `gradient_checkpointing_disable()`."
+        )
+        raise ModelError(message) from error
+
+
 class _Buffers:
-    """The buffers of a model as they are, those that are None and which there are."""
+    """The buffers of a model as they are, those that are None and which there are; and tensors that are attributes.
+
+    Pruning and the older weight norm keep the weight that they compute in an attribute.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._names = [(module, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001 -- None is not in `named_buffers`
+        self._attributes = [
+            (vars(module), {name: value for name, value in vars(module).items() if isinstance(value, Tensor)})
+            for module in model.modules()
+        ]
         self._content = [
             (buffer, buffer.detach().clone(), _version(buffer))
             for _, buffers in self._names
@@ -113,6 +139,8 @@ class _Buffers:
             for name in module._buffers.keys() - buffers.keys():  # noqa: SLF001
                 del module._buffers[name]  # noqa: SLF001
             module._buffers.update(buffers)  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
+        for attributes, tensors in self._attributes:
+            attributes.update(tensors)
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient, require_size
+from captum_paramsal.batch import (
+    Inputs,
+    ModelInputs,
+    forward_scores,
+    require_gradient,
+    require_size,
+    warn_if_probabilities,
+)
 from captum_paramsal.errors import InputError, ModelError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
@@ -254,6 +261,8 @@ class FilterProfile:
     def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
         """Loss of each example, and the class scores."""
         logits, labels = scores_at(require_gradient(forward_scores(self.model, batch)), batch.labels)
+        if batch.start == 0:
+            warn_if_probabilities(logits, self.loss)
         losses = self.loss(logits, labels)
         _require_losses(losses, logits, batch)
         return losses, logits

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient
+from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient, warn_if_probabilities
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import frozen_eval
@@ -139,6 +139,7 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
     distinct = list({id(parameter): parameter for parameter in parameters}.values())
     with frozen_eval(model, trainable=distinct):
         logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)
+        warn_if_probabilities(logits, loss)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):
             message = f"Expected a finite loss, got {mean.item()}."
