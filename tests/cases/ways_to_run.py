@@ -230,3 +230,23 @@ WAYS = {
     "Lightning": Way(in_lightning, names="net."),
     "exported": Way(loaded_program, layers=("stem", "block.conv")),
 }
+
+METHODS = ("saliency", "POT", "pixels", "trace", "doctor")
+
+REFUSED = {
+    ("checkpointing", "pixels"): "got activation checkpointing that cannot",
+    ("reentrant checkpointing", "saliency"): "got activation checkpointing that cannot",
+    ("reentrant checkpointing", "POT"): "got activation checkpointing that cannot",
+    ("reentrant checkpointing", "pixels"): "got activation checkpointing that cannot",
+}
+"""What is not possible, and what is said."""
+
+ALIKE = {("autocast around", "POT"), ("autocast inside", "POT"), ("bfloat16", "trace"), ("bfloat16", "POT")}
+"""Where a choice between values that are nearly equal falls otherwise in low precision: maps are alike, not close."""
+
+LATER = {
+    (way, method)
+    for way in ("compiled in part", "compiled in part, in place", "LoRA", "exported")
+    for method in ("trace", "doctor")
+} | {("autocast around", "trace")}
+"""What waits for traces that follow the run itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases.ways_to_run import HALF, WAYS, images, small
+from cases.ways_to_run import ALIKE, LATER, REFUSED, WAYS, images, small
 from contract.snapshot import nothing_left_behind
 from torch import nn
 
@@ -40,25 +40,9 @@ def doctor(model, _, inputs):
     return cp.ModelDoctor(model, noise_samples=2).attribute(inputs(images()), LABELS)
 
 
-METHODS = {"saliency": saliency, "POT": pot, "pixels": pixels, "trace": trace, "doctor": doctor}
+MAPS = {"saliency": saliency, "POT": pot, "pixels": pixels, "trace": trace, "doctor": doctor}
 
-REFUSED = {
-    ("checkpointing", "pixels"): "got activation checkpointing that cannot",
-    ("reentrant checkpointing", "saliency"): "got activation checkpointing that cannot",
-    ("reentrant checkpointing", "POT"): "got activation checkpointing that cannot",
-    ("reentrant checkpointing", "pixels"): "got activation checkpointing that cannot",
-}
-"""What is not possible, and what is said."""
-
-BY_ORDER = {("autocast around", "POT"), ("autocast inside", "POT"), ("bfloat16", "trace"), ("bfloat16", "POT")}
-"""Where a choice between values that are nearly equal falls otherwise in low precision: maps are alike, not close."""
-
-LATER = {
-    (way, method)
-    for way in ("compiled in part", "compiled in part, in place", "LoRA", "exported")
-    for method in ("trace", "doctor")
-} | {("autocast around", "trace")}
-CASES = [(way, method) for way in WAYS for method in METHODS if (way, method) not in LATER]
+CASES = [(way, method) for way in WAYS for method in MAPS if (way, method) not in LATER]
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
@@ -71,12 +55,12 @@ def test_a_model_however_it_is_run(name, method):
         with nothing_left_behind(model, way.inputs(images())):
             if refused:
                 with pytest.raises(cp.ModelError, match=refused):
-                    METHODS[method](model, way.layers, way.inputs)
+                    MAPS[method](model, way.layers, way.inputs)
                 return
-            maps = METHODS[method](model, way.layers, way.inputs).double()
+            maps = MAPS[method](model, way.layers, way.inputs).double()
     plain = small() if way.same is None else way.same(model)
-    expected = METHODS[method](plain, way.plain_layers, lambda x: x).double()
-    if (name, method) in BY_ORDER:
+    expected = MAPS[method](plain, way.plain_layers, lambda x: x).double()
+    if (name, method) in ALIKE:
         both = torch.stack([maps.flatten(), expected.flatten()])
         assert both.isfinite().all()
         assert float(both.corrcoef()[0, 1]) > 0.5
@@ -91,10 +75,6 @@ def test_layers_have_the_names_of_the_users_model(name):
         layers = cp.ParameterSaliency(way.make(small()), layers=way.layers).filters.layers
     assert all(layer.startswith(way.names) for layer in layers)
     assert layers[0].removeprefix(way.names) == "stem"
-
-
-def test_half_precision_is_near():
-    assert HALF < 1
 
 
 class Softmax(nn.Module):
