@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
+import re
+import warnings
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import write_tensors
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "model_ema", "state_dict_ema")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 _NAMED = 3
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 def read_state_dict(path: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -22,7 +29,8 @@ def read_state_dict(path: Path, model: nn.Module) -> dict[str, Tensor]:
 
     A checkpoint that holds its state dict under a usual key (``state_dict``, ``model``, ...) is unwrapped,
     and the prefixes that data-parallel, compiled and Lightning modules put before every name are taken off,
-    unless the model's own names have them.
+    unless the model's own names have them. Where all of the model's names are there behind such a prefix, tensors
+    without it, such as those of a loss, are left out with a warning.
 
     Raises:
         SourceError: The file is not there, is damaged, or holds something else than named tensors.
@@ -108,11 +116,18 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with _plain_values():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        strange = _GLOBAL.search(str(error))
+        got = (
+            f"one with an object of {strange[1]}, whose code is"
+            if strange
+            else "one that is damaged or holds code, which is"
+        )
         message = (
-            f"Expected a file of tensors alone at '{path}', got one that is damaged or holds code, which is "
-            "never run. Save the weights with `torch.save(model.state_dict(), path)`."
+            f"Expected a file of tensors alone at '{path}', got {got}, which is never run. Save the weights with "
+            "`torch.save(model.state_dict(), path)`."
         )
         raise SourceError(message) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
@@ -120,11 +135,36 @@ def _read_pickle(path: Path) -> object:
         raise SourceError(message) from error
 
 
+def _plain_values() -> AbstractContextManager[None]:
+    """Take options and numbers that training programs put beside the weights; none of them runs anything."""
+    allow = getattr(torch.serialization, "safe_globals", None)
+    core = getattr(np, "_core", None) or np.core
+    kinds = [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "b1")]
+    plain = [argparse.Namespace, core.multiarray.scalar, np.dtype, *kinds]
+    return nullcontext() if allow is None else cast("AbstractContextManager[None]", allow(plain))
+
+
 def _without_prefix(state: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) and name not in own for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
+        elif wanted := _behind(prefix, state, own):
+            outside = [name for name in state if not name.startswith(prefix)]
+            state = wanted
+            message = (
+                f"Left out {len(outside)} tensors of the weights file that are not behind {prefix!r}, as all of the "
+                f"model's are: {', '.join(outside[:_NAMED])}{', ...' if len(outside) > _NAMED else ''}."
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
     return state
+
+
+def _behind(prefix: str, state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """The tensors behind a prefix, if all of the model's names are there and none without it."""
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    if not needed or any(prefix + name not in state or name in state for name in needed):
+        return {}
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _describe(content: object) -> str:

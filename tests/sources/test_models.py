@@ -1,6 +1,10 @@
+import argparse
 import builtins
+import fractions
 import sys
+from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -63,6 +67,39 @@ def test_state_dict_files(own_module, tmp_path, wrap, prefix):
     state = _tiny().state_dict()
     torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
     assert _same(load_model(f"{own_module}:build", tmp_path / "w.pt"), state)
+
+
+@pytest.mark.parametrize("key", ["model_state", "model_ema", "state_dict"])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        argparse.Namespace(lr=0.1, name="run"),
+        np.float64(0.5),
+        np.float32(0.5),
+        np.int64(3),
+        np.bool_(True),
+        OrderedDict(a=1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_plain_values_beside_the_weights(own_module, tmp_path, key, beside):
+    state = {f"net.{name}": value for name, value in _tiny().state_dict().items()}
+    torch.save({key: state, "beside": beside}, tmp_path / "checkpoint.pt")
+    assert _same(load_model(f"{own_module}:build", tmp_path / "checkpoint.pt"), _tiny().state_dict())
+
+
+def test_tensors_of_a_loss_in_a_checkpoint(own_module, tmp_path):
+    state = {f"model.{name}": value for name, value in _tiny().state_dict().items()}
+    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(2)}}, tmp_path / "lightning.ckpt")
+    with pytest.warns(UserWarning, match=r"Left out 1 tensors .* not behind 'model\.', .*: criterion\.weight"):
+        model = load_model(f"{own_module}:build", tmp_path / "lightning.ckpt")
+    assert _same(model, _tiny().state_dict())
+
+
+def test_the_object_that_keeps_a_file_from_loading_is_named(own_module, tmp_path):
+    torch.save({"state_dict": _tiny().state_dict(), "when": fractions.Fraction(1, 2)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(SourceError, match=r"one that holds code \(fractions\.Fraction\), which is never run"):
+        load_model(f"{own_module}:build", tmp_path / "checkpoint.pt")
 
 
 def test_safetensors_file_without_batch_counters(own_module, tmp_path):
@@ -150,9 +187,9 @@ class _Code:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("w.pt", lambda p: p.write_bytes(b"nonsense"), "damaged or holds code"),
+        ("w.pt", lambda p: p.write_bytes(b"nonsense"), "holds code"),
         ("w.pt", lambda p: p.write_bytes(b""), r"state-dict file at '.*w.pt', got EOFError"),
-        ("w.pt", lambda p: torch.save([_Code()], p), "damaged or holds code"),
+        ("w.pt", lambda p: torch.save([_Code()], p), "holds code"),
         ("w.pt", lambda p: torch.save({"epoch": 3}, p), "a mapping with the keys 'epoch'"),
         ("w.pt", lambda p: torch.save([1, 2], p), "got a list"),
         ("w.safetensors", lambda p: p.write_bytes(b"nonsense"), "damaged or foreign"),
