@@ -120,11 +120,7 @@ def _read_pickle(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         strange = _GLOBAL.search(str(error))
-        got = (
-            f"one with an object of {strange[1]}, whose code is"
-            if strange
-            else "one that is damaged or holds code, which is"
-        )
+        got = f"one that holds code ({strange[1]})" if strange else "one that is damaged or holds code"
         message = (
             f"Expected a file of tensors alone at '{path}', got {got}, which is never run. Save the weights with "
             "`torch.save(model.state_dict(), path)`."
