@@ -87,7 +87,7 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
         )
         message = (
             f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. Give "
-            f"`output=`, a callable that makes {_wanted(output, count)}."
+            f"`output=` (`--output` on the command line), a callable that makes {_wanted(output, count)}."
         )
         raise ModelError(message)
     return output

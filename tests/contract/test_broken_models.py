@@ -11,11 +11,11 @@ import captum_paramsal as cp
 NO_SCORES = {
     "tuple": (
         lambda scores: (scores,),
-        r"class scores .*, got tuple\. Give `output=`.*`lambda returned: returned\[0\]`",
+        r"class scores .*, got tuple\. Give `output=` .*`lambda returned: returned\[0\]`",
     ),
     "dict": (
         lambda scores: {"scores": scores},
-        r"class scores .*, got dict\. Give `output=`.*`lambda returned: returned\['scores'\]`",
+        r"class scores .*, got dict\. Give `output=` .*`lambda returned: returned\['scores'\]`",
     ),
     "too few rows": (
         lambda scores: scores[1:],
