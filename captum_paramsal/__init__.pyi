@@ -12,6 +12,7 @@ from .doctor import Diagnosis as Diagnosis, Findings as Findings
 from .errors import (
     CheckpointError as CheckpointError,
     ConstantEvidenceWarning as ConstantEvidenceWarning,
+    DefaultLayersWarning as DefaultLayersWarning,
     DiagnosisFileError as DiagnosisFileError,
     DoubleSoftmaxWarning as DoubleSoftmaxWarning,
     FewSamplesWarning as FewSamplesWarning,
@@ -32,6 +33,7 @@ from .errors import (
     TraceFileError as TraceFileError,
     TreatmentError as TreatmentError,
     TriageFileError as TriageFileError,
+    UnscoredWeightsWarning as UnscoredWeightsWarning,
     WholePassesWarning as WholePassesWarning,
 )
 from .filters import Filter as Filter, FilterIndex as FilterIndex

@@ -100,3 +100,11 @@ class FewSamplesWarning(UserWarning):
 
 class IncompleteTailWarning(UserWarning):
     """Thresholds lie higher than asked for, since a part of the reference kept too few of its largest values."""
+
+
+class UnscoredWeightsWarning(UserWarning):
+    """More than a tenth of a model's weights, class scores apart, belongs to layers that are not scored by default."""
+
+
+class DefaultLayersWarning(UserWarning):
+    """The first run shows other default layers than a trial run with made-up inputs did."""

@@ -22,7 +22,8 @@ class Filter:
     Attributes:
         layer: The layer's name in ``model.named_modules()``.
         index: Output channel of a convolution, row of a Linear, or place among the heads of an attention layer.
-        part: What the slice is where an index does not say it, such as ``"query head 3"``; not compared.
+        part: What the slice is where an index does not say it, not compared; with brackets it is the filter's whole
+            name, such as ``"blocks.3.attn.k[head 5]"``.
     """
 
     layer: str
@@ -30,11 +31,15 @@ class Filter:
     part: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        """Layer and index, with the part where there is one.
+        """Layer and index, with the part where there is one; the name of a head.
 
         >>> print(Filter("layer4.2.conv3", 511))
         layer4.2.conv3[511]
+        >>> print(Filter("blocks.3.attn.qkv", 17, "blocks.3.attn.k[head 5]"))
+        blocks.3.attn.k[head 5]
         """
+        if "[" in self.part:
+            return self.part
         return f"{self.layer}[{self.index}]" + (f" ({self.part})" if self.part else "")
 
 
@@ -44,6 +49,7 @@ class FilterIndex(Sequence[Filter]):
     Args:
         counts: Filters of each layer, in the order of ``model.named_modules()``.
         parts: For layers whose slices have names of their own (attention heads), those names.
+        bias: Whether the filters have their entry of the layer's bias as one of their weights.
 
     >>> filters = FilterIndex({"conv1": 2, "conv2": 3})
     >>> len(filters), filters[3]
@@ -52,7 +58,10 @@ class FilterIndex(Sequence[Filter]):
     3
     """
 
-    def __init__(self, counts: Mapping[str, int], parts: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, counts: Mapping[str, int], parts: Mapping[str, Sequence[str]] | None = None, *, bias: bool = False
+    ) -> None:
+        self.bias = bias
         self._counts = dict(counts)
         self._parts = {name: tuple(names) for name, names in (parts or {}).items()}
         for name, names in self._parts.items():
@@ -103,7 +112,9 @@ class FilterIndex(Sequence[Filter]):
         return isinstance(item, Filter) and 0 <= item.index < self._counts.get(item.layer, 0)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FilterIndex) and list(self._counts.items()) == list(other._counts.items())
+        if not isinstance(other, FilterIndex):
+            return False
+        return self.bias == other.bias and list(self._counts.items()) == list(other._counts.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self._counts.items()))
@@ -135,6 +146,8 @@ class FilterIndex(Sequence[Filter]):
             if other._counts.get(name, count) != count
         ]
         found += [f"{name!r} is new" for name in other._counts if name not in self._counts]
+        if self.bias != other.bias:
+            found.append(f"biases are {'left out' if self.bias else 'counted in'}")
         if not found and self != other:
             found = ["the layers stand in another order"]
         return "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")

@@ -28,11 +28,13 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         reference: Statistics of the reference set; None for methods that need none.
-        layers: Layers to score: names, glob patterns, modules or layer types. By default those of the reference, or
-            every convolution except one whose channels are the class scores.
+        layers: Layers to score: names, glob patterns, modules or layer types, ``...`` among them for the default. By
+            default those of the reference, or every convolution, attention's projections by head and every Linear layer
+            at places or tokens, but none whose channels are the class scores.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        bias: Take each filter's entry of the layer's bias as one of its weights.
 
     Attributes:
         reference: Statistics of the reference set, or None.
@@ -61,10 +63,11 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
         output: Output | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__(model)
         chosen = reference.filters if layers is None and reference is not None else layers
-        self.profiler = FilterProfile(model, chosen, loss, output=output)
+        self.profiler = FilterProfile(model, chosen, loss, output=output, bias=bias)
         self.reference = reference
         if reference is not None:
             reference.check_profile(self.profiler)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_paramsal.attr.filter_attribution import FilterAttribution
 from captum_paramsal.batch import Inputs, as_given
-from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.errors import InputError, LayerError, ParamsalError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Target, boosted_similarity
 
@@ -56,12 +56,10 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
             )
             raise InputError(message)
         super().__init__(saliency.model)
-        if not isinstance(top_k, int) or not 1 <= top_k <= len(saliency.filters):
-            message = (
-                f"Expected `top_k` to be a whole number from 1 to {len(saliency.filters)}, the number of filters, "
-                f"got {top_k!r}."
-            )
-            raise ParamsalError(message)
+        # Which filters there are may be known only once the model has run.
+        fewest = saliency.profiler.fewest
+        if not isinstance(top_k, int) or top_k < 1 or (top_k > fewest and not self._fits(saliency, top_k)):
+            raise ParamsalError(_no_such_top(top_k, len(saliency.profiler.candidates)))
         if not isinstance(boost, (int, float)) or not 0 < boost < inf:
             message = f"Expected `boost` to be a positive number, got {boost!r}."
             raise ParamsalError(message)
@@ -120,10 +118,23 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         )
         return as_given(inputs, gradients)
 
+    @staticmethod
+    def _fits(saliency: FilterAttribution, top_k: int) -> bool:
+        try:
+            return top_k <= len(saliency.filters)
+        except LayerError:
+            return True
+
     def _similarity(self, profile: Tensor) -> Tensor:
+        if self.top_k > profile.shape[1]:
+            raise ParamsalError(_no_such_top(self.top_k, profile.shape[1]))
         scores = self.saliency.score(profile)
         reference = self.saliency.reference
         # A filter that never varied has the lowest score by convention, not by its gradient: it would turn the cosine.
         if reference is not None:
             scores = scores[:, ~reference.dead.to(scores.device)]
         return boosted_similarity(scores, min(self.top_k, scores.shape[1]), self.boost)
+
+
+def _no_such_top(top_k: object, filters: int) -> str:
+    return f"Expected `top_k` to be a whole number from 1 to {filters}, the number of filters, got {top_k!r}."

@@ -21,11 +21,13 @@ class ParameterSaliency(FilterAttribution):
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         reference: Statistics of the reference set; None for the raw profile.
-        layers: Layers to score: names, glob patterns, modules or layer types. By default those of the reference, or
-            every convolution except one whose channels are the class scores.
+        layers: Layers to score: names, glob patterns, modules or layer types, ``...`` among them for the default. By
+            default those of the reference, or every convolution, attention's projections by head and every Linear layer
+            at places or tokens, but none whose channels are the class scores.
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        bias: Take each filter's entry of the layer's bias as one of its weights.
 
     Raises:
         ReferenceMismatchError: The reference was taken on other weights, other layers or another loss.

@@ -40,6 +40,7 @@ class POTSaliency(FilterAttribution):
         loss: Loss per example, ``(logits (N, C), labels (N,)) -> (N,)``.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        bias: Take each filter's entry of the layer's bias as one of its weights.
 
     Attributes:
         tails: Threshold, rate, shape and scale of every filter, with standard errors and goodness of fit.
@@ -72,8 +73,9 @@ class POTSaliency(FilterAttribution):
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
         output: Output | None = None,
+        bias: bool = False,
     ) -> None:
-        super().__init__(model, reference, layers=layers, loss=loss, output=output)
+        super().__init__(model, reference, layers=layers, loss=loss, output=output, bias=bias)
         self.tails = FilterTails.fit(_tail_of(reference), fit)
         if int(self.tails.pareto.count.max()) < MINIMUM_EXCESSES:
             raise InputError(_too_few(reference.count, _tail_of(reference), int(self.tails.pareto.count.max())))

@@ -103,8 +103,8 @@ def add_compute_options(parser: argparse.ArgumentParser, *, layers: bool = True)
             "--layers",
             metavar="NAME",
             nargs="+",
-            help='layers to score, names or patterns such as "layer4.*"; by default every convolution but one that '
-            "holds the class scores",
+            help='layers to score, names or patterns such as "layer4.*"; by default (as a name "...") convolutions, '
+            "Linear layers at places or tokens and attention heads, but none that holds the class scores",
         )
     compute.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ...; cuda if there is one, else cpu")
     compute.add_argument(

@@ -1,6 +1,13 @@
+from .attention_heads import (
+    attention_heads as attention_heads,
+    equal_heads as equal_heads,
+    heads_of as heads_of,
+    named_heads as named_heads,
+)
 from .calls import LayerCall as LayerCall
 from .differentiable import DifferentiableRecording as DifferentiableRecording
 from .feature_maps import FeatureMaps as FeatureMaps, feature_maps as feature_maps, layer_named as layer_named
+from .filter_layer import FilterLayer as FilterLayer
 from .frozen_convolutions import FrozenConvolutions as FrozenConvolutions
 from .gradient_sums import GradientSums as GradientSums, SummingReduction as SummingReduction
 from .gradients import (
@@ -12,7 +19,6 @@ from .gradients import (
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .plan import (
-    FilterLayer as FilterLayer,
     Plan as Plan,
     StalePlanError as StalePlanError,
     plan_recording as plan_recording,
@@ -26,6 +32,7 @@ from .rules import (
     sample_gradients_of as sample_gradients_of,
     weight_of as weight_of,
 )
+from .score_channels import class_score_linears as class_score_linears
 from .scored_model import (
     Output as Output,
     scored_model as scored_model,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.functional.profile import accumulation_type
-from captum_paramsal.hooks.plan import FilterLayer
+from captum_paramsal.hooks.filter_layer import FilterLayer
 
 
 def assemble_profile(
@@ -26,7 +26,7 @@ def assemble_profile(
     parts = [
         profiles[name].to(device=like.device, dtype=dtype)
         if name in profiles
-        else torch.zeros(count, layer.rule.count(layer.module), dtype=dtype, device=like.device)
+        else torch.zeros(count, layer.count, dtype=dtype, device=like.device)
         for name, layer in layers.items()
     ]
     return torch.cat(parts, dim=1)

@@ -17,16 +17,17 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from captum_paramsal.hooks.assembled_profile import assemble_profile
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.layer_watch import LayerWatch
-from captum_paramsal.hooks.plan import FilterLayer, Plan
+from captum_paramsal.hooks.plan import Plan
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """One call of a module: what it took, and where in the graph its outputs are."""
+    """One call of a module, or of a function (None): what it took, and where in the graph its outputs are."""
 
-    module: nn.Module
+    module: nn.Module | None
     layers: tuple[FilterLayer, ...]
     call: LayerCall
     edges: tuple[GradientEdge, ...]
@@ -64,18 +65,26 @@ class DifferentiableRecording(LayerWatch):
             if output_gradient is not None:
                 layer = kept.layers[0]
                 kept.call.require_unwritten(layer.name)
-                _add(gradients, layer.name, layer.rule.gradients(kept.module, kept.call, output_gradient))  # type: ignore[misc]
+                _add(gradients, layer.name, self._gradients_of(layer, kept, output_gradient))
         for kept in self._around:
             output_gradients = [next(arriving) for _ in kept.edges]
-            if any(gradient is not None for gradient in output_gradients):
+            if kept.module is not None and any(gradient is not None for gradient in output_gradients):
                 for layer, of_weights in self._through(kept.module, kept.layers, kept.call, output_gradients):
-                    _add(gradients, layer.name, layer.rule.slices(layer.module, of_weights))
+                    _add(gradients, layer.name, layer.of_weights(of_weights))
         profiles = {name: of_layer.mean_abs() for name, of_layer in gradients.items()}
         return assemble_profile(self._layers, profiles, self._count, like)
 
     def _keep_call(self, layer: FilterLayer, module: nn.Module, call: LayerCall, output: Any) -> None:
         edge = get_gradient_edge(tensors_in(output)[0])
         self._hooked.append(_Kept(module, (layer,), call, (edge,)))
+
+    def _gradients_of(self, layer: FilterLayer, kept: _Kept, output_gradient: Tensor) -> SampleGradients:
+        if kept.module is not None:
+            return layer.of_module(kept.module, kept.call, output_gradient)
+        return layer.of_function(kept.call, output_gradient, self._plan.functions[layer.name], self._count)
+
+    def _keep_function(self, layer: FilterLayer, call: LayerCall, output: Tensor) -> None:
+        self._hooked.append(_Kept(None, (layer,), call, (get_gradient_edge(output),)))
 
     def _keep_call_around(self, layers: Sequence[FilterLayer], module: nn.Module, call: LayerCall, output: Any) -> None:
         edges = tuple(get_gradient_edge(tensor) for tensor in tensors_in(output))

@@ -115,7 +115,7 @@ class SummingReduction:
             sample = gradients.sample(n)
             sample = sample.to(accumulation_type(sample.dtype))
             vectors[group] = vectors[group] + sample if group in vectors else sample.clone()
-            rows.append(sample.abs().mean(dim=1))
+            rows.append(gradients.magnitude(sample))
             squares.append(sample.double().square().sum(dim=1))
         empty = torch.zeros_like(next(iter(vectors.values())))
         self._vectors[name] = torch.stack([vectors.get(group, empty) for group in range(len(self._counts))])

@@ -14,6 +14,7 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from captum_paramsal.functional.convolution import (
     ConvolutionGeometry,
@@ -45,6 +46,10 @@ class SampleGradients(ABC):
     @abstractmethod
     def sample(self, n: int) -> Tensor:
         """Gradient of example n, ``(F, M)``, to be read and, but by :class:`DenseGradients`, given away."""
+
+    def magnitude(self, sample: Tensor) -> Tensor:
+        """Mean absolute value of each filter of one example, ``(F,)``, from what :meth:`sample` gave."""
+        return sample.abs().mean(dim=1)
 
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, F)``; one example's gradient is in memory at a time."""
@@ -160,6 +165,102 @@ class HeadGradients(SampleGradients):
         if not isinstance(other, HeadGradients):
             return super().__add__(other)
         return HeadGradients(tuple(a + b for a, b in zip(self.maps, other.maps, strict=True)), self.heads)
+
+
+@dataclass(frozen=True)
+class RowGroups(SampleGradients):
+    """Gradients of filters that are several rows of a weight each, such as the heads of a projection.
+
+    Attributes:
+        rows: Gradients row by row.
+        groups: Rows of each filter.
+    """
+
+    rows: SampleGradients
+    groups: tuple[slice, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows in each filter."""
+        return tuple(group.stop - group.start for group in self.groups)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``; a filter of fewer rows than the largest ends in zeros."""
+        rows, largest = self.rows.sample(n), max(self.sizes)
+        parts = [rows[group].reshape(-1) for group in self.groups]
+        widths = [largest * rows.shape[1] - len(part) for part in parts]
+        return torch.stack([functional.pad(part, (0, width)) for part, width in zip(parts, widths, strict=True)])
+
+    def magnitude(self, sample: Tensor) -> Tensor:
+        """Mean absolute value of each filter of one example, ``(F,)``."""
+        sizes = torch.tensor(self.sizes, dtype=sample.dtype, device=sample.device)
+        return super().magnitude(sample) * (max(self.sizes) / sizes)
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``."""
+        rows = self.rows.mean_abs()
+        return torch.stack([rows[:, group].mean(dim=1) for group in self.groups], dim=1)
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        if not isinstance(other, RowGroups):
+            return super().__add__(other)
+        return RowGroups(self.rows + other.rows, self.groups)
+
+
+@dataclass(frozen=True)
+class BiasedGradients(SampleGradients):
+    """Gradients of filters that have their entry of the bias beside their weights.
+
+    Attributes:
+        weights: Gradients of the weights.
+        biases: Gradients of the bias, ``(N, F)``.
+        width: Weights of a filter, M, without the bias.
+    """
+
+    weights: SampleGradients
+    biases: Tensor
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M + 1)``."""
+        return torch.cat([self.weights.sample(n), self.biases[n, :, None]], dim=1)
+
+    def mean_abs(self) -> Tensor:
+        """Saliency profile of the layer, ``(N, F)``."""
+        return (self.weights.mean_abs() * self.width + mean_abs(self.biases[..., None])) / (self.width + 1)
+
+    def __add__(self, other: SampleGradients) -> SampleGradients:
+        if not isinstance(other, BiasedGradients):
+            return super().__add__(other)
+        return BiasedGradients(self.weights + other.weights, self.biases + other.biases, self.width)
+
+
+@dataclass(frozen=True)
+class FoldedGradients(SampleGradients):
+    """Gradients of examples that a layer saw in several parts each, such as windows or frames.
+
+    Attributes:
+        parts: Gradients part by part, those of an example one after the other.
+        count: Examples, N.
+    """
+
+    parts: SampleGradients
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, n: int) -> Tensor:
+        """Gradient of example n, ``(F, M)``."""
+        each = len(self.parts) // self.count
+        first, *others = (self.parts.sample(part) for part in range(n * each, (n + 1) * each))
+        return sum(others, start=first)
 
 
 @dataclass(frozen=True)

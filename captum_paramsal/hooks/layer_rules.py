@@ -11,11 +11,11 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from captum_paramsal.functional.convolution import ConvolutionGeometry, transposed_filters
 from captum_paramsal.hooks.calls import LayerCall
+from captum_paramsal.hooks.functions import linear_positions
 from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
     HeadGradients,
-    ProductGradients,
     SampleGradients,
     TransposedConvolutionGradients,
 )
@@ -69,7 +69,7 @@ def transposed_convolution_gradients(
 
 def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor) -> SampleGradients:  # noqa: ARG001
     """Weight gradients of a Linear over all dimensions between the first and the last."""
-    return _positions(output_gradients, call.inputs)
+    return linear_positions(output_gradients, call.inputs)
 
 
 def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
@@ -92,7 +92,8 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
         upstream = output_gradients.transpose(0, 1) if layer.batch_first else output_gradients
         gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype), create_graph=differentiable)
     maps = tuple(
-        _positions(gradient.transpose(0, 1), x.transpose(0, 1)) for gradient, x in zip(gradients, inputs, strict=True)
+        linear_positions(gradient.transpose(0, 1), x.transpose(0, 1))
+        for gradient, x in zip(gradients, inputs, strict=True)
     )
     return HeadGradients(maps, layer.num_heads)
 
@@ -140,12 +141,6 @@ def _arguments(call: LayerCall) -> dict[str, Any]:
     return dict(zip(_ATTENTION_ARGUMENTS, call.args, strict=False)) | dict(call.kwargs)
 
 
-def _positions(output_gradients: Tensor, inputs: Tensor) -> ProductGradients:
-    outputs = output_gradients.flatten(1, -2) if output_gradients.ndim > 2 else output_gradients.unsqueeze(1)
-    columns = inputs.to(outputs.dtype).reshape(*outputs.shape[:2], -1)
-    return ProductGradients(outputs.transpose(1, 2), columns.transpose(1, 2))
-
-
 def _geometry(layer: _ConvNd, padding: tuple[int, ...]) -> ConvolutionGeometry:
     return ConvolutionGeometry(
         tuple(layer.weight.shape), tuple(layer.stride), padding, tuple(layer.dilation), layer.groups
@@ -158,7 +153,7 @@ def _head_slices(layer: nn.MultiheadAttention, gradients: tuple[Tensor, ...]) ->
 
 
 def _head_names(layer: nn.MultiheadAttention) -> tuple[str, ...]:
-    return tuple(f"{part} head {head}" for part in ("query", "key", "value") for head in range(layer.num_heads))
+    return tuple(f"{part}[head {head}]" for part in "qkv" for head in range(layer.num_heads))
 
 
 register_rule(FilterRule(convolution_gradients), nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -10,10 +10,13 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.filter_layer import FilterLayer
+from captum_paramsal.hooks.functions import FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
-from captum_paramsal.hooks.plan import FilterLayer, Plan, StalePlanError, weights_inside
+from captum_paramsal.hooks.plan import Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
 
 ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
@@ -47,6 +50,10 @@ class LayerWatch(ABC):
         """Keep one call of a layer with a rule of its own; the output is part of the graph."""
 
     @abstractmethod
+    def _keep_function(self, layer: FilterLayer, call: LayerCall, output: Tensor) -> None:
+        """Keep one call of a function that multiplies by a layer's weight; the output is part of the graph."""
+
+    @abstractmethod
     def _keep_call_around(self, layers: Sequence[FilterLayer], module: nn.Module, call: LayerCall, output: Any) -> None:
         """Keep one call of a module around layers on the ``torch.func`` path; the output is part of the graph."""
 
@@ -65,6 +72,18 @@ class LayerWatch(ABC):
             return output
 
         return on_forward
+
+    def watch_function(self, name: str, call: FunctionCall, output: Tensor) -> Tensor:
+        """See a call of a function that multiplies by a layer's weight."""
+        if not self._records():
+            return output
+        dimension = self._plan.functions[name]
+        for tensor in (call.input, output):
+            if dimension or not tensor.ndim or len(tensor) % self._count:
+                self._require_examples(tensor, dimension, [name])
+        started: Tensor = start_graph(output, self.anchor)
+        self._keep_function(self._layers[name], call.kept(attached=self.attached), started)
+        return started
 
     def watch_around(self, names: Sequence[str]) -> tuple[ForwardPreHook, ForwardHook]:
         """Hooks for a module around layers that are scored on the ``torch.func`` path."""
@@ -98,6 +117,10 @@ class LayerWatch(ABC):
         for layer in layers:
             yield layer, tuple(by_weight[id(weight)] for weight in layer.weights)
 
+    def weight_of(self, name: str) -> int:
+        """Identity of a layer's weight."""
+        return id(self._layers[name].weights[0])
+
     def _records(self) -> bool:
         # Checkpointed models run forward again during the backward pass; what runs without gradients has none.
         return self._forward_runs and torch.is_grad_enabled()
@@ -107,6 +130,24 @@ class LayerWatch(ABC):
             raise StalePlanError(names)
 
 
+class _FunctionWatch(TorchFunctionMode):
+    """Lets a recording see the functions that multiply by the weights of a plan."""
+
+    def __init__(self, watcher: LayerWatch, plan: Plan) -> None:
+        super().__init__()
+        self._watcher = watcher
+        self._names = {watcher.weight_of(name): name for name in plan.functions}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        call = FunctionCall.of(func, args, kwargs or {})
+        name = None if call is None else self._names.get(id(call.weight))
+        return result if call is None or name is None else self._watcher.watch_function(name, call, result)
+
+
 @contextmanager
 def watching_layers(watcher: LayerWatch, plan: Plan) -> Iterator[None]:
     """Let a recording see the forward pass; every hook is gone when the context ends."""
@@ -114,6 +155,8 @@ def watching_layers(watcher: LayerWatch, plan: Plan) -> Iterator[None]:
     for name, module in plan.through.items():
         around[module].append(name)
     with ExitStack() as handles:
+        if plan.functions:
+            handles.enter_context(_FunctionWatch(watcher, plan))
         # First among the hooks of a layer: others may change the output, and the weights made it as it is now.
         for name, modules in plan.hooked.items():
             for module in modules:

@@ -12,39 +12,16 @@ first example is the same whether or not a second one stands beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
-from captum_paramsal.hooks.rules import FilterRule, rule_of
+from captum_paramsal.hooks.filter_layer import FilterLayer
+from captum_paramsal.hooks.layer_rules import CONVOLUTIONS
+from captum_paramsal.hooks.rules import rows_of_weight, rule_of
 from captum_paramsal.hooks.uses import WeightUses, watching
-
-
-@dataclass(frozen=True)
-class FilterLayer:
-    """A layer whose filters are scored.
-
-    Attributes:
-        name: Its name in ``model.named_modules()``.
-        module: The layer.
-        explicit: Whether the caller asked for this very layer, so that it must be reached.
-    """
-
-    name: str
-    module: nn.Module
-    explicit: bool = False
-
-    @property
-    def rule(self) -> FilterRule:
-        """What its filters are."""
-        return rule_of(self.module)
-
-    @property
-    def weights(self) -> tuple[Tensor, ...]:
-        """The parameters that hold its filters."""
-        return self.rule.weights(self.module)
 
 
 @dataclass(frozen=True)
@@ -54,7 +31,10 @@ class Plan:
     Attributes:
         hooked: Modules whose own calls give the gradients of a layer, by that layer's name; a weight that several
             layers share has several.
+        functions: Dimension of the examples (0 also where they are folded with windows), by the name of a layer whose
+            weight is used in functions that multiply by it.
         through: Module whose calls give them on the ``torch.func`` path, by the layer's name.
+        at_places: Layers that are applied at places or tokens.
         unused: Layers whose weight takes no part in the forward pass.
         batched_arguments: For modules of ``through``, which arguments hold one row per example.
         largest_output: Bytes of the largest tensor that any module returns for one example.
@@ -64,12 +44,25 @@ class Plan:
     """
 
     hooked: Mapping[str, tuple[nn.Module, ...]]
+    functions: Mapping[str, int]
     through: Mapping[str, nn.Module]
+    at_places: frozenset[str]
     unused: frozenset[str]
     batched_arguments: Mapping[nn.Module, frozenset[int | str]]
     largest_output: int
     examples: int
     mixes_examples: bool
+
+    def only(self, layers: Sequence[FilterLayer]) -> Plan:
+        """The plan for some of its layers."""
+        names = {layer.name for layer in layers}
+        return replace(
+            self,
+            hooked={name: modules for name, modules in self.hooked.items() if name in names},
+            functions={name: dimension for name, dimension in self.functions.items() if name in names},
+            through={name: module for name, module in self.through.items() if name in names},
+            unused=self.unused & names,
+        )
 
 
 def plan_recording(
@@ -99,6 +92,7 @@ def plan_recording(
             forward(count)
     names = {module: name for name, module in model.named_modules()}
     hooked: dict[str, tuple[nn.Module, ...]] = {}
+    functions: dict[str, int] = {}
     through: dict[str, nn.Module] = {}
     unused = set()
     for layer in layers:
@@ -112,11 +106,16 @@ def plan_recording(
             through[layer.name] = model
         elif (modules := _hookable(model, layer, users, uses)) is not None:
             hooked[layer.name] = modules
+        elif (dimension := _dimension(layer, uses)) is not None:
+            functions[layer.name] = dimension
         else:
             through[layer.name] = model.get_submodule(_owner(users, uses))
     batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
     largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
-    return Plan(hooked, through, frozenset(unused), batched, largest, examples, uses.mixes_examples)
+    at_places = frozenset(layer.name for layer in layers if _at_places(layer, uses))
+    return Plan(
+        hooked, functions, through, at_places, frozenset(unused), batched, largest, examples, uses.mixes_examples
+    )
 
 
 def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
@@ -129,20 +128,41 @@ def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
 
 def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: WeightUses) -> tuple[nn.Module, ...] | None:
     """The modules to hook, if each use of the weight is a call of a layer like this one, examples apart."""
-    if layer.rule.gradients is None:
+    known = isinstance(layer.module, (nn.Linear, *CONVOLUTIONS))
+    if layer.rule.gradients is None or (layer.bias and not known):
         return None
     modules = tuple(model.get_submodule(name) for name in sorted(users))
     for name, module in zip(sorted(users), modules, strict=True):
         like = module is layer.module or (
             type(module) is type(layer.module)
             and rule_of(module) == layer.rule
-            and all(a is b for a, b in zip(layer.rule.weights(module), layer.weights, strict=True))
+            and (not layer.bias or getattr(module, "bias", None) is getattr(layer.module, "bias", None))
+            and all(a is b for a, b in zip(layer.rule.weights(module), layer.rule.weights(layer.module), strict=True))
         )
         # Only a call with one row for each example has a gradient that can be told apart by example.
         dimension = layer.rule.batch_dimension(module)
         if not like or not uses.keeps_examples(name, dimension):
             return None
     return modules
+
+
+def _dimension(layer: FilterLayer, uses: WeightUses) -> int | None:
+    """Dimension of the examples, if each use of the weight is a call of a function that multiplies by it."""
+    if layer.rule.slices is not rows_of_weight:
+        return None
+    weight, *biases = layer.weights
+    if not isinstance(weight, nn.Parameter):
+        return None
+    return uses.functions.dimension(id(weight), id(biases[0]) if biases else None, linear=weight.ndim == 2)
+
+
+def _at_places(layer: FilterLayer, uses: WeightUses) -> bool:
+    """Whether what the layer is applied to has, beside examples and features, dimensions of places or tokens."""
+    weight = layer.weights[0]
+    shapes = uses.functions.inputs(id(weight)) if isinstance(weight, nn.Parameter) else []
+    shapes = shapes or [call.arguments[0] for call in uses.calls[1][layer.name] if 0 in call.arguments]
+    # Run on one example, so more than one row of features means places.
+    return any(len(shape) > 2 or (len(shape) == 2 and shape[0] > 1) for shape in shapes)
 
 
 def _owner(users: set[str], uses: WeightUses) -> str:

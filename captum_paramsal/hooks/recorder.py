@@ -17,9 +17,10 @@ from torch.autograd.graph import register_multi_grad_hook
 
 from captum_paramsal.hooks.assembled_profile import assemble_profile
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.layer_watch import LayerWatch
-from captum_paramsal.hooks.plan import FilterLayer, Plan
+from captum_paramsal.hooks.plan import Plan
 
 Reduction: TypeAlias = Callable[[str, SampleGradients], Tensor]
 """From the name of a layer and its weight gradients to one number per example and filter, ``(N, O)``."""
@@ -65,10 +66,21 @@ class Recording(LayerWatch):
         def on_backward(output_gradient: Tensor) -> None:
             call.require_unwritten(layer.name)
             with torch.no_grad():
-                self._add(layer.name, layer.rule.gradients(module, call, output_gradient))  # type: ignore[misc]
+                self._add(layer.name, layer.of_module(module, call, output_gradient))
 
         # On the tensor, not on the module: an in-place ReLU that follows cannot disturb it.
         tensors_in(output)[0].register_hook(on_backward)
+
+    def _keep_function(self, layer: FilterLayer, call: LayerCall, output: Tensor) -> None:
+        self._open_calls[layer.name] += 1
+        dimension = self._plan.functions[layer.name]
+
+        def on_backward(output_gradient: Tensor) -> None:
+            call.require_unwritten(layer.name)
+            with torch.no_grad():
+                self._add(layer.name, layer.of_function(call, output_gradient, dimension, self._count))
+
+        output.register_hook(on_backward)
 
     def _keep_call_around(self, layers: Sequence[FilterLayer], module: nn.Module, call: LayerCall, output: Any) -> None:
         for layer in layers:
@@ -79,7 +91,7 @@ class Recording(LayerWatch):
                 weight_gradients = list(self._through(module, layers, call, output_gradients))
             for layer, gradients in weight_gradients:
                 detached = tuple(gradient.detach() for gradient in gradients)
-                self._add(layer.name, layer.rule.slices(layer.module, detached))
+                self._add(layer.name, layer.of_weights(detached))
 
         register_multi_grad_hook(tensors_in(output), on_backward)
 

@@ -20,7 +20,7 @@ UserRule: TypeAlias = Callable[[Any, Tensor, Tensor], Tensor | SampleGradients]
 UserRuleT = TypeVar("UserRuleT", bound=UserRule)
 
 
-def _rows_of_weight(layer: nn.Module) -> int:
+def _row_count(layer: nn.Module) -> int:
     return len(weight_of(layer))
 
 
@@ -51,7 +51,8 @@ def _one_weight(layer: nn.Module) -> tuple[Tensor, ...]:
     return (weight_of(layer),)
 
 
-def _rows(layer: nn.Module, gradients: tuple[Tensor, ...]) -> SampleGradients:  # noqa: ARG001
+def rows_of_weight(layer: nn.Module, gradients: tuple[Tensor, ...]) -> SampleGradients:  # noqa: ARG001
+    """Each row of the weight is a filter."""
     return DenseGradients(gradients[0])
 
 
@@ -74,10 +75,10 @@ class FilterRule:
     """
 
     gradients: GradientsOfCall | None
-    count: Callable[[Any], int] = _rows_of_weight
+    count: Callable[[Any], int] = _row_count
     parts: Callable[[Any], tuple[str, ...]] = _no_parts
     weights: Callable[[Any], tuple[Tensor, ...]] = _one_weight
-    slices: Callable[[Any, tuple[Tensor, ...]], SampleGradients] = _rows
+    slices: Callable[[Any, tuple[Tensor, ...]], SampleGradients] = rows_of_weight
     batch_dimension: Callable[[Any], int] = _examples_first
 
 
@@ -91,7 +92,7 @@ def register_rule(rule: FilterRule, *layer_types: type[nn.Module]) -> None:
 
 
 def sample_gradients_of(
-    *layer_types: type[nn.Module], count: Callable[[Any], int] = _rows_of_weight
+    *layer_types: type[nn.Module], count: Callable[[Any], int] = _row_count
 ) -> Callable[[UserRuleT], UserRuleT]:
     """Register how the weight gradients of a layer type are taken, one example at a time.
 

@@ -45,12 +45,20 @@ class _HardSigmoid(Function):
 
 
 def _hard_sigmoid(input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002, FBT001, FBT002 -- the function's signature
-    result: Tensor = _HardSigmoid.apply(input.clone() if inplace else input)
-    return input.copy_(result) if inplace else result
+    if not inplace:
+        return _differentiable_hard_sigmoid(input)
+    input.copy_(_differentiable_hard_sigmoid(input.clone()))
+    return input
+
+
+def _differentiable_hard_sigmoid(inputs: Tensor) -> Tensor:
+    result: Tensor = _HardSigmoid.apply(inputs)  # type: ignore[no-untyped-call, unused-ignore]
+    return result
 
 
 def _channel_shuffle(input: Tensor, groups: int) -> Tensor:  # noqa: A002
-    return input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    shuffled: Tensor = input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return shuffled
 
 
 _WRITTEN_OUT: dict[Callable[..., Any], Callable[..., Tensor]] = {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.hooks.functions import FunctionCall
 
 VALUES = 256
 """Most values of a row that two runs are compared by."""
@@ -63,12 +64,21 @@ class _FirstRows:
     tolerance: float
 
     @classmethod
-    def of(cls, tensor: Tensor, count: int) -> _FirstRows:
+    def of(cls, tensor: Tensor, count: int, *, folded: bool = False) -> _FirstRows:
+        """Of a tensor that was made of so many examples.
+
+        Args:
+            tensor: The tensor.
+            count: Examples.
+            folded: Take several rows in dimension 0 for one example too, such as its windows.
+        """
         rows = {
             dimension: tensor.detach().select(dimension, 0).flatten()
             for dimension in range(min(tensor.ndim, 2))
             if tensor.shape[dimension] == count
         }
+        if folded and tensor.ndim and tensor.shape[0] > count and tensor.shape[0] % count == 0:
+            rows[0] = tensor.detach()[: tensor.shape[0] // count].flatten()
         spread = {key: row[:: len(row) // VALUES + 1].double().cpu() for key, row in rows.items()}
         return cls(spread, DOUBLE_ROUNDING if tensor.dtype == torch.float64 else ROUNDING)
 
@@ -80,6 +90,71 @@ class _FirstRows:
         return torch.allclose(ours, theirs, rtol=0.0, atol=self.tolerance * largest, equal_nan=True)
 
 
+@dataclass(frozen=True)
+class _Product:
+    """One call of a function that multiplies by a weight.
+
+    Attributes:
+        input: Shape of what it was applied to.
+        ends: Rows of the first example in input and output, by the dimension of the examples.
+        bias: Identity of what was added.
+    """
+
+    input: torch.Size
+    ends: tuple[_FirstRows, _FirstRows]
+    bias: int | None
+
+
+class FunctionUses:
+    """Calls of functions that multiply by a watched weight, by the weight's identity and the number of examples run."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[int, list[_Product]]] = defaultdict(lambda: defaultdict(list))
+        self._otherwise: set[int] = set()
+
+    def note(self, call: FunctionCall, output: Tensor, count: int) -> None:
+        """Keep what a later comparison needs of a call."""
+        # Without a dimension for them, the examples come one by one.
+        if call.input.ndim < max(2, call.weight.ndim):
+            self.note_otherwise(id(call.weight))
+        ends = (_FirstRows.of(call.input, count, folded=True), _FirstRows.of(output, count, folded=True))
+        product = _Product(call.input.shape, ends, None if call.bias is None else id(call.bias))
+        self._calls[id(call.weight)][count].append(product)
+
+    def note_otherwise(self, weight: int) -> None:
+        """A weight was used in another way."""
+        self._otherwise.add(weight)
+
+    def inputs(self, weight: int) -> list[torch.Size]:
+        """Shapes that a weight was applied to in the run on one example."""
+        return [product.input for product in self._calls[weight][1]]
+
+    def dimension(self, weight: int, bias: int | None, *, linear: bool) -> int | None:
+        """Dimension in which the examples are apart in all uses of a weight, or None.
+
+        Args:
+            weight: The weight's identity.
+            linear: Whether the features come last.
+            bias: Identity of the bias that must go with it, if one must.
+        """
+        runs = list(self._calls[weight].values())
+        if not runs or weight in self._otherwise or len({len(run) for run in runs}) > 1:
+            return None
+        products = [product for run in runs for product in run]
+        if bias is not None and (bias in self._otherwise or any(product.bias != bias for product in products)):
+            return None
+        places = min(len(product.input) - 1 for product in products)
+        for dimension in range(min(places, 2) if linear else 1):
+            if all(dimension in end.values for product in products for end in product.ends) and all(
+                ours.agrees(theirs, dimension)
+                for run in runs
+                for product, first in zip(run, runs[0], strict=True)
+                for ours, theirs in zip(product.ends, first.ends, strict=True)
+            ):
+                return dimension
+        return None
+
+
 @dataclass
 class WeightUses:
     """What forward passes showed.
@@ -87,11 +162,13 @@ class WeightUses:
     Attributes:
         users: Modules that each weight was used in.
         calls: Calls of each module, by the number of examples run.
+        functions: Calls of functions that multiply by a watched weight.
         selects: Whether the model picks rows by their values, so that two examples do not show where others go.
     """
 
     users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     calls: dict[int, dict[str, list[_Call]]] = field(default_factory=dict)
+    functions: FunctionUses = field(default_factory=FunctionUses)
     selects: bool = False
 
     @property
@@ -126,9 +203,9 @@ class WeightUses:
 class _WeightWatch(TorchFunctionMode):
     """Notes which module each use of a watched weight happens in."""
 
-    def __init__(self, watched: frozenset[int], uses: WeightUses, stack: Sequence[str]) -> None:
+    def __init__(self, watched: frozenset[int], uses: WeightUses, stack: Sequence[str], count: int) -> None:
         super().__init__()
-        self.watched, self.uses, self.stack = watched, uses, stack
+        self.watched, self.uses, self.stack, self.count = watched, uses, stack, count
 
     def __torch_function__(
         self,
@@ -146,7 +223,16 @@ class _WeightWatch(TorchFunctionMode):
             for tensor in tensors_in((args, kwargs or {})):
                 if id(tensor) in self.watched:
                     self.uses.users[id(tensor)].add(self.stack[-1])
+            self._note(FunctionCall.of(func, args, kwargs or {}), result, (args, kwargs or {}))
         return result
+
+    def _note(self, call: FunctionCall | None, result: Any, given: Any) -> None:
+        product = None if call is None else (call.weight, call.bias)
+        for tensor in tensors_in(given):
+            if id(tensor) in self.watched and not any(tensor is one for one in product or ()):
+                self.uses.functions.note_otherwise(id(tensor))
+        if call is not None and id(call.weight) in self.watched:
+            self.uses.functions.note(call, result, self.count)
 
 
 @contextmanager
@@ -178,5 +264,5 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
             handles.callback(before.remove)
             after = module.register_forward_hook(leave(name), with_kwargs=True)
             handles.callback(after.remove)
-        handles.enter_context(_WeightWatch(weights, uses, stack))
+        handles.enter_context(_WeightWatch(weights, uses, stack, count))
         yield

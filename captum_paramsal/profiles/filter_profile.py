@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
+from warnings import catch_warnings, simplefilter, warn
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,18 @@ from captum_paramsal.batch import (
     require_size,
     warn_if_probabilities,
 )
-from captum_paramsal.errors import InputError, ModelError
+from captum_paramsal.errors import (
+    DefaultLayersWarning,
+    InputError,
+    LayerError,
+    ModelError,
+    UnscoredWeightsWarning,
+)
+from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
+    FilterLayer,
     FrozenConvolutions,
     GradientSums,
     Output,
@@ -37,7 +46,9 @@ from captum_paramsal.hooks import (
     scored_model,
     watching_layers,
 )
+from captum_paramsal.profiles.default_layers import DefaultLayers
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
+from captum_paramsal.profiles.synthetic_inputs import FittingLinears, synthetic_inputs
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]
 """From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
@@ -57,6 +68,7 @@ class FilterProfile:
         loss: Loss per example.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        bias: Take each filter's entry of the layer's bias as one of its weights.
     """
 
     def __init__(
@@ -66,15 +78,55 @@ class FilterProfile:
         loss: Loss = cross_entropy,
         *,
         output: Output | None = None,
+        bias: bool = False,
     ) -> None:
         self.model = scored_model(model, output)
         self.loss = loss
         with frozen_eval(self.model):
-            self.layers = select_layers(self.model, layers)
-        self.filters = filter_index(self.layers)
+            self._candidates = select_layers(self.model, layers, bias=bias)
+        certain = not any(layer.provisional for layer in self._candidates)
+        self._layers = self._candidates if certain else None
+        self._tried = False
         self._plan: Plan | None = None
         self._folded: frozenset[str] = frozenset()
         self._one_by_one = False
+
+        if self._layers is None and self.fewest == 0:
+            # Nothing is certain: if no layer at all is left, who builds this should know.
+            self._try_out()
+
+    @property
+    def layers(self) -> tuple[FilterLayer, ...]:
+        """The layers that are scored.
+
+        Whether a Linear layer is one of the default is known once the model has run. Before that, a trial run with
+        made-up inputs tells; the first real run verifies it, and a difference is a :class:`DefaultLayersWarning`.
+
+        Raises:
+            LayerError: The model has not run yet, and the trial run does not succeed.
+        """
+        if self._layers is None and not self._try_out():
+            message = (
+                "Expected a model that has been run: which of its Linear layers act at places or tokens is not known "
+                "before, and it takes none of the inputs that were tried. Score once first, or name `layers`."
+            )
+            raise LayerError(message)
+        return self._layers or ()
+
+    @property
+    def filters(self) -> FilterIndex:
+        """What each column of a profile belongs to; see :attr:`layers` for when it is known."""
+        return filter_index(self.layers)
+
+    @property
+    def fewest(self) -> int:
+        """Filters that are scored whatever the first run shows."""
+        return sum(layer.count for layer in self._layers or self._candidates if not layer.provisional)
+
+    @property
+    def candidates(self) -> FilterIndex:
+        """All filters that may be scored: known before any run."""
+        return filter_index(self._candidates)
 
     def __call__(
         self,
@@ -225,11 +277,55 @@ class FilterProfile:
             return forward_scores(self.model, batch.part(0, count))
 
         examples = 1 if self._one_by_one else min(len(batch), 2)
-        plan = plan_recording(self.model, self.layers, forward, examples, self._folded)
+        plan = self._settled_plan(forward, examples, tried=False)
         if examples == 1 or not plan.mixes_examples:
             return plan
         self._one_by_one = True
         return self._planned(batch)
+
+    def _settled_plan(self, forward: Callable[[int], Tensor], examples: int, *, tried: bool) -> Plan:
+        """A plan for the layers that are scored, which the first run settles."""
+        if self._layers is not None and not self._tried:
+            return plan_recording(self.model, self._layers, forward, examples, self._folded)
+        classes = 0
+
+        def counted(count: int) -> Tensor:
+            nonlocal classes
+            scores = forward(count)
+            classes = scores.shape[1] if scores.ndim > 1 else 1
+            return scores
+
+        plan = plan_recording(self.model, self._candidates, counted, examples, self._folded)
+        before = self._layers
+        with catch_warnings():
+            if before is not None:
+                simplefilter("ignore", UnscoredWeightsWarning)
+            self._layers = DefaultLayers(self.model, self._candidates).settled(plan, classes, lambda: forward(1))
+        self._tried = tried
+        if before is not None and before != self._layers:
+            change = filter_index(before).difference(filter_index(self._layers))
+            message = (
+                f"The default layers are others than a trial run with made-up inputs showed: {change}. What was read "
+                "from `filters` before this first run no longer holds."
+            )
+            warn(message, DefaultLayersWarning, stacklevel=2)
+        return plan.only(self._layers)
+
+    def _try_out(self) -> bool:
+        """Run the model on made-up inputs; whether one was taken."""
+        with frozen_eval(self.model):
+            for tensor in synthetic_inputs(self.model):
+                batch = ModelInputs.of(tensor)
+
+                def forward(_: int, batch: ModelInputs = batch) -> Tensor:
+                    with catch_warnings(), FittingLinears():
+                        simplefilter("ignore")
+                        return forward_scores(self.model, batch)
+
+                if _takes(forward):
+                    self._settled_plan(forward, 1, tried=True)
+                    return True
+        return False
 
     def _recorded(self, plan: Plan, batch: ModelInputs, reduce: Reduction | None = None) -> Tensor:
         recording = Recording(self.layers, plan, len(batch), reduce)
@@ -276,6 +372,17 @@ class FilterProfile:
                 f"{start + example}."
             )
             raise InputError(message)
+
+
+def _takes(forward: Callable[[int], Tensor]) -> bool:
+    try:
+        forward(1)
+    except ModelError:
+        # It took the inputs, and would not return class scores for others either.
+        raise
+    except Exception:  # noqa: BLE001 -- whatever the model says of inputs that are not its own
+        return False
+    return True
 
 
 def _require_finite_gradient(gradient: Tensor, start: int) -> None:

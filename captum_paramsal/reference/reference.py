@@ -48,6 +48,7 @@ class Reference:
         *,
         layers: LayerSelection | None = None,
         loss: Loss = cross_entropy,
+        bias: bool = False,
         tail: float | None = 0.10,
         internal_batch_size: int | None = None,
         total: int | None = None,
@@ -69,6 +70,7 @@ class Reference:
             loss: Loss per example.
             output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
                 these or ``logits``.
+            bias: Take each filter's entry of the layer's bias as one of its weights.
             tail: Share of the images whose largest values are kept of every filter, in (0, 0.5]; takes
                 ``tail · images · filters`` numbers of memory. None keeps mean and standard deviation alone.
             internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
@@ -90,9 +92,9 @@ class Reference:
         Warns:
             IncompleteTailWarning: More images than ``total``, so that too few of the largest values were kept.
         """
-        profile = FilterProfile(model, layers, loss, output=output)
+        profile = FilterProfile(model, layers, loss, output=output, bias=bias)
         fingerprint = Fingerprint.of(profile.model)
-        run = {"weights": fingerprint.short, "filters": dict(profile.filters.counts), "loss": loss_name(loss)}
+        run = {"weights": fingerprint.short, "filters": dict(profile.candidates.counts), "loss": loss_name(loss)}
         one_pass = ReferencePass(profile, run, tail, total, internal_batch_size, checkpoint, show_progress)
         moments, upper = one_pass.over(batches)
         return cls(profile.filters, moments, fingerprint, loss_name(loss), upper)
@@ -203,6 +205,7 @@ class Reference:
             "layers": dict(self.filters.counts),
             "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
             "digests": dict(self.fingerprint.digests),
+            "bias": self.filters.bias,
             "loss": self.loss_name,
             "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
         }
@@ -223,7 +226,7 @@ class Reference:
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Reference:
-        filters = FilterIndex(content["layers"], content["parts"])
+        filters = FilterIndex(content["layers"], content["parts"], bias=content.get("bias", False))
         moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
         # Version 1 knew no tails.
         kept = content.get("tail")

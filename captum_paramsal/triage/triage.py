@@ -58,8 +58,8 @@ def triage(
         reference: What the filters usually do; by default, what they do in the images of the set.
         level: False discovery rate of the filters that are called significant.
         smallest: Mistakes that a group has at least.
-        layers: Layers to score; by default those of the reference, or every convolution but the one that holds the
-            class scores.
+        layers: Layers to score; by default those of the reference, or the default layers, see
+            :func:`captum_paramsal.profiles.layers.select_layers`.
         loss: Loss per example.
         internal_batch_size: Images in one pass; bounds memory, not the result.
         total: Images in all, for the progress bar, where the batches do not tell.

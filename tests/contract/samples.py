@@ -123,7 +123,9 @@ def dense() -> Sample:
 
 def tokens() -> Sample:
     numbers = torch.randint(11, (IMAGES, 7), generator=torch.Generator().manual_seed(4))
-    return Sample("tokens", seeded(models.TokenNet().double()), numbers, LABELS, layer="conv")
+    return Sample(
+        "tokens", seeded(models.TokenNet().double()), numbers, LABELS, layer="conv", layers=[..., "embedding"]
+    )
 
 
 SAMPLES: dict[str, Callable[[], Sample]] = {

@@ -140,8 +140,10 @@ class EditedModel:
 
     def _is_shared(self, order: Order) -> bool:
         return all(
-            # A weight that two layers share would change both, and an edit is of one layer's channels.
-            self._owners[id(part.parameter)] == [part.layer] and has_channel_outputs(self._layer(part))
+            # A weight that two layers share would change both, and an edit is of one layer's channels, not of a head.
+            self._owners[id(part.parameter)] == [part.layer]
+            and isinstance(part.place[-1], int)
+            and has_channel_outputs(self._layer(part))
             for filter_slices in order.slices
             for part in filter_slices
         )

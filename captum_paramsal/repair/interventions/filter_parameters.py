@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from captum_paramsal.errors import InterventionError, LayerError, TraceError
 from captum_paramsal.filters import Filter
 from captum_paramsal.graph import Network, batch_norms_after
-from captum_paramsal.hooks import FilterLayer, frozen_eval, scored_model, weight_of
+from captum_paramsal.hooks import FilterLayer, frozen_eval, named_heads, scored_model, weight_of
 
 Place: TypeAlias = tuple[int | slice, ...]
 
@@ -57,6 +57,7 @@ class FilterParameters:
         self.model = scored_model(model)
         self._modules = dict(self.model.named_modules())
         self._bias = bias
+        self._rows_of_heads = {layer: rows for _, heads in named_heads(self.model) for layer, rows in heads.items()}
         self._norms = _norms_of(self.model) if batch_norm else {}
 
     def of(self, item: Filter) -> tuple[ParameterSlice, ...]:
@@ -70,8 +71,8 @@ class FilterParameters:
             message = f"Expected filters of this model, got {item}, and it has no layer {item.layer!r}."
             raise InterventionError(message)
         try:
-            rule = FilterLayer(item.layer, layer).rule
-            count = rule.count(layer)
+            heads = self._rows_of_heads.get(item.layer, {})
+            count = len(heads) if item.part in heads else FilterLayer(item.layer, layer).count
         except LayerError as error:
             message = f"Expected filters of this model, got {item}. {error}"
             raise InterventionError(message) from error
@@ -95,12 +96,21 @@ class FilterParameters:
     def _weights(self, item: Filter, layer: Any) -> list[ParameterSlice]:
         if isinstance(layer, nn.MultiheadAttention):
             return self._head(item, layer)
+        if item.part in self._rows_of_heads.get(item.layer, {}):
+            return self._rows(item, layer, self._rows_of_heads[item.layer][item.part])
         weight = weight_of(layer)
         name = next(name for name, one in layer.named_parameters(recurse=False) if one is weight)
         bias = getattr(layer, "bias", None)
         found = [ParameterSlice(item.layer, name, weight, _place_of(layer, item.index), item.index)]
         if self._bias and isinstance(bias, Tensor):
             found.append(ParameterSlice(item.layer, "bias", bias, (item.index,), item.index))
+        return found
+
+    def _rows(self, item: Filter, layer: Any, rows: slice) -> list[ParameterSlice]:
+        """The rows of a projection that a head owns."""
+        found = [ParameterSlice(item.layer, "weight", layer.weight, (rows,), item.index)]
+        if self._bias and isinstance(layer.bias, Tensor):
+            found.append(ParameterSlice(item.layer, "bias", layer.bias, (rows,), item.index))
         return found
 
     def _head(self, item: Filter, layer: nn.MultiheadAttention) -> list[ParameterSlice]:

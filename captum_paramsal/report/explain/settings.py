@@ -21,7 +21,7 @@ class ExplainSettings:
             ``POTSaliency``, in nats, with p-values and a check of them.
         fit: How ``POTSaliency`` fits its tails.
         top_k: Filters that are named per mistake.
-        layers: Layers to score; those of the reference, or every convolution but the class scores, if None.
+        layers: Layers to score; those of the reference, or the default layers, if None.
         cards: Mistakes that get a picture and a profile in the report, the most confident first; all are in the data.
         pixels: Trace the guilty filters of the mistakes with a card back to pixels (``InputSpaceSaliency``), which
             takes about five training steps for each.

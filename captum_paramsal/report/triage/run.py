@@ -31,8 +31,8 @@ class TriageSettings:
     Attributes:
         level: False discovery rate of the filters that are called significant.
         smallest: Mistakes that a group has at least.
-        layers: Layers to score; by default those of the reference, or every convolution but the one that holds the
-            class scores.
+        layers: Layers to score; by default those of the reference, or the default layers, see
+            :func:`captum_paramsal.profiles.layers.select_layers`.
         limit: Images at most, evenly spread over all; None for all.
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
