@@ -166,9 +166,20 @@ def _guided_grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(GuidedGradCam(model, _last_maps(model)))
 
 
+class _ScoresAlone(nn.Module):
+    """A module whose hooks see class scores: those of a view see all that its model returns, which DeepLift cuts up."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.model(*inputs)
+
+
 @register_preset("deep_lift", description="DeepLift from zero")
 def _deep_lift(model: nn.Module, _: Reference | None) -> InputMaps:
-    return InputMaps(DeepLift(model))
+    return InputMaps(DeepLift(_ScoresAlone(model)))
 
 
 @register_preset("occlusion", description="drop of the class score under a window of a seventh of the sides")
