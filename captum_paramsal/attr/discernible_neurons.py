@@ -158,10 +158,8 @@ class DiscernibleNeurons(TraceAttribution):
         return WeightSearch(replace(_EQUAL, **best), history)
 
     def _with(self, weights: TraceWeights) -> DiscernibleNeurons:
-        """The same with other weights, on the same captured network."""
+        """The same with other weights."""
         kept = self.settings
-        other = DiscernibleNeurons(
+        return DiscernibleNeurons(
             self.model, weights, top_k=kept.top_k, linear_top_k=kept.linear_top_k, places=kept.places
         )
-        other._network = self.network
-        return other

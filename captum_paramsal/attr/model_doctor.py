@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from warnings import warn
 
 import torch
 from captum.attr import LayerAttribution
@@ -17,7 +16,7 @@ from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
 from captum_paramsal.doctor.class_samples import ClassSamples
 from captum_paramsal.doctor.layer_pass import LayerActivations, Score
 from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
-from captum_paramsal.errors import InputError, LayerError, TraceError, WholePassesWarning
+from captum_paramsal.errors import InputError, LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
@@ -34,10 +33,12 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
     only what comes after it runs for the perturbed copies.
 
     Args:
-        model: A classifier that returns class scores ``(N, C, ...)``; left as it is. Captured with ``torch.fx``. One
-            that cannot be captured runs as a whole for each copy, with a warning.
-        layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. None for the last feature maps
-            before the head; in a network with branches, what the last block returns. See :attr:`layer_name`.
+        model: A classifier that returns class scores ``(N, C, ...)``; left as it is. It is followed while it runs; one
+            with operations that cannot be run again on their own runs as a whole for each copy, with a warning.
+        layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. Maps with channels last and tokens
+            of a map are understood; tokens of no place, such as the class token, are left apart. None for the last
+            feature maps before the head; in a network with branches, what the last block returns. See
+            :attr:`layer_name`.
         noise_samples: Perturbed copies, J; 0 for the maps as they are.
         noise_range: Bound of the uniform noise, or standard deviation of the normal one, in units of the maps.
         noise: ``"uniform"`` as in the paper, or ``"normal"`` as in an earlier version of its program. Every image gets
@@ -56,7 +57,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         InputError: An option is out of its range.
 
     Warns:
-        WholePassesWarning: The model cannot be captured.
+        WholePassesWarning: When it is used, what follows the layer cannot be run on its own.
 
     References:
         Feng et al., *Model Doctor: A Simple Gradient Aggregation Strategy for Diagnosing and Treating CNN
@@ -89,18 +90,40 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         self.model = self._split.model
         self.diagnosis: Diagnosis | None = None
         self.several = not (layer is None or isinstance(layer, (str, nn.Module)))
-        self.layer_names = self._split.names(layer)
-        modules = [self.model.get_submodule(name) for name in self.layer_names]
-        super().__init__(model, modules if self.several else modules[0])
-        for name in self.layer_names:
-            self._split.at(name)
-        why = self._split.network
-        if isinstance(why, TraceError) and noise_samples > 1:
+        self._is_default = layer is None
+        likely = self._split.likely_name() if layer is None else None
+        names = (likely,) if likely is not None else () if layer is None else self._split.names(layer)
+        modules = [self.model.get_submodule(name) for name in names]
+        super().__init__(model, modules if self.several else (modules or [self.model])[0])
+        self._names = names
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers.
+
+        Raises:
+            LayerError: ``layer`` was None, and the last feature maps are only known once the model ran.
+        """
+        if not self._names:
             message = (
-                f"All of {type(self.model).__name__} runs for each of the {noise_samples} perturbed copies, not only "
-                f"what follows {', '.join(map(repr, self.layer_names))}, since it cannot be captured. {why}"
+                "Expected `layer`, since the last feature maps are not known before the model ran: it tells of no "
+                "inputs that it takes. Name it, or call `attribute` or `fit` first."
             )
-            warn(message, WholePassesWarning, stacklevel=2)
+            raise LayerError(message)
+        return self._names
+
+    def _settle(self, batch: ModelInputs) -> None:
+        """Find the default layer in a run on real inputs, and hold what was said of it before against that."""
+        if not self._is_default:
+            return
+        name = self._split.default_name(batch)
+        if self._names and self._names != (name,):
+            message = (
+                f"Expected `layer`: on these inputs {name!r} has the last feature maps, and {self._names[0]!r} on "
+                "made-up ones. Name the one that is meant."
+            )
+            raise LayerError(message)
+        self._names, self.layer, self._is_default = (name,), self.model.get_submodule(name), False
 
     @property
     def layer_name(self) -> str:
@@ -151,6 +174,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             InputError: An empty batch, values that are not finite, a shape the model cannot take.
         """
         batch = ModelInputs.of(inputs, target, additional_forward_args)
+        self._settle(batch)
         found = []
         for name in self.layer_names:
             shown = name if show_progress else None
@@ -194,16 +218,16 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         Warns:
             FewSamplesWarning: Classes with fewer than ``minimum`` such images; each is named.
         """
-        name = self.layer_name
         samples = ClassSamples(confidence, samples_per_class, usual_per_class)
         for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
             labelled = LoaderItem.of(given)
             batch = ModelInputs.of(labelled.inputs, labelled.target, labelled.extra)
+            self._settle(batch)
             with frozen_eval(self.model):
-                for seen in self._split.activations(batch, name, internal_batch_size):
+                for seen in self._split.activations(batch, self.layer_name, internal_batch_size):
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
-        diagnosis = samples.diagnosis(name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
+        diagnosis = samples.diagnosis(self.layer_name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
         diagnosis.warn_if_few(minimum)
         self.diagnosis = diagnosis
         return diagnosis
@@ -288,7 +312,7 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
             rows = torch.cat([predicted[which, None], some.labels[:, 1:].cpu()], dim=1)
             evidence = self.settings.evidence(some, rows, size)
         images = which + seen.batch.start
-        places = (evidence.shape[2], evidence.shape[3])
+        places: Any = tuple(evidence.shape[2:])
         foreground = None if masks is None else foreground_at(masks[images], places)
         return Findings.of(
             diagnosis,

@@ -22,7 +22,7 @@ from captum_paramsal.batch import (
 )
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
-from captum_paramsal.graph import Network, Selected, TraceSettings, trace_back
+from captum_paramsal.graph import Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
 from captum_paramsal.traces import Neurons, Trace
 
@@ -62,23 +62,6 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         super().__init__(model)
         self.model = scored_model(model, output)
         self.settings = settings
-        self._network: Network | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A captured network does not copy, and refers to the modules of this model, not of the copy.
-        return {**self.__dict__, "_network": None}
-
-    @property
-    def network(self) -> Network:
-        """The captured network.
-
-        Raises:
-            TraceError: The model cannot be captured.
-        """
-        if self._network is None:
-            with frozen_eval(self.model):
-                self._network = Network.of(self.model)
-        return self._network
 
     @property
     @deprecated("`following` of a method that traces is now `settings`; the old name goes with version 0.3.")
@@ -157,13 +140,12 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         size = internal_batch_size or len(batch)
         parts = [batch.part(start, size) for start in range(0, len(batch), size)]
         shown = tqdm(parts, desc="trace", disable=not show_progress, leave=False)
-        network = self.network
         with frozen_eval(self.model), torch.no_grad():
-            return Trace.joined([self._traced(network, part) for part in shown])
+            return Trace.joined([self._traced(part) for part in shown])
 
-    def _traced(self, network: Network, batch: ModelInputs) -> Trace:
+    def _traced(self, batch: ModelInputs) -> Trace:
         with forward_errors(batch.shapes):
-            run = batch.passed_to(network.run)
+            run = batch.passed_to(lambda *args, **kwargs: traced_run(self.model, args, kwargs))
         labels, index = _traced_scores(batch, run.output)
         layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
         count, channels, height, width = batch.inputs[0].shape

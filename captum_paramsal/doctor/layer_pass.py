@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
+from warnings import warn
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,9 +19,19 @@ from captum_paramsal.batch import (
     require_gradient,
     require_scores,
 )
-from captum_paramsal.errors import LayerError
+from captum_paramsal.errors import LayerError, WholePassesWarning
 from captum_paramsal.functional import scores_at
-from captum_paramsal.graph import Interpreter, Network, SideInputs, TailNetwork
+from captum_paramsal.graph import (
+    MapsLayout,
+    Network,
+    Recording,
+    SideInputs,
+    TailNetwork,
+    TailReads,
+    maps_layout,
+    mark_sizes,
+    record,
+)
 from captum_paramsal.hooks import replaced_maps, require_single_call
 
 Score: TypeAlias = Literal["logit", "probability"]
@@ -35,7 +46,7 @@ class LayerActivations(ABC):
 
     Attributes:
         batch: Images, and what belongs to them.
-        maps: The layer's output, ``(N, K, H, W)``, or what it was given.
+        maps: The layer's output, ``(N, K, H, W)``, or what it was given; of tokens, those of the places.
         scores: What the model returns for them, ``(N, C, ...)``.
     """
 
@@ -92,59 +103,103 @@ class LayerActivations(ABC):
 
 
 class SplitNetwork:
-    """A captured network, divided at a layer.
+    """A network that is followed while it runs, and divided at a layer.
 
     Args:
-        network: The network.
+        model: The network.
         layer: Name of the layer.
         to_input: Divide before the layer instead of after it.
-
-    Raises:
-        LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
     """
 
-    def __init__(self, network: Network, layer: str, *, to_input: bool = False) -> None:
-        calls = network.calls.get(layer, ())
-        require_single_call(layer, len(calls))
-        start = calls[0].given if to_input else calls[0].returned
-        if start is None:
-            message = f"Expected layer {layer!r} to {'take' if to_input else 'return'} one tensor, but it does not."
-            raise LayerError(message)
-        tail = TailNetwork.of(network, start)
-        if tail is None:
-            message = f"Expected a layer that the class scores depend on, but they do not depend on {layer!r}."
-            raise LayerError(message)
+    def __init__(self, model: nn.Module, layer: str, *, to_input: bool = False) -> None:
+        self.model = model
         self.layer = layer
-        self.tail = tail
-        self._by_row: dict[int, bool] = {}
+        self._to_input = to_input
+        self._number: int | None = None
+        self._others: dict[int, fx.Graph] = {}
+        self._whole = HookedNetwork(model, layer)
 
     def run_to_layer(self, batch: ModelInputs) -> LayerActivations:
-        """Run a batch."""
-        tail = self.tail
-        interpreter = Interpreter(tail.network, {tail.start}, set(tail.nodes))
-        with torch.no_grad(), forward_errors(batch.shapes):
-            batch.passed_to(interpreter.run)
-            maps = require_maps(interpreter.values[tail.start], self.layer, len(batch))
-            sizes = [node for node, value in interpreter.values.items() if _is_size(node, value)]
-            seen = _ActivationsInGraph(batch, maps, maps, self, interpreter.read, tail.reads_from(sizes), 0)
-            done = tail.run(maps.clone(), seen.repeated(1))
-        scores = require_finite_scores(require_scores(done.output, len(batch)), batch.start)
-        seen = replace(seen, scores=scores, numbers=done.numbers)
-        return replace(seen, fixed=seen.fixed or not self._has_rows_beside(seen))
+        """Run a batch.
 
-    def _has_rows_beside(self, seen: _ActivationsInGraph) -> bool:
-        """Whether a side input has a row for each image wherever its first dimension looks like it.
+        Raises:
+            LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
 
-        Tried once for each number of images: with another number of rows, images must keep their scores.
+        Warns:
+            WholePassesWarning: What follows the layer cannot be run on its own.
         """
-        if not any(
-            isinstance(value, Tensor) and node in self.tail.of_inputs for (_, node), value in seen.side_inputs.items()
-        ):
-            return True
-        count = len(seen)
-        if count not in self._by_row:
-            self._by_row[count] = seen.keeps_scores()
-        return self._by_row[count]
+        recording, start, tail = self._recorded(batch)
+        scores = require_finite_scores(require_scores(recording.output, len(batch)), batch.start)
+        network = tail.network
+        if tail.hidden is not None:
+            return self._run_whole(batch, tail.hidden)
+        layout = _require_layout(network, start, self.layer)
+        why = self._mark_sizes(batch, recording)
+        tensor = recording.values[start]
+        maps = require_maps(layout.maps(tensor), self.layer, len(batch))
+        numbers = sum(network.shapes[node].numel() for node in tail.nodes if node in network.shapes)
+        seen = _ActivationsInGraph(
+            batch, maps, scores, self, tail, layout, tensor, recording.read, why is not None, numbers
+        )
+        return replace(seen, fixed=seen.fixed or not seen.keeps_scores())
+
+    def _recorded(self, batch: ModelInputs) -> tuple[Recording, fx.Node, TailNetwork]:
+        """A run of a batch with what its tail reads, the value that the tail starts from, and the tail."""
+        args = (*batch.inputs, *batch.extra)
+        with forward_errors(batch.shapes):
+            reads = TailReads(self.layer, to_input=self._to_input, number=self._number)
+            recording = record(self.model, args, keeps=reads)
+        start = self._start(recording)
+        tail = TailNetwork.of(Network.recorded(recording), start)
+        if tail is None:
+            message = f"Expected a layer that the class scores depend on, but they do not depend on {self.layer!r}."
+            raise LayerError(message)
+        if start in tail.network.outputs:
+            recording.values.setdefault(start, recording.output)
+        seen = start in recording.values and tail.reads <= recording.read.keys()
+        if seen or self._number == start.meta["number"]:
+            return recording, start, tail
+        # Something reads the value before the layer was called. Where it is, is known now.
+        self._number = start.meta["number"]
+        return self._recorded(batch)
+
+    def _start(self, recording: Recording) -> fx.Node:
+        calls = recording.calls.get(self.layer, ())
+        require_single_call(self.layer, len(calls))
+        start = calls[0].given if self._to_input else calls[0].returned
+        if start is None:
+            message = f"Expected layer {self.layer!r} to {'take' if self._to_input else 'return'} one tensor."
+            raise LayerError(message)
+        return start
+
+    def _mark_sizes(self, batch: ModelInputs, recording: Recording) -> str | None:
+        """Note which sizes go with the number of images, as a run on another number of them shows."""
+        count = len(batch)
+        for other, graph in self._others.items():
+            if other != count and mark_sizes(recording.graph, count, graph, other) is None:
+                return None
+        # The first batch, or one that went another way: its first image twice makes one more.
+        more = batch.chosen(torch.tensor([*range(count), 0]))
+        try:
+            graph = record(self.model, (*more.inputs, *more.extra)).graph
+        except Exception as error:  # noqa: BLE001 -- the model's own code, on another number of images
+            return f"{type(error).__name__}: {error}"
+        self._others = {count + 1: graph}
+        return mark_sizes(recording.graph, count, graph, count + 1)
+
+    def _run_whole(self, batch: ModelInputs, why: str) -> LayerActivations:
+        if self._to_input:
+            message = (
+                "Expected a model whose part after the layer can be run on its own for `attribute_to_layer_input`, "
+                f"since others may read the same tensor as layer {self.layer!r} does; but {why}."
+            )
+            raise LayerError(message)
+        message = (
+            f"All of {type(self.model).__name__} runs for each perturbed copy, not only what follows {self.layer!r}, "
+            f"since {why}."
+        )
+        warn(message, WholePassesWarning, stacklevel=2)
+        return self._whole.run_to_layer(batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +208,18 @@ class _ActivationsInGraph(LayerActivations):
 
     Attributes:
         divided: The network.
+        tail: What runs again.
+        layout: How the layer's output holds the maps.
+        tensor: The layer's output itself.
         side_inputs: What the operations after the layer read that does not depend on it.
         fixed: Whether it only goes with these images, all of them and once, such as their number.
         numbers: Numbers in the results of these operations.
     """
 
     divided: SplitNetwork
+    tail: TailNetwork
+    layout: MapsLayout
+    tensor: Tensor
     side_inputs: SideInputs
     fixed: bool
     numbers: int
@@ -166,11 +227,12 @@ class _ActivationsInGraph(LayerActivations):
     def chosen(self, which: Tensor) -> LayerActivations:
         if self.fixed:
             return self.divided.run_to_layer(self.batch.chosen(which))
-        side_inputs = self._side_inputs_of(which)
-        maps, scores = (tensor[which.to(tensor.device)] for tensor in (self.maps, self.scores))
-        numbers = self.numbers * len(which) // len(self)
         return replace(
-            self, batch=self.batch.chosen(which), maps=maps, scores=scores, side_inputs=side_inputs, numbers=numbers
+            self,
+            batch=self.batch.chosen(which),
+            side_inputs=self._side_inputs_of(which),
+            numbers=self.numbers * len(which) // len(self),
+            **{name: getattr(self, name)[which.to(self.maps.device)] for name in ("maps", "scores", "tensor")},
         )
 
     def copies(self, size: int | None) -> int:
@@ -181,24 +243,29 @@ class _ActivationsInGraph(LayerActivations):
         return max(1, size // len(self))
 
     def run(self, perturbed: Tensor, rows: Tensor, score: Score) -> Tensor:
-        tail, copies = self.divided.tail, len(perturbed) // len(self)
+        tail, copies = self.tail, len(perturbed) // len(self)
         narrow = score == "logit" and self.scores.shape[1:] == (tail.narrow_classes,)
         labels = rows[:, 0].to(perturbed.device) if narrow else None
         # A copy, since an operation in place must not write over a leaf.
-        done = tail.run(perturbed.clone(), self.repeated(copies), labels)
+        tensor = self.layout.tensor(perturbed.clone(), self.tensor.repeat(copies, *[1] * (self.tensor.ndim - 1)))
+        done = tail.run(tensor, self.repeated(copies), labels)
         output = require_finite_scores(require_scores(done.output, len(perturbed)))
         return output[:, 0] if done.narrowed else _score_of(output, rows, score)
 
     def keeps_scores(self) -> bool:
-        """Whether images have the same scores in two copies, and the last one alone."""
+        """Whether images have the same scores in two copies, and the last one alone.
+
+        A side input may look as if it had a row for each image, and not have.
+        """
         last = torch.tensor([len(self) - 1])
+        ones = [1] * (self.tensor.ndim - 1)
         tries = (
-            (self.maps.repeat(2, 1, 1, 1), self.repeated(2), self.scores.repeat(2, *[1] * (self.scores.ndim - 1))),
-            (self.maps[-1:].clone(), self._side_inputs_of(last), self.scores[-1:]),
+            (self.tensor.repeat(2, *ones), self.repeated(2), self.scores.repeat(2, *[1] * (self.scores.ndim - 1))),
+            (self.tensor[-1:].clone(), self._side_inputs_of(last), self.scores[-1:]),
         )
         try:
             with torch.no_grad():
-                outputs = [self.divided.tail.run(maps, side_inputs).output for maps, side_inputs, _ in tries]
+                outputs = [self.tail.run(tensor, side_inputs).output for tensor, side_inputs, _ in tries]
         except (RuntimeError, ValueError, TypeError, IndexError):
             return False
         wanted = [scores for _, _, scores in tries]
@@ -216,8 +283,7 @@ class _ActivationsInGraph(LayerActivations):
         changed: dict[int, Tensor] = {}
         side_inputs: dict[tuple[fx.Node, fx.Node], Any] = {}
         for (reader, node), value in self.side_inputs.items():
-            of_inputs = node in self.divided.tail.of_inputs and isinstance(value, Tensor)
-            if of_inputs and value.shape[:1] == (len(self),):
+            if node in self.tail.network.of_examples and value.shape[:1] == (len(self),):
                 side_inputs[reader, node] = changed.setdefault(id(value), change(value))
             else:
                 side_inputs[reader, node] = value
@@ -230,10 +296,6 @@ def _is_close(output: Any, scores: Tensor) -> bool:
         return False
     tolerance = torch.finfo(scores.dtype).eps ** 0.5 * max(float(scores.abs().max()), 1e-30)
     return bool(((output - scores).abs() <= tolerance).all())
-
-
-def _is_size(node: fx.Node, value: Any) -> bool:
-    return not isinstance(value, Tensor) and node.op != "placeholder"
 
 
 class HookedNetwork:
@@ -286,13 +348,24 @@ def _score_of(output: Tensor, rows: Tensor, score: Score) -> Tensor:
     return values.gather(1, labels[:, None])[:, 0]
 
 
+def _require_layout(network: Network, start: fx.Node, layer: str) -> MapsLayout:
+    layout = maps_layout(network, start)
+    if layout is None:
+        message = (
+            f"Expected layer {layer!r} to have maps (N, K, H, W), or tokens of a map, got shape "
+            f"{tuple(network.shapes[start])}. Name a layer before the pool or flattening, such as the last convolution."
+        )
+        raise LayerError(message)
+    return layout
+
+
 def require_maps(maps: Any, layer: str, count: int) -> Tensor:
     """Make sure that a layer has maps.
 
     Raises:
         LayerError: It has none.
     """
-    if not isinstance(maps, Tensor) or maps.ndim != 4 or len(maps) != count or not maps.is_floating_point():
+    if not isinstance(maps, Tensor) or maps.ndim < 3 or len(maps) != count or not maps.is_floating_point():
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         message = (
             f"Expected layer {layer!r} to have maps (N, K, H, W), one row per image ({count}), got {got}. Name a layer "

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from torch import nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs, require_size
-from captum_paramsal.doctor.layer_pass import HookedNetwork, LayerActivations, SplitNetwork
-from captum_paramsal.errors import LayerError, TraceError
-from captum_paramsal.graph import Network, last_feature_maps
+from captum_paramsal.batch import ModelInputs, forward_errors, require_size
+from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork
+from captum_paramsal.errors import LayerError
+from captum_paramsal.graph import Network, last_feature_maps, probed_network
 from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
@@ -19,72 +19,70 @@ NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 
 
 class SplitModel:
-    """A model with the ways in which it was divided so far.
+    """A model that is divided at layers.
 
     Args:
-        model: Left as it is; captured with ``torch.fx`` when this is first needed, and whenever it was copied or read
-            from a file.
+        model: Left as it is.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = scored_model(model)
-        self._network: Network | TraceError | None = None
-        self._parts_at: dict[tuple[str, bool], SplitNetwork | HookedNetwork] = {}
+        self._parts_at: dict[tuple[str, bool], SplitNetwork] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_network": None, "_parts_at": {}}
+        return {**self.__dict__, "_parts_at": {}}
 
-    @property
-    def network(self) -> Network | TraceError:
-        """The captured network, or why it cannot be captured."""
-        if self._network is None:
-            with frozen_eval(self.model):
-                try:
-                    self._network = Network.of(self.model)
-                except TraceError as error:
-                    # Without what the exception holds on to.
-                    self._network = TraceError(str(error))
-        return self._network
-
-    def names(self, layer: NamedLayers | None) -> tuple[str, ...]:
+    def names(self, layer: NamedLayers) -> tuple[str, ...]:
         """Names of the layers that are meant.
 
-        Args:
-            layer: None for the last feature maps before the head.
+        Raises:
+            LayerError: There is no such layer.
+        """
+        choices = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
+        if not choices:
+            message = "Expected at least one layer in `layer`, got an empty sequence."
+            raise LayerError(message)
+        return tuple(_name_of(self.model, choice) for choice in choices)
+
+    def likely_name(self) -> str | None:
+        """Name of the layer with the last feature maps, in a run on made-up inputs; None where none of them runs.
 
         Raises:
-            LayerError: No such layer, or no last maps.
+            LayerError: There are no last maps.
         """
-        if layer is not None:
-            choices = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
-            if not choices:
-                message = "Expected at least one layer in `layer`, got an empty sequence."
-                raise LayerError(message)
-            return tuple(_name_of(self.model, choice) for choice in choices)
-        found = last_feature_maps(self.network) if isinstance(self.network, Network) else None
-        if found is None:
-            why = f" {self.network}" if isinstance(self.network, TraceError) else ""
+        with frozen_eval(self.model):
+            network = probed_network(self.model)
+        return None if network is None else self._last_maps(network)
+
+    def default_name(self, batch: ModelInputs) -> str:
+        """Name of the layer with the last feature maps.
+
+        Raises:
+            LayerError: There are no last maps.
+        """
+        part = batch.part(0, 2)
+        with frozen_eval(self.model), forward_errors(batch.shapes):
+            network = Network.of(self.model, *part.inputs, *part.extra)
+        return self._last_maps(network)
+
+    def _last_maps(self, network: Network) -> str:
+        name = last_feature_maps(network)
+        if name is None:
             message = (
                 f"Expected `layer`, since no module of {type(self.model).__name__} was found to return feature maps "
-                f"(N, K, H, W) before a last pool or flattening.{why}"
+                "(N, K, H, W) before a last pool or flattening."
             )
             raise LayerError(message)
-        return (found,)
+        return name
 
-    def at(self, layer: str, *, to_input: bool = False) -> SplitNetwork | HookedNetwork:
-        """The model in two parts; by hooks where it cannot be captured.
+    def at(self, layer: str, *, to_input: bool = False) -> SplitNetwork:
+        """The model in two parts.
 
         Args:
             layer: Its name.
             to_input: Divide at the tensor that the layer is given.
-
-        Raises:
-            LayerError: A layer that is not called exactly once, or ``to_input`` in a model that cannot be captured.
         """
-        key = (layer, to_input)
-        if key not in self._parts_at:
-            self._parts_at[key] = self._parts(layer, to_input=to_input)
-        return self._parts_at[key]
+        return self._parts_at.setdefault((layer, to_input), SplitNetwork(self.model, layer, to_input=to_input))
 
     def activations(
         self, batch: ModelInputs, layer: str, size: int | None, *, to_input: bool = False, shown: str | None = None
@@ -102,17 +100,6 @@ class SplitModel:
         divided, step = self.at(layer, to_input=to_input), size or len(batch)
         for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
             yield divided.run_to_layer(batch.part(start, step))
-
-    def _parts(self, name: str, *, to_input: bool) -> SplitNetwork | HookedNetwork:
-        if isinstance(self.network, Network):
-            return SplitNetwork(self.network, name, to_input=to_input)
-        if to_input:
-            message = (
-                "Expected a model that can be captured for `attribute_to_layer_input`, since others may read the same "
-                f"tensor as layer {name!r} does. {self.network}"
-            )
-            raise LayerError(message)
-        return HookedNetwork(self.model, name)
 
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -22,21 +22,19 @@ LOOKED_AT = 128
 
 @dataclass(frozen=True)
 class Window:
-    """How a window moves over a map of two dimensions.
+    """How a window moves over a map of one or more dimensions.
 
     Attributes:
-        kernel: Taps, ``(height, width)``.
+        kernel: Taps in each dimension, such as ``(height, width)``.
         stride: Step from one output to the next.
-        padding: ``((top, bottom), (left, right))``, what is added around the map.
+        padding: What is added before and after the map in each dimension, such as ``((top, bottom), (left, right))``.
         dilation: Distance between taps.
-        mode: What is added: ``"constant"`` (zeros), ``"reflect"``, ``"replicate"`` or ``"circular"``.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-    dilation: tuple[int, int] = (1, 1)
-    mode: str = "constant"
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
 
     def centre(self, places: Tensor, dimension: int, size: int) -> Tensor:
         """Centre of the receptive field ``S·y - P + ⌊D(K - 1) / 2⌋``, inside the map.
@@ -48,27 +46,38 @@ class Window:
         return (places * self.stride[dimension] + middle).clamp(0, size - 1)
 
     def over(self, maps: Tensor) -> Tensor:
-        """A view of every receptive field of ``(N, C, H, W)``, ``(N, C, H', W', *kernel)``; only padding copies."""
-        (top, bottom), (left, right) = self.padding
-        if top or bottom or left or right:
-            maps = functional.pad(maps, (left, right, top, bottom), mode=self.mode)
-        height, width = (
+        """A view of every receptive field of ``(N, C, *size)``, ``(N, C, *size', *kernel)``; only padding copies."""
+        if any(one for pair in self.padding for one in pair):
+            maps = functional.pad(maps, [one for pair in reversed(self.padding) for one in pair])
+        sizes = [
             (size - dilation * (kernel - 1) - 1) // stride + 1
             for size, dilation, kernel, stride in zip(
                 maps.shape[2:], self.dilation, self.kernel, self.stride, strict=True
             )
-        )
-        rows, columns = maps.stride()[2:]
+        ]
+        rows = maps.stride()[2:]
         return maps.as_strided(
-            (*maps.shape[:2], height, width, *self.kernel),
+            (*maps.shape[:2], *sizes, *self.kernel),
             (
                 *maps.stride()[:2],
-                rows * self.stride[0],
-                columns * self.stride[1],
-                rows * self.dilation[0],
-                columns * self.dilation[1],
+                *(row * stride for row, stride in zip(rows, self.stride, strict=True)),
+                *(row * dilation for row, dilation in zip(rows, self.dilation, strict=True)),
             ),
         )
+
+    def fields(self, maps: Tensor, row: Tensor, place: Sequence[Tensor]) -> Tensor:
+        """Receptive fields of P outputs, ``(P, C, K)``.
+
+        Args:
+            maps: ``(N, C, *size)``.
+            row: Row of the maps of each, ``(P,)``.
+            place: Place of each in the output, one ``(P,)`` for each dimension.
+        """
+        return self.at(self.over(maps), row, place)
+
+    def at(self, fields: Tensor, row: Tensor, place: Sequence[Tensor]) -> Tensor:
+        """The same from a view of all receptive fields."""
+        return fields.movedim(1, 1 + len(self.kernel))[(row, *place)].flatten(2)
 
 
 def pieces(count: int, numbers: int) -> Iterator[slice]:

@@ -1,7 +1,7 @@
-"""Convolutions whose output channels are the class scores themselves.
+"""Layers whose output channels are the class scores themselves.
 
-SqueezeNet and Network-in-Network end in one: its channels are averaged over all places and returned. Ranked among the
-filters, the wrong class and the true class would always be among the guiltiest, which explains nothing.
+SqueezeNet and Network-in-Network end in such a convolution: its channels are averaged over all places and returned.
+Ranked among the filters, the wrong class and the true class would always be among the guiltiest, which explains nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from collections.abc import Iterator
 
 from torch import fx, nn
 
-from captum_paramsal.graph.network import capture
+from captum_paramsal.graph.network import Network
 from captum_paramsal.graph.operations import Kind, kind_of, kind_of_type
+from captum_paramsal.graph.probing import probed_network
 
 _KEEP_CHANNELS_APART = frozenset({
-    Kind.ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SOFTMAX, Kind.SAME, Kind.DROPOUT, Kind.BATCH_NORMALIZATION,
-    Kind.INSTANCE_NORMALIZATION, Kind.MAX_POOL, Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL, Kind.OTHER_POOL,
-    Kind.FLATTENING, Kind.RESHAPING, Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT,
+    Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SOFTMAX, Kind.SAME, Kind.DROPOUT,
+    Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATION, Kind.MAX_POOL, Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL,
+    Kind.OTHER_POOL, Kind.RESIZING, Kind.FLATTENING, Kind.RESHAPING, Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT,
 })  # fmt: skip
 
-_OVER_DIMENSIONS = frozenset({Kind.AVERAGE, Kind.REDUCTION, Kind.SOFTMAX})
-"""Kinds whose functions and methods keep channels apart where they go over places alone."""
+_OVER_DIMENSIONS = frozenset({Kind.AVERAGE, Kind.REDUCTION, Kind.MAXIMUM, Kind.SOFTMAX})
+"""Kinds that keep channels apart where they go over places alone."""
 
 _PLACES = {2, 3, 4, -1, -2}
 """Dimensions that hold places, whatever the number of dimensions."""
@@ -31,8 +32,9 @@ _NORMALIZATIONS = frozenset({Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATI
 def class_score_layers(model: nn.Module) -> frozenset[str]:
     """Names of the convolutions whose channels are the class scores, directly or through a pool over all places.
 
-    The network is traced backwards from its output through operations that keep channels apart. A model that
-    ``torch.fx`` cannot trace is taken to end in its last registered convolution if it has no other kind of layer.
+    The network is followed backwards from its output through operations that keep channels apart, in a run on inputs
+    that the model itself tells of, see :func:`captum_paramsal.graph.probing.probed_network`. A model that tells nothing
+    is taken to end in its last registered convolution if it has no other kind of layer.
 
     Args:
         model: A classifier in evaluation mode.
@@ -41,28 +43,28 @@ def class_score_layers(model: nn.Module) -> frozenset[str]:
     >>> sorted(class_score_layers(nin))
     ['2']
     """
-    graph = capture(model)
-    return _last_registered(model) if graph is None else class_scores_of(graph, model)
+    network = probed_network(model)
+    return _last_registered(model) if network is None else class_scores_of(network)
 
 
-def class_scores_of(graph: fx.Graph, model: nn.Module) -> frozenset[str]:
-    """The same for a model whose graph is known."""
-    output = next(node for node in graph.nodes if node.op == "output")
-    return frozenset(_convolutions_before(output, dict(model.named_modules())))
+def class_scores_of(network: Network) -> frozenset[str]:
+    """The same for a network that ran."""
+    return frozenset(node.meta["layer"] for node in class_score_nodes(network))
 
 
-def _convolutions_before(output: fx.Node, modules: dict[str, nn.Module]) -> Iterator[str]:
-    waiting, seen = [*output.all_input_nodes], set[fx.Node]()
+def class_score_nodes(network: Network) -> Iterator[fx.Node]:
+    """The convolutions' operations."""
+    waiting, seen = list(network.outputs), set[fx.Node]()
     while waiting:
         node = waiting.pop()
         if node in seen:
             continue
         seen.add(node)
-        kind = kind_of(node, modules)
-        if kind is Kind.CONVOLUTION and node.op == "call_module":
-            yield str(node.target)
+        kind = kind_of(node, network.model)
+        if kind is Kind.CONVOLUTION:
+            yield node
         elif _keeps_channels_apart(node, kind):
-            waiting.extend(node.all_input_nodes)
+            waiting.extend(source for source in node.all_input_nodes if source in network.of_inputs)
 
 
 def _keeps_channels_apart(node: fx.Node, kind: Kind | None) -> bool:

@@ -12,8 +12,9 @@ from torch import Tensor, fx
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.channel_outputs import channel_dimension, channel_outputs, constant_outputs
-from captum_paramsal.graph.network import Network
+from captum_paramsal.graph.network import Interpreter, Network, is_layer
 from captum_paramsal.graph.operations import writes_in_place
+from captum_paramsal.graph.sizes import PerExample, depends_on_size
 
 
 class NotSharedError(TraceError):
@@ -50,14 +51,15 @@ class _Rows:
     keys: Tensor
 
 
-class EditedRun(fx.Interpreter):
+class EditedRun(Interpreter):
     """Runs a network on examples whose layers are edited more and more, step by step.
 
     Layers before the shallowest edit of a step return what they did at the step before, so they are not run again:
     at every operation there are as many rows as there are different values.
 
     Args:
-        network: What is run, in evaluation mode. Each example has its own row in the first dimension of all tensors.
+        network: What is run, in evaluation mode, with its sizes marked. Each example has its own row in the first
+            dimension of all tensors.
         edits: Of every example.
         steps: Steps after step 0, at which nothing is edited.
         layout: Order in memory of the maps; channels last is faster on a CPU, with many rows at a time.
@@ -73,8 +75,7 @@ class EditedRun(fx.Interpreter):
         steps: int,
         layout: torch.memory_format = torch.preserve_format,
     ) -> None:
-        super().__init__(network.model, graph=network.graph)
-        self._constants = network.constants
+        super().__init__(network, len(edits))
         self._width = steps + 1
         self._edits: dict[str, list[tuple[int, ChannelEdit]]] = defaultdict(list)
         for example, own in enumerate(edits):
@@ -82,6 +83,7 @@ class EditedRun(fx.Interpreter):
                 self._edits[edit.layer].append((example, edit))
         self._examples = len(edits)
         self._layout = layout
+        self._model = network.model
 
     def scores(self, *inputs: Any) -> Tensor:
         """Class scores of every example at every step, ``(N, steps + 1, C)``."""
@@ -94,10 +96,6 @@ class EditedRun(fx.Interpreter):
         scores: Tensor = _at(found, every).value
         return scores.view(self._examples, self._width, -1)
 
-    def fetch_attr(self, target: str) -> Any:
-        """A tensor of the model, or one that capturing made of its code."""
-        return self._constants[target] if target in self._constants else super().fetch_attr(target)
-
     def run_node(self, n: fx.Node) -> Any:
         """Run an operation on the rows that it has."""
         if n.op == "placeholder":
@@ -105,23 +103,27 @@ class EditedRun(fx.Interpreter):
         read = [self.env[value] for value in n.all_input_nodes]
         rows = [one for one in read if isinstance(one, _Rows)]
         if not rows:
-            return super().run_node(n)
+            self.examples = self._examples
+            result = super().run_node(n)
+            # Such as a class token, once for each example.
+            return self._given(result) if depends_on_size(n) else result
         # Operands may have changed at different steps: the result has a row wherever any of them has.
         keys = _united([one.keys for one in rows])
-        if writes_in_place(n, self.module):
+        self.examples = len(keys)
+        if writes_in_place(n):
             self._require_own(n, keys)
 
         def aligned(value: fx.Node) -> Any:
             held = self.env[value]
             return _at(held, keys).value if isinstance(held, _Rows) else held
 
-        args: Any = fx.map_arg(n.args, aligned)
-        kwargs: Any = fx.map_arg(n.kwargs, aligned)
+        args, kwargs = PerExample.resolved((fx.map_arg(n.args, aligned), fx.map_arg(n.kwargs, aligned)), len(keys))
         # The interpreter's own call, so that modules and functions run exactly as in the model.
         result = getattr(self, n.op)(n.target, args, kwargs)
         found = _Rows(result, keys)
-        if n.op == "call_module" and n.target in self._edits:
-            return self._edited(str(n.target), args[0], found)
+        name = n.meta["layer"]
+        if name in self._edits and is_layer(n, self._model):
+            return self._edited(name, args[0], found)
         return found
 
     def _require_own(self, n: fx.Node, keys: Tensor) -> None:
@@ -142,7 +144,7 @@ class EditedRun(fx.Interpreter):
 
     def _edited(self, name: str, inputs: Tensor, before: _Rows) -> _Rows:
         """What a layer returns with its edits: a row more for every step at which one begins."""
-        layer, edits = self.module.get_submodule(name), self._edits[name]
+        layer, edits = self._model.get_submodule(name), self._edits[name]
         device = before.keys.device
         examples = torch.tensor([example for example, _ in edits], device=device)
         starts = torch.tensor([edit.step for _, edit in edits], device=device)

@@ -7,7 +7,7 @@ maps and the tail of a network are found by them: what one of these knows of, th
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,7 +24,10 @@ class Kind(Enum):
 
     CONVOLUTION = "weighted sums over windows of a map"
     LINEAR = "weighted sums over features"
+    CONTRACTION = "products of two operands, summed over some dimensions"
+    ATTENTION = "mixtures of values, in shares that queries and keys decide"
     ACTIVATION = "a function of each value, that grows with it or nearly so"
+    GATED_ACTIVATION = "a value times a gate that is computed from it"
     ELEMENTWISE = "another function of each value"
     NEGATION = "each value with its sign turned"
     SOFTMAX = "shares along one dimension"
@@ -35,15 +38,18 @@ class Kind(Enum):
     NORMALIZATION = "several channels of an image by their common statistics"
     RMS_NORMALIZATION = "several channels of an image by their common size"
     LOCAL_NORMALIZATION = "each value by those of the channels next to its own"
-    MAX_POOL = "the largest value of each window of a map of two dimensions"
+    MAX_POOL = "the largest value of each window of a map"
     ADAPTIVE_MAX_POOL = "the same for a map of a wanted size"
-    AVERAGE_POOL = "the mean of each window of a map of two dimensions"
+    AVERAGE_POOL = "the mean of each window of a map"
     OTHER_POOL = "each channel over other windows"
+    RESIZING = "each channel in another size"
     AVERAGE = "means over some dimensions"
-    REDUCTION = "sums or maxima over some dimensions"
+    MAXIMUM = "largest values over some dimensions"
+    REDUCTION = "sums over some dimensions"
     FLATTENING = "several dimensions as one"
     RESHAPING = "the values in their order, in another shape"
     REARRANGEMENT = "the values in other places, and constants"
+    SUM_OF_PRODUCT = "a sum with a product"
     SUM = "sums or differences of two operands"
     PRODUCT = "products of two operands"
     QUOTIENT = "quotients of two operands"
@@ -55,6 +61,11 @@ class Spellings(NamedTuple):
     modules: tuple[type[nn.Module], ...] = ()
     functions: tuple[Callable[..., Any] | str, ...] = ()
     methods: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Operation, ...]:
+        """Those that a run calls: functions and methods."""
+        return (*self.functions, *self.methods)
 
     @property
     def every(self) -> tuple[Operation, ...]:
@@ -77,20 +88,29 @@ OPERATIONS: Mapping[Kind, Spellings] = {
         "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
         (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     ),
-    Kind.LINEAR: _spelled("linear bilinear", (nn.Linear, nn.Bilinear)),
+    Kind.LINEAR: _spelled("linear", (nn.Linear,)),
+    Kind.CONTRACTION: _spelled("matmul bmm mm einsum baddbmm addmm addbmm mv dot", functions=(operator.matmul,)),
+    Kind.ATTENTION: _spelled("scaled_dot_product_attention"),
     Kind.ACTIVATION: _spelled(
-        "relu relu6 leaky_relu prelu rrelu elu celu selu gelu silu mish sigmoid logsigmoid tanh softplus softsign "
-        "hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max clip",
+        "relu relu6 leaky_relu prelu rrelu elu celu selu sigmoid logsigmoid log_sigmoid tanh softplus softsign "
+        "hardtanh hardsigmoid hardshrink softshrink tanhshrink threshold clamp clamp_min clamp_max clip",
         (
-            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
-            nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
-            nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold,
+            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.Sigmoid, nn.LogSigmoid,
+            nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink,
+            nn.Tanhshrink, nn.Threshold,
         ),
     ),
-    Kind.ELEMENTWISE: _spelled("abs cos erf exp log pow sin sqrt square", functions=(operator.pow,)),
+    Kind.GATED_ACTIVATION: _spelled("gelu silu mish hardswish", (nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish)),
+    Kind.ELEMENTWISE: _spelled(
+        "abs cos erf exp expm1 log log1p pow reciprocal rsqrt sin sqrt square", functions=(operator.pow,)
+    ),
     Kind.NEGATION: _spelled("neg negative", functions=(operator.neg,)),
     Kind.SOFTMAX: _spelled("softmax log_softmax", (nn.Softmax, nn.Softmax2d, nn.LogSoftmax)),
-    Kind.SAME: _spelled("clone contiguous detach float double half bfloat16 to type_as requires_grad_", (nn.Identity,)),
+    Kind.SAME: _spelled(
+        "clone contiguous detach float double half bfloat16 to type type_as requires_grad_ cpu cuda data real "
+        "nan_to_num positive",
+        (nn.Identity,),
+    ),
     Kind.DROPOUT: _spelled(
         "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout",
         (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
@@ -101,37 +121,51 @@ OPERATIONS: Mapping[Kind, Spellings] = {
         "batch_norm", (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     ),
     Kind.INSTANCE_NORMALIZATION: _spelled("instance_norm", (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)),
-    Kind.NORMALIZATION: Spellings((nn.GroupNorm, nn.LayerNorm), (functional.group_norm, functional.layer_norm)),
+    Kind.NORMALIZATION: _spelled("group_norm layer_norm", (nn.GroupNorm, nn.LayerNorm)),
     # PyTorch has it from version 2.4 on.
     Kind.RMS_NORMALIZATION: _spelled("rms_norm", (nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()),
     Kind.LOCAL_NORMALIZATION: _spelled("local_response_norm", (nn.LocalResponseNorm, nn.CrossMapLRN2d)),
-    Kind.MAX_POOL: _spelled("max_pool2d", (nn.MaxPool2d,)),
-    Kind.ADAPTIVE_MAX_POOL: _spelled("adaptive_max_pool2d", (nn.AdaptiveMaxPool2d,)),
-    Kind.AVERAGE_POOL: _spelled("avg_pool2d adaptive_avg_pool2d", (nn.AvgPool2d, nn.AdaptiveAvgPool2d)),
+    Kind.MAX_POOL: _spelled("max_pool1d max_pool2d max_pool3d", (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)),
+    Kind.ADAPTIVE_MAX_POOL: _spelled(
+        "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+        (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+    ),
+    Kind.AVERAGE_POOL: _spelled(
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
+        (
+            nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+            nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+        ),
+    ),
     Kind.OTHER_POOL: _spelled(
-        "max_pool1d max_pool3d adaptive_max_pool1d adaptive_max_pool3d avg_pool1d avg_pool3d adaptive_avg_pool1d "
-        "adaptive_avg_pool3d lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d "
+        "lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d "
         "max_unpool1d max_unpool2d max_unpool3d",
         (
-            nn.MaxPool1d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool3d, nn.AvgPool1d, nn.AvgPool3d,
-            nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool3d, nn.modules.pooling._LPPoolNd,  # noqa: SLF001 -- base of all
+            nn.modules.pooling._LPPoolNd,  # noqa: SLF001 -- base of all
             nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d,
         ),
     ),
+    Kind.RESIZING: _spelled("interpolate upsample", (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)),
     Kind.AVERAGE: _spelled("mean"),
-    Kind.REDUCTION: _spelled("amax sum logsumexp"),
+    Kind.MAXIMUM: _spelled("amax max"),
+    Kind.REDUCTION: _spelled("sum logsumexp"),
     Kind.FLATTENING: _spelled("flatten", (nn.Flatten,)),
-    Kind.RESHAPING: _spelled("view view_as reshape reshape_as unflatten squeeze", (nn.Unflatten,)),
+    Kind.RESHAPING: _spelled("view view_as reshape reshape_as unflatten squeeze ravel", (nn.Unflatten,)),
     Kind.REARRANGEMENT: _spelled(
-        "cat concat stack permute transpose swapaxes movedim unsqueeze chunk split narrow select unbind expand "
-        "expand_as repeat flip roll t mT index_select channel_shuffle pixel_shuffle pixel_unshuffle",
+        "cat concat concatenate stack hstack vstack permute transpose swapaxes swapdims movedim moveaxis unsqueeze "
+        "chunk split split_with_sizes tensor_split narrow select unbind expand expand_as broadcast_to repeat "
+        "repeat_interleave tile flip roll rot90 t T mT index_select gather take_along_dim masked_fill where "
+        "channel_shuffle pixel_shuffle pixel_unshuffle unfold native_channel_shuffle",
         (
             nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
-            nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.UpsamplingNearest2d,
+            nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.Unfold,
         ),
-        (functional.pad, operator.getitem),
+        (functional.pad, operator.getitem, operator.setitem),
     ),
-    Kind.SUM: _spelled("add sub subtract", functions=(operator.add, operator.iadd, operator.sub, operator.isub)),
+    Kind.SUM: _spelled(
+        "add sub subtract rsub", functions=(operator.add, operator.iadd, operator.sub, operator.isub)
+    ),
+    Kind.SUM_OF_PRODUCT: _spelled("addcmul"),
     Kind.PRODUCT: _spelled("mul multiply", functions=(operator.mul, operator.imul)),
     Kind.QUOTIENT: _spelled("div divide true_divide", functions=(operator.truediv, operator.itruediv)),
 }  # fmt: skip
@@ -142,18 +176,23 @@ _KINDS: Mapping[Operation, Kind] = {
 }
 
 _IN_PLACE_OPERATORS: frozenset[Callable[..., Any]] = frozenset(
-    {operator.iadd, operator.imul, operator.isub, operator.itruediv, operator.iand, operator.ior}
+    {operator.iadd, operator.imul, operator.isub, operator.itruediv, operator.iand, operator.ior, operator.setitem}
 )
 
 
-def kind_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> Kind | None:
+def kind_of(node: fx.Node, model: nn.Module) -> Kind | None:
     """What an operation of a graph does; None for one that is not known of.
 
     Args:
         node: The operation.
-        modules: The model's modules by name.
+        model: The model that ran.
     """
-    return next((_KINDS[spelling] for spelling in spellings_of(node, modules) if spelling in _KINDS), None)
+    return next((_KINDS[spelling] for spelling in spellings_of(node, model) if spelling in _KINDS), None)
+
+
+def has_kind(operation: Any) -> bool:
+    """Whether it is known what an operation does."""
+    return operation in _KINDS
 
 
 def kind_of_type(module: type[nn.Module]) -> Kind | None:
@@ -161,13 +200,14 @@ def kind_of_type(module: type[nn.Module]) -> Kind | None:
     return next((_KINDS[base] for base in module.__mro__ if base in _KINDS), None)
 
 
-def spellings_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> tuple[Operation, ...]:
+def spellings_of(node: fx.Node, model: nn.Module) -> tuple[Operation, ...]:
     """Under what an operation of a graph may be known, the nearest first; nothing for inputs, outputs and constants."""
     if node.op == "call_module":
-        return type(modules[str(node.target)]).__mro__
+        return type(model.get_submodule(str(node.target))).__mro__
     if node.op == "call_function":
         function: Any = node.target
-        return function, name_of(function)
+        # An attribute that is read, such as `x.T`, is known by its name.
+        return (str(node.args[1]),) if function is getattr else (function, name_of(function))
     return (str(node.target),) if node.op == "call_method" else ()
 
 
@@ -176,15 +216,17 @@ def name_of(target: Any) -> str:
     return target if isinstance(target, str) else f"{getattr(target, '__module__', '')}.{target.__name__}"
 
 
-def writes_in_place(node: fx.Node, model: nn.Module) -> bool:
-    """Whether an operation writes over its first argument."""
-    if node.op == "call_module":
-        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_method":
-        return str(node.target).endswith("_") and not str(node.target).endswith("__")
-    return node.op == "call_function" and (
-        node.target in _IN_PLACE_OPERATORS
-        or bool(node.kwargs.get("inplace"))
-        or getattr(node.target, "__name__", "").endswith("_")
-        or any(argument is True for argument in node.args[1:])
+def may_write_in_place(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation may write over its first argument, by its name and its flags."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return (
+        target in _IN_PLACE_OPERATORS
+        or (name.endswith("_") and not name.endswith("__"))
+        or bool(kwargs.get("inplace"))
+        or any(argument is True for argument in args[1:])
     )
+
+
+def writes_in_place(node: fx.Node) -> bool:
+    """Whether an operation of a graph wrote over its first argument."""
+    return bool(node.meta.get("in_place"))

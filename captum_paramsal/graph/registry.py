@@ -13,14 +13,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.operations import Operation, name_of, spellings_of
+from captum_paramsal.graph.operations import Operation, has_kind, name_of, spellings_of
 from captum_paramsal.graph.rule import TraceRule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -34,8 +34,8 @@ def trace_rule(*operations: Operation) -> Callable[[Rule], Rule]:
     """Register a rule for some operations; a later one takes the place of an earlier one.
 
     Args:
-        operations: Types of modules (which become one operation then, and stand for their subclasses), functions as
-            ``torch.fx`` records them, names of tensor methods, or functions by name with their module.
+        operations: Types of modules (which become one operation then, and stand for their subclasses), functions,
+            names of tensor methods, or functions by name with their module.
     """
 
     def register(rule: Rule) -> Rule:
@@ -55,38 +55,47 @@ def rule_of_type(module: type[nn.Module]) -> TraceRule | None:
     return next((_rules[base] for base in module.__mro__ if base in _rules), None)
 
 
-def trace_rule_of(node: fx.Node, modules: Mapping[str, nn.Module]) -> TraceRule | None:
+def is_known(function: Callable[..., Any]) -> bool:
+    """Whether a function has a rule, or it is known what it does."""
+    return function in _rules or has_kind(function)
+
+
+def trace_rule_of(node: fx.Node, model: nn.Module) -> TraceRule | None:
     """The rule of an operation; None where it has none."""
-    return next((_rules[spelling] for spelling in spellings_of(node, modules) if spelling in _rules), None)
+    return next((_rules[spelling] for spelling in spellings_of(node, model) if spelling in _rules), None)
 
 
-def require_rule(node: fx.Node, modules: Mapping[str, nn.Module]) -> TraceRule:
+def require_rule(step: Step) -> TraceRule:
     """The rule of an operation.
 
     Raises:
-        TraceError: No rule is registered for the operation.
+        TraceError: No rule is registered for the operation, or it reads what cannot be followed.
     """
-    rule = trace_rule_of(node, modules)
-    if rule is not None:
+    node, model = step.node, step.run.model
+    rule = trace_rule_of(node, model)
+    hidden = [source for source in node.all_input_nodes if source in step.run.unseen]
+    within = node.meta.get("layer")
+    place = f"layer '{within}'" if within else "the model itself"
+    if rule is not None and not hidden:
         return rule
-    what = type(modules[str(node.target)]).__name__ if node.op == "call_module" else name_of(node.target)
-    place = f"layer '{node.target}'" if node.op == "call_module" else f"operation '{node.name}' in {_inside(node)}"
+    if hidden:
+        message = (
+            f"Expected tensors that come about by operations of PyTorch, got one in {place}, read by "
+            f"'{node.name}', that a custom operation, TorchScript or numpy made, or that lies outside of the model. "
+            "Register a rule for the type of the module around it with `captum_paramsal.graph.trace_rule`."
+        )
+        raise TraceError(message)
+    what = type(model.get_submodule(str(node.target))).__name__ if node.op == "call_module" else name_of(node.target)
     message = (
-        f"Expected operations with a trace-back rule, got {what} ({place}). Register a rule with "
-        "`captum_paramsal.graph.trace_rule`; a transformer has no receptive fields to follow."
+        f"Expected operations with a trace-back rule, got {what} (operation '{node.name}' in {place}). Register a rule "
+        "with `captum_paramsal.graph.trace_rule`."
     )
     raise TraceError(message)
 
 
 def support(step: Step, sites: Sites, limit: bool) -> Tensor:  # noqa: FBT001 -- what steps are given to call
-    """Support of neurons of a step's result, or what it cannot exceed; 0 for the network's input."""
-    if step.node.op in ("placeholder", "get_attr"):
+    """Support of neurons of a step's result, or what it cannot exceed; 0 for what does not depend on other neurons."""
+    if step.node.op in ("placeholder", "get_attr") or step.node not in step.run.of_inputs:
         return torch.zeros_like(sites.gain)
-    rule = require_rule(step.node, step.run.modules)
+    rule = require_rule(step)
     return rule.limit(step, sites) if limit else rule.support(step, sites)
-
-
-def _inside(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    names = [entry[0] if isinstance(entry, tuple) else str(entry) for entry in stack.values()]
-    return f"'{names[-1]}'" if names and names[-1] else "the model itself"

@@ -21,9 +21,16 @@ class TraceRule(ABC):
 
     Attributes:
         has_weights: Whether the operation is a layer of its own in a trace.
+        channel_dimension: Where the channels are in a layer's result.
     """
 
     has_weights = False
+    channel_dimension = 1
+
+    def is_layer(self, step: Step) -> bool:
+        """Whether this very operation is a layer of its own in a trace."""
+        del step
+        return self.has_weights
 
     def reads(self, node: fx.Node) -> Iterable[fx.Node]:
         """Operations whose results the rule looks at, kept from the forward pass: all inputs, unless said otherwise."""

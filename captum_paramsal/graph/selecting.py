@@ -17,19 +17,26 @@ _SLACK = 1e-3
 
 @dataclass(frozen=True)
 class Candidates:
-    """Neurons of a layer's input that may have carried M of its output; C for each, evenly spaced.
+    """Neurons of a layer's input that may have carried M of its output; C for each.
 
     Attributes:
         current: Z_cur, what each contributes, ``(M, C)``.
         first: Index of the first candidate of each, ``(M,)``.
-        spacing: From one candidate's index to the next one's.
+        offsets: From there to each candidate's index, ``(C,)``; or the distance from one to the next.
         keep: Most that are kept for each; None for all.
     """
 
     current: Tensor
     first: Tensor
-    spacing: int
+    offsets: Tensor | int
     keep: int | None
+
+    @property
+    def steps(self) -> Tensor:
+        """From the first candidate's index to each one's, ``(C,)``."""
+        if isinstance(self.offsets, Tensor):
+            return self.offsets
+        return self.offsets * torch.arange(self.current.shape[1], device=self.first.device)
 
 
 def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
@@ -57,7 +64,10 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     channel = places[neuron, rank]
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
     found = rows.index[rows.owner[neuron], channel]
-    return Sites(sites.image[neuron], found, torch.ones_like(sites.gain[neuron]), supports)
+    # A negative value that supports the neuron leads on to what made it negative.
+    turned = (rows.values[rows.owner[neuron], channel] < 0) & (current[neuron, channel] > 0)
+    gain = torch.where(turned, -1.0, 1.0).to(current.dtype)
+    return Sites(sites.image[neuron], found, gain, supports)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class _Rows:
         source: What the candidates are neurons of.
         image: Image of each row.
         index: Index of each candidate, ``(R, C)``.
+        values: Value of each candidate, ``(R, C)``.
         possible: Which of them are candidates, ``(R, C)``.
         owner: Row of each selected neuron, ``(M,)``.
     """
@@ -77,22 +88,22 @@ class _Rows:
     source: fx.Node
     image: Tensor
     index: Tensor
+    values: Tensor
     possible: Tensor
     owner: Tensor
 
     @classmethod
     def of(cls, step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> _Rows:
-        values = step.run.values[source]
         # Neurons of one place share their candidates; each place is looked up once, whatever their number.
         (image, first), owner = distinct(sites.image, candidates.first)
-        channels = torch.arange(candidates.current.shape[1], device=first.device)
-        index = first[:, None] + candidates.spacing * channels
+        index = first[:, None] + candidates.steps
+        values = step.run.tensor(source).reshape(-1)[index]
         possible = torch.ones_like(index, dtype=torch.bool)
         if step.settings.active_only:
-            active = values.reshape(len(values), -1)[image[:, None], index] > 0
+            active = values > 0
             # Without an active one, as in a depthwise convolution that is off at the centre, all are candidates.
             possible = active | ~active.any(dim=1, keepdim=True)
-        return cls(step, source, image, index, possible, owner)
+        return cls(step, source, image, index, values, possible, owner)
 
     def asked(self, chosen: Tensor) -> Tensor:
         """From a choice for each neuron ``(M, C)`` to one for each row."""
@@ -109,10 +120,9 @@ class _Rows:
             limit: Ask only for what it cannot exceed.
         """
         row, channel = chosen.nonzero(as_tuple=True)
-        values = self.step.run.values[self.source]
-        gain = torch.ones(len(row), dtype=values.dtype, device=values.device)
+        gain = torch.ones(len(row), dtype=self.values.dtype, device=self.values.device)
         sites = Sites(self.image[row], self.index[row, channel], gain, gain.new_zeros(len(row), 4))
-        preceding = torch.zeros(self.index.shape, dtype=values.dtype, device=values.device)
+        preceding = torch.zeros_like(self.values)
         preceding[row, channel] = self.step.support_of([(self.source, sites)], len(row), limit=limit)
         return preceding
 

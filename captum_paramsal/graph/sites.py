@@ -14,8 +14,8 @@ class Sites:
     """M selected neurons of one tensor of the network, those of all images together.
 
     Attributes:
-        image: Which image, ``(M,)`` int64.
-        index: Which neuron, as a place in the image's flattened tensor, ``(M,)`` int64.
+        image: Image whose decision it carried, ``(M,)`` int64.
+        index: Which neuron, as a place in the flattened tensor of all images, ``(M,)`` int64.
         gain: Factor by which the neuron's value enters what selected it, beyond a layer's own weights, ``(M,)``.
         supports: Ω, Z_cur, Z_pre and Z_suc by which it, or what it passed its value on to, was selected, ``(M, 4)``.
     """
@@ -36,8 +36,8 @@ class Sites:
         return replace(self, index=index, gain=self.gain if gain is None else gain)
 
     def values(self, tensor: Tensor) -> Tensor:
-        """Values of these neurons in a tensor ``(N, ...)``."""
-        return tensor.reshape(len(tensor), -1)[self.image, self.index]
+        """Values of these neurons in their tensor."""
+        return tensor.reshape(-1)[self.index]
 
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,24 +20,33 @@ class Run:
     """One forward pass.
 
     Attributes:
-        graph: What ran.
-        modules: The model's modules by name.
-        values: Results that tracing back reads, and everything that is not a tensor.
-        shapes: Shape of every tensor, with the images as its first dimension.
-        output: What the model returned.
+        model: What ran.
+        graph: Its operations, as they were called.
+        values: Results that tracing back reads, and the tensors that the pass did not make.
+        shapes: Shape of every tensor.
+        output: The class scores.
+        of_inputs: Operations that depend on the model's inputs.
+        unseen: Tensors that came about in a way that cannot be followed.
     """
 
+    model: nn.Module
     graph: fx.Graph
-    modules: Mapping[str, nn.Module]
     values: Mapping[fx.Node, Any]
     shapes: Mapping[fx.Node, torch.Size]
     output: Any
+    of_inputs: Container[fx.Node]
+    unseen: Container[fx.Node]
 
     @property
     def device(self) -> torch.device:
         """Where the output is."""
         device: torch.device = self.output.device
         return device
+
+    def tensor(self, node: fx.Node) -> Tensor:
+        """A value that was kept; half precision as single, in which neurons are compared."""
+        value: Tensor = self.values[node].detach()
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Step:
     @property
     def module(self) -> nn.Module:
         """The layer, where the operation is one."""
-        return self.run.modules[str(self.node.target)]
+        return self.run.model.get_submodule(str(self.node.target))
 
     @property
     def source(self) -> fx.Node:
@@ -73,13 +82,22 @@ class Step:
         return self.node.all_input_nodes[0]
 
     @property
+    def maps(self) -> Tensor:
+        """The first input, if it was kept."""
+        return self.run.tensor(self.source)
+
+    def is_computed(self, argument: Any) -> bool:
+        """Whether an argument depends on the model's inputs: no number, no parameter."""
+        return isinstance(argument, fx.Node) and argument in self.run.of_inputs
+
+    @property
     def shape(self) -> torch.Size:
-        """Shape of the result for one image."""
-        return self.run.shapes[self.node][1:]
+        """Shape of the result."""
+        return self.run.shapes[self.node]
 
     def shape_of(self, node: fx.Node) -> torch.Size:
-        """Shape of another operation's result for one image."""
-        return self.run.shapes[node][1:]
+        """Shape of another operation's result."""
+        return self.run.shapes[node]
 
     def value(self, argument: Any) -> Any:
         """What an argument was, with the results of operations in their places."""
@@ -111,8 +129,8 @@ class Step:
     def _at(self, node: fx.Node) -> Step:
         return Step(self.run, node, self.settings, self.supports)
 
-    def _value_of(self, node: fx.Node) -> Any:
-        return self.run.values[node]
+    def _value_of(self, node: fx.Node) -> Tensor:
+        return self.run.tensor(node)
 
 
 Supports: TypeAlias = Callable[[Step, Sites, bool], Tensor]

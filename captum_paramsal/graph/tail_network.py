@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from captum_paramsal.graph.class_scores import class_scores_of
+from captum_paramsal.graph.class_scores import class_score_nodes
 from captum_paramsal.graph.network import Interpreter, Network
-from captum_paramsal.graph.operations import Kind, kind_of, writes_in_place
+from captum_paramsal.graph.operations import Kind, kind_of
+from captum_paramsal.graph.recording import Recording
 
 SideInputs: TypeAlias = Mapping[tuple[fx.Node, fx.Node], Any]
 """What an operation reads that is not run again, by (operation, what it reads)."""
 
 _TREAT_CHANNELS_ALIKE = frozenset({
-    Kind.ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SAME, Kind.DROPOUT, Kind.AVERAGE_POOL, Kind.FLATTENING,
+    Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SAME, Kind.DROPOUT,
+    Kind.AVERAGE_POOL, Kind.FLATTENING,
 })  # fmt: skip
 """Kinds of operations that treat every channel alike and on its own, however many there are."""
 
@@ -37,6 +39,41 @@ class TailRun:
     numbers: int
 
 
+class TailReads:
+    """Keeps the value of one operation, and what everything that depends on it reads besides.
+
+    Args:
+        layer: Name of the module whose value is meant.
+        to_input: Whether that is its input instead of its output.
+        number: Number of the operation, where it is known from an earlier run; what reads the value before the module
+            is called is seen only then.
+    """
+
+    def __init__(self, layer: str, *, to_input: bool, number: int | None = None) -> None:
+        self._layer, self._to_input, self._number = layer, to_input, number
+        self._inside: set[fx.Node] = set()
+
+    def start(self, recording: Recording) -> fx.Node | None:
+        """The operation, once the module is there."""
+        calls = recording.calls.get(self._layer, ())
+        if not calls:
+            return None
+        return calls[0].given if self._to_input else calls[0].returned
+
+    def reads(self, node: fx.Node, recording: Recording) -> Collection[fx.Node]:
+        """Everything that an operation of the tail reads from outside, and the value itself."""
+        sources = node.all_input_nodes
+        start = self.start(recording) if self._number is None else None
+        self._inside |= {one for one in sources if one is start or one.meta["number"] == self._number}
+        if self._inside.isdisjoint(sources):
+            return ()
+        self._inside.add(node)
+        return [one for one in sources if one not in self._inside or not self._is_inner(one, start)]
+
+    def _is_inner(self, node: fx.Node, start: fx.Node | None) -> bool:
+        return node is not start and node.meta["number"] != self._number
+
+
 @dataclass(frozen=True)
 class TailNetwork:
     """The operations of a network that depend on one of its values.
@@ -46,7 +83,6 @@ class TailNetwork:
         start: The value.
         nodes: Operations that depend on it, in order; the output is the last.
         side_inputs: Values that these operations read and that do not depend on it, such as a shortcut's.
-        of_inputs: All values that depend on the network's inputs.
         narrow: Pointwise convolution that holds the class scores, of which one channel is enough; None without.
     """
 
@@ -54,44 +90,56 @@ class TailNetwork:
     start: fx.Node
     nodes: tuple[fx.Node, ...]
     side_inputs: frozenset[fx.Node]
-    of_inputs: frozenset[fx.Node]
     narrow: fx.Node | None
 
     @classmethod
     def of(cls, network: Network, start: fx.Node) -> TailNetwork | None:
         """The tail after ``start``; None if the output does not depend on it."""
-        nodes = tuple(_after(network, start))
+        after = network.after([start])
+        nodes = tuple(node for node in network.graph.nodes if node in after and node is not start)
         if not nodes or nodes[-1].op != "output":
             return None
         inside = {start, *nodes}
         side_inputs = frozenset(value for node in nodes for value in node.all_input_nodes if value not in inside)
-        return cls(network, start, nodes, side_inputs, _of_inputs(network), _narrow(network, set(nodes)))
+        return cls(network, start, nodes, side_inputs, _narrow(network, set(nodes)))
+
+    @property
+    def reads(self) -> frozenset[tuple[fx.Node, fx.Node]]:
+        """Keys of the side inputs."""
+        pairs = ((node, source) for node in self.nodes for source in node.all_input_nodes)
+        return frozenset(pair for pair in pairs if pair[1] in self.side_inputs and pair[0].op != "output")
+
+    @property
+    def hidden(self) -> str | None:
+        """Why other values than those that ran may go another way; None where all of it was seen."""
+        network = self.network
+        if network.under_autocast:
+            return "it changes the type of its operations on its own"
+        if self.side_inputs & network.unseen:
+            return "part of it is no operation of PyTorch"
+        if network.decisions.intersection((self.start, *self.nodes)):
+            return "which way it goes depends on the values"
+        return None
 
     @property
     def narrow_classes(self) -> int:
         """Channels of the convolution that can be narrowed; 0 without one."""
         if self.narrow is None:
             return 0
-        convolution: Any = self.network.model.get_submodule(str(self.narrow.target))
-        return int(convolution.out_channels)
+        return self.network.shapes[self.narrow][1]
 
-    def reads_from(self, told: Collection[fx.Node]) -> bool:
-        """Whether a side input is, or depends on, one of these values."""
-        depending = set(told)
-        for node in self.network.graph.nodes:
-            if any(value in depending for value in node.all_input_nodes):
-                depending.add(node)
-        return bool(depending & self.side_inputs)
-
-    def run(self, maps: Tensor, side_inputs: SideInputs, labels: Tensor | None = None) -> TailRun:
+    def run(
+        self, maps: Tensor, side_inputs: SideInputs, labels: Tensor | None = None, examples: int | None = None
+    ) -> TailRun:
         """Run it.
 
         Args:
             maps: In place of the value, ``(R, ...)``; may be written over.
             side_inputs: The side inputs, as each operation reads them; may be written over.
             labels: Class whose score is wanted of each row, ``(R,)``, if no other one is.
+            examples: How many examples these are; as many as rows, unless said otherwise.
         """
-        interpreter = Interpreter(self.network)
+        interpreter = Interpreter(self.network, len(maps) if examples is None else examples)
         interpreter.env = {self.start: maps}
         numbers, narrowed = 0, False
         result: Any = None
@@ -111,52 +159,42 @@ class TailNetwork:
         return TailRun(result, narrowed, numbers)
 
     def _one_channel(self, node: fx.Node, values: Mapping[fx.Node, Any], labels: Tensor) -> Tensor:
-        convolution: Any = self.network.model.get_submodule(str(node.target))
-        maps: Tensor = values[node.all_input_nodes[0]]
-        weight: Tensor = convolution.weight.flatten(1)[labels]
-        scores = torch.bmm(weight[:, None], maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
-        return scores if convolution.bias is None else scores + convolution.bias[labels][:, None, None, None]
+        maps, weight, bias = (values.get(one) for one in _weights(node))
+        if maps is None or weight is None:
+            raise KeyError(node)
+        own: Tensor = weight.flatten(1)[labels]
+        scores = torch.bmm(own[:, None], maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
+        return scores if bias is None else scores + bias[labels][:, None, None, None]
 
 
-def _after(network: Network, start: fx.Node) -> Iterator[fx.Node]:
-    """Operations that depend on a value, also by writing over what a later one reads."""
-    depending = {start}
-    for node in network.graph.nodes:
-        if node is start or not any(value in depending for value in node.all_input_nodes):
-            continue
-        depending.add(node)
-        if node.args and isinstance(node.args[0], fx.Node) and writes_in_place(node, network.model):
-            depending.add(node.args[0])
-        yield node
-
-
-def _of_inputs(network: Network) -> frozenset[fx.Node]:
-    depending: set[fx.Node] = set()
-    for node in network.graph.nodes:
-        if node.op == "placeholder" or any(value in depending for value in node.all_input_nodes):
-            depending.add(node)
-    return frozenset(depending)
+def _weights(node: fx.Node) -> tuple[Any, Any, Any]:
+    """Input, weight and bias of a convolution."""
+    given = dict(enumerate(node.args)) | {("input", "weight", "bias").index(k): v for k, v in node.kwargs.items() if k in ("input", "weight", "bias")}
+    return given[0], given[1], given.get(2)
 
 
 def _narrow(network: Network, after: set[fx.Node]) -> fx.Node | None:
-    scores = class_scores_of(network.graph, network.model)
-    modules = dict(network.model.named_modules())
-    output = next(node for node in network.graph.nodes if node.op == "output")
-    node = output.args[0]
-    while isinstance(node, fx.Node) and node in after and len(node.users) == 1:
-        module = modules[str(node.target)] if node.op == "call_module" else None
-        if isinstance(module, nn.Conv2d):
-            return node if str(node.target) in scores and _is_plain(module) else None
+    scores = set(class_score_nodes(network))
+    if len(network.outputs) != 1:
+        return None
+    node = network.outputs[0]
+    while node in after and len(node.users) == 1:
+        kind = kind_of(node, network.model)
+        if kind is Kind.CONVOLUTION:
+            return node if node in scores and _is_pointwise(network, node) else None
         # An activation with weights, such as PReLU, has one for each channel.
-        weighted = module is not None and any(True for _ in module.parameters())
-        if kind_of(node, modules) not in _TREAT_CHANNELS_ALIKE or weighted or len(node.all_input_nodes) != 1:
+        if kind not in _TREAT_CHANNELS_ALIKE or len(node.all_input_nodes) != 1:
             return None
         node = node.all_input_nodes[0]
     return None
 
 
-def _is_plain(module: nn.Conv2d) -> bool:
-    """One product per place, and no hook of anybody."""
-    watched = bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 -- has no public name
-    steps = (*module.kernel_size, *module.stride, module.groups)
-    return type(module) is nn.Conv2d and not watched and set(steps) == {1} and module.padding in ((0, 0), "valid")
+def _is_pointwise(network: Network, node: fx.Node) -> bool:
+    """Whether a convolution of two dimensions has one product per place."""
+    shape, weight = network.shapes[node], network.shapes[_weights(node)[1]]
+    before = network.shapes[node.all_input_nodes[0]]
+    return (
+        "transpose" not in str(node.target)
+        and weight == (shape[1], before[1], 1, 1)
+        and before[2:] == shape[2:]
+    )

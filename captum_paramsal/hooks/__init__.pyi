@@ -18,6 +18,7 @@ from .gradients import (
 )
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
+from .module_calls import module_calls as module_calls
 from .plan import (
     Plan as Plan,
     StalePlanError as StalePlanError,

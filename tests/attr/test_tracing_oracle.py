@@ -295,10 +295,17 @@ class TestPassing:
         assert found.points == {(0, 1): 15}
 
     def test_a_sum_of_nothing_positive_ends_the_trace(self):
+        up = plain.Add([pointwise("left", [2])], [pointwise("right", [3])])
+        turned = plain.BatchNorm(array(0), array(0), array(-1), array(100), eps=1.0)
+        layers = trace((up, turned, *head(0, 1, 0, 0)), self.image, 0, FIXATIONS).layers
+        assert not layers["left"]
+        assert not layers["right"]
+
+    def test_a_negative_sum_that_supports_follows_what_made_it_negative(self):
         down = plain.Add([pointwise("left", [-2])], [pointwise("right", [-3])])
         layers = trace((down, *head(0, -1, 0, 0)), self.image, 0, FIXATIONS).layers
         assert not layers["left"]
-        assert not layers["right"]
+        assert layers["right"][0, 0, 1].gain == -1
 
     def test_cat_routes_by_channel(self):
         cat = plain.Cat([[pointwise("left", [1], [1])], [pointwise("right", [1])]])

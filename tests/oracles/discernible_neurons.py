@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from math import exp, sqrt
 
 import numpy as np
+from torch.nn import functional
 from oracles import plain_network as plain
 
 Place = tuple[int, int, int]
@@ -38,6 +39,9 @@ class Method:
     places: int = 20
     fixations: bool = False
 
+
+SELF_GATED = (functional.silu, functional.gelu, functional.mish, functional.hardswish)
+"""``f(x) = x · gate(x)``: the gate is a factor."""
 
 FIXATIONS = Method(current=1.0, preceding=0.0, succeeding=1.0, top_k=1, places=1, fixations=True)
 
@@ -144,7 +148,9 @@ class Walk:
                 succeeding = 1 if self.method.fixations else max(1, favourites.count(i))
                 score = self.method.succeeding * succeeding
                 score *= self.method.current * support + self.method.preceding * preceding[i]
-                scored.append((i, Selected(score, support, preceding[i], succeeding)))
+                # A negative value that supports the neuron: from there on the path looks for what made it negative.
+                sign = -1.0 if self.values[source][i] < 0 < support else 1.0
+                scored.append((i, Selected(score, support, preceding[i], succeeding, sign)))
             scored = [(i, neuron) for i, neuron in scored if neuron.score > 0]
             scored.sort(key=lambda pair: -pair[1].score)  # stable: the lower index first where two are equal
             for i, neuron in scored[: self.how_many(number)]:
@@ -208,6 +214,9 @@ class Walk:
         inputs = [self.values[source] for source in self.nodes[number].sources]
         channel, y, x = place
         match operation:
+            case plain.Pointwise(function=function) if function in SELF_GATED:
+                before, after = float(inputs[0][place]), float(self.values[number][place])
+                return 0, place, gain * (after / before if before else 1.0)
             case plain.Pointwise():
                 return 0, place, gain
             case plain.BatchNorm():

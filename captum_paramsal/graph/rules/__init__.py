@@ -1,5 +1,5 @@
 """One trace-back rule for every operation that convolutional networks are made of."""
 
-from captum_paramsal.graph.rules import convolution, joining, linear, passing, pooling, rearranging
+from captum_paramsal.graph.rules import contraction, convolution, joining, linear, passing, pooling, rearranging
 
-__all__ = ["convolution", "joining", "linear", "passing", "pooling", "rearranging"]
+__all__ = ["contraction", "convolution", "joining", "linear", "passing", "pooling", "rearranging"]

@@ -1,15 +1,16 @@
-"""Convolutions over maps of two dimensions, as modules and as functions."""
+"""Convolutions over maps of one to three dimensions, and transposed ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from captum_paramsal.errors import TraceError
 from captum_paramsal.functional.receptive_fields import (
     FEW,
     Window,
@@ -36,43 +37,34 @@ class _Filters:
 
     @classmethod
     def of(cls, step: Step) -> _Filters:
-        if step.node.op == "call_module":
-            module: Any = step.module
-            weight, stride, padding = module.weight, module.stride, module.padding
-            dilation, groups, mode = module.dilation, module.groups, module.padding_mode
-        else:
-            names = {1: "weight", 3: "stride", 4: "padding", 5: "dilation", 6: "groups"}
-            default = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-            weight, stride, padding, dilation, groups = (
-                step.value(step.argument(place, name, default.get(name))) for place, name in names.items()
-            )
-            mode = "zeros"
-        if weight.ndim != 4:
-            message = f"Expected maps of two dimensions, got '{step.node}' with a weight {tuple(weight.shape)}."
-            raise TraceError(message)
-        kernel, dilation = pair(weight.shape[2:]), pair(dilation)
+        weight = step.value(step.argument(1, "weight"))
+        stride, padding, dilation, groups = (
+            step.value(step.argument(place, name, default))
+            for place, name, default in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1), (6, "groups", 1))
+        )
+        kernel = tuple(weight.shape[2:])
+        dilation = per_dimension(dilation, len(kernel))
         around = _padding(padding, kernel, dilation)
-        window = Window(kernel, pair(stride), around, dilation, "constant" if mode == "zeros" else mode)
-        return cls(weight.detach().flatten(2), window, groups)
+        window = Window(kernel, per_dimension(stride, len(kernel)), around, dilation)
+        return cls(weight.flatten(2), window, groups)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """Neurons of a convolution: their images, filters, groups and places."""
+    """Neurons of a convolution: their rows of the first dimension, filters, groups and places."""
 
-    image: Tensor
+    row: Tensor
     output: Tensor
     group: Tensor
-    row: Tensor
-    column: Tensor
+    place: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, step: Step, sites: Sites, filters: _Filters) -> _Asked:
-        output, row, column = places_of(sites.index, step.shape)
-        return cls(sites.image, output, output // (len(filters.weight) // filters.groups), row, column)
+        row, output, *place = torch.unravel_index(sites.index, step.shape)
+        return cls(row, output, output // (len(filters.weight) // filters.groups), tuple(place))
 
 
-@trace_rule(nn.Conv2d, functional.conv2d)
+@trace_rule(functional.conv1d, functional.conv2d, functional.conv3d)
 class Convolution(TraceRule):
     """Input channels compete for each neuron, at the centre of its receptive field."""
 
@@ -80,12 +72,13 @@ class Convolution(TraceRule):
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The channels with the largest positive Ω."""
-        filters, maps = _Filters.of(step), step.run.values[step.source]
-        asked, (height, width) = _Asked.of(step, sites, filters), maps.shape[2:]
+        filters, maps = _Filters.of(step), step.maps
+        asked, sizes = _Asked.of(step, sites, filters), maps.shape[2:]
         current = _current(maps, filters, asked) * sites.gain[:, None]
-        row, column = filters.window.centre(asked.row, 0, height), filters.window.centre(asked.column, 1, width)
-        first = asked.group * filters.weight.shape[1] * height * width + row * width + column
-        candidates = Candidates(current, first, height * width, step.settings.top_k)
+        first = asked.row * maps.shape[1] + asked.group * filters.weight.shape[1]
+        for dimension, (place, size, ends) in enumerate(zip(asked.place, sizes, _inside(step, sizes), strict=True)):
+            first = first * size + filters.window.centre(place, dimension, size).clamp(*ends)
+        candidates = Candidates(current, first, prod(sizes), step.settings.top_k)
         return [(step.source, select(step, step.source, sites, candidates))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
@@ -101,59 +94,126 @@ class Convolution(TraceRule):
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The largest norm of a channel's field times that of a filter's channel (Cauchy and Schwarz)."""
-        filters, maps = _Filters.of(step), step.run.values[step.source]
+        filters, maps = _Filters.of(step), step.maps
         asked = _Asked.of(step, sites, filters)
         if filters.groups > 1:
             return super().limit(step, sites)
-        (image, row, column), owner = distinct(asked.image, asked.row, asked.column)
-        fields = filters.window.over(maps)[image, :, row, column].flatten(2)
+        (row, *place), owner = distinct(asked.row, *asked.place)
+        fields = filters.window.fields(maps, row, place)
         reach = largest_norms(fields)[owner] * largest_norms(filters.weight)[asked.output]
         return sites.gain.abs() * reach
 
     def _support(self, step: Step, sites: Sites, sign: int) -> Tensor:
-        filters, maps = _Filters.of(step), step.run.values[step.source]
+        filters, maps = _Filters.of(step), step.maps
         asked = _Asked.of(step, sites, filters)
-        (image, y, x), owner = distinct(asked.image, asked.row, asked.column)
-        if filters.groups > 1 or len(sites) * FEW < len(image) * len(filters.weight):
+        (row, *place), owner = distinct(asked.row, *asked.place)
+        if filters.groups > 1 or len(sites) * FEW < len(row) * len(filters.weight):
             return (sign * _current(maps, filters, asked)).amax(dim=1)
         fields, weight = filters.window.over(maps), sign * filters.weight
         found = [
-            largest_supports(fields[image[part], :, y[part], x[part]].flatten(2), weight)
-            for part in pieces(len(image), weight[0].numel())
+            largest_supports(filters.window.at(fields, row[part], [one[part] for one in place]), weight)
+            for part in pieces(len(row), weight[0].numel())
         ]
         return torch.cat(found)[owner, asked.output] if found else sites.gain
 
 
+@trace_rule(functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
+class TransposedConvolution(TraceRule):
+    """Input channels compete for each neuron, at the nearest of the places that reach it."""
+
+    has_weights = True
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The channels with the largest positive Ω."""
+        current, first, places = self._contributions(step, sites)
+        candidates = Candidates(current * sites.gain[:, None], first, places, step.settings.top_k)
+        return [(step.source, select(step, step.source, sites, candidates))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """The largest contribution of an input channel."""
+        return (self._contributions(step, sites)[0] * sites.gain[:, None]).amax(dim=1)
+
+    def _contributions(self, step: Step, sites: Sites) -> tuple[Tensor, Tensor, int]:
+        """What every input channel of its group contributes ``(M, C)``, index of the first, and places of a map."""
+        maps, weight = step.maps, step.value(step.argument(1, "weight"))
+        kernel, sizes = tuple(weight.shape[2:]), maps.shape[2:]
+        stride, padding, groups, dilation = (
+            step.value(step.argument(place, name, default))
+            for place, name, default in ((3, "stride", 1), (4, "padding", 0), (6, "groups", 1), (7, "dilation", 1))
+        )
+        row, output, *place = torch.unravel_index(sites.index, step.shape)
+        channels = maps.shape[1] // groups
+        group, inner = output // weight.shape[1], output % weight.shape[1]
+        taps, inside, nearest = _reaching(
+            place, sizes, kernel, *(per_dimension(one, len(kernel)) for one in (stride, padding, dilation))
+        )
+        channel = group[:, None] * channels + torch.arange(channels, device=group.device)
+        seen = maps.flatten(2)[row[:, None, None], channel[:, :, None], taps[:, None]] * inside[:, None]
+        own = weight.flatten(2)[channel, inner[:, None]]
+        first = (row * maps.shape[1] + group * channels) * prod(sizes) + nearest
+        return (seen * own).sum(dim=2), first, prod(sizes)
+
+
+def _reaching(
+    place: Sequence[Tensor],
+    sizes: Sequence[int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Input places that each tap of a transposed convolution brings to its outputs.
+
+    Returns:
+        The places ``(M, K)``, which of them there are, and the nearest one ``(M,)``, all in the flattened map.
+    """
+    taps = torch.zeros(len(place[0]), 1, dtype=torch.long, device=place[0].device)
+    inside, nearest = torch.ones_like(taps, dtype=torch.bool), taps[:, 0]
+    for at, size, width, step, around, apart in zip(place, sizes, kernel, stride, padding, dilation, strict=True):
+        reached = at[:, None] + around - apart * torch.arange(width, device=at.device)
+        there = (reached % step == 0) & (reached >= 0) & (reached < size * step)
+        source = reached.div(step, rounding_mode="floor").clamp(0, size - 1)
+        taps = (taps[:, :, None] * size + source[:, None]).flatten(1)
+        inside = (inside[:, :, None] & there[:, None]).flatten(1)
+        middle = (at + around - apart * (width - 1) // 2).div(step, rounding_mode="floor").clamp(0, size - 1)
+        nearest = nearest * size + middle
+    return taps, inside, nearest
+
+
+def _inside(step: Step, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last place in each dimension that no padding before the convolution has added."""
+    added = [0] * (2 * len(sizes))
+    if step.source.target is functional.pad:
+        given = list(step.source.args[1])[: len(added)]  # type: ignore[arg-type] # numbers
+        added[: len(given)] = [max(0, one) for one in given]
+    before, after = added[-2::-2], added[::-2]
+    return [(low, size - 1 - high) for size, low, high in zip(sizes, before, after, strict=True)]
+
+
 def _current(maps: Tensor, filters: _Filters, asked: _Asked) -> Tensor:
     """What every input channel of its group contributes to each neuron, ``(M, C / groups)``."""
-    fields, width = filters.window.over(maps), filters.weight.shape[1]
+    width = filters.weight.shape[1]
     if filters.groups == 1:
-        (image, row, column), owner = distinct(asked.image, asked.row, asked.column)
-        return supports(fields[image, :, row, column].flatten(2), owner, filters.weight, asked.output)
+        (row, *place), owner = distinct(asked.row, *asked.place)
+        return supports(filters.window.fields(maps, row, place), owner, filters.weight, asked.output)
     channels = asked.group[:, None] * width + torch.arange(width, device=asked.group.device)
-    seen = fields[asked.image[:, None], channels, asked.row[:, None], asked.column[:, None]].flatten(2)
+    fields = filters.window.over(maps)
+    seen = fields[(asked.row[:, None], channels, *(one[:, None] for one in asked.place))].flatten(2)
     return supports(seen, torch.arange(len(seen), device=seen.device), filters.weight, asked.output)
 
 
-def places_of(index: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
-    """Channel, row and column of neurons in a map ``(C, H, W)``."""
-    _, height, width = shape
-    return index // (height * width), index // width % height, index % width
+def per_dimension(value: Any, dimensions: int) -> tuple[int, ...]:
+    """One number for all dimensions, or one for each."""
+    given = (value,) if isinstance(value, int) else tuple(value)
+    return given * dimensions if len(given) == 1 else given
 
 
-def pair(value: Any) -> tuple[int, int]:
-    """One number for both dimensions, or one for each."""
-    if isinstance(value, int):
-        return value, value
-    first, *others = value
-    return first, others[0] if others else first
-
-
-def _padding(padding: Any, kernel: Any, dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(kernel)
     if padding == "same":
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-    rows, columns = pair(padding)
-    return (rows, rows), (columns, columns)
+        return tuple((one // 2, one - one // 2) for one in total)
+    return tuple((one, one) for one in per_dimension(padding, len(kernel)))
+
+

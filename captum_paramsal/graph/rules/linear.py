@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn import functional
 
 from captum_paramsal.functional.receptive_fields import FEW, distinct, largest_products
@@ -17,29 +16,29 @@ from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
 
-@trace_rule(nn.Linear, functional.linear)
+@trace_rule(functional.linear)
 class Linear(TraceRule):
-    """Input features compete for each neuron; over a map it is a convolution of one tap."""
+    """Input features compete for each neuron; at each place or token of a map it is a convolution of one tap."""
 
     has_weights = True
+    channel_dimension = -1
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The features with the largest positive Ω."""
-        weight, rows = _weight(step), step.run.values[step.source]
+        weight, vectors = _operands(step)
         outputs, features = weight.shape
         place, output = sites.index // outputs, sites.index % outputs
-        vectors = rows.reshape(len(rows), -1, features)
-        current = vectors[sites.image, place] * weight[output] * sites.gain[:, None]
-        candidates = Candidates(current, place * features, 1, self._keep(step, vectors.shape[1] > 1))
+        current = vectors[place] * weight[output] * sites.gain[:, None]
+        candidates = Candidates(current, place * features, 1, self._keep(step))
         return [(step.source, select(step, step.source, sites, candidates))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest contribution of an input feature."""
-        weight, rows = _weight(step), step.run.values[step.source]
-        outputs, features = weight.shape
-        (image, place), owner = distinct(sites.image, sites.index // outputs)
-        vectors = rows.reshape(len(rows), -1, features)[image, place]
-        if len(sites) * FEW < len(image) * outputs:
+        weight, vectors = _operands(step)
+        outputs = len(weight)
+        (place,), owner = distinct(sites.index // outputs)
+        vectors = vectors[place]
+        if len(sites) * FEW < len(place) * outputs:
             signed = vectors[owner] * sites.gain[:, None]
             products: Tensor = signed * weight[sites.index % outputs]
             return products.amax(dim=1)
@@ -50,25 +49,25 @@ class Linear(TraceRule):
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The largest feature times the largest weight."""
-        weight, rows = _weight(step), step.run.values[step.source]
-        outputs, features = weight.shape
-        vectors = rows.reshape(len(rows), -1, features)
-        highest = vectors.abs().amax(dim=2)[sites.image, sites.index // outputs]
+        weight, vectors = _operands(step)
+        outputs = len(weight)
+        highest = vectors.abs().amax(dim=1)[sites.index // outputs]
         reach: Tensor = highest * weight.abs().amax(dim=1)[sites.index % outputs]
         return sites.gain.abs() * reach
 
-    def _keep(self, step: Step, over_map: bool) -> int | None:  # noqa: FBT001
-        if over_map:
+    def _keep(self, step: Step) -> int | None:
+        if prod(step.shape[1:-1]) > 1:
             return step.settings.top_k
         if step.settings.single_place and _is_flattened_map(step):
             return 1
         return step.settings.linear_top_k
 
 
-def _weight(step: Step) -> Tensor:
-    module: Any = step.module if step.node.op == "call_module" else None
-    weight: Tensor = step.value(step.argument(1, "weight")) if module is None else module.weight
-    return weight.detach()
+def _operands(step: Step) -> tuple[Tensor, Tensor]:
+    """The weight ``(O, F)``, and the vectors ``(P, F)`` that it is applied to."""
+    weight: Tensor = step.value(step.argument(1, "weight"))
+    weight = weight.reshape(-1, weight.shape[-1])
+    return weight, step.maps.reshape(-1, weight.shape[1])
 
 
 def _is_flattened_map(step: Step) -> bool:
@@ -76,9 +75,9 @@ def _is_flattened_map(step: Step) -> bool:
     node: fx.Node = step.source
     while node in step.run.shapes:
         shape = step.shape_of(node)
-        if len(shape) > 1:
-            return prod(shape[1:]) > 1
-        rule = trace_rule_of(node, step.run.modules)
+        if len(shape) > 2:
+            return prod(shape[2:]) > 1
+        rule = trace_rule_of(node, step.run.model)
         if not isinstance(rule, Passing) and not getattr(rule, "rearranges", False):
             return False
         node = node.all_input_nodes[0]

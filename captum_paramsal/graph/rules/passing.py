@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
 from typing import Any
 
 import torch
@@ -17,12 +19,12 @@ from captum_paramsal.graph.step import Step
 _UNCHANGED = (Kind.ACTIVATION, Kind.SOFTMAX, Kind.DROPOUT, Kind.SAME, Kind.LOCAL_NORMALIZATION)
 
 
-@trace_rule(*(spelling for kind in _UNCHANGED for spelling in OPERATIONS[kind].every))
+@trace_rule(*(spelling for kind in _UNCHANGED for spelling in OPERATIONS[kind].calls))
 class Unchanged(Passing):
     """A value handed on, squashed or left out at random in training: the same neuron."""
 
 
-@trace_rule(*OPERATIONS[Kind.NEGATION].every)
+@trace_rule(*OPERATIONS[Kind.NEGATION].calls)
 class Negation(Passing):
     """A value that counts the other way round."""
 
@@ -32,56 +34,104 @@ class Negation(Passing):
         return -sites.gain
 
 
-# Modules alone: the functions take their arguments in another order.
-@trace_rule(*OPERATIONS[Kind.BATCH_NORMALIZATION].modules)
+@trace_rule(*OPERATIONS[Kind.GATED_ACTIVATION].calls, *OPERATIONS[Kind.ELEMENTWISE].calls)
+class SelfGated(Passing):
+    """A value times a gate that is computed from it, ``f(x) = x · g(x)``: the gate ``f(x) / x`` goes into the gain.
+
+    So ``silu(x)`` is traced as ``x * sigmoid(x)`` is, and ``square(x)`` as ``x * x``.
+    """
+
+    def reads(self, node: fx.Node) -> Iterable[fx.Node]:
+        """The value before."""
+        return (node.all_input_nodes[0],)
+
+    def gain(self, step: Step, sites: Sites) -> Tensor:
+        """The gain times the gate; unchanged where the value is 0, which carries nothing."""
+        before = sites.values(step.maps)
+        args: Any = (before, *step.node.args[1:])
+        # The function itself on the neurons' values alone: all of these work value by value.
+        after = _called(step, args)
+        gate = torch.where(before == 0, 1.0, after / torch.where(before == 0, 1.0, before))
+        return sites.gain * gate
+
+
+def _called(step: Step, args: tuple[Any, ...]) -> Tensor:
+    target, kwargs = step.node.target, {**step.node.kwargs}
+    kwargs.pop("inplace", None)
+    result: Tensor
+    if step.node.op == "call_method":
+        result = getattr(torch.Tensor, str(target).rstrip("_"))(*args, **kwargs)
+    else:
+        result = target(*args, **kwargs)  # type: ignore[operator]
+    return result
+
+
+@trace_rule(functional.batch_norm, torch.batch_norm)
 class BatchNormalization(Passing):
     """The gain takes up ``γ / √(variance + ε)``, which counts as part of the weights before it."""
 
+    def reads(self, node: fx.Node) -> Iterable[fx.Node]:
+        """What is normalized, where the statistics are its own."""
+        return node.all_input_nodes[:1]
+
     def gain(self, step: Step, sites: Sites) -> Tensor:
         """The gain of the input's neurons."""
-        module: Any = step.module
-        scale = torch.rsqrt(module.running_var + module.eps)
-        if module.weight is not None:
-            scale = scale * module.weight.detach()
-        return sites.gain * scale[_channel(sites.index, step.shape, 0)]
+        native = step.node.target is torch.batch_norm
+        weight = step.value(step.argument(*((1, "weight") if native else (3, "weight"))))
+        variance = step.value(step.argument(*((4, "running_var") if native else (2, "running_var"))))
+        epsilon = step.argument(7, "eps", 1e-5)
+        if variance is None or step.argument(5, "training", default=False):
+            variance = step.maps.transpose(0, 1).flatten(1).var(dim=1, correction=0)
+        scale = torch.rsqrt(variance + epsilon)
+        if weight is not None:
+            scale = scale * weight
+        return sites.gain * scale[_channel(sites.index, step.shape, 1)]
 
 
-@trace_rule(*OPERATIONS[Kind.NORMALIZATION].every, *OPERATIONS[Kind.INSTANCE_NORMALIZATION].modules)
+@trace_rule(functional.group_norm, functional.layer_norm, functional.instance_norm, torch.layer_norm, torch.group_norm)
 class Normalization(Passing):
-    """As batch normalization, with the variance of the image itself."""
+    """As batch normalization, with the variance of the image itself, held as it was."""
 
-    def reads(self, node: fx.Node) -> list[fx.Node]:
-        """What is normalized, and a function's weight."""
-        return node.all_input_nodes
+    def reads(self, node: fx.Node) -> Iterable[fx.Node]:
+        """What is normalized."""
+        return node.all_input_nodes[:1]
 
     def gain(self, step: Step, sites: Sites) -> Tensor:
         """The gain of the input's neurons."""
-        values = step.run.values[step.source]
-        variance, weight, epsilon, channel = self._parts(step, sites, values)
-        scale = torch.rsqrt(variance[sites.image, sites.index] + epsilon)
-        return sites.gain * (scale if weight is None else scale * weight.detach().flatten()[channel])
+        values, name = step.maps, step.node.target.__name__  # type: ignore[union-attr]
+        if name == "layer_norm":
+            shape, weight = step.argument(1, "normalized_shape"), step.value(step.argument(2, "weight"))
+            size = shape if isinstance(shape, int) else prod(shape)
+            rows, channel = values.reshape(-1, size), sites.index % size
+        else:
+            grouped = name == "group_norm"
+            groups = step.argument(1, "num_groups") if grouped else values.shape[1]
+            weight = step.value(step.argument(2, "weight") if grouped else step.argument(3, "weight"))
+            size = values.numel() // (len(values) * groups)
+            rows, channel = values.reshape(-1, size), _channel(sites.index, step.shape, 1)
+        epsilon = step.argument(7 if name == "instance_norm" else 4, "eps", 1e-5)
+        row, owner = torch.unique(sites.index // size, return_inverse=True)
+        scale = torch.rsqrt(rows[row].var(dim=1, correction=0) + epsilon)[owner]
+        return sites.gain * (scale if weight is None else scale * weight.flatten()[channel])
 
-    def _parts(self, step: Step, sites: Sites, values: Tensor) -> tuple[Tensor, Tensor | None, float, Tensor]:
-        """Variance of every neuron ``(N, ...)``, weight, ε, and the weight's entry of each site."""
-        if step.node.op == "call_module":
-            module: Any = step.module
-            weight, epsilon = module.weight, module.eps
-            shape = getattr(module, "normalized_shape", None)
-            groups = getattr(module, "num_groups", values.shape[1])
-        else:
-            layer = step.node.target is functional.layer_norm
-            shape = step.value(step.argument(1, "normalized_shape")) if layer else None
-            groups = None if layer else step.value(step.argument(1, "num_groups"))
-            weight, epsilon = step.value(step.argument(2, "weight")), step.value(step.argument(4, "eps", 1e-5))
-        if shape is not None:
-            count = torch.Size(shape).numel()
-            rows = values.reshape(len(values), -1, count)
-            channel = sites.index % count
-        else:
-            rows = values.reshape(len(values), groups, -1)
-            channel = _channel(sites.index, step.shape, 0)
-        variance = rows.var(dim=2, correction=0, keepdim=True).expand_as(rows).reshape(len(values), -1)
-        return variance, weight, epsilon, channel
+
+@trace_rule(*OPERATIONS[Kind.RMS_NORMALIZATION].calls)
+class RootMeanSquare(Passing):
+    """A value over the size of its row, held as it was."""
+
+    def reads(self, node: fx.Node) -> Iterable[fx.Node]:
+        """What is normalized."""
+        return node.all_input_nodes[:1]
+
+    def gain(self, step: Step, sites: Sites) -> Tensor:
+        """The gain of the input's neurons."""
+        size, weight = prod(step.argument(1, "normalized_shape")), step.value(step.argument(2, "weight"))
+        epsilon = step.argument(3, "eps")
+        rows = step.maps.reshape(-1, size)
+        row, owner = torch.unique(sites.index // size, return_inverse=True)
+        least = torch.finfo(rows.dtype).eps if epsilon is None else epsilon
+        scale = torch.rsqrt(rows[row].square().mean(dim=1) + least)[owner]
+        return sites.gain * (scale if weight is None else scale * weight.flatten()[sites.index % size])
 
 
 def _channel(index: Tensor, shape: torch.Size, dimension: int) -> Tensor:

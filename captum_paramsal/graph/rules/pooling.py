@@ -1,4 +1,4 @@
-"""Pools: maxima and averages over windows, and over the whole map."""
+"""Pools: maxima, averages and sums over windows, and over whole dimensions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
-from captum_paramsal.graph.operations import OPERATIONS, Kind
+from captum_paramsal.graph.operations import OPERATIONS, Kind, name_of
 from captum_paramsal.graph.registry import trace_rule
-from captum_paramsal.graph.rule import Found, TraceRule
-from captum_paramsal.graph.rules.convolution import pair, places_of
+from captum_paramsal.graph.rule import Found, Passing, TraceRule
+from captum_paramsal.graph.rules.convolution import per_dimension
+from captum_paramsal.graph.rules.joining import largest, operand_at
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
@@ -37,10 +38,9 @@ class Pooled:
     size: Tensor
     whole: bool
 
-    def values(self, tensor: Tensor, image: Tensor) -> Tensor:
+    def values(self, tensor: Tensor) -> Tensor:
         """Values of these neurons, ``(M, K)``; -inf outside the map."""
-        found = tensor.reshape(len(tensor), -1)[image[:, None], self.index]
-        return found.masked_fill(~self.inside, -torch.inf)
+        return tensor.reshape(-1)[self.index].masked_fill(~self.inside, -torch.inf)
 
 
 class _Pool(TraceRule):
@@ -50,109 +50,165 @@ class _Pool(TraceRule):
     def back(self, step: Step, sites: Sites) -> Found:
         """The strongest neuron of the window."""
 
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
+
     def seen(self, step: Step, sites: Sites) -> Pooled:
         """The windows of some neurons."""
-        shape = step.shape_of(step.source)
-        if len(shape) != 3:
-            message = f"Expected pools over maps of two dimensions, got an input {tuple(shape)} in '{step.node}'."
-            raise TraceError(message)
-        channel, row, column = places_of(sites.index, step.shape)
-        (rows, rows_inside, high), (columns, columns_inside, wide) = (
-            self._extent(step, dimension, place, size)
-            for dimension, place, size in ((0, row, shape[1]), (1, column, shape[2]))
-        )
-        index = (channel[:, None, None] * shape[1] + rows[:, :, None]) * shape[2] + columns[:, None, :]
-        inside = rows_inside[:, :, None] & columns_inside[:, None, :]
-        whole = prod(step.shape[1:]) == 1
-        return Pooled(index.flatten(1), inside.flatten(1), high * wide, whole)
+        shape, count = step.shape_of(step.source), _dimensions_of(step)
+        lead = len(shape) - count
+        before = torch.unravel_index(sites.index, step.shape)
+        first = torch.zeros_like(sites.index)
+        for place, size in zip(before[:lead], shape[:lead], strict=True):
+            first = first * size + place
+        index, inside = first[:, None], torch.ones_like(first, dtype=torch.bool)[:, None]
+        numbers = torch.ones_like(first)
+        for dimension, (place, size) in enumerate(zip(before[lead:], shape[lead:], strict=True)):
+            taps, there, counted = self._extent(step, dimension, place, size)
+            index = (index[:, :, None] * size + taps[:, None]).flatten(1)
+            inside = (inside[:, :, None] & there[:, None]).flatten(1)
+            numbers = numbers * counted
+        return Pooled(index, inside, numbers, prod(step.shape[lead:]) == 1)
 
     def _extent(self, step: Step, dimension: int, place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows or columns of the windows ``(M, K)``, which of them are in the map, and how many count."""
-        if _is_adaptive(step):
-            parts = step.shape[1 + dimension]
+        """Places of the windows in one dimension ``(M, K)``, which of them are in the map, and how many count."""
+        count = _dimensions_of(step)
+        if "adaptive" in name_of(step.node.target):
+            parts = step.shape[len(step.shape) - count + dimension]
             start, end = place * size // parts, -(-(place + 1) * size // parts)
             taps = start[:, None] + torch.arange(int((end - start).max()) if len(place) else 0, device=place.device)
             return taps.clamp(max=size - 1), taps < end[:, None], end - start
-        kernel, stride, padding, dilation = (pair(one)[dimension] for one in _movement(step))
+        kernel, stride, padding, dilation = (per_dimension(one, count)[dimension] for one in _movement(step))
         start = place * stride - padding
         taps = start[:, None] + dilation * torch.arange(kernel, device=place.device)
         inside = (taps >= 0) & (taps < size)
         # A window that hangs over the padding counts as far as the padding goes.
         counted = (start + kernel).clamp(max=size + padding) - start
-        return taps.clamp(0, size - 1), inside, counted if _counts_padding(step) else inside.sum(dim=1)
+        padded = step.value(step.argument(5, "count_include_pad", default=True))
+        return taps.clamp(0, size - 1), inside, counted if padded else inside.sum(dim=1)
 
 
-@trace_rule(*OPERATIONS[Kind.MAX_POOL].every, *OPERATIONS[Kind.ADAPTIVE_MAX_POOL].every)
+@trace_rule(*OPERATIONS[Kind.MAX_POOL].calls, *OPERATIONS[Kind.ADAPTIVE_MAX_POOL].calls)
 class MaxPool(_Pool):
     """A neuron's value is the largest of its window."""
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The place of the largest value, the first of equal ones."""
-        seen = self.seen(step, sites)
-        best = seen.values(step.run.values[step.source], sites.image).argmax(dim=1)
-        return [(step.source, sites.at(seen.index.gather(1, best[:, None])[:, 0]))]
+        return [(step.source, sites.at(highest(step, self.seen(step, sites))))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest value itself."""
-        values = self.seen(step, sites).values(step.run.values[step.source], sites.image)
-        return sites.gain * values.amax(dim=1)
-
-    def limit(self, step: Step, sites: Sites) -> Tensor:
-        """The support itself."""
-        return self.support(step, sites)
+        return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
 
-@trace_rule(*OPERATIONS[Kind.AVERAGE_POOL].every)
+@trace_rule(*OPERATIONS[Kind.AVERAGE_POOL].calls)
 class AveragePool(_Pool):
     """A neuron's value is the average of its window."""
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The strongest place of the window; of the whole map, as many as are followed."""
-        seen = self.seen(step, sites)
-        return [(step.source, strongest(step, sites, seen))]
+        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest share of the average."""
-        return largest_share(step, sites, self.seen(step, sites))
+        seen = self.seen(step, sites)
+        return largest_share(step, sites, seen) / (_divisor(step) or seen.size)
+
+
+class _OverDimensions(TraceRule):
+    """A reduction over dimensions of each image."""
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The support itself."""
         return self.support(step, sites)
 
+    def seen(self, step: Step, sites: Sites) -> Pooled:
+        """What some neurons were reduced from."""
+        shape, result = step.shape_of(step.source), step.shape
+        dimensions = sorted(one % len(shape) for one in _dimensions(step))
+        kept = [one for one in range(len(shape)) if one not in dimensions]
+        if shape[0] > 1 and 0 in dimensions and result[:1] != shape[:1] and step.run.output.shape[0] == shape[0]:
+            message = f"Expected a mean over dimensions of each image, got one over the images in '{step.node}'."
+            raise TraceError(message)
+        index = torch.arange(prod(shape), device=sites.index.device).reshape(shape).permute(*kept, *dimensions)
+        seen = index.reshape(prod(result), -1)[sites.index]
+        return Pooled(seen, torch.ones_like(seen, dtype=torch.bool), torch.full_like(sites.index, seen.shape[1]), True)
 
-@trace_rule(*OPERATIONS[Kind.AVERAGE].every)
-class AverageOverPlaces(TraceRule):
+
+@trace_rule(*OPERATIONS[Kind.AVERAGE].calls)
+class Average(_OverDimensions):
     """An average over dimensions of each image."""
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The strongest places, as many as are followed."""
-        return [(step.source, strongest(step, sites, self._seen(step, sites)))]
+        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest share of the average."""
-        return largest_share(step, sites, self._seen(step, sites))
+        seen = self.seen(step, sites)
+        return largest_share(step, sites, seen) / seen.size
 
-    def limit(self, step: Step, sites: Sites) -> Tensor:
-        """The support itself."""
-        return self.support(step, sites)
 
-    def _seen(self, step: Step, sites: Sites) -> Pooled:
-        shape = step.shape_of(step.source)
-        dimensions = [one % (len(shape) + 1) - 1 for one in _dimensions(step)]
-        if min(dimensions) < 0:
-            message = f"Expected a mean over dimensions of each image, got one over the images in '{step.node}'."
-            raise TraceError(message)
-        kept = [one for one in range(len(shape)) if one not in dimensions]
-        index = torch.arange(prod(shape), device=sites.index.device).reshape(shape).permute(*kept, *dimensions)
-        seen = index.reshape(prod(step.shape), -1)[sites.index]
-        size = torch.full_like(sites.index, seen.shape[1])
-        return Pooled(seen, torch.ones_like(seen, dtype=torch.bool), size, whole=True)
+@trace_rule("sum", torch.sum)
+class SumOverDimensions(_OverDimensions):
+    """A sum over dimensions of each image."""
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The strongest places, as many as are followed."""
+        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """The largest summand."""
+        return largest_share(step, sites, self.seen(step, sites))
+
+
+@trace_rule(*OPERATIONS[Kind.MAXIMUM].calls)
+class Maximum(_OverDimensions):
+    """The largest of two operands, or over dimensions of each image."""
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """Where the largest value is, the first of equal ones."""
+        operands = self._operands(step, sites)
+        if operands:
+            return largest(step, operands, sites)
+        return [(step.source, sites.at(highest(step, self.seen(step, sites))))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """The largest value itself."""
+        operands = self._operands(step, sites)
+        if operands:
+            return torch.stack([own.gain * own.values(step.run.tensor(node)) for node, own in operands]).amax(dim=0)
+        return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
+
+    def _operands(self, step: Step, sites: Sites) -> Found:
+        both = [node for node in step.node.args if isinstance(node, fx.Node) and step.is_computed(node)]
+        return [operand_at(step, node, sites, sites.gain) for node in both] if len(both) > 1 else []
+
+
+@trace_rule(*OPERATIONS[Kind.RESIZING].calls)
+class Resizing(Passing):
+    """A map in another size: the neuron of the nearest place."""
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The nearest place's neuron."""
+        shape, result = step.shape_of(step.source), step.shape
+        index = torch.zeros_like(sites.index)
+        for place, size, new in zip(torch.unravel_index(sites.index, result), shape, result, strict=True):
+            nearest = place if size == new else ((2 * place + 1) * size // (2 * new)).clamp(max=size - 1)
+            index = index * size + nearest
+        return [(step.source, sites.at(index))]
+
+
+def highest(step: Step, seen: Pooled) -> Tensor:
+    """Index of the largest value of each window, the first of equal ones."""
+    best = seen.values(step.maps).argmax(dim=1, keepdim=True)
+    return seen.index.gather(1, best)[:, 0]
 
 
 def strongest(step: Step, sites: Sites, seen: Pooled) -> Sites:
     """The strongest places of a window, one; of a whole map those that are followed and support the neuron."""
-    values = seen.values(step.run.values[step.source], sites.image)
-    shares = (values * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf)
+    shares = (seen.values(step.maps) * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf)
     if not seen.whole:
         return sites.at(seen.index.gather(1, shares.argmax(dim=1)[:, None])[:, 0])
     best, places = shares.sort(dim=1, descending=True, stable=True)
@@ -162,49 +218,35 @@ def strongest(step: Step, sites: Sites, seen: Pooled) -> Sites:
 
 
 def largest_share(step: Step, sites: Sites, seen: Pooled) -> Tensor:
-    """The largest share of one place in an average, times the gain."""
-    values = seen.values(step.run.values[step.source], sites.image)
-    shares = (values * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf)
-    return shares.amax(dim=1) / (_divisor(step) or seen.size)
+    """The largest value of one place, times the gain."""
+    return (seen.values(step.maps) * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf).amax(dim=1)
 
 
-def _is_adaptive(step: Step) -> bool:
-    what = step.module if step.node.op == "call_module" else step.node.target
-    return "adaptive" in (type(what).__name__ if isinstance(what, nn.Module) else getattr(what, "__name__", "")).lower()
+def _dimensions_of(step: Step) -> int:
+    """Dimensions of the windows, which a pool's name tells."""
+    return int(name_of(step.node.target).rstrip("_")[-2])
 
 
 def _movement(step: Step) -> Sequence[Any]:
     """Kernel, stride, padding and dilation of a pool."""
-    if step.node.op == "call_module":
-        module: Any = step.module
-        return module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1)
     kernel = step.value(step.argument(1, "kernel_size"))
     stride, padding = step.value(step.argument(2, "stride")), step.value(step.argument(3, "padding", 0))
-    maximum = "max" in getattr(step.node.target, "__name__", "")
+    maximum = "max" in name_of(step.node.target)
     return kernel, stride or kernel, padding, step.value(step.argument(4, "dilation", 1)) if maximum else 1
-
-
-def _counts_padding(step: Step) -> bool:
-    if step.node.op == "call_module":
-        return bool(getattr(step.module, "count_include_pad", True))
-    return bool(step.value(step.argument(5, "count_include_pad", default=True)))
 
 
 def _divisor(step: Step) -> int | None:
     """What an average divides by instead of the window's size, if it was told so."""
-    if step.node.op == "call_module":
-        return getattr(step.module, "divisor_override", None)
-    average = step.node.target is functional.avg_pool2d
-    divisor: int | None = step.value(step.argument(6, "divisor_override")) if average else None
+    if step.node.target not in (functional.avg_pool2d, functional.avg_pool3d):
+        return None
+    divisor: int | None = step.value(step.argument(6, "divisor_override"))
     return divisor
 
 
 def _dimensions(step: Step) -> list[int]:
-    given = step.value(step.argument(1, "dim"))
-    if (
-        step.node.op == "call_method"
-        and len(step.node.args) > 2
-        and all(isinstance(a, int) for a in step.node.args[1:])
-    ):
+    given = step.value(step.argument(1, "dim", step.node.kwargs.get("axis")))
+    if step.node.op == "call_method" and len(step.node.args) > 2 and all(type(a) is int for a in step.node.args[1:]):
         given = step.node.args[1:]
-    return [given] if isinstance(given, int) else list(given if given is not None else range(len(step.shape) + 1))
+    if given is None or given == ():
+        return list(range(len(step.shape_of(step.source))))
+    return [given] if isinstance(given, int) else list(given)

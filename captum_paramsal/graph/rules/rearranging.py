@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import OPERATIONS, Kind
-from captum_paramsal.graph.registry import require_rule, trace_rule
+from captum_paramsal.graph.registry import trace_rule
 from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -20,20 +21,19 @@ from captum_paramsal.graph.step import Step
 _MOVING = (Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING)
 
 
-@trace_rule(*(spelling for kind in _MOVING for spelling in OPERATIONS[kind].every))
+@trace_rule(*(spelling for kind in _MOVING for spelling in OPERATIONS[kind].calls))
 class Rearranged(TraceRule):
     """A neuron's value is that of one neuron of one input, or a constant of a padding."""
 
     rearranges = True
 
-    def reads(self, node: fx.Node) -> Sequence[fx.Node]:
-        """Nothing but numbers, which are kept anyway."""
-        del node
-        return ()
+    def reads(self, node: fx.Node) -> Collection[fx.Node]:
+        """Index tensors and masks; the values that are moved are not looked at."""
+        return [source for source in _sources(node) if not source.meta["floating"]]
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The neurons that the values came from."""
-        return [(node, moved) for node, moved, _ in self._sources(step, sites)]
+        return [(node, moved) for node, moved, _ in self._origins(step, sites)]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """What these are supported by; nothing, for a constant."""
@@ -45,80 +45,134 @@ class Rearranged(TraceRule):
 
     def _support(self, step: Step, sites: Sites, *, limit: bool) -> Tensor:
         supports = torch.zeros_like(sites.gain)
-        for node, moved, rows in self._sources(step, sites):
+        for node, moved, rows in self._origins(step, sites):
             supports[rows] = step.support_of([(node, moved)], len(rows), limit=limit)
         return supports
 
-    def _sources(self, step: Step, sites: Sites) -> list[tuple[fx.Node, Sites, Tensor]]:
-        inputs = _tensors(step, step.node)
-        if not len(sites) or not inputs:
+    def _origins(self, step: Step, sites: Sites) -> list[tuple[fx.Node, Sites, Tensor]]:
+        moved = [node for node in _sources(step.node) if node.meta["floating"] and step.is_computed(node)]
+        if not len(sites) or not moved:
             return []
-        try:
-            numbers = _numbers(step, inputs, 1)
-        except (RuntimeError, IndexError, TypeError, ValueError):
-            # The operation names the number of images.
-            numbers = _numbers(step, inputs, step.run.shapes[inputs[0]][0])
-        origin = numbers[sites.index] - 1
-        start, found = 0, []
-        for node in inputs:
-            count = prod(step.shape_of(node))
-            rows = ((origin >= start) & (origin < start + count)).nonzero()[:, 0]
+        source, index = _Numbering(step, moved).origins(sites.index)
+        found = []
+        for place, node in enumerate(moved):
+            rows = (source == place).nonzero()[:, 0]
             if len(rows):
-                found.append((node, sites[rows].at(origin[rows] - start), rows))
-            start += count
+                found.append((node, sites[rows].at(index[rows]), rows))
         return found
 
 
-def _tensors(step: Step, node: fx.Node) -> list[fx.Node]:
-    """Operations that the values come from, through those that make several tensors of one."""
+@dataclass(frozen=True)
+class _Numbering:
+    """An operation on numbers in place of values.
+
+    Attributes:
+        step: The operation.
+        moved: The inputs whose values it moves.
+    """
+
+    step: Step
+    moved: list[fx.Node]
+
+    def origins(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Which input each neuron of the result came from, -1 for a constant, and its index there."""
+        shape, count = self.step.shape, self.step.run.output.shape[0]
+        rows = all(self.step.shape_of(node)[0] == count for node in self.moved) and shape[:1] == (count,)
+        # Two images show where those of a batch come from, at a fraction of the numbers, if images stay apart.
+        few = self._of_few(min(count, 2)) if rows and count > 2 else None
+        if few is None:
+            source, places = self._split(self._numbers(None)[index], None)
+            return source, places
+        size = prod(shape[1:])
+        row, within = index // size, index % size
+        source, places = self._split(few[within], 1)
+        sizes = torch.tensor([prod(self.step.shape_of(node)[1:]) for node in self.moved], device=index.device)
+        return source, places + row * sizes[source.clamp(min=0)]
+
+    def _of_few(self, images: int) -> Tensor | None:
+        """Numbers that the first image's neurons came from; None if that does not show those of the others."""
+        try:
+            result = self._numbers(images)
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            # The operation names the number of images.
+            return None
+        shape = self.step.shape
+        if result.numel() != images * prod(shape[1:]):
+            return None
+        first, second = result.reshape(images, -1)
+        sizes = [prod(self.step.shape_of(node)[1:]) for node in self.moved]
+        source, place = self._split(first, images)
+        other, after = self._split(second, images)
+        size = torch.tensor(sizes, device=first.device)[source.clamp(min=0)]
+        same = (source == other) & ((source < 0) | ((place < size) & (after == place + size)))
+        if not bool(same.all()):
+            return None
+        starts = torch.tensor([0, *sizes], device=first.device).cumsum(0)[:-1]
+        return torch.where(source < 0, 0, starts[source.clamp(min=0)] + place + 1)
+
+    def _split(self, numbers: Tensor, images: int | None) -> tuple[Tensor, Tensor]:
+        """From numbers to inputs and indices in them."""
+        origin = numbers - 1
+        source, place = torch.full_like(origin, -1), torch.zeros_like(origin)
+        start = 0
+        for number, node in enumerate(self.moved):
+            count = prod(self._shape(node, images))
+            inside = (origin >= start) & (origin < start + count)
+            source[inside], place[inside] = number, origin[inside] - start
+            start += count
+        return source, place
+
+    def _shape(self, node: fx.Node, images: int | None) -> torch.Size:
+        shape = self.step.shape_of(node)
+        return shape if images is None else torch.Size((images, *shape[1:]))
+
+    def _numbers(self, images: int | None) -> Tensor:
+        """For every neuron of the result the number of the one it came from, from 1; 0 for a constant.
+
+        Args:
+            images: Run the operation on so many; None for all.
+        """
+        step, numbered, start = self.step, {}, 1
+        for node in self.moved:
+            shape = self._shape(node, images)
+            numbered[node] = torch.arange(start, start + prod(shape), device=step.run.device).reshape(shape)
+            start += prod(shape)
+        result = self._applied(step.node, numbered, images)
+        if not isinstance(result, Tensor):
+            message = f"Expected an operation that returns a tensor, got {type(result).__name__} from '{step.node}'."
+            raise TraceError(message)
+        return result.reshape(-1).round().long()
+
+    def _applied(self, node: fx.Node, numbered: Mapping[fx.Node, Tensor], images: int | None) -> Any:
+        step = self.step
+
+        def value(source: fx.Node) -> Any:
+            if source in numbered:
+                return numbered[source]
+            if source.meta.get("several"):
+                return self._applied(source, numbered, images)
+            shape, count = step.shape_of(source), step.run.output.shape[0]
+            shape = torch.Size((images, *shape[1:])) if images is not None and shape[:1] == (count,) else shape
+            if source.meta["floating"]:
+                return torch.zeros(shape, dtype=torch.long, device=step.run.device)
+            return step.run.values[source][: shape[0]] if shape else step.run.values[source]
+
+        args: Any = fx.node.map_arg(node.args, value)
+        kwargs: Any = fx.node.map_arg(node.kwargs, value)
+        target: Any = node.target
+        if node.op == "call_method":
+            self_, *others = args
+            return getattr(self_, str(target))(*others, **kwargs)
+        # Pads and windows are written for floating point; numbers up to 2^53 stay exact.
+        if target in (functional.pad, functional.unfold):
+            args = (args[0].double(), *args[1:])
+        result = target(*args, **kwargs)
+        return args[0] if result is None else result
+
+
+def _sources(node: fx.Node) -> list[fx.Node]:
+    """Tensors that an operation works on, through those that make several of one."""
     found = []
     for source in node.all_input_nodes:
-        if source in step.run.shapes:
-            found.append(source)
-        elif _holds_tensors(step.run.values.get(source)):
-            found += _tensors(step, source)
+        found += _sources(source) if source.meta.get("several") else [source]
     return found
-
-
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and any(isinstance(one, Tensor) for one in value)
-
-
-def _numbers(step: Step, inputs: Sequence[fx.Node], images: int) -> Tensor:
-    """For every neuron of an image's result, the number of the one it came from, from 1; 0 for a constant."""
-    numbered, start = {}, 1
-    for node in inputs:
-        shape, device = step.shape_of(node), step.run.device
-        count = prod(shape)
-        numbered[node] = torch.arange(start, start + count, device=device).reshape(1, *shape).expand(images, *shape)
-        start += count
-    result = _applied(step, step.node, numbered)
-    if not isinstance(result, Tensor) or result.shape[1:] != step.shape:
-        message = f"Expected an operation that keeps the images apart, got '{step.node}'."
-        raise TraceError(message)
-    return result[0].reshape(-1).round().long()
-
-
-def _applied(step: Step, node: fx.Node, numbered: dict[fx.Node, Tensor]) -> Any:
-    """The operation's result on numbers in place of values."""
-
-    def found(source: fx.Node) -> Any:
-        if source in numbered:
-            return numbered[source]
-        value = step.run.values[source]
-        if not _holds_tensors(value):
-            return value
-        require_rule(source, step.run.modules)
-        return _applied(step, source, numbered)
-
-    args: Any = fx.node.map_arg(node.args, found)
-    kwargs: Any = fx.node.map_arg(node.kwargs, found)
-    if node.op == "call_method":
-        self_, *others = args
-        return getattr(self_, str(node.target))(*others, **kwargs)
-    if node.op == "call_module":
-        return step.run.modules[str(node.target)](*(one.double() for one in args), **kwargs)
-    # Reflecting and replicating pads are written for floating point; numbers up to 2^53 stay exact.
-    if node.target is functional.pad:
-        args = (args[0].double(), *args[1:])
-    return node.target(*args, **kwargs)  # type: ignore[operator]

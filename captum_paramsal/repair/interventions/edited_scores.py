@@ -9,10 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
-from captum_paramsal.errors import TraceError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Loss, cross_entropy
-from captum_paramsal.graph import ChannelEdit, EditedRun, Network, NotSharedError, has_channel_outputs
+from captum_paramsal.graph import (
+    ChannelEdit,
+    EditedRun,
+    Network,
+    NotSharedError,
+    has_channel_outputs,
+    is_layer,
+    mark_sizes,
+)
 from captum_paramsal.hooks import frozen_eval, scored_model
 from captum_paramsal.repair.interventions.editing import restored, write
 from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
@@ -38,7 +45,7 @@ class Order:
 class EditedModel:
     """A model and one kind of intervention.
 
-    Passes are shared between the steps where the network can be captured and all changed layers are convolutions,
+    Passes are shared between the steps where the network can be run again in part and all changed layers are convolutions,
     Linear or batch norms: an operation before the shallowest change of a step is not run again for it. Other
     models are changed in place, step by step, and put back.
 
@@ -64,14 +71,15 @@ class EditedModel:
         self.parameters = FilterParameters(self.model, bias=bias, batch_norm=batch_norm)
         self._loss = loss
         self._owners = _owners(self.model)
-        self._network = _captured(self.model)
+        self._network: Network | None = None
+        self._shares = True
         self._checked = False
         self._views_maps = False
 
     @property
     def shares_passes(self) -> bool:
         """Whether steps share passes, as far as is known yet."""
-        return self._network is not None
+        return self._shares
 
     def order(self, filters: Sequence[Filter], image: Tensor, label: Tensor) -> Order:
         """The changes for one image ``(1, ...)`` with its label ``(1,)``."""
@@ -94,16 +102,22 @@ class EditedModel:
             ``(N, K + 1, C)``.
         """
         with frozen_eval(self.model), torch.no_grad():
-            if self._network is not None and all(map(self._is_shared, orders)):
+            if self._shares and all(map(self._has_channels, orders)):
                 try:
-                    return self._shared(self._network, images, orders)
+                    return self._shared(images, orders)
                 except NotSharedError:
-                    self._network = None
+                    self._shares = False
             return torch.stack(
                 [self._one_by_one(image[None], order) for image, order in zip(images, orders, strict=True)]
             )
 
-    def _shared(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
+    def _shared(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
+        # Followed anew for every batch, since another one may go another way.
+        network = _followed(self.model, images)
+        layers = {part.layer for order in orders for filter_slices in order.slices for part in filter_slices}
+        if network is None or not all(_is_read_once(network, layer) for layer in layers):
+            message = "The network does not run on other numbers of examples, or reads a layer's weight elsewhere too."
+            raise NotSharedError(message)
         scores = self._run(network, images, orders)
         if not self._checked:
             # What a graph cannot show, such as a hook on a module that is no leaf, shows in the last step's scores.
@@ -138,7 +152,7 @@ class EditedModel:
                 rows.append(forward_scores(self.model, batch))
         return torch.cat(rows)
 
-    def _is_shared(self, order: Order) -> bool:
+    def _has_channels(self, order: Order) -> bool:
         return all(
             # A weight that two layers share would change both, and an edit is of one layer's channels, not of a head.
             self._owners[id(part.parameter)] == [part.layer]
@@ -174,13 +188,25 @@ def _owners(model: nn.Module) -> dict[int, list[str]]:
     return owners
 
 
-def _captured(model: nn.Module) -> Network | None:
-    """The captured network; None where it cannot be captured, or uses a weight outside of its layer."""
+def _followed(model: nn.Module, images: Tensor) -> Network | None:
+    """The network that ran on some images, with its sizes marked; None where it does not run on other numbers of them."""
+    count = len(images)
+    network = Network.of(model, images)
     try:
-        with frozen_eval(model):
-            network = Network.of(model)
-    except TraceError:
+        other = Network.of(model, torch.cat([images, images[:1]]))
+    except Exception:  # noqa: BLE001 -- the model's own code, on another number of images
         return None
-    held = {name for name, _ in model.named_parameters()}
-    reads_weights = any(node.op == "get_attr" and str(node.target) in held for node in network.graph.nodes)
-    return None if reads_weights else network
+    hidden = network.under_autocast or network.unseen or network.decisions
+    different = mark_sizes(network.graph, count, other.graph, count + 1)
+    return None if hidden or different is not None else network
+
+
+def _is_read_once(network: Network, layer: str) -> bool:
+    """Whether only one operation reads the parameters of a layer, as many times as it is called."""
+    readers = [
+        node
+        for source in network.graph.nodes
+        if source.op == "get_attr" and str(source.target).rpartition(".")[0] == layer
+        for node in source.users
+    ]
+    return bool(readers) and all(node.meta["layer"] == layer and is_layer(node, network.model) for node in readers)

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from captum_paramsal.errors import InterventionError, LayerError, TraceError
+from captum_paramsal.errors import InterventionError, LayerError
 from captum_paramsal.filters import Filter
-from captum_paramsal.graph import Network, batch_norms_after
+from captum_paramsal.graph import batch_norms_after, probed_network
 from captum_paramsal.hooks import FilterLayer, frozen_eval, named_heads, scored_model, weight_of
 
 Place: TypeAlias = tuple[int | slice, ...]
@@ -46,11 +46,11 @@ class FilterParameters:
     Args:
         model: The model.
         bias: Take the entry of the layer's bias too.
-        batch_norm: Take weight and bias of the batch norm that alone reads the layer's output, found in the captured
-            network; a layer without one has none.
+        batch_norm: Take weight and bias of the batch norm that alone reads the layer's output, as a run on made-up
+            inputs shows; a layer without one has none.
 
     Raises:
-        InterventionError: ``batch_norm`` is asked for, and the model cannot be captured.
+        InterventionError: ``batch_norm`` is asked for, and the model tells of no inputs that it takes.
     """
 
     def __init__(self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False) -> None:
@@ -139,12 +139,14 @@ class FilterParameters:
 
 
 def _norms_of(model: nn.Module) -> dict[str, str]:
-    try:
-        with frozen_eval(model):
-            return batch_norms_after(Network.of(model))
-    except TraceError as error:
-        message = f"Expected a model whose batch norms can be found for `batch_norm=True`. {error}"
-        raise InterventionError(message) from error
+    with frozen_eval(model):
+        network = probed_network(model)
+    if network is None:
+        message = (
+            "Expected a model whose batch norms can be found for `batch_norm=True`: it tells of no inputs that it takes."
+        )
+        raise InterventionError(message)
+    return batch_norms_after(network)
 
 
 def _place_of(layer: Any, index: int) -> Place:

@@ -1,0 +1,423 @@
+"""A run of a model, followed: every operation that the forward pass called, on the inputs that it was given.
+
+Nothing is captured on stand-ins. The model runs as always while a mode of PyTorch sees each function that is called, so
+what is noted is what ran: its branches, its flags and hooks, its subclasses of layers; and the recorded output is the
+model's.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from captum_paramsal.errors import TraceError
+from captum_paramsal.graph.operations import may_write_in_place, name_of
+from captum_paramsal.graph.registry import is_known, rule_of_type
+from captum_paramsal.hooks import module_calls
+
+_OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
+    "__getitem__": (operator.getitem, False),
+    "__setitem__": (operator.setitem, False),
+    "__matmul__": (torch.matmul, False),
+    "__rmatmul__": (torch.matmul, True),
+    "__rsub__": (operator.sub, True),
+    "__rdiv__": (operator.truediv, True),
+    "__rtruediv__": (operator.truediv, True),
+    "__rpow__": (operator.pow, True),
+}
+"""Methods of operators that are noted as the operator, and whether their operands are the other way round."""
+
+_OPENED = ("torch.nn.functional", "torch.functional")
+"""Modules whose functions are looked into where nothing is known of the function itself."""
+
+_LOOKS = frozenset({
+    "__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy", "is_nonzero", "equal",
+    "allclose",
+})  # fmt: skip
+"""Functions that hand a tensor's values to the code around it."""
+
+_DEPTH = 3
+"""How deep tensors are looked for in containers of a module."""
+
+_OF_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
+
+_OVERRIDES = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+
+
+class Keeps(Protocol):
+    """What is kept of a run: results, as they are when an operation reads them."""
+
+    def reads(self, node: fx.Node, recording: Recording) -> Collection[fx.Node]:
+        """Operations whose results are kept for an operation that comes next; its own is kept once it is there."""
+        ...
+
+
+class Nothing:
+    """Keeps the structure alone."""
+
+    def reads(self, node: fx.Node, recording: Recording) -> Collection[fx.Node]:
+        """Nothing."""
+        del node, recording
+        return ()
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """One call of a module.
+
+    Attributes:
+        given: Its first tensor argument; None without one.
+        returned: What it returned; None if that is not one tensor.
+    """
+
+    given: fx.Node | None
+    returned: fx.Node | None
+
+
+@dataclass
+class Recording:
+    """What a run has shown.
+
+    Attributes:
+        model: What ran.
+        graph: Its operations: inputs are placeholders, tensors of the model ``get_attr``, everything else functions and
+            methods, or a module whose type has a rule of its own. ``meta["layer"]`` names the module that holds the
+            weight of an operation, or else the one that called it.
+        constants: Tensors that the run did not make, by target.
+        calls: Calls of every module, by its name.
+        values: What is kept, by operation; what the run did not make always is.
+        read: The same by reader and operation, as it was when it was read.
+        shapes: Shape of every result.
+        unseen: Tensors that came about in a way that cannot be followed.
+        decisions: Values that the model's own code has looked at, such as for an ``if``.
+        under_autocast: Whether the model changes the types of its operations on its own.
+        output: What the model returned.
+    """
+
+    model: nn.Module
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    calls: dict[str, list[ModuleCall]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    read: dict[tuple[fx.Node, fx.Node], Any] = field(default_factory=dict)
+    shapes: dict[fx.Node, torch.Size] = field(default_factory=dict)
+    unseen: set[fx.Node] = field(default_factory=set)
+    decisions: set[fx.Node] = field(default_factory=set)
+    under_autocast: bool = False
+    output: Any = None
+
+
+def record(
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    keeps: Keeps | None = None,
+    scores: Callable[[Any], Any] | None = None,
+) -> Recording:
+    """Run a model and note its operations.
+
+    Args:
+        model: In the mode in which it is wanted; left as it is.
+        args: Its arguments. The tensors among them are the inputs; the model gets copies, which it may write over.
+        kwargs: Its named arguments.
+        keeps: What is kept of the results; nothing by default.
+        scores: From what the model returns to its class scores; part of the run.
+
+    Raises:
+        TraceError: A tensor was written over by a function that does not say so.
+    """
+    recorder = _Recorder(model, Nothing() if keeps is None else keeps)
+    with torch.no_grad():
+        given = recorder.inputs((tuple(args), dict(kwargs or {})))
+        with torch.compiler.set_stance("force_eager"), module_calls(model, recorder.entered, recorder.left), recorder:
+            output = model(*given[0], **given[1])
+            return recorder.finished(output if scores is None else scores(output))
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes every function that is called on tensors."""
+
+    def __init__(self, model: nn.Module, keeps: Keeps) -> None:
+        super().__init__()
+        self._recording = Recording(model)
+        self._keeps = keeps
+        self._nodes: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._held = _held_tensors(model)
+        self._modules: list[str] = []
+        self._calls: list[tuple[str, int]] = []
+        self._whole: list[fx.Node | None] = []
+        self._kept: dict[int, list[tuple[dict[Any, Any], Any]]] = defaultdict(list)
+        self._autocast = torch.is_autocast_enabled()
+
+    def inputs(self, value: Any) -> Any:
+        """Arguments of the model, with a placeholder for every tensor."""
+
+        def noted(tensor: Tensor) -> Tensor:
+            apart = tensor.detach().clone()
+            node = self._created("placeholder", f"input_{len(self._recording.shapes)}", (), {})
+            self._name(apart, node)
+            return apart
+
+        return _mapped(value, noted)
+
+    def finished(self, output: Any) -> Recording:
+        """The recording, with what the model returned."""
+        self._recording.graph.output(_mapped(output, self._node_of))
+        self._recording.output = output
+        return self._recording
+
+    def entered(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module is called."""
+        self._modules.append(name)
+        if self._whole and self._whole[-1] is not None:
+            self._whole.append(self._whole[-1])
+            return
+        first = next(_tensors((args, kwargs)), None)
+        calls = self._recording.calls[name]
+        self._calls.append((name, len(calls)))
+        calls.append(ModuleCall(None if first is None else self._node_of(first), None))
+        if rule_of_type(type(module)) is None:
+            self._whole.append(None)
+            return
+        node = self._note("call_module", name, args, kwargs)
+        if getattr(module, "inplace", False) and first is not None:
+            self._copy_kept(first)
+        self._whole.append(node)
+
+    def left(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        """A module returned."""
+        del module
+        node = self._whole.pop()
+        if self._whole and self._whole[-1] is not None:
+            self._modules.pop()
+            return None
+        _, place = self._calls.pop()
+        calls = self._recording.calls[name]
+        given = calls[place].given
+        if node is None and isinstance(output, Tensor) and self._node_of(output) is given:
+            # What an identity returns is a value of its own, which not everything reads that reads its input.
+            node = self._note("call_method", "positive", (output,), {})
+        if node is not None:
+            output = self._apart(output, (args, kwargs))
+            self._returned(node, output)
+        returned = self._node_of(output) if isinstance(output, Tensor) else None
+        calls[place] = ModuleCall(given, returned)
+        self._modules.pop()
+        return output
+
+    def _apart(self, result: Any, given: Any) -> Any:
+        """A tensor of its own where an operation returns what it was given, such as dropout in evaluation mode."""
+        if isinstance(result, Tensor) and any(result is one for one in _tensors(given)):
+            with torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by the mode
+                return result.view_as(result)
+        return result
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._whole and self._whole[-1] is not None:
+            return func(*args, **kwargs)
+        if _is_opened(func):
+            with self:
+                return _without_overrides(func)(*args, **kwargs)
+        op, target, operands = _spelled(func, args)
+        written = operands[0] if operands and isinstance(operands[0], Tensor) else None
+        version = None if written is None else _version(written)
+        node = None
+        if written is not None and may_write_in_place(target, operands, kwargs):
+            node = self._note(op, target, operands, kwargs)
+            self._copy_kept(written)
+        result = func(*args, **kwargs)
+        in_place = written is not None and _version(written) != version
+        if not in_place:
+            result = self._apart(result, (args, kwargs))
+        if node is None and (in_place or next(_tensors(result), None) is not None):
+            node = self._note(op, target, operands, kwargs)
+        if node is not None:
+            self._noted(node, result, written if in_place else None)
+        elif func.__name__ in _LOOKS:
+            self._recording.decisions.update(map(self._node_of, _tensors(args)))
+        return result
+
+    def _noted(self, node: fx.Node, result: Any, written: Tensor | None) -> None:
+        """An operation has run."""
+        if torch.is_autocast_enabled() != self._autocast:
+            self._recording.under_autocast = True
+        if written is not None:
+            node.meta["in_place"] = True
+            if self._kept.get(written.untyped_storage().data_ptr()):
+                message = (
+                    f"Expected functions whose name says that they write over their input, got {name_of(node.target)}."
+                )
+                raise TraceError(message)
+            self._name(written, node)
+            self._keep_own(node, written)
+        if result is not written and next(_tensors(result), None) is not None:
+            self._returned(node, result)
+
+    def _note(self, op: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
+        tensors: dict[fx.Node, Tensor] = {}
+
+        def noted(tensor: Tensor) -> fx.Node:
+            source = self._node_of(tensor)
+            tensors[source] = tensor
+            return source
+
+        mapped = _mapped((tuple(args), dict(kwargs)), noted)
+        node = self._created(op, target, *mapped)
+        node.meta["layer"] = self._layer_of(node)
+        for source in self._keeps.reads(node, self._recording):
+            if source in tensors:
+                self._keep(self._recording.read, (node, source), tensors[source])
+                if source not in self._recording.values:
+                    self._keep(self._recording.values, source, tensors[source])
+        return node
+
+    def _created(self, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+        node = self._recording.graph.create_node(op, target, args, kwargs)
+        node.meta.update(layer="", number=len(self._recording.graph.nodes) - 1)
+        return node
+
+    def _layer_of(self, node: fx.Node) -> str:
+        weights = [source for source in node.all_input_nodes[1:2] if source.op == "get_attr"]
+        if weights and weights[0] not in self._recording.unseen:
+            return str(weights[0].target).rpartition(".")[0]
+        return self._modules[-1] if self._modules else ""
+
+    def _returned(self, node: fx.Node, result: Any) -> None:
+        if isinstance(result, Tensor):
+            self._name(result, node)
+            self._keep_own(node, result)
+            return
+        node.meta["several"] = True
+        for key, value in result.items() if isinstance(result, dict) else enumerate(result):
+            if next(_tensors(value), None) is not None:
+                part = self._created("call_function", operator.getitem, (node, key), {})
+                part.meta["layer"] = node.meta["layer"]
+                self._returned(part, value)
+
+    def _name(self, tensor: Tensor, node: fx.Node) -> None:
+        self._nodes[tensor] = node
+        self._recording.shapes[node] = tensor.shape
+        node.meta["floating"] = tensor.is_floating_point()
+
+    def _node_of(self, tensor: Tensor) -> fx.Node:
+        node: fx.Node | None = self._nodes.get(tensor)
+        if node is None:
+            recording, name = self._recording, self._held.get(id(tensor))
+            target = name or f"constant_{len(recording.constants)}"
+            node = self._created("get_attr", target, (), {})
+            self._name(tensor, node)
+            recording.values[node] = recording.constants[target] = tensor
+            if name is None:
+                recording.unseen.add(node)
+        return node
+
+    def _keep_own(self, node: fx.Node, result: Tensor) -> None:
+        if node in self._keeps.reads(node, self._recording):
+            self._keep(self._recording.values, node, result)
+
+    def _keep(self, where: dict[Any, Any], key: Any, value: Tensor) -> None:
+        where[key] = value
+        self._kept[value.untyped_storage().data_ptr()].append((where, key))
+
+    def _copy_kept(self, written: Tensor) -> None:
+        """Copy what is kept of a tensor that is to be written over."""
+        copies: dict[int, Tensor] = {}
+        for where, key in self._kept.pop(written.untyped_storage().data_ptr(), []):
+            kept = where[key]
+            where[key] = copies.setdefault(id(kept), kept.clone())
+
+
+def _spelled(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any, tuple[Any, ...]]:
+    """How an operation is noted: as a method by its name, or as a function, and with which operands."""
+    name = func.__name__
+    if name == "__get__":
+        return "call_function", getattr, (args[0], func.__self__.__name__)  # type: ignore[attr-defined]
+    if name in _OPERATORS:
+        target, turned = _OPERATORS[name]
+        return "call_function", target, tuple(reversed(args)) if turned else args
+    if isinstance(func, (MethodDescriptorType, WrapperDescriptorType)) or vars(Tensor).get(name) is func:
+        return "call_method", name, args
+    return "call_function", func, args
+
+
+def _is_opened(func: Callable[..., Any]) -> bool:
+    """Whether a function is made of others that are noted in its place."""
+    return isinstance(func, FunctionType) and func.__module__ in _OPENED and not is_known(func)
+
+
+@cache
+def _without_overrides(func: FunctionType) -> Callable[..., Any]:
+    """The function, which does not hand itself to the mode again."""
+    never = dict.fromkeys(_OVERRIDES, lambda *_: False)
+    copy = FunctionType(
+        func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__
+    )
+    copy.__kwdefaults__ = func.__kwdefaults__
+    return copy
+
+
+def _held_tensors(model: nn.Module) -> dict[int, str]:
+    """Names of the tensors that the model holds, parameters and others, by identity."""
+    names: dict[int, str] = {}
+
+    def note(name: str, value: Any, depth: int = 0) -> None:
+        if isinstance(value, Tensor):
+            names.setdefault(id(value), name)
+        elif isinstance(value, (list, tuple, dict)) and depth < _DEPTH:
+            for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+                note(f"{name}.{key}", one, depth + 1)
+
+    for prefix, module in model.named_modules():
+        start = f"{prefix}." if prefix else ""
+        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            note(start + name, tensor)
+        for name, value in vars(module).items():
+            if name not in _OF_MODULES:
+                note(start + name, value)
+    return names
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in arguments or results."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from _tensors(one)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same with every tensor changed, in plain containers."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (tuple, torch.Size)):
+        return tuple(_mapped(one, change) for one in value)
+    if isinstance(value, list):
+        return [_mapped(one, change) for one in value]
+    if isinstance(value, dict):
+        return {key: _mapped(one, change) for key, one in value.items()}
+    if isinstance(value, slice):
+        return slice(*(_mapped(one, change) for one in (value.start, value.stop, value.step)))
+    return value
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written over; one that was made in inference mode does not count it."""
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 -- documented, has no public name
