@@ -46,6 +46,9 @@ _LOOKS = frozenset({
 })  # fmt: skip
 """Functions that hand a tensor's values to the code around it."""
 
+_FROM_DATA = frozenset({"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "new_tensor", "scalar_tensor"})
+"""Functions that make a tensor of what is none, perhaps of values that were looked at before."""
+
 _DEPTH = 3
 """How deep tensors are looked for in containers of a module."""
 
@@ -136,9 +139,25 @@ def record(
     Raises:
         TraceError: A tensor was written over by a function that does not say so.
     """
-    recorder = _Recorder(model, Nothing() if keeps is None else keeps)
+    recording = _recorded(model, args, kwargs or {}, Nothing() if keeps is None else keeps, scores)
+    if recording.unseen:
+        # What is the same object in another run was there before: a constant outside of the model.
+        again = _recorded(model, args, kwargs or {}, Nothing(), scores)
+        tensors = {id(again.values[node]) for node in again.unseen}
+        recording.unseen = {node for node in recording.unseen if id(recording.values[node]) not in tensors}
+    return recording
+
+
+def _recorded(
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    keeps: Keeps,
+    scores: Callable[[Any], Any] | None,
+) -> Recording:
+    recorder = _Recorder(model, keeps)
     with torch.no_grad():
-        given = recorder.inputs((tuple(args), dict(kwargs or {})))
+        given = recorder.inputs((tuple(args), dict(kwargs)))
         with torch.compiler.set_stance("force_eager"), module_calls(model, recorder.entered, recorder.left), recorder:
             output = model(*given[0], **given[1])
             return recorder.finished(output if scores is None else scores(output))
@@ -244,7 +263,8 @@ class _Recorder(TorchFunctionMode):
         in_place = written is not None and _version(written) != version
         if not in_place:
             result = self._apart(result, (args, kwargs))
-        if node is None and (in_place or next(_tensors(result), None) is not None):
+        hides = func.__name__ in _FROM_DATA and bool(self._recording.decisions)
+        if node is None and not hides and (in_place or next(_tensors(result), None) is not None):
             node = self._note(op, target, operands, kwargs)
         if node is not None:
             self._noted(node, result, written if in_place else None)

@@ -5,6 +5,7 @@ import torch
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
+from captum_paramsal.graph import traced_run
 
 QUICK = {"squeezenet1_1": 64, "shufflenet_v2_x0_5": 64, "mobilenet_v3_small": 64, "regnet_y_400mf": 64, "resnet18": 64}
 THOROUGH = {
@@ -57,7 +58,7 @@ def test_family(name, side):
     labels = model(images).argmax(dim=1)
     for method in (DiscernibleNeurons(model), CNNFixations(model)):
         with torch.no_grad():
-            assert torch.equal(method.network.run(images).output, model(images))
+            assert torch.equal(traced_run(model, [images]).output, model(images))
         trace = method.trace(images)
         assert torch.equal(trace.labels, labels)
         reached = trace.layers["input"].image.unique().tolist()

@@ -8,8 +8,8 @@ from oracles.weights import seeded
 from torch import nn
 from torch.nn import functional
 
-from captum_paramsal import CNNFixations, DiscernibleNeurons, InputError, TargetError, Trace, TraceError
-from captum_paramsal.graph import Network
+from captum_paramsal import DiscernibleNeurons, InputError, TargetError, Trace, TraceError
+from captum_paramsal.graph import Network, mark_sizes, traced_run
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ class TestRun:
         kept = given.clone()
         expected = model(given.clone())
         with torch.no_grad():
-            run = Network.of(model).run(given)
+            run = traced_run(model, [given])
         assert torch.equal(run.output, expected)
         assert torch.equal(given, kept)
         DiscernibleNeurons(model).attribute(given)
@@ -56,9 +56,9 @@ class TestRun:
     def test_operands_of_a_sum_are_those_before_it(self):
         model = seeded(InPlace()).eval()
         with torch.no_grad():
-            run = Network.of(model).run(images())
-        values = {node.name: value for node, value in run.values.items()}
-        assert torch.allclose(values["second"], model.second(functional.relu(model.first(images()))), atol=1e-6)
+            run = traced_run(model, [images()])
+        second = next(value for node, value in run.values.items() if node.meta["layer"] == "second" and node.args)
+        assert torch.allclose(second, model.second(functional.relu(model.first(images().clone()))), atol=1e-6)
 
     def test_later_weights_are_seen(self):
         model = seeded(nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), head(5))).eval()
@@ -69,14 +69,59 @@ class TestRun:
         assert torch.equal(tracer.trace(images(), target=1).layers["output"].score, model(images())[:, 1].detach())
         assert not torch.equal(before, tracer.trace(images(), target=1).layers["output"].score)
 
-    def test_captured_once(self):
-        tracer = CNNFixations(seeded(nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), head(5))).eval())
-        assert tracer.network is tracer.network
+    def test_a_network_that_goes_another_way_is_followed_anew(self):
+        model = seeded(Branching()).eval()
+        tracer = DiscernibleNeurons(model)
+        for given in (images(), images() - 2, images()):
+            trace = tracer.trace(given)
+            assert torch.equal(trace.layers["output"].score, model(given).amax(dim=1).detach())
+            assert ("up" in trace.layers) == bool(given.sum() > 0)
+
+    def test_hooks_and_flags_of_the_model_are_part_of_the_run(self):
+        model = seeded(nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), head(5))).eval()
+        before = DiscernibleNeurons(model).trace(images(), target=1)
+        model.register_forward_hook(lambda module, args, output: -output)
+        after = DiscernibleNeurons(model).trace(images(), target=1)
+        assert torch.equal(after.layers["output"].score, -before.layers["output"].score)
+
+    def test_what_is_left_of_a_module_that_returns_its_input_is_a_value_of_its_own(self):
+        model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Identity(), nn.Dropout(), nn.ReLU(), head(5)).eval()
+        calls = Network.of(model, images()).calls
+        ends = [calls[name][0].returned for name in "0123"]
+        assert len(set(ends)) == 4
+
+
+class TestSizes:
+    def test_numbers_that_go_with_the_images_are_marked(self):
+        class Sizes(nn.Module):
+            def forward(self, x):
+                token = torch.zeros(1, 1, 1).expand(x.shape[0], -1, 3)
+                rows = torch.cat([token, x.flatten(2).transpose(1, 2)], dim=1)
+                return rows.reshape(x.shape[0] * 5, -1).view(x.shape[0], -1)[:, :4]
+
+        one, other = (Network.of(Sizes(), torch.rand(count, 3, 2, 2)).graph for count in (2, 3))
+        assert mark_sizes(one, 2, other, 3) is None
+        marked = [str(node) for node in one.nodes if node.meta.get("per_example")]
+        assert marked == ["expand", "reshape", "view"]
+
+    def test_a_number_that_grows_in_another_way_is_named(self):
+        class Squared(nn.Module):
+            def forward(self, x):
+                return x.flatten(1).repeat(1, x.shape[0] ** 2)[:, :4]
+
+        one, other = (Network.of(Squared(), torch.rand(count, 3, 2, 2)).graph for count in (2, 3))
+        assert "'repeat' has 9 in place of 4" in mark_sizes(one, 2, other, 3)
 
 
 class Branching(nn.Module):
+    """Which way it goes is settled while it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
     def forward(self, x):
-        return x.mean(dim=(2, 3)) if x.sum() > 0 else x.amax(dim=(2, 3))
+        return self.up(x).mean(dim=(2, 3)) if x.sum() > 0 else self.down(x).amax(dim=(2, 3))
 
 
 class Cubed(nn.Module):
@@ -92,20 +137,27 @@ class Cubed(nn.Module):
 
 
 class TestRefused:
-    @pytest.mark.parametrize("method", [DiscernibleNeurons, CNNFixations])
-    def test_control_flow(self, method):
-        with pytest.raises(TraceError, match=r"torch\.fx can capture, got Branching.*must not depend on the values"):
-            method(Branching()).attribute(images())
-
     def test_an_operation_without_a_rule_is_named(self):
         with pytest.raises(TraceError, match=r"cumsum.*'cumsum'.*the model itself.*trace_rule"):
             DiscernibleNeurons(Cubed().eval()).attribute(images(), target=0)
 
-    def test_a_transformer_layer_is_named(self):
-        patches = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Flatten(2))
-        model = nn.Sequential(patches, nn.TransformerEncoderLayer(9, 3, 16), nn.Flatten(), nn.Linear(72, 4))
-        with pytest.raises(TraceError, match=r"TransformerEncoderLayer \(layer '1'\)"):
-            DiscernibleNeurons(model.eval()).attribute(images(), target=0)
+    def test_what_came_about_unseen_is_refused(self):
+        class Hidden(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                del ctx
+                return torch.from_numpy(x.numpy() * 2)
+
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.convolution, self.head = nn.Conv2d(3, 4, 3), head(4)
+
+            def forward(self, x):
+                return self.head(Hidden.apply(self.convolution(x)))
+
+        with pytest.raises(TraceError, match="a custom operation, TorchScript or numpy made"):
+            DiscernibleNeurons(Model().eval()).attribute(images(), target=0)
 
     @pytest.mark.parametrize(
         ("given", "message"),

@@ -77,8 +77,9 @@ def test_last_feature_maps_are_found_before_every_activation(spelling):
     body = nn.Sequential(nn.Conv2d(3, 6, 3), written(spelling))
     model = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)).eval()
     # The module around a function is no module of the graph's, but returns its value.
-    assert last_feature_maps(Network.of(model)) == "1"
-    behind_scores = Network.of(fully_convolutional(written(spelling)))
+    images = torch.rand(2, 3, 6, 6)
+    assert last_feature_maps(Network.of(model, images)) == "1"
+    behind_scores = Network.of(fully_convolutional(written(spelling)), images)
     assert last_feature_maps(behind_scores) == "0.1"
 
 
@@ -94,18 +95,19 @@ def test_every_activation_can_be_traced(spelling):
 def test_one_channel_of_the_tail_gives_the_same_score(spelling):
     model = fully_convolutional(written(spelling)).double()
     images = torch.rand(3, 3, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(1))
-    network, labels = Network.of(model), torch.tensor([4, 0, 2])
-    start = next(node for node in network.graph.nodes if node.target == "0.0")
+    network, labels = Network.of(model, images), torch.tensor([4, 0, 2])
+    start = network.calls["0.0"][0].returned
     tail = TailNetwork.of(network, start)
     maps = model[0][0](images)
     if spelling_name(spelling).lower().endswith("prelu"):
         # It may have a weight for each channel.
         assert tail.narrow is None
         return
-    assert tail.narrow.target == "0.2"
+    assert tail.narrow.meta["layer"] == "0.2"
+    sides = {(node, value): network.constants[value.target] for node, value in tail.reads}
     with torch.no_grad():
-        run = tail.run(maps.clone(), {}, labels)
-        whole = replace(tail, narrow=None).run(maps.clone(), {}, labels)
+        run = tail.run(maps.clone(), sides, labels)
+        whole = replace(tail, narrow=None).run(maps.clone(), sides, labels)
     assert run.narrowed
     assert run.output.shape == (3, 1)
     torch.testing.assert_close(run.output[:, 0], whole.output[torch.arange(3), labels])
@@ -149,8 +151,8 @@ def test_what_comes_after_the_class_scores(written_last, found):
     assert class_score_layers(nn.Sequential(nn.Conv2d(3, 6, 3), Called(written_last)).eval()) == found
 
 
-class Halved(nn.GELU):
-    """Known by what it is derived from, until it has a rule of its own."""
+class Halved(nn.ReLU):
+    """Followed into what it calls, until it has a rule of its own."""
 
     def forward(self, x):
         return super().forward(x) / 2
@@ -166,7 +168,7 @@ def test_a_rule_of_a_user_takes_the_place_of_the_tables(monkeypatch):
     class Halving(Passing):
         def gain(self, step, sites):
             del step
-            return sites.gain / 2
+            return sites.gain / 4
 
     after = DiscernibleNeurons(model).trace(images, target=1)
     assert after.layers["0.0"].channel.tolist() == before.layers["0.0"].channel.tolist()
