@@ -150,7 +150,11 @@ class SplitNetwork:
             reads = TailReads(self.layer, to_input=self._to_input, number=self._number)
             recording = record(self.model, args, keeps=reads)
         start = self._start(recording)
-        tail = TailNetwork.of(Network.recorded(recording), start)
+        network = Network.recorded(recording)
+        tail = TailNetwork.of(network, start)
+        if tail is None and network.unseen:
+            # What is hidden may lead on from the layer.
+            tail = TailNetwork(network, start, (), network.unseen, None)
         if tail is None:
             message = f"Expected a layer that the class scores depend on, but they do not depend on {self.layer!r}."
             raise LayerError(message)

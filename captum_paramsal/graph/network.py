@@ -78,13 +78,13 @@ class Network:
 
     @cached_property
     def of_inputs(self) -> frozenset[fx.Node]:
-        """Everything that depends on the inputs."""
-        return self.after([node for node in self.graph.nodes if node.op == "placeholder"])
+        """Everything that depends on the inputs, or may do so unseen."""
+        return self.after([node for node in self.graph.nodes if node.op == "placeholder" or node in self.unseen])
 
     @cached_property
     def of_examples(self) -> frozenset[fx.Node]:
         """Everything that depends on the inputs or on their number."""
-        return self.after([node for node in self.graph.nodes if node.op == "placeholder" or depends_on_size(node)])
+        return self.after([node for node in self.graph.nodes if node in self.of_inputs or depends_on_size(node)])
 
     def after(self, starts: Collection[fx.Node]) -> frozenset[fx.Node]:
         """Some operations, and all that depend on them."""

@@ -191,7 +191,8 @@ class _Recorder(TorchFunctionMode):
 
     def finished(self, output: Any) -> Recording:
         """The recording, with what the model returned."""
-        self._recording.graph.output(_mapped(output, self._node_of))
+        returned = self._recording.graph.output(_mapped(output, self._node_of))
+        returned.meta.update(layer="", number=len(self._recording.graph.nodes) - 1)
         self._recording.output = output
         return self._recording
 

@@ -73,7 +73,7 @@ def require_rule(step: Step) -> TraceRule:
     """
     node, model = step.node, step.run.model
     rule = trace_rule_of(node, model)
-    hidden = [source for source in node.all_input_nodes if source in step.run.unseen]
+    hidden = [source for source in (node, *node.all_input_nodes) if source in step.run.unseen]
     within = node.meta.get("layer")
     place = f"layer '{within}'" if within else "the model itself"
     if rule is not None and not hidden:
@@ -95,7 +95,7 @@ def require_rule(step: Step) -> TraceRule:
 
 def support(step: Step, sites: Sites, limit: bool) -> Tensor:  # noqa: FBT001 -- what steps are given to call
     """Support of neurons of a step's result, or what it cannot exceed; 0 for what does not depend on other neurons."""
-    if step.node.op in ("placeholder", "get_attr") or step.node not in step.run.of_inputs:
+    if step.node.op == "placeholder" or step.node not in step.run.of_inputs:
         return torch.zeros_like(sites.gain)
     rule = require_rule(step)
     return rule.limit(step, sites) if limit else rule.support(step, sites)

@@ -93,8 +93,8 @@ def test_every_activation_can_be_traced(spelling):
 
 @every_spelling
 def test_one_channel_of_the_tail_gives_the_same_score(spelling):
-    model = fully_convolutional(written(spelling)).double()
-    images = torch.rand(3, 3, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+    model = fully_convolutional(written(spelling))
+    images = torch.rand(3, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     network, labels = Network.of(model, images), torch.tensor([4, 0, 2])
     start = network.calls["0.0"][0].returned
     tail = TailNetwork.of(network, start)

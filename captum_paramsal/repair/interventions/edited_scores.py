@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.filters import Filter
@@ -73,6 +73,7 @@ class EditedModel:
         self._owners = _owners(self.model)
         self._network: Network | None = None
         self._shares = True
+        self._others: dict[int, fx.Graph] = {}
         self._checked = False
         self._views_maps = False
 
@@ -113,7 +114,7 @@ class EditedModel:
 
     def _shared(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
         # Followed anew for every batch, since another one may go another way.
-        network = _followed(self.model, images)
+        network = self._followed(images)
         layers = {part.layer for order in orders for filter_slices in order.slices for part in filter_slices}
         if network is None or not all(_is_read_once(network, layer) for layer in layers):
             message = "The network does not run on other numbers of examples, or reads a layer's weight elsewhere too."
@@ -128,6 +129,21 @@ class EditedModel:
                 raise NotSharedError(message)
             self._checked = True
         return scores
+
+    def _followed(self, images: Tensor) -> Network | None:
+        """The network that runs on some images, sizes marked; None where it cannot run on other numbers of them."""
+        count, network = len(images), Network.of(self.model, images)
+        if network.under_autocast or network.unseen or network.decisions:
+            return None
+        for other, graph in self._others.items():
+            if other != count and mark_sizes(network.graph, count, graph, other) is None:
+                return network
+        try:
+            more = Network.of(self.model, torch.cat([images, images[:1]]))
+        except Exception:  # noqa: BLE001 -- the model's own code, on another number of images
+            return None
+        self._others[count + 1] = more.graph
+        return network if mark_sizes(network.graph, count, more.graph, count + 1) is None else None
 
     def _run(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
         edits, steps = [self._edits(order) for order in orders], len(orders[0].slices)
@@ -186,19 +202,6 @@ def _owners(model: nn.Module) -> dict[int, list[str]]:
         for parameter in module.parameters(recurse=False):
             owners.setdefault(id(parameter), []).append(name)
     return owners
-
-
-def _followed(model: nn.Module, images: Tensor) -> Network | None:
-    """The network that ran on some images, with its sizes marked; None where it does not run on other numbers of them."""
-    count = len(images)
-    network = Network.of(model, images)
-    try:
-        other = Network.of(model, torch.cat([images, images[:1]]))
-    except Exception:  # noqa: BLE001 -- the model's own code, on another number of images
-        return None
-    hidden = network.under_autocast or network.unseen or network.decisions
-    different = mark_sizes(network.graph, count, other.graph, count + 1)
-    return None if hidden or different is not None else network
 
 
 def _is_read_once(network: Network, layer: str) -> bool:

@@ -259,8 +259,13 @@ def test_the_old_name_of_the_control_images_is_taken_with_a_warning():
 
 
 def test_passes_are_shared_where_they_can_be():
-    assert EditedModel(network(), KnockOut()).shares_passes
-    assert not EditedModel(network(Uncaptured), KnockOut()).shares_passes
+    for build, shares in ((network, True), (lambda: network(Uncaptured), False)):
+        model = build()
+        images, labels = mistakes(model, 2)
+        filters = ParameterSaliency(model).filters
+        edited = EditedModel(model, KnockOut())
+        edited.scores(images, [edited.order(filters[:2], image[None], labels[:1]) for image in images])
+        assert edited.shares_passes is shares
 
 
 def test_a_hook_that_the_graph_cannot_see_ends_sharing():
