@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import DoubleSoftmaxWarning, ForwardError, InputError, ModelError, ParamsalError
 from captum_paramsal.functional import Loss, Target, cross_entropy, detached, labels_of
+from captum_paramsal.hooks import scores_in
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a model takes: one tensor, several, or several by name, N rows each."""
@@ -81,24 +82,13 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
     """
     output = scores_in(output)
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
-        # torch.fx returns dicts and lists of types of its own, which the caller never saw.
-        got = (
-            str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__.removeprefix("immutable_")
-        )
+        got = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
         message = (
             f"Expected a model that returns class scores ({count}, C), one row per example, got {got}. Give "
             f"`output=` (`--output` on the command line), a callable that makes {_wanted(output, count)}."
         )
         raise ModelError(message)
     return output
-
-
-def scores_in(output: Any) -> Any:
-    """What a model's output has as ``logits``, such as Hugging Face's; the output itself where it has none."""
-    if isinstance(output, Tensor):
-        return output
-    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-    return logits if isinstance(logits, Tensor) else output
 
 
 def require_finite_scores(scores: Tensor, start: int = 0) -> Tensor:

@@ -227,7 +227,9 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
                 for seen in self._split.activations(batch, self.layer_name, internal_batch_size):
                     self._add(samples, seen, internal_batch_size)
         chosen = {"confidence": confidence, "samples_per_class": samples_per_class, "usual_per_class": usual_per_class}
-        diagnosis = samples.diagnosis(self.layer_name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model))
+        diagnosis = samples.diagnosis(
+            self.layer_name, {**self.settings.as_dict(), **chosen}, Fingerprint.of(self.model)
+        )
         diagnosis.warn_if_few(minimum)
         self.diagnosis = diagnosis
         return diagnosis

@@ -119,8 +119,12 @@ class SplitNetwork:
         self._others: dict[int, fx.Graph] = {}
         self._whole = HookedNetwork(model, layer)
 
-    def run_to_layer(self, batch: ModelInputs) -> LayerActivations:
+    def run_to_layer(self, batch: ModelInputs, size: int | None = None) -> LayerActivations:
         """Run a batch.
+
+        Args:
+            batch: Images.
+            size: Images that may be in one pass; None for any number.
 
         Raises:
             LayerError: The layer is not called exactly once, has no single tensor, or does not lead to the output.
@@ -134,21 +138,21 @@ class SplitNetwork:
         if tail.hidden is not None:
             return self._run_whole(batch, tail.hidden)
         layout = _require_layout(network, start, self.layer)
-        why = self._mark_sizes(batch, recording)
+        # One image at a time needs no other number of them.
+        fixed = size == 1 or self._mark_sizes(batch, recording) is not None
         tensor = recording.values[start]
         maps = require_maps(layout.maps(tensor), self.layer, len(batch))
         numbers = sum(network.shapes[node].numel() for node in tail.nodes if node in network.shapes)
         seen = _ActivationsInGraph(
-            batch, maps, scores, self, tail, layout, tensor, recording.read, why is not None, numbers
+            batch, maps, scores, self, tail, layout, tensor, recording.read, fixed, numbers
         )
         return replace(seen, fixed=seen.fixed or not seen.keeps_scores())
 
     def _recorded(self, batch: ModelInputs) -> tuple[Recording, fx.Node, TailNetwork]:
         """A run of a batch with what its tail reads, the value that the tail starts from, and the tail."""
-        args = (*batch.inputs, *batch.extra)
+        reads = TailReads(self.layer, to_input=self._to_input, number=self._number)
         with forward_errors(batch.shapes):
-            reads = TailReads(self.layer, to_input=self._to_input, number=self._number)
-            recording = record(self.model, args, keeps=reads)
+            recording = batch.passed_to(lambda *args, **kwargs: record(self.model, args, kwargs, reads))
         start = self._start(recording)
         network = Network.recorded(recording)
         tail = TailNetwork.of(network, start)
@@ -168,7 +172,7 @@ class SplitNetwork:
         return self._recorded(batch)
 
     def _start(self, recording: Recording) -> fx.Node:
-        calls = recording.calls.get(self.layer, ())
+        calls = recording.calls.get(self.layer, [])
         require_single_call(self.layer, len(calls))
         start = calls[0].given if self._to_input else calls[0].returned
         if start is None:
@@ -182,14 +186,14 @@ class SplitNetwork:
         for other, graph in self._others.items():
             if other != count and mark_sizes(recording.graph, count, graph, other) is None:
                 return None
-        # The first batch, or one that went another way: its first image twice makes one more.
-        more = batch.chosen(torch.tensor([*range(count), 0]))
+        # The first batch, or one that went another way. One image less stays within the caller's bound.
+        fewer = batch.chosen(torch.arange(count - 1) if count > 1 else torch.tensor([0, 0]))
         try:
-            graph = record(self.model, (*more.inputs, *more.extra)).graph
-        except Exception as error:  # noqa: BLE001 -- the model's own code, on another number of images
+            graph = fewer.passed_to(lambda *args, **kwargs: record(self.model, args, kwargs)).graph
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             return f"{type(error).__name__}: {error}"
-        self._others = {count + 1: graph}
-        return mark_sizes(recording.graph, count, graph, count + 1)
+        self._others = {len(fewer): graph}
+        return mark_sizes(recording.graph, count, graph, len(fewer))
 
     def _run_whole(self, batch: ModelInputs, why: str) -> LayerActivations:
         if self._to_input:

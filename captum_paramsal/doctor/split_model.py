@@ -62,7 +62,7 @@ class SplitModel:
         """
         part = batch.part(0, 2)
         with frozen_eval(self.model), forward_errors(batch.shapes):
-            network = Network.of(self.model, *part.inputs, *part.extra)
+            network = part.passed_to(lambda *args, **kwargs: Network.of(self.model, *args, **kwargs))
         return self._last_maps(network)
 
     def _last_maps(self, network: Network) -> str:
@@ -99,7 +99,7 @@ class SplitModel:
         require_size(size)
         divided, step = self.at(layer, to_input=to_input), size or len(batch)
         for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
-            yield divided.run_to_layer(batch.part(start, step))
+            yield divided.run_to_layer(batch.part(start, step), size)
 
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:

@@ -77,7 +77,8 @@ class Window:
 
     def at(self, fields: Tensor, row: Tensor, place: Sequence[Tensor]) -> Tensor:
         """The same from a view of all receptive fields."""
-        return fields.movedim(1, 1 + len(self.kernel))[(row, *place)].flatten(2)
+        index = (row, *place)
+        return fields.movedim(1, 1 + len(self.kernel))[index].flatten(2)
 
 
 def pieces(count: int, numbers: int) -> Iterator[slice]:

@@ -1,7 +1,8 @@
 """Layers whose output channels are the class scores themselves.
 
 SqueezeNet and Network-in-Network end in such a convolution: its channels are averaged over all places and returned.
-Ranked among the filters, the wrong class and the true class would always be among the guiltiest, which explains nothing.
+Ranked among the filters, the wrong class and the true class would always be among the guiltiest, which explains
+nothing.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ def last_feature_maps(network: Network) -> str | None:
         before = _before(network, node) if in_head else None
         if before is None:
             break
-        ends = holds_scores or (kind in _END_MAPS and not _is_vector(network, before)) or _takes_tokens(network, node)
+        makes_vectors = kind in _END_MAPS or (kind is Kind.CONVOLUTION and vector)
+        ends = holds_scores or _takes_tokens(network, node) or (makes_vectors and not _is_vector(network, before))
         node, maps = before, before if ends else maps
     # The maps may be no module's own output: then they are looked for before what only squashes or copies them.
     while maps is not None:
@@ -65,11 +66,7 @@ def last_feature_maps(network: Network) -> str | None:
 
 def modules_at(network: Network, node: fx.Node) -> list[str]:
     """Modules, called once, that return this very value of their own, the outermost first."""
-    names = [
-        name
-        for name, calls in network.calls.items()
-        if name and len(calls) == 1 and calls[0].returned is node
-    ]
+    names = [name for name, calls in network.calls.items() if name and len(calls) == 1 and calls[0].returned is node]
     return sorted(names, key=lambda name: (name.count("."), len(name)))
 
 

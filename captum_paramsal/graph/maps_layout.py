@@ -46,8 +46,9 @@ class MapsLayout:
         """The maps ``(N, K, *places)``; a view."""
         if not self.channels_last:
             return tensor
-        rows = tensor.flatten(1, -2)[:, self.apart :] if tensor.ndim > 2 else tensor[:, None]
-        return rows.transpose(1, 2).unflatten(2, self.places)
+        rows = tensor.flatten(1, -2)[:, self.apart :]
+        maps: Tensor = rows.transpose(1, 2).unflatten(2, self.places)
+        return maps
 
     def tensor(self, maps: Tensor, like: Tensor) -> Tensor:
         """The tensor that holds these maps.

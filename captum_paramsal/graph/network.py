@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -109,8 +109,8 @@ class Interpreter(fx.Interpreter):
         self.examples = examples
 
     def fetch_attr(self, target: str) -> Any:
-        """A tensor that the network was run with."""
-        return self._constants[target]
+        """A tensor that the network was run with, or a module that is one operation."""
+        return self._constants[target] if target in self._constants else super().fetch_attr(target)
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         """What an operation is given, with sizes for the present number of examples."""
@@ -130,7 +130,6 @@ def traced_run(
     model: nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
-    scores: Callable[[Any], Any] | None = None,
 ) -> Run:
     """Run a model once, keeping what tracing back needs.
 
@@ -138,10 +137,9 @@ def traced_run(
         model: The model, in evaluation mode.
         args: Its arguments.
         kwargs: Its named arguments.
-        scores: From what the model returns to its class scores.
     """
     keeps: Keeps = TraceReads()
-    recording = record(model, args, kwargs, keeps, scores)
+    recording = record(model, args, kwargs, keeps)
     network = Network.recorded(recording)
     return Run(
         model=model,

@@ -28,7 +28,7 @@ def probed_network(model: nn.Module) -> Network | None:
         try:
             with torch.random.fork_rng(devices=[]):
                 return Network.of(model, inputs)
-        except Exception:  # noqa: BLE001, PERF203 -- the model's own code, on inputs of a shape that it may not take
+        except Exception:  # noqa: BLE001, PERF203, S112 -- the model's own code, on a shape that it may not take
             continue
     return None
 

@@ -23,7 +23,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
-from captum_paramsal.hooks import module_calls
+from captum_paramsal.hooks import module_calls, scores_in
 
 _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "__getitem__": (operator.getitem, False),
@@ -104,7 +104,7 @@ class Recording:
         unseen: Tensors that came about in a way that cannot be followed.
         decisions: Values that the model's own code has looked at, such as for an ``if``.
         under_autocast: Whether the model changes the types of its operations on its own.
-        output: What the model returned.
+        output: The class scores that the model returned, or whatever else it did.
     """
 
     model: nn.Module
@@ -125,7 +125,6 @@ def record(
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
     keeps: Keeps | None = None,
-    scores: Callable[[Any], Any] | None = None,
 ) -> Recording:
     """Run a model and note its operations.
 
@@ -134,15 +133,14 @@ def record(
         args: Its arguments. The tensors among them are the inputs; the model gets copies, which it may write over.
         kwargs: Its named arguments.
         keeps: What is kept of the results; nothing by default.
-        scores: From what the model returns to its class scores; part of the run.
 
     Raises:
         TraceError: A tensor was written over by a function that does not say so.
     """
-    recording = _recorded(model, args, kwargs or {}, Nothing() if keeps is None else keeps, scores)
+    recording = _recorded(model, args, kwargs or {}, Nothing() if keeps is None else keeps)
     if recording.unseen:
         # What is the same object in another run was there before: a constant outside of the model.
-        again = _recorded(model, args, kwargs or {}, Nothing(), scores)
+        again = _recorded(model, args, kwargs or {}, Nothing())
         tensors = {id(again.values[node]) for node in again.unseen}
         recording.unseen = {node for node in recording.unseen if id(recording.values[node]) not in tensors}
     return recording
@@ -153,14 +151,12 @@ def _recorded(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     keeps: Keeps,
-    scores: Callable[[Any], Any] | None,
 ) -> Recording:
     recorder = _Recorder(model, keeps)
     with torch.no_grad():
         given = recorder.inputs((tuple(args), dict(kwargs)))
         with torch.compiler.set_stance("force_eager"), module_calls(model, recorder.entered, recorder.left), recorder:
-            output = model(*given[0], **given[1])
-            return recorder.finished(output if scores is None else scores(output))
+            return recorder.finished(scores_in(model(*given[0], **given[1])))
 
 
 class _Recorder(TorchFunctionMode):
@@ -214,9 +210,7 @@ class _Recorder(TorchFunctionMode):
             self._copy_kept(first)
         self._whole.append(node)
 
-    def left(
-        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Any:
+    def left(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """A module returned."""
         del module
         node = self._whole.pop()

@@ -24,12 +24,14 @@ class Candidates:
         first: Index of the first candidate of each, ``(M,)``.
         offsets: From there to each candidate's index, ``(C,)``; or the distance from one to the next.
         keep: Most that are kept for each; None for all.
+        only_way: Whether each neuron's one candidate is kept whatever its Ω.
     """
 
     current: Tensor
     first: Tensor
     offsets: Tensor | int
     keep: int | None
+    only_way: bool = False
 
     @property
     def steps(self) -> Tensor:
@@ -59,8 +61,9 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
             preceding = rows.preceding(rows.asked(allowed))[rows.owner]
             score = score + factor * preceding
     best, places = _top(score.masked_fill(~allowed, -torch.inf), candidates.keep)
-    # Ω of 0 or below is no evidence: such candidates are dropped even where fewer than `keep` are left.
-    neuron, rank = (best > 0).nonzero(as_tuple=True)
+    # Ω of 0 or below is no evidence: such candidates are dropped even where fewer than `keep` are left. A depthwise
+    # convolution leaves nothing to choose: like an activation, it hands on its one channel, whatever its share.
+    neuron, rank = (best > (-torch.inf if candidates.only_way else 0)).nonzero(as_tuple=True)
     channel = places[neuron, rank]
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
     found = rows.index[rows.owner[neuron], channel]

@@ -1,8 +1,8 @@
-"""Sizes that go with the number of examples: a run notes numbers, and two runs show which of them grow with the batch."""
+"""Sizes that go with the number of examples: two runs show which of them grow with the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,18 +53,16 @@ def mark_sizes(graph: fx.Graph, examples: int, other: fx.Graph, other_examples: 
         grows in another way.
     """
     ours, theirs = list(graph.nodes), list(other.nodes)
-    place = {node: number for number, node in enumerate(ours)}
-    their_place = {node: number for number, node in enumerate(theirs)}
     if len(ours) != len(theirs):
         return f"there are {len(ours)} operations for {examples} examples and {len(theirs)} for {other_examples}"
+    sizes = _Sizes(examples, other_examples, dict(zip(ours, theirs, strict=True)))
     changes = []
     for one, two in zip(ours, theirs, strict=True):
         if (one.op, one.target) != (two.op, two.target) and one.op != "placeholder":
             return f"'{one}' is '{two}' for {other_examples} examples"
-        try:
-            merged = _merged((one.args, one.kwargs), (two.args, two.kwargs), examples, other_examples, place, their_place)
-        except _DifferentError as difference:
-            return f"'{one}' has {difference} for {other_examples} examples instead of {examples}"
+        merged = sizes.merged((one.args, one.kwargs), (two.args, two.kwargs))
+        if sizes.difference is not None:
+            return f"'{one}' has {sizes.difference} for {other_examples} examples instead of {examples}"
         if _holds_sizes(merged):
             changes.append((one, merged))
     for node, (args, kwargs) in changes:
@@ -73,32 +71,41 @@ def mark_sizes(graph: fx.Graph, examples: int, other: fx.Graph, other_examples: 
     return None
 
 
-class _DifferentError(Exception):
-    """An argument that does not go with the number of examples."""
+@dataclass
+class _Sizes:
+    """Arguments of two runs, held against each other.
 
+    Attributes:
+        examples: Of the first run.
+        others: Of the second.
+        twins: Operation of the second run for each of the first.
+        difference: The first that does not go with the number of examples.
+    """
 
-def _merged(one: Any, two: Any, n: int, m: int, place: dict[fx.Node, int], other: dict[fx.Node, int]) -> Any:  # noqa: PLR0917 -- one recursion
-    if isinstance(one, fx.Node):
-        if not isinstance(two, fx.Node) or place[one] != other[two]:
-            raise _DifferentError(f"{two} in place of {one}")
+    examples: int
+    others: int
+    twins: Mapping[fx.Node, fx.Node]
+    difference: str | None = None
+
+    def merged(self, one: Any, two: Any) -> Any:
+        """The first run's arguments, with what goes with the number of examples as such."""
+        if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)) and len(one) == len(two):
+            parts = [self.merged(a, b) for a, b in zip(one, two, strict=True)]
+            return parts if isinstance(one, list) else tuple(parts)
+        if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
+            return {key: self.merged(value, two[key]) for key, value in one.items()}
+        if isinstance(one, slice) and isinstance(two, slice):
+            return slice(*self.merged((one.start, one.stop, one.step), (two.start, two.stop, two.step)))
+        if type(one) is int and type(two) is int and one != two and one * self.others == two * self.examples:
+            return PerExample(one // self.examples)
+        if not self._is_same(one, two):
+            self.difference = self.difference or f"{two} in place of {one}"
         return one
-    if isinstance(one, (tuple, list)):
-        if not isinstance(two, Sequence) or len(one) != len(two):
-            raise _DifferentError(f"{two} in place of {one}")
-        parts = [_merged(a, b, n, m, place, other) for a, b in zip(one, two, strict=True)]
-        return parts if isinstance(one, list) else tuple(parts)
-    if isinstance(one, dict):
-        return {key: _merged(value, two[key], n, m, place, other) for key, value in one.items()}
-    if isinstance(one, slice):
-        ends = (one.start, one.stop, one.step)
-        return slice(*_merged(ends, (two.start, two.stop, two.step), n, m, place, other))
-    if isinstance(one, Tensor):
-        return one
-    if one == two:
-        return one
-    if type(one) is int and type(two) is int and one % n == 0 and one // n * m == two:
-        return PerExample(one // n)
-    raise _DifferentError(f"{two} in place of {one}")
+
+    def _is_same(self, one: Any, two: Any) -> bool:
+        if isinstance(one, fx.Node):
+            return self.twins[one] is two
+        return isinstance(one, Tensor) or bool(one == two)
 
 
 def _holds_sizes(value: Any) -> bool:

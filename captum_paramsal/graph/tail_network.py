@@ -169,7 +169,9 @@ class TailNetwork:
 
 def _weights(node: fx.Node) -> tuple[Any, Any, Any]:
     """Input, weight and bias of a convolution."""
-    given = dict(enumerate(node.args)) | {("input", "weight", "bias").index(k): v for k, v in node.kwargs.items() if k in ("input", "weight", "bias")}
+    given = dict(enumerate(node.args)) | {
+        ("input", "weight", "bias").index(k): v for k, v in node.kwargs.items() if k in ("input", "weight", "bias")
+    }
     return given[0], given[1], given.get(2)
 
 
@@ -193,8 +195,4 @@ def _is_pointwise(network: Network, node: fx.Node) -> bool:
     """Whether a convolution of two dimensions has one product per place."""
     shape, weight = network.shapes[node], network.shapes[_weights(node)[1]]
     before = network.shapes[node.all_input_nodes[0]]
-    return (
-        "transpose" not in str(node.target)
-        and weight == (shape[1], before[1], 1, 1)
-        and before[2:] == shape[2:]
-    )
+    return "transpose" not in str(node.target) and weight == (shape[1], before[1], 1, 1) and before[2:] == shape[2:]

@@ -74,9 +74,7 @@ class Selected:
         return bool((second == self.sites.image).all()) and not bool((first == self.sites.image).all())
 
     def _dimensions(self) -> tuple[int, Sequence[int]]:
-        channels, places = (
-            (self.shape[-1], self.shape[1:-1]) if self.channels_last else (self.shape[1], self.shape[2:])
-        )
+        channels, places = (self.shape[-1], self.shape[1:-1]) if self.channels_last else (self.shape[1], self.shape[2:])
         if self._tokens_first:
             return channels, (self.shape[0],)
         if self.shape[0] != self.images and self.channels_last:

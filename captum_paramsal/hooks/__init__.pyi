@@ -37,6 +37,7 @@ from .score_channels import class_score_linears as class_score_linears
 from .scored_model import (
     Output as Output,
     scored_model as scored_model,
+    scores_in as scores_in,
     unwrap as unwrap,
     whole_model as whole_model,
 )

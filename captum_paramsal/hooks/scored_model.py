@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import new_class
 from typing import Any, TypeAlias
 
@@ -61,6 +61,14 @@ def scored_model(model: nn.Module, output: Output | None = None) -> nn.Module:
         )
         raise ModelError(message)
     return _view(inner, output)
+
+
+def scores_in(output: Any) -> Any:
+    """What a model's output has as ``logits``, such as Hugging Face's; the output itself where it has none."""
+    if isinstance(output, Tensor):
+        return output
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return logits if isinstance(logits, Tensor) else output
 
 
 def whole_model(model: nn.Module) -> nn.Module:

@@ -46,7 +46,7 @@ def test_every_operation_is_listed_once_with_what_its_rule_says():
     found = extension().operations_by_rule()
     assert sorted(name for _, names in found.values() for name in names) == sorted(map(extension().name_of, own))
     assert all(about.endswith(".") for about, _ in found.values())
-    assert "nn.Conv2d" in found["Convolution"][1]
+    assert "functional.conv2d" in found["Convolution"][1]
 
 
 def test_a_rule_of_somebody_else_is_not_listed(monkeypatch):

@@ -80,7 +80,7 @@ class TestRun:
     def test_hooks_and_flags_of_the_model_are_part_of_the_run(self):
         model = seeded(nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), head(5))).eval()
         before = DiscernibleNeurons(model).trace(images(), target=1)
-        model.register_forward_hook(lambda module, args, output: -output)
+        model.register_forward_hook(lambda _, __, output: -output)
         after = DiscernibleNeurons(model).trace(images(), target=1)
         assert torch.equal(after.layers["output"].score, -before.layers["output"].score)
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from math import exp, sqrt
 
 import numpy as np
-from torch.nn import functional
 from oracles import plain_network as plain
+from torch.nn import functional
 
 Place = tuple[int, int, int]
 """Channel, y, x."""
@@ -151,10 +151,16 @@ class Walk:
                 # A negative value that supports the neuron: from there on the path looks for what made it negative.
                 sign = -1.0 if self.values[source][i] < 0 < support else 1.0
                 scored.append((i, Selected(score, support, preceding[i], succeeding, sign)))
-            scored = [(i, neuron) for i, neuron in scored if neuron.score > 0]
+            if not self.is_depthwise(number):
+                scored = [(i, neuron) for i, neuron in scored if neuron.score > 0]
             scored.sort(key=lambda pair: -pair[1].score)  # stable: the lower index first where two are equal
             for i, neuron in scored[: self.how_many(number)]:
                 yield source, i, neuron
+
+    def is_depthwise(self, number: int) -> bool:
+        """Whether every neuron of a convolution has one channel to come from, and others have another one."""
+        operation = self.nodes[number].operation
+        return isinstance(operation, plain.Convolution) and operation.groups > 1 and operation.weight.shape[1] == 1
 
     def how_many(self, number: int) -> int:
         """Candidates kept for each neuron."""

@@ -118,14 +118,17 @@ class Attention(_Mixing):
             message = f"Expected attention with as many heads of keys as of queries, got grouped ones in '{step.node}'."
             raise TraceError(message)
         heads = "abcdefgh"[: shares.ndim - 2]
-        return _Product(value, values, shares, (f"{heads[len(heads) + 2 - values.ndim:]}jd", f"{heads}ij", f"{heads}id"))
+        return _Product(
+            value, values, shares, (f"{heads[len(heads) + 2 - values.ndim :]}jd", f"{heads}ij", f"{heads}id")
+        )
 
     def _shares(self, step: Step, query: Tensor, key: Tensor) -> Tensor:
         mask = step.value(step.argument(3, "attn_mask"))
         scale = step.argument(6, "scale")
-        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+        scores: Tensor = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
         if step.argument(5, "is_causal", default=False):
-            scores = scores.masked_fill(~torch.ones(scores.shape[-2:], dtype=torch.bool).tril(), -torch.inf)
+            earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+            scores = scores.masked_fill(~earlier, -torch.inf)
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         return scores.softmax(dim=-1)
@@ -179,7 +182,7 @@ def _operands(step: Step) -> tuple[Any, Any]:
         if len(operands) != 2:
             message = f"Expected `einsum` of two tensors, got {len(operands)} in '{step.node}'."
             raise TraceError(message)
-        return tuple(operands)  # type: ignore[return-value]
+        return operands[0], operands[1]
     if _is_added_to(step):
         return args[1], args[2]
     return args[0], step.argument(1, "other", step.node.kwargs.get("mat2"))
@@ -200,7 +203,9 @@ def _subscripts(step: Step, one: fx.Node, other: fx.Node) -> tuple[str, str, str
         plain = given.replace(",", "").replace("...", "")
         result = ("..." if "..." in given else "") + "".join(sorted(c for c in set(plain) if plain.count(c) == 1))
     widened = [
-        part.replace("...", "".join(spare[extra - (len(shape) - len(part.replace("...", ""))) :]) if "..." in part else "")
+        part.replace(
+            "...", "".join(spare[extra - (len(shape) - len(part.replace("...", ""))) :]) if "..." in part else ""
+        )
         for shape, part in zip(shapes, letters, strict=True)
     ]
     return widened[0], widened[1], result.replace("...", "".join(spare))
@@ -211,5 +216,3 @@ def _of_matmul(one: int, other: int) -> tuple[str, str, str]:
     left = "k" if one == 1 else outer[len(outer) + 2 - one :] + "ik"
     right = "k" if other == 1 else outer[len(outer) + 2 - other :] + "kj"
     return left, right, outer + ("i" if one > 1 else "") + ("j" if other > 1 else "")
-
-

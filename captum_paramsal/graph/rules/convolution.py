@@ -78,7 +78,8 @@ class Convolution(TraceRule):
         first = asked.row * maps.shape[1] + asked.group * filters.weight.shape[1]
         for dimension, (place, size, ends) in enumerate(zip(asked.place, sizes, _inside(step, sizes), strict=True)):
             first = first * size + filters.window.centre(place, dimension, size).clamp(*ends)
-        candidates = Candidates(current, first, prod(sizes), step.settings.top_k)
+        depthwise = filters.groups > 1 and filters.weight.shape[1] == 1
+        candidates = Candidates(current, first, prod(sizes), step.settings.top_k, only_way=depthwise)
         return [(step.source, select(step, step.source, sites, candidates))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
@@ -144,9 +145,8 @@ class TransposedConvolution(TraceRule):
         row, output, *place = torch.unravel_index(sites.index, step.shape)
         channels = maps.shape[1] // groups
         group, inner = output // weight.shape[1], output % weight.shape[1]
-        taps, inside, nearest = _reaching(
-            place, sizes, kernel, *(per_dimension(one, len(kernel)) for one in (stride, padding, dilation))
-        )
+        movement = [per_dimension(one, len(kernel)) for one in (kernel, stride, padding, dilation)]
+        taps, inside, nearest = _reaching(place, sizes, movement)
         channel = group[:, None] * channels + torch.arange(channels, device=group.device)
         seen = maps.flatten(2)[row[:, None, None], channel[:, :, None], taps[:, None]] * inside[:, None]
         own = weight.flatten(2)[channel, inner[:, None]]
@@ -155,21 +155,21 @@ class TransposedConvolution(TraceRule):
 
 
 def _reaching(
-    place: Sequence[Tensor],
-    sizes: Sequence[int],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
+    place: Sequence[Tensor], sizes: Sequence[int], movement: Sequence[tuple[int, ...]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Input places that each tap of a transposed convolution brings to its outputs.
+
+    Args:
+        place: Places of the outputs, one ``(M,)`` for each dimension.
+        sizes: Of the input map.
+        movement: Kernel, stride, padding and dilation, a number for each dimension.
 
     Returns:
         The places ``(M, K)``, which of them there are, and the nearest one ``(M,)``, all in the flattened map.
     """
     taps = torch.zeros(len(place[0]), 1, dtype=torch.long, device=place[0].device)
     inside, nearest = torch.ones_like(taps, dtype=torch.bool), taps[:, 0]
-    for at, size, width, step, around, apart in zip(place, sizes, kernel, stride, padding, dilation, strict=True):
+    for at, size, width, step, around, apart in zip(place, sizes, *movement, strict=True):
         reached = at[:, None] + around - apart * torch.arange(width, device=at.device)
         there = (reached % step == 0) & (reached >= 0) & (reached < size * step)
         source = reached.div(step, rounding_mode="floor").clamp(0, size - 1)
@@ -198,7 +198,8 @@ def _current(maps: Tensor, filters: _Filters, asked: _Asked) -> Tensor:
         return supports(filters.window.fields(maps, row, place), owner, filters.weight, asked.output)
     channels = asked.group[:, None] * width + torch.arange(width, device=asked.group.device)
     fields = filters.window.over(maps)
-    seen = fields[(asked.row[:, None], channels, *(one[:, None] for one in asked.place))].flatten(2)
+    index = (asked.row[:, None], channels, *(one[:, None] for one in asked.place))
+    seen = fields[index].flatten(2)
     return supports(seen, torch.arange(len(seen), device=seen.device), filters.weight, asked.output)
 
 
@@ -215,5 +216,3 @@ def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((one // 2, one - one // 2) for one in total)
     return tuple((one, one) for one in per_dimension(padding, len(kernel)))
-
-

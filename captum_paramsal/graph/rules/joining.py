@@ -46,7 +46,7 @@ def is_gate(step: Step, node: Any) -> bool:
     return isinstance(node, fx.Node) and name_of(node.target).rpartition(".")[2].rstrip("_") in _GATES
 
 
-def largest(step: Step, operands: Found, sites: Sites) -> Found:
+def largest(step: Step, operands: Found) -> Found:
     """Of several operands whose neurons add up, the one with the largest share of each, if it supports it."""
     shares = torch.stack([found.gain * found.values(step.run.tensor(node)) for node, found in operands])
     best, chosen = shares.max(dim=0)
@@ -62,7 +62,7 @@ class Sum(TraceRule):
     def back(self, step: Step, sites: Sites) -> Found:
         """The operand with the larger share, if it supports the neuron; a number has none."""
         operands = self._operands(step, sites)
-        return operands if len(operands) == 1 else largest(step, operands, sites)
+        return operands if len(operands) == 1 else largest(step, operands)
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The larger operand, times the gain."""
@@ -139,7 +139,7 @@ class SumOfProduct(TraceRule):
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The neuron of the summand with the larger share."""
-        return largest(step, self._operands(step, sites), sites)
+        return largest(step, self._operands(step, sites))
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The larger share."""

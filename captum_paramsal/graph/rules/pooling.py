@@ -133,7 +133,8 @@ class _OverDimensions(TraceRule):
             raise TraceError(message)
         index = torch.arange(prod(shape), device=sites.index.device).reshape(shape).permute(*kept, *dimensions)
         seen = index.reshape(prod(result), -1)[sites.index]
-        return Pooled(seen, torch.ones_like(seen, dtype=torch.bool), torch.full_like(sites.index, seen.shape[1]), True)
+        size = torch.full_like(sites.index, seen.shape[1])
+        return Pooled(seen, torch.ones_like(seen, dtype=torch.bool), size, whole=True)
 
 
 @trace_rule(*OPERATIONS[Kind.AVERAGE].calls)
@@ -171,7 +172,7 @@ class Maximum(_OverDimensions):
         """Where the largest value is, the first of equal ones."""
         operands = self._operands(step, sites)
         if operands:
-            return largest(step, operands, sites)
+            return largest(step, operands)
         return [(step.source, sites.at(highest(step, self.seen(step, sites))))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:

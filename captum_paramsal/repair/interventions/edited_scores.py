@@ -45,9 +45,9 @@ class Order:
 class EditedModel:
     """A model and one kind of intervention.
 
-    Passes are shared between the steps where the network can be run again in part and all changed layers are convolutions,
-    Linear or batch norms: an operation before the shallowest change of a step is not run again for it. Other
-    models are changed in place, step by step, and put back.
+    Passes are shared between the steps where the network can be run again in part and all changed layers are
+    convolutions, Linear or batch norms: an operation before the shallowest change of a step is not run again for it.
+    Other models are changed in place, step by step, and put back.
 
     Args:
         model: In place only for as long as it is scored.
@@ -135,15 +135,16 @@ class EditedModel:
         count, network = len(images), Network.of(self.model, images)
         if network.under_autocast or network.unseen or network.decisions:
             return None
-        for other, graph in self._others.items():
-            if other != count and mark_sizes(network.graph, count, graph, other) is None:
+        for number, graph in self._others.items():
+            if number != count and mark_sizes(network.graph, count, graph, number) is None:
                 return network
+        fewer = images[:-1] if count > 1 else images[[0, 0]]
         try:
-            more = Network.of(self.model, torch.cat([images, images[:1]]))
-        except Exception:  # noqa: BLE001 -- the model's own code, on another number of images
+            other = Network.of(self.model, fewer)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return None
-        self._others[count + 1] = more.graph
-        return network if mark_sizes(network.graph, count, more.graph, count + 1) is None else None
+        self._others[len(fewer)] = other.graph
+        return network if mark_sizes(network.graph, count, other.graph, len(fewer)) is None else None
 
     def _run(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
         edits, steps = [self._edits(order) for order in orders], len(orders[0].slices)

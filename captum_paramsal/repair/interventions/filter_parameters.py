@@ -143,7 +143,8 @@ def _norms_of(model: nn.Module) -> dict[str, str]:
         network = probed_network(model)
     if network is None:
         message = (
-            "Expected a model whose batch norms can be found for `batch_norm=True`: it tells of no inputs that it takes."
+            "Expected a model whose batch norms can be found for `batch_norm=True`, got one that tells of no inputs "
+            "that it takes."
         )
         raise InterventionError(message)
     return batch_norms_after(network)
