@@ -28,9 +28,8 @@ from captum_paramsal.attr import (
     ParameterSaliency,
     POTSaliency,
 )
-from captum_paramsal.hooks import scores_in
 from captum_paramsal.errors import InputError
-from captum_paramsal.hooks import Output, scored_model, unwrap
+from captum_paramsal.hooks import Output, scored_model, scores_in, unwrap
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 

@@ -143,9 +143,7 @@ class SplitNetwork:
         tensor = recording.values[start]
         maps = require_maps(layout.maps(tensor), self.layer, len(batch))
         numbers = sum(network.shapes[node].numel() for node in tail.nodes if node in network.shapes)
-        seen = _ActivationsInGraph(
-            batch, maps, scores, self, tail, layout, tensor, recording.read, fixed, numbers
-        )
+        seen = _ActivationsInGraph(batch, maps, scores, self, tail, layout, tensor, recording.read, fixed, numbers)
         return replace(seen, fixed=seen.fixed or not seen.keeps_scores())
 
     def _recorded(self, batch: ModelInputs) -> tuple[Recording, fx.Node, TailNetwork]:
