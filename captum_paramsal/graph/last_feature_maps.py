@@ -8,10 +8,11 @@ from captum_paramsal.graph.class_scores import class_score_nodes
 from captum_paramsal.graph.network import Network
 from captum_paramsal.graph.operations import Kind, kind_of
 
-_END_MAPS = frozenset({
-    Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL, Kind.AVERAGE, Kind.MAXIMUM, Kind.REDUCTION, Kind.FLATTENING,
-    Kind.RESHAPING,
-})  # fmt: skip
+_POOLS = frozenset({Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL, Kind.AVERAGE, Kind.MAXIMUM, Kind.REDUCTION})
+
+_RESHAPES = frozenset({Kind.FLATTENING, Kind.RESHAPING})
+
+_MAKES_VECTORS = _RESHAPES | {Kind.CONVOLUTION}
 """What makes vectors of maps."""
 
 _ACTIVATIONS = frozenset({Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE})
@@ -22,9 +23,9 @@ _SAME = frozenset({Kind.SAME, Kind.DROPOUT})
 _SCALING = frozenset({Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT})
 """Arithmetic with what does not depend on the inputs."""
 
-_HEAD = _END_MAPS | _ACTIVATIONS | _SAME | _SCALING | frozenset({
-    Kind.LINEAR, Kind.SOFTMAX, Kind.BATCH_NORMALIZATION, Kind.NORMALIZATION, Kind.RMS_NORMALIZATION,
-    Kind.LOCAL_NORMALIZATION, Kind.REARRANGEMENT,
+_HEAD = _POOLS | _ACTIVATIONS | _SAME | _SCALING | frozenset({
+    Kind.FLATTENING, Kind.RESHAPING, Kind.LINEAR, Kind.SOFTMAX, Kind.BATCH_NORMALIZATION, Kind.NORMALIZATION,
+    Kind.RMS_NORMALIZATION, Kind.LOCAL_NORMALIZATION, Kind.REARRANGEMENT,
 })  # fmt: skip
 """What a head consists of, with a convolution that holds the class scores or works on pooled vectors."""
 
@@ -40,28 +41,52 @@ def last_feature_maps(network: Network) -> str | None:
     Returns:
         The name; None where the way leads elsewhere, or the maps belong to no module.
     """
-    scores = set(class_score_nodes(network))
     if len(network.outputs) != 1:
         return None
-    node, maps = network.outputs[0], None
-    while True:
-        kind, vector = kind_of(node, network.model), _is_vector(network, node)
-        holds_scores = node in scores
-        # A convolution over pooled maps of one place is a linear layer.
-        in_head = holds_scores or kind in _HEAD or (kind is Kind.CONVOLUTION and vector)
-        before = _before(network, node) if in_head else None
-        if before is None:
-            break
-        makes_vectors = kind in _END_MAPS or (kind is Kind.CONVOLUTION and vector)
-        ends = holds_scores or _takes_tokens(network, node) or (makes_vectors and not _is_vector(network, before))
-        node, maps = before, before if ends else maps
+    maps = _maps_before_head(network)
+    aliases: list[str] = []
     # The maps may be no module's own output: then they are looked for before what only squashes or copies them.
     while maps is not None:
         named, kind = modules_at(network, maps), kind_of(maps, network.model)
         if named and kind not in _SAME:
             return named[0]
-        maps = _before(network, maps) if kind in _SAME | _ACTIVATIONS else None
-    return None
+        aliases += named
+        maps = _before(network, maps) if kind in _SAME | _ACTIVATIONS | _RESHAPES else None
+    return aliases[0] if aliases else None
+
+
+def _maps_before_head(network: Network) -> fx.Node | None:
+    """The value before the first pool or flattening; None if there is none on the way back from the output."""
+    scores, maps = set(class_score_nodes(network)), None
+    waiting = {network.outputs[0]}
+    while waiting:
+        node = max(waiting, key=lambda one: one.meta["number"])
+        waiting.remove(node)
+        sources = {source for source in node.all_input_nodes if source in network.of_inputs}
+        if not sources or not (node in scores or _is_in_head(network, node, len(sources))):
+            break
+        # Several heads on one vector: the way goes on where they meet.
+        waiting |= sources
+        if len(waiting) == 1:
+            before = next(iter(waiting))
+            maps = before if node in scores or _ends_maps(network, node, before) else maps
+    return maps
+
+
+def _is_in_head(network: Network, node: fx.Node, sources: int) -> bool:
+    kind, vector = kind_of(node, network.model), _is_vector(network, node)
+    if sources > 1:
+        return vector and kind in _SCALING
+    # A convolution over pooled maps of one place is a linear layer.
+    return kind in _HEAD or (kind is Kind.CONVOLUTION and vector)
+
+
+def _ends_maps(network: Network, node: fx.Node, before: fx.Node) -> bool:
+    kind, vector = kind_of(node, network.model), _is_vector(network, node)
+    if _is_vector(network, before):
+        return False
+    # A reshape of a map to tokens, or back, ends nothing.
+    return kind in _POOLS or (vector and kind in _MAKES_VECTORS) or _takes_tokens(network, node, before)
 
 
 def modules_at(network: Network, node: fx.Node) -> list[str]:
@@ -76,13 +101,11 @@ def _is_vector(network: Network, node: fx.Node) -> bool:
     return shape[:2].numel() == shape.numel()
 
 
-def _takes_tokens(network: Network, node: fx.Node) -> bool:
+def _takes_tokens(network: Network, node: fx.Node, before: fx.Node) -> bool:
     """Whether an operation takes one token, or some, out of all."""
-    before = _before(network, node)
     shapes = network.shapes
     return (
         kind_of(node, network.model) is Kind.REARRANGEMENT
-        and before is not None
         and len(shapes[before]) == 3
         and shapes[node].numel() < shapes[before].numel()
     )
