@@ -52,7 +52,7 @@ class GroupError(ParamsalError):
 
 
 class TraceError(ParamsalError):
-    """A model that ``torch.fx`` cannot capture, or an operation in it without a trace-back rule."""
+    """An operation without a trace-back rule, or a value in the model that came about unseen."""
 
 
 class TraceFileError(SourceError):
@@ -91,7 +91,7 @@ class DoubleSoftmaxWarning(UserWarning):
 
 
 class WholePassesWarning(UserWarning):
-    """The network cannot be captured, so every perturbed copy runs through all of it, not only through its tail."""
+    """The tail of a network cannot be run on its own, so every perturbed copy runs through all of it."""
 
 
 class FewSamplesWarning(UserWarning):

@@ -98,7 +98,7 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
 
         Raises:
             TargetError: ``target`` does not name one class per image.
-            TraceError: The model cannot be captured, or has an operation without a trace-back rule.
+            TraceError: The model has an operation without a trace-back rule, or a value that came about unseen.
             InputError: No images, an empty batch, values that are not finite, a shape the model cannot take.
         """
         trace = self.trace(inputs, target, additional_forward_args, internal_batch_size, show_progress=show_progress)

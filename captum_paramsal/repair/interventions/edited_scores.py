@@ -125,7 +125,7 @@ class EditedModel:
             alone = self._one_by_one(images[:1], orders[0], only_last=True)[-1]
             gap = (scores[0, -1] - alone).abs().max()
             if not bool(gap <= CLOSE * alone.abs().max().clamp(min=1e-6)):
-                message = "The captured network does not return what the model does."
+                message = "The shared pass does not return what the model does."
                 raise NotSharedError(message)
             self._checked = True
         return scores
