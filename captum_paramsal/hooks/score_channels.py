@@ -14,8 +14,8 @@ from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.functions import FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
 
-CLASSES = 3
-"""Classes that are looked at: the first, the last and one between."""
+CLASSES = 8
+"""Classes that are looked at, evenly spread."""
 
 
 def class_score_linears(layers: Sequence[FilterLayer], forward: Callable[[], Tensor]) -> frozenset[str]:
@@ -38,13 +38,16 @@ def _kept_apart(scores: Tensor, outputs: list[Tensor]) -> bool:
     per_class = scores.sum(dim=0)
     per_class = per_class.flatten(1).sum(dim=1) if per_class.ndim > 1 else per_class
     count = len(per_class)
-    for place in sorted({0, count // 2, count - 1})[:CLASSES]:
+    alone = 0
+    for place in range(0, count, -(-count // CLASSES)):
         gradients = torch.autograd.grad(per_class[place], outputs, retain_graph=True, allow_unused=True)
         reached = [one.flatten(0, -2).abs().sum(dim=0) for one in gradients if one is not None]
         strength = torch.stack(reached).sum(dim=0) if reached else per_class.new_zeros(count)
-        if len(strength) != count or not strength[place] or strength.count_nonzero() > 1:
+        if len(strength) != count or strength.count_nonzero() > int(strength[place] != 0):
             return False
-    return True
+        # A score that its feature does not reach, such as behind a ReLU, says nothing.
+        alone += int(strength[place] != 0)
+    return alone > 0
 
 
 class _Outputs(TorchFunctionMode):

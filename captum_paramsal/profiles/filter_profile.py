@@ -48,6 +48,7 @@ from captum_paramsal.hooks import (
 )
 from captum_paramsal.profiles.default_layers import DefaultLayers
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
+from captum_paramsal.profiles.pending_filters import PendingFilters
 from captum_paramsal.profiles.synthetic_inputs import FittingLinears, synthetic_inputs
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]
@@ -115,8 +116,9 @@ class FilterProfile:
 
     @property
     def filters(self) -> FilterIndex:
-        """What each column of a profile belongs to; see :attr:`layers` for when it is known."""
-        return filter_index(self.layers)
+        """What each column of a profile belongs to; before the first run it is found out once something is asked."""
+        settled = self._layers is not None and not self._tried
+        return filter_index(self.layers) if settled else PendingFilters(lambda: filter_index(self.layers))
 
     @property
     def fewest(self) -> int:
@@ -312,7 +314,12 @@ class FilterProfile:
         return plan.only(self._layers)
 
     def _try_out(self) -> bool:
-        """Run the model on made-up inputs; whether one was taken."""
+        """Run the model on made-up inputs; whether one was taken.
+
+        Raises:
+            ModelError: It takes some, and returns no class scores for them.
+        """
+        refused: ModelError | None = None
         with frozen_eval(self.model):
             for tensor in synthetic_inputs(self.model):
                 batch = ModelInputs.of(tensor)
@@ -322,9 +329,17 @@ class FilterProfile:
                         simplefilter("ignore")
                         return forward_scores(self.model, batch)
 
-                if _takes(forward):
+                try:
+                    taken = _takes(forward)
+                except ModelError as error:
+                    # It may be that these inputs were none of its own.
+                    refused = refused or error
+                    continue
+                if taken:
                     self._settled_plan(forward, 1, tried=True)
                     return True
+        if refused is not None:
+            raise refused
         return False
 
     def _recorded(self, plan: Plan, batch: ModelInputs, reduce: Reduction | None = None) -> Tensor:
@@ -375,10 +390,10 @@ class FilterProfile:
 
 
 def _takes(forward: Callable[[int], Tensor]) -> bool:
+    """Whether a model runs; it may run and return no class scores, a ModelError."""
     try:
         forward(1)
     except ModelError:
-        # It took the inputs, and would not return class scores for others either.
         raise
     except Exception:  # noqa: BLE001 -- whatever the model says of inputs that are not its own
         return False
