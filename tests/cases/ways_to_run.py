@@ -238,15 +238,20 @@ REFUSED = {
     ("reentrant checkpointing", "saliency"): "got activation checkpointing that cannot",
     ("reentrant checkpointing", "POT"): "got activation checkpointing that cannot",
     ("reentrant checkpointing", "pixels"): "got activation checkpointing that cannot",
+    ("exported", "trace"): "Expected operations with a trace-back rule",
+    ("exported", "doctor"): "no module of .* was found to return feature maps",
+    ("autocast inside", "doctor"): "its forward pass failed",
 }
 """What is not possible, and what is said."""
 
-ALIKE = {("autocast around", "POT"), ("autocast inside", "POT"), ("bfloat16", "trace"), ("bfloat16", "POT")}
-"""Where a choice between values that are nearly equal falls otherwise in low precision: maps are alike, not close."""
-
-LATER = {
-    (way, method)
-    for way in ("compiled in part", "compiled in part, in place", "LoRA", "exported")
-    for method in ("trace", "doctor")
-} | {("autocast around", "trace")}
-"""What waits for traces that follow the run itself."""
+ALIKE = {
+    ("autocast around", "POT"),
+    ("autocast around", "trace"),
+    ("autocast inside", "POT"),
+    ("autocast inside", "trace"),
+    ("bfloat16", "POT"),
+    ("bfloat16", "trace"),
+    ("LoRA", "trace"),
+}
+"""Where a choice between values that are nearly equal falls otherwise in low precision: maps are alike, not
+close; and where a trace follows an adapter beside its layer, as it ran."""

@@ -58,7 +58,7 @@ def test_a_model_that_says_how_photos_are_prepared(workplace, networks):
     )
 
 
-@pytest.mark.parametrize("command", ["explain", "compare", "triage", "reference"])
+@pytest.mark.parametrize("command", ["explain", "doctor", "compare", "triage", "reference"])
 def test_the_part_of_a_result_that_holds_the_scores(networks, command, capsys):
     more = {
         "explain": ["--no-traces"], "doctor": ["--confidence", "0.1", "--layer", "net.0"],

@@ -28,8 +28,6 @@ LOGITS = {
     "dataclass": Returned,
     "mapping": lambda scores: UserDict(logits=scores),
 }
-BY_LAYERS = [door for door in DOORS if not door.startswith(("CNNFixations", "DiscernibleNeurons", "report.explain"))]
-BY_CALLS = [door for door in BY_LAYERS if not door.startswith(("ModelDoctor", "report.doctor"))]
 
 
 def second(returned):
@@ -42,7 +40,7 @@ def pair(scores):
 
 @pytest.mark.filterwarnings("ignore:.* mistakes have a right image of their class", "ignore:All of .* runs for each")
 @pytest.mark.parametrize("returned", LOGITS)
-@pytest.mark.parametrize("door", BY_LAYERS)
+@pytest.mark.parametrize("door", DOORS)
 def test_logits_are_taken_as_they_are(door, returned):
     model, healthy = Changed(LOGITS[returned]), known()
     with nothing_left_behind(model, IMAGES):
@@ -50,7 +48,7 @@ def test_logits_are_taken_as_they_are(door, returned):
 
 
 @pytest.mark.filterwarnings("ignore:.* mistakes have a right image of their class", "ignore:All of .* runs for each")
-@pytest.mark.parametrize("door", BY_CALLS)
+@pytest.mark.parametrize("door", DOORS)
 def test_output_makes_scores_of_the_rest(door):
     model, healthy = Changed(pair), known()
     with nothing_left_behind(model, IMAGES):
