@@ -159,6 +159,15 @@ def _recorded(
             return recorder.finished(scores_in(model(*given[0], **given[1])))
 
 
+def _autocast() -> tuple[bool, ...]:
+    """Whether autocast is on, for each kind of device."""
+    try:
+        return tuple(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+    except TypeError:
+        # Before torch 2.4 there was a function for each.
+        return torch.is_autocast_cpu_enabled(), torch.is_autocast_enabled()
+
+
 class _Recorder(TorchFunctionMode):
     """Notes every function that is called on tensors."""
 
@@ -172,7 +181,7 @@ class _Recorder(TorchFunctionMode):
         self._calls: list[tuple[str, int]] = []
         self._whole: list[fx.Node | None] = []
         self._kept: dict[int, list[tuple[dict[Any, Any], Any]]] = defaultdict(list)
-        self._autocast = torch.is_autocast_enabled()
+        self._autocast = _autocast()
 
     def inputs(self, value: Any) -> Any:
         """Arguments of the model, with a placeholder for every tensor."""
@@ -269,7 +278,7 @@ class _Recorder(TorchFunctionMode):
 
     def _noted(self, node: fx.Node, result: Any, written: Tensor | None) -> None:
         """An operation has run."""
-        if torch.is_autocast_enabled() != self._autocast:
+        if _autocast() != self._autocast:
             self._recording.under_autocast = True
         if written is not None:
             node.meta["in_place"] = True

@@ -240,7 +240,6 @@ REFUSED = {
     ("reentrant checkpointing", "pixels"): "got activation checkpointing that cannot",
     ("exported", "trace"): "Expected operations with a trace-back rule",
     ("exported", "doctor"): "no module of .* was found to return feature maps",
-    ("autocast inside", "doctor"): "its forward pass failed",
 }
 """What is not possible, and what is said."""
 

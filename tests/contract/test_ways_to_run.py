@@ -45,7 +45,7 @@ MAPS = {"saliency": saliency, "POT": pot, "pixels": pixels, "trace": trace, "doc
 CASES = [(way, method) for way in WAYS for method in MAPS]
 
 
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad", "ignore:All of Around runs for each")
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_a_model_however_it_is_run(name, method):
     way = WAYS[name]
