@@ -88,7 +88,7 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
             functional.linear(x, w.detach(), b).requires_grad_()
             for x, w, b in zip(inputs, weights, biases, strict=True)
         ]
-        output = _attend(layer, projected, call)
+        output = _attend(layer, projected, call, (layer.out_proj.weight, layer.out_proj.bias))
         upstream = output_gradients.transpose(0, 1) if layer.batch_first else output_gradients
         gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype), create_graph=differentiable)
     maps = tuple(
@@ -105,7 +105,30 @@ def projection_weights(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
     return layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight
 
 
-def _attend(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall) -> Tensor:
+def output_projection_gradients(
+    layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor
+) -> SampleGradients:
+    """Weight gradients of the output projection, whose input no hook sees: it is made again, with the identity for it.
+
+    Args:
+        layer: The attention layer around it.
+        call: A call of the attention layer.
+        output_gradients: Gradient with respect to its output, examples first.
+    """
+    given = _arguments(call)
+    biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
+    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (given["query"], given["key"], given["value"])]
+    projected = [
+        functional.linear(x, w.detach(), b) for x, w, b in zip(inputs, projection_weights(layer), biases, strict=True)
+    ]
+    identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
+    mixed = _attend(layer, projected, call, (identity, None))
+    return linear_positions(output_gradients, mixed.transpose(0, 1))
+
+
+def _attend(
+    layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall, after: tuple[Tensor, Tensor | None]
+) -> Tensor:
     identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
     query, key, value = projected
     given = _arguments(call)
@@ -121,8 +144,8 @@ def _attend(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCa
         bias_v=layer.bias_v,
         add_zero_attn=layer.add_zero_attn,
         dropout_p=0.0,
-        out_proj_weight=layer.out_proj.weight,
-        out_proj_bias=layer.out_proj.bias,
+        out_proj_weight=after[0],
+        out_proj_bias=after[1],
         training=False,
         need_weights=False,
         use_separate_proj_weight=True,

@@ -17,6 +17,7 @@ from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.functions import FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.plan import Plan, StalePlanError, weights_inside
+from captum_paramsal.hooks.rules import rule_of
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
 
 ForwardPreHook: TypeAlias = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
@@ -65,7 +66,7 @@ class LayerWatch(ABC):
             if not self._records():
                 return output
             call = LayerCall.of(args, kwargs, attached=self.attached)
-            self._require_examples(call.inputs, layer.rule.batch_dimension(module), [name])
+            self._require_examples(call.inputs, rule_of(module).batch_dimension(module), [name])
             # Weights need no gradient and the inputs may need none: without this, no backward pass would come by.
             output = start_graph(output, self.anchor)
             self._keep_call(layer, module, call, output)

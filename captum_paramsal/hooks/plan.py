@@ -132,6 +132,9 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
     if layer.rule.gradients is None or (layer.bias and not known):
         return None
     modules = tuple(model.get_submodule(name) for name in sorted(users))
+    if len(modules) == 1 and _projects_output_of(layer, modules[0]):
+        kept = uses.keeps_examples(next(iter(users)), rule_of(modules[0]).batch_dimension(modules[0]))
+        return modules if kept else None
     for name, module in zip(sorted(users), modules, strict=True):
         like = module is layer.module or (
             type(module) is type(layer.module)
@@ -144,6 +147,12 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
         if not like or not uses.keeps_examples(name, dimension):
             return None
     return modules
+
+
+def _projects_output_of(layer: FilterLayer, module: nn.Module) -> bool:
+    """Whether a layer is the output projection of an attention layer, which uses its weight without a call."""
+    attention = isinstance(module, nn.MultiheadAttention) and module.out_proj is layer.module
+    return attention and rule_of(module).gradients is not None
 
 
 def _dimension(layer: FilterLayer, uses: WeightUses) -> int | None:

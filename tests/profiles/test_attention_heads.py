@@ -294,3 +294,35 @@ def test_a_reference_with_biases(tmp_path):
     assert ParameterSaliency(model, loaded).filters.bias
     with pytest.raises(ReferenceMismatchError, match="biases are"):
         ParameterSaliency(model, loaded, layers="attn.q_proj")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_output_projection_of_attention(batch_first, bias):
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=batch_first)
+            self.embed, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            y = x if batch_first else x.transpose(0, 1)
+            mixed = self.attention(self.embed(y).tanh(), y, y)[0]
+            return self.head(mixed.sin().mean(1 if batch_first else 0))
+
+    model, (x, y) = Net().double(), tokens()
+    saliency = ParameterSaliency(model, layers="attention.out_proj", bias=bias)
+    scores = saliency.attribute(x, target=y)
+    assert saliency.profiler._plan.hooked["attention.out_proj"] == (model.attention,)
+    layer = model.attention.out_proj.requires_grad_(True)
+    for n in range(3):
+        loss = functional.cross_entropy(model(x[n : n + 1]), y[n : n + 1])
+        weight, added = torch.autograd.grad(loss, [layer.weight, layer.bias])
+        rows = torch.cat([weight, added[:, None]], dim=1) if bias else weight
+        torch.testing.assert_close(scores[n], rows.abs().mean(dim=1), rtol=1e-10, atol=1e-14)
+    layer.requires_grad_(False)
+    pixels = InputSpaceSaliency(saliency, top_k=2)
+    alone = torch.cat([pixels.attribute(x[n : n + 1], target=y[n : n + 1]) for n in range(3)])
+    torch.testing.assert_close(pixels.attribute(x, target=y), alone, rtol=1e-8, atol=1e-12)
