@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from captum_paramsal.graph import rules as _rules  # noqa: F401 -- registers them
 from captum_paramsal.graph.registry import require_rule, support, trace_rule_of
@@ -28,12 +27,14 @@ class Selected:
         shape: Of the layer's result: ``(N, C)``, maps ``(N, C, *size)``, or with channels last ``(N, *size, C)``.
         channels_last: Whether the channels are the last dimension.
         images: How many images there are, N.
+        tokens_first: Whether the rows are known to be tokens of all images in turn; None where the neurons show it.
     """
 
     sites: Sites
     shape: torch.Size
     channels_last: bool
     images: int
+    tokens_first: bool | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -42,44 +43,40 @@ class Selected:
         Where the first dimension is not the images alone, as of windows or of tokens that come first, all places of an
         image are in the height.
         """
-        channels, places = self._dimensions()
-        *rows, width = places if len(places) > 1 else (*places, 1)
-        return channels, prod(rows) if places else 1, width
+        channels, places = (self.shape[-1], self.shape[1:-1]) if self.channels_last else (self.shape[1], self.shape[2:])
+        if self.shape[0] == self.images and not self._tokens_first:
+            *rows, width = places if len(places) > 1 else (*places, 1)
+            return channels, prod(rows) if places else 1, width
+        # A map of each frame keeps its width; rows of tokens or windows have none.
+        width = 1 if self.channels_last or len(places) < 2 else places[-1]
+        return channels, self._rows // self.images // width, width
 
     def places(self) -> tuple[Tensor, Tensor, Tensor]:
         """Channel, row and column of each neuron."""
         channels, height, width = self.size
-        index, count = self.sites.index, height * width
-        if self.channels_last:
-            place, channel = index // channels, index % channels
-        else:
-            place, channel = index // (channels * count) * count + index % count, index // count % channels
-        if self._images_first:
-            place = place - self.sites.image * count
-        elif self.shape[1:2] == (self.images,):
-            place = place // self.images
+        index, inner = self.sites.index, 1 if self.channels_last else self.shape[2:].numel()
+        place, channel = index // (channels * inner) * inner + index % inner, index // inner % channels
+        place = place // self.images if self._tokens_first else place - self.sites.image * height * width
         return channel, place // width, place % width
 
     @property
-    def _images_first(self) -> bool:
-        return self.shape[0] % self.images == 0 and not self._tokens_first
+    def _rows(self) -> int:
+        """Places of all images together."""
+        return self.shape.numel() // (self.shape[-1] if self.channels_last else self.shape[1])
 
     @property
     def _tokens_first(self) -> bool:
-        """Whether the images are the second dimension, as the neurons themselves show."""
-        if not self.channels_last or len(self.shape) != 3 or self.shape[1] != self.images:
+        """Whether the images take turns in the rows, as the neurons show where it is not known."""
+        if not self.channels_last or self.images in (1, self._rows):
             return False
-        second = self.sites.index // self.shape[2] % self.images
-        first = self.sites.index // (self.shape[1] * self.shape[2])
-        return bool((second == self.sites.image).all()) and not bool((first == self.sites.image).all())
-
-    def _dimensions(self) -> tuple[int, Sequence[int]]:
-        channels, places = (self.shape[-1], self.shape[1:-1]) if self.channels_last else (self.shape[1], self.shape[2:])
-        if self._tokens_first:
-            return channels, (self.shape[0],)
-        if self.shape[0] != self.images and self.channels_last:
-            return channels, (prod(self.shape[:-1]) // self.images,)
-        return channels, places
+        if self.tokens_first is not None:
+            return self.tokens_first
+        row = self.sites.index // self.shape[-1]
+        in_turn = bool((row % self.images == self.sites.image).all())
+        one_by_one = bool((row // (self._rows // self.images) == self.sites.image).all())
+        # Few neurons may fit both: then what the shape says counts.
+        alternate = len(self.shape) > 2 and self.shape[0] != self.images == self.shape[1]
+        return in_turn and (alternate or not one_by_one)
 
 
 def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, Selected]:
@@ -103,7 +100,7 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
     nothing = start[torch.zeros_like(labels, dtype=torch.bool)]
     image = next(node for node in nodes if node.op == "placeholder")
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
-    apart = {scores}
+    apart, tokens_first = {scores}, _inside_attention(run.model)
     layers = {"output": Selected(start, run.output.shape, channels_last=False, images=images)}
     # All users of a value come after it in the graph: when its turn comes, everything has arrived.
     for node in reversed(nodes):
@@ -117,7 +114,8 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
         sites = arrived[0] if len(arrived) == 1 and node in apart else Sites.joined([nothing, *arrived])
         if rule is not None and layer:
             last = rule.channel_dimension == -1
-            layers[_name(node, layers)] = Selected(sites, run.shapes[node], last, images)
+            in_turn = True if node.meta.get("layer") in tokens_first else None
+            layers[_name(node, layers)] = Selected(sites, run.shapes[node], last, images, in_turn)
         elif node is image:
             layers["input"] = Selected(sites, run.shapes[node], channels_last=False, images=images)
         if arrived and node in run.of_inputs and node.op != "placeholder":
@@ -136,6 +134,12 @@ def _start(scores: Tensor, labels: Tensor) -> Sites:
     nothing = torch.zeros_like(own)
     supports = torch.stack([own, nothing, nothing, nothing], dim=1)
     return Sites(images, images * scores.shape[1] + labels, torch.ones_like(own), supports)
+
+
+def _inside_attention(model: nn.Module) -> set[str]:
+    """The layers of every `nn.MultiheadAttention`, which has tokens first inside, whatever it is given."""
+    attentions = [name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)]
+    return {*attentions, *(f"{name}.out_proj" for name in attentions)}
 
 
 def _name(node: fx.Node, taken: dict[str, Selected]) -> str:

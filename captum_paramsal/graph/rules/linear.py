@@ -56,7 +56,8 @@ class Linear(TraceRule):
         return sites.gain.abs() * reach
 
     def _keep(self, step: Step) -> int | None:
-        if prod(step.shape[1:-1]) > 1:
+        # Tokens of all images may be one dimension, as in `nn.MultiheadAttention`.
+        if prod(step.shape[:-1]) > len(step.run.output):
             return step.settings.top_k
         if step.settings.single_place and _is_flattened_map(step):
             return 1
@@ -71,12 +72,13 @@ def _operands(step: Step) -> tuple[Tensor, Tensor]:
 
 
 def _is_flattened_map(step: Step) -> bool:
-    """Whether a vector holds the neurons of a map of more than one place."""
+    """Whether a vector holds the neurons of a map of more than one place: of all places, as a class token does not."""
     node: fx.Node = step.source
+    features = step.shape_of(node).numel()
     while node in step.run.shapes:
         shape = step.shape_of(node)
         if len(shape) > 2:
-            return prod(shape[2:]) > 1
+            return prod(shape[2:]) > 1 and shape.numel() == features
         rule = trace_rule_of(node, step.run.model)
         if not isinstance(rule, Passing) and not getattr(rule, "rearranges", False):
             return False

@@ -111,7 +111,10 @@ class Normalization(Passing):
             rows, channel = values.reshape(-1, size), _channel(sites.index, step.shape, 1)
         epsilon = step.argument(7 if name == "instance_norm" else 4, "eps", 1e-5)
         row, owner = torch.unique(sites.index // size, return_inverse=True)
-        scale = torch.rsqrt(rows[row].var(dim=1, correction=0) + epsilon)[owner]
+        rows = rows[row]
+        # `var` warns where there are no rows, as where a trace has ended for every image.
+        variance = (rows - rows.mean(dim=1, keepdim=True)).square().mean(dim=1)
+        scale = torch.rsqrt(variance + epsilon)[owner]
         return sites.gain * (scale if weight is None else scale * weight.flatten()[channel])
 
 
