@@ -374,7 +374,9 @@ def _spelled(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any,
     if name in _OPERATORS:
         target, turned = _OPERATORS[name]
         return "call_function", target, tuple(reversed(args)) if turned else args
-    if isinstance(func, (MethodDescriptorType, WrapperDescriptorType)) or vars(Tensor).get(name) is func:
+    # `x ** 2` calls a method inside of a function that has its name.
+    method = getattr(func, "__wrapped__", func) if hasattr(Tensor, name) else func
+    if isinstance(method, (MethodDescriptorType, WrapperDescriptorType)) or vars(Tensor).get(name) is func:
         return "call_method", name, args
     return "call_function", func, args
 

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from captum_paramsal.graph.operations import OPERATIONS, Kind
 from captum_paramsal.graph.registry import trace_rule
-from captum_paramsal.graph.rule import Passing
+from captum_paramsal.graph.rule import Found, Passing
+from captum_paramsal.graph.rules.joining import broadcast_index, operand_at
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
@@ -42,27 +43,37 @@ class SelfGated(Passing):
     """
 
     def reads(self, node: fx.Node) -> Iterable[fx.Node]:
-        """The value before."""
-        return (node.all_input_nodes[0],)
+        """The value before, and an exponent that was computed."""
+        return node.all_input_nodes
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The neuron that the function was applied to."""
+        return [operand_at(step, self._traced(step), sites, self.gain(step, sites))]
 
     def gain(self, step: Step, sites: Sites) -> Tensor:
         """The gain times the gate; unchanged where the value is 0, which carries nothing."""
-        before = sites.values(step.maps)
-        args: Any = (before, *step.node.args[1:])
+
+        def at_neurons(node: fx.Node) -> Tensor:
+            value = step.run.tensor(node)
+            return value.reshape(-1)[broadcast_index(sites.index, value.shape, step.shape)]
+
+        before = at_neurons(self._traced(step))
         # The function itself on the neurons' values alone: all of these work value by value.
-        after = _called(step, args)
+        after = _called(step.node, *fx.node.map_arg((step.node.args, step.node.kwargs), at_neurons))
         gate = torch.where(before == 0, 1.0, after / torch.where(before == 0, 1.0, before))
         return sites.gain * gate
 
+    def _traced(self, step: Step) -> fx.Node:
+        return next(node for node in step.node.all_input_nodes if step.is_computed(node))
 
-def _called(step: Step, args: tuple[Any, ...]) -> Tensor:
-    target, kwargs = step.node.target, {**step.node.kwargs}
-    kwargs.pop("inplace", None)
+
+def _called(node: fx.Node, args: Any, kwargs: Any) -> Tensor:
+    kwargs = {name: value for name, value in kwargs.items() if name != "inplace"}
     result: Tensor
-    if step.node.op == "call_method":
-        result = getattr(torch.Tensor, str(target).rstrip("_"))(*args, **kwargs)
+    if node.op == "call_method":
+        result = getattr(torch.Tensor, str(node.target).rstrip("_"))(*args, **kwargs)
     else:
-        result = target(*args, **kwargs)  # type: ignore[operator]
+        result = node.target(*args, **kwargs)  # type: ignore[operator]
     return result
 
 

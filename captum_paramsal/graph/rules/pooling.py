@@ -189,16 +189,28 @@ class Maximum(_OverDimensions):
 
 @trace_rule(*OPERATIONS[Kind.RESIZING].calls)
 class Resizing(Passing):
-    """A map in another size: the neuron of the nearest place."""
+    """A map in another size: the neuron that the value is a copy of, or that of the nearest place."""
 
     def back(self, step: Step, sites: Sites) -> Found:
         """The nearest place's neuron."""
+        if str(step.argument(3, "mode", "nearest")).startswith("nearest"):
+            return [(step.source, sites.at(_copied(step, sites.index)))]
         shape, result = step.shape_of(step.source), step.shape
         index = torch.zeros_like(sites.index)
         for place, size, new in zip(torch.unravel_index(sites.index, result), shape, result, strict=True):
             nearest = place if size == new else ((2 * place + 1) * size // (2 * new)).clamp(max=size - 1)
             index = index * size + nearest
         return [(step.source, sites.at(index))]
+
+
+def _copied(step: Step, index: Tensor) -> Tensor:
+    """Which neuron of a map each of another size is a copy of: the operation, run on one map of numbers, tells."""
+    sizes, count = step.shape_of(step.source)[2:], step.shape[2:].numel()
+    numbers = torch.arange(sizes.numel(), device=index.device, dtype=torch.float64).reshape(1, 1, *sizes)
+    target: Any = step.node.target
+    given = {name: step.value(value) for name, value in step.node.kwargs.items() if name != "input"}
+    origin: Tensor = target(numbers, *step.value(step.node.args[1:]), **given).flatten().round().long()
+    return index // count * sizes.numel() + origin[index % count]
 
 
 def highest(step: Step, seen: Pooled) -> Tensor:
