@@ -104,7 +104,7 @@ class Step:
         return fx.node.map_arg(argument, self._value_of)
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by place or name, as it was captured."""
+        """An argument by place or name, as it was noted."""
         return self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name, default)
 
     def support_of(self, neurons: Sequence[tuple[fx.Node, Sites]], count: int, *, limit: bool = False) -> Tensor:
