@@ -12,7 +12,7 @@ from parameter_saliency import CASES
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
-from captum_paramsal.graph import Network
+from captum_paramsal.graph import traced_run
 
 LIMIT = 2.5
 RIVAL_LIMIT = 20.0
@@ -27,8 +27,6 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     model = calibrated(models.get_model(name, weights=None).to(device), images)
     labels = torch.arange(count, device=device)
     neurons, fixations, steps = DiscernibleNeurons(model), CNNFixations(model), IntegratedGradients(model)
-    # Captured before: once per model, whatever is traced.
-    _ = neurons.network, fixations.network
 
     def forward() -> None:
         with torch.no_grad():
@@ -48,8 +46,7 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
 def kept_mebibytes(case: str) -> float:
     """Size of the activations that a trace keeps."""
     name, count, size = CASES[case]
-    network = Network.of(models.get_model(name, weights=None).eval())
-    run = network.run(torch.randn(count, 3, size, size))
+    run = traced_run(models.get_model(name, weights=None).eval(), [torch.randn(count, 3, size, size)])
     kept = {
         value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
         for node, value in run.values.items()
