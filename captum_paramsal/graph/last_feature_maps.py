@@ -51,7 +51,9 @@ def last_feature_maps(network: Network) -> str | None:
         if named and kind not in _SAME:
             return named[0]
         aliases += named
-        maps = _before(network, maps) if kind in _SAME | _ACTIVATIONS | _RESHAPES else None
+        # Among them the tokens of places without the class token.
+        passes = kind in _SAME | _ACTIVATIONS | _RESHAPES or (kind is Kind.REARRANGEMENT and named == [])
+        maps = _before(network, maps) if passes else None
     return aliases[0] if aliases else None
 
 
