@@ -59,7 +59,7 @@ def last_feature_maps(network: Network) -> str | None:
 
 def _maps_before_head(network: Network) -> fx.Node | None:
     """The value before the first pool or flattening; None if there is none on the way back from the output."""
-    scores, maps = set(class_score_nodes(network)), None
+    scores, maps, pooled = set(class_score_nodes(network)), None, None
     waiting = {network.outputs[0]}
     while waiting:
         node = max(waiting, key=lambda one: one.meta["number"])
@@ -72,7 +72,10 @@ def _maps_before_head(network: Network) -> fx.Node | None:
         if len(waiting) == 1:
             before = next(iter(waiting))
             maps = before if node in scores or _ends_maps(network, node, before) else maps
-    return maps
+            # Of images so small that their maps have one place, a pool alone tells.
+            if pooled is None and kind_of(node, network.model) in _POOLS and len(network.shapes[before]) > 3:
+                pooled = before
+    return pooled if maps is None else maps
 
 
 def _is_in_head(network: Network, node: fx.Node, sources: int) -> bool:
