@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from warnings import warn
 
 import torch
 from captum.attr import LayerAttribution
@@ -16,7 +17,7 @@ from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
 from captum_paramsal.doctor.class_samples import ClassSamples
 from captum_paramsal.doctor.layer_pass import LayerActivations, Score
 from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
-from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.errors import DefaultLayersWarning, InputError, LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
@@ -119,10 +120,10 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         name = self._split.default_name(batch)
         if self._names and self._names != (name,):
             message = (
-                f"Expected `layer`: on these inputs {name!r} has the last feature maps, and {self._names[0]!r} on "
-                "made-up ones. Name the one that is meant."
+                f"The last feature maps are those of {name!r}; a trial run with made-up inputs showed those of "
+                f"{self._names[0]!r}."
             )
-            raise LayerError(message)
+            warn(message, DefaultLayersWarning, stacklevel=3)
         self._names, self.layer, self._is_default = (name,), self.model.get_submodule(name), False
 
     @property

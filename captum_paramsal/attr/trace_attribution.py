@@ -34,8 +34,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
     :func:`captum_paramsal.graph.selecting.select`), and how many are kept. :doc:`/howto/own_trace` shows one.
 
     Args:
-        model: A convolutional classifier that returns class scores ``(N, C, ...)``; left as it is. It is followed while it runs, so
-            every batch is traced through the network that ran for it.
+        model: A convolutional classifier that returns class scores ``(N, C, ...)``; left as it is. It is
+            followed while it runs, so every batch is traced through the network that ran for it.
         settings: What is followed.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.

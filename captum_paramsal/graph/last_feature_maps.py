@@ -73,7 +73,7 @@ def _maps_before_head(network: Network) -> fx.Node | None:
             before = next(iter(waiting))
             maps = before if node in scores or _ends_maps(network, node, before) else maps
             # Of images so small that their maps have one place, a pool alone tells.
-            if pooled is None and kind_of(node, network.model) in _POOLS and len(network.shapes[before]) > 3:
+            if pooled is None and kind_of(node, network.model) in _POOLS and len(network.shapes.get(before, ())) > 3:
                 pooled = before
     return pooled if maps is None else maps
 
@@ -102,8 +102,8 @@ def modules_at(network: Network, node: fx.Node) -> list[str]:
 
 def _is_vector(network: Network, node: fx.Node) -> bool:
     """Whether a value has one place alone."""
-    shape = network.shapes[node]
-    return shape[:2].numel() == shape.numel()
+    shape = network.shapes.get(node)
+    return shape is not None and shape[:2].numel() == shape.numel()
 
 
 def _takes_tokens(network: Network, node: fx.Node, before: fx.Node) -> bool:
@@ -111,7 +111,7 @@ def _takes_tokens(network: Network, node: fx.Node, before: fx.Node) -> bool:
     shapes = network.shapes
     return (
         kind_of(node, network.model) is Kind.REARRANGEMENT
-        and len(shapes[before]) == 3
+        and len(shapes.get(before, ())) == 3
         and shapes[node].numel() < shapes[before].numel()
     )
 

@@ -43,3 +43,4 @@ from .scored_model import (
 )
 from .second_derivatives import SecondDerivatives as SecondDerivatives
 from .state import frozen_eval as frozen_eval
+from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs

@@ -32,6 +32,7 @@ from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
     FilterLayer,
+    FittingLinears,
     FrozenConvolutions,
     GradientSums,
     Output,
@@ -44,12 +45,12 @@ from captum_paramsal.hooks import (
     frozen_eval,
     plan_recording,
     scored_model,
+    synthetic_inputs,
     watching_layers,
 )
 from captum_paramsal.profiles.default_layers import DefaultLayers
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
 from captum_paramsal.profiles.pending_filters import PendingFilters
-from captum_paramsal.profiles.synthetic_inputs import FittingLinears, synthetic_inputs
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]
 """From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
