@@ -136,8 +136,10 @@ def _grid(network: Network, node: fx.Node, tokens: int) -> tuple[int, ...] | Non
                 candidates.append((not first, tokens - prod(places), distance, places))
     if candidates:
         return min(candidates)[-1]
-    side = round(tokens**0.5)
-    return (side, side) if side * side == tokens else None
+    # Without a map to go by, such as where patches are cut before the model: a square, beside what the model tells of.
+    placed = tokens - getattr(network.model, "num_prefix_tokens", 0)
+    side = round(max(placed, 0) ** 0.5)
+    return (side, side) if side * side == placed else None
 
 
 def _before(network: Network, node: fx.Node) -> Iterator[fx.Node]:
