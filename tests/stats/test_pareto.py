@@ -62,7 +62,16 @@ def grid(sizes, scales, levels, seed):
     return [simulate(rng, n, shape, scale, steps) for shape, n, scale, steps in cases], names
 
 
-@pytest.mark.parametrize(("n", "scale", "levels"), [(20, 1e-8, None), (20, 1.0, 5), (50, 1e4, None), (500, 1e-8, 3)])
+@pytest.mark.parametrize(
+    ("n", "scale", "levels"),
+    [
+        (20, 1e-8, None),
+        (20, 1.0, 5),
+        (50, 1e4, None),
+        (500, 1e-8, 3),
+        pytest.param(5000, 1e-4, None, marks=pytest.mark.slow),
+    ],
+)
 def test_as_likely_as_scipy(n, scale, levels):
     assert_as_likely_as_the_best(*grid([n], [scale], [levels], seed=n))
 
