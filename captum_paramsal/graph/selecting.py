@@ -25,6 +25,7 @@ class Candidates:
         offsets: From there to each candidate's index, ``(C,)``; or the distance from one to the next.
         keep: Most that are kept for each; None for all.
         only_way: Whether each neuron's one candidate is kept whatever its Ω.
+        seen: Which of them the neuron sees, ``(M, C)``; None for all.
     """
 
     current: Tensor
@@ -32,6 +33,7 @@ class Candidates:
     offsets: Tensor | int
     keep: int | None
     only_way: bool = False
+    seen: Tensor | None = None
 
     @property
     def steps(self) -> Tensor:
@@ -48,7 +50,7 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     """
     rows = _Rows.of(step, source, sites, candidates)
     current, weights = candidates.current, step.settings.weights
-    allowed = rows.possible[rows.owner]
+    allowed = rows.allowed(candidates.seen)
     preceding, succeeding, score = torch.zeros_like(current), torch.ones_like(current), current
     if weights is not None:
         succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), rows)[rows.owner]
@@ -108,6 +110,14 @@ class _Rows:
             possible = active | ~active.any(dim=1, keepdim=True)
         return cls(step, source, image, index, values, possible, owner)
 
+    def allowed(self, seen: Tensor | None) -> Tensor:
+        """Candidates of each neuron, ``(M, C)``: of those that it sees."""
+        possible = self.possible[self.owner]
+        if seen is None:
+            return possible
+        both = possible & seen
+        return torch.where(both.any(dim=1, keepdim=True), both, seen)
+
     def asked(self, chosen: Tensor) -> Tensor:
         """From a choice for each neuron ``(M, C)`` to one for each row."""
         neuron, channel = chosen.nonzero(as_tuple=True)
@@ -149,7 +159,7 @@ def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) ->
     reached = score + factor * rows.preceding(rows.asked(leading))[rows.owner]
     least = reached.gather(1, places).masked_fill(first == -torch.inf, -torch.inf).amin(dim=1, keepdim=True)
     # A bound costs less than the support itself, and rules most candidates out.
-    limit = rows.preceding(rows.possible, limit=True)[rows.owner]
+    limit = rows.preceding(rows.asked(score > -torch.inf), limit=True)[rows.owner]
     return score + factor * (limit + _SLACK * limit.abs()) >= least
 
 

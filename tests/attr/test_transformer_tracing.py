@@ -121,6 +121,15 @@ def test_moved_windows(method):
     assert_same(network(recipe, Windows), recipe, METHODS[method], (1, 2))
 
 
+@pytest.mark.parametrize("method", ["three of each", "preceding above all"])
+@pytest.mark.parametrize("writing", ["three layers", "scaled queries", "MultiheadAttention"])
+@pytest.mark.parametrize("hidden", [float("-inf"), -100.0])
+def test_hidden_tokens_are_no_candidates(hidden, writing, method):
+    # A support of their own could outweigh a share of nothing.
+    recipe = Recipe(seed=13, class_token=False, hidden=hidden)
+    assert_same(network(recipe, WRITINGS[writing]), recipe, METHODS[method], (0, 3))
+
+
 @pytest.mark.parametrize("method", ["three of each", "fixations"])
 @pytest.mark.parametrize("seed", range(7, 12))
 def test_other_seeds(seed, method):

@@ -19,13 +19,17 @@ CLASSES = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one network has; ``scale`` None is one over the root of a head's width."""
+    """What one network has; ``scale`` None is one over the root of a head's width.
+
+    ``hidden`` is what a mask adds where tokens more than three apart do not see each other.
+    """
 
     seed: int = 0
     depth: int = 2
     class_token: bool = True
     scale: float | None = None
     masked: bool = False
+    hidden: float | None = None
     activation: str = "gelu"
     root_mean_square: bool = False
     windows: bool = False
@@ -39,6 +43,10 @@ def mask_of(recipe: Recipe) -> Tensor | None:
     """Added to the products of queries and keys, another one in each head."""
     generator = torch.Generator().manual_seed(1000 + recipe.seed)
     shape = (HEADS, recipe.tokens, recipe.tokens)
+    if recipe.hidden is not None:
+        numbers = torch.arange(recipe.tokens)
+        near = (numbers[:, None] - numbers).abs() <= 3
+        return torch.where(near, 0.0, recipe.hidden).double().expand(shape).clone()
     return torch.randn(shape, generator=generator, dtype=torch.float64) if recipe.masked else None
 
 

@@ -101,7 +101,7 @@ class Tape:
     ) -> int:
         """Softmax attention of some heads, side by side; tokens of the same window see each other, or all do.
 
-        ``mask`` (heads, T, T) is added to the products of queries and keys.
+        ``mask`` (heads, T, T) is added to the products of queries and keys; who has no share by it is not seen.
         """
         q, k, v = (self.value(number) for number in (queries, keys, values))
         count, width = len(v), v.shape[1] // heads
@@ -222,7 +222,8 @@ class Walk:
             return {(*token, c): float(read[(*token, c)] * w) for c, w in enumerate(facts["weight"][out])}
         token, feature = place
         shares = facts["shares"][feature // facts["width"], token]
-        return {(j, feature): float(shares[j] * read[j, feature]) for j in facts["seen"][token]}
+        seen = [j for j in facts["seen"][token] if shares[j] > 2.0**-52 * shares.max()]
+        return {(j, feature): float(shares[j] * read[j, feature]) for j in seen}
 
     def passed(self, number: int, place: Place, gain: float) -> list[tuple[int, Place, float]]:
         """The neurons behind one neuron, without a choice by weights: (node, place there, gain there)."""

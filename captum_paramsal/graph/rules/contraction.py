@@ -40,8 +40,21 @@ class _Product:
     held: Tensor
     subscripts: tuple[str, str, str]
 
-    def contributions(self, sites: Sites, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
-        """What each candidate contributes ``(M, C)``, index of the first ``(M,)``, and the offsets of all ``(C,)``."""
+    def candidates(self, sites: Sites, shape: torch.Size, keep: int) -> Candidates:
+        """The candidates of some neurons of the result: those whose share is not nothing, as it is behind a mask."""
+        values, shares, first, offsets = self._factors(sites, shape)
+        sizes = shares.abs()
+        # A mask that adds a large negative number leaves shares that are not quite zero.
+        seen = sizes > torch.finfo(shares.dtype).eps * sizes.amax(dim=1, keepdim=True)
+        return Candidates(values * shares * sites.gain[:, None], first, offsets, keep, seen=seen)
+
+    def largest(self, sites: Sites, shape: torch.Size) -> Tensor:
+        """The largest contribution to some neurons of the result, ``(M,)``."""
+        values, shares, _, _ = self._factors(sites, shape)
+        return (values * shares * sites.gain[:, None]).amax(dim=1)
+
+    def _factors(self, sites: Sites, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Values and shares ``(M, C)``, index of the first candidate ``(M,)``, and the offsets of all ``(C,)``."""
         traced, held, result = self.subscripts
         sizes = dict(zip(traced + held, (*self.traced.shape, *self.held.shape), strict=True))
         # Of a dimension of one that is broadcast, the larger size counts.
@@ -56,7 +69,7 @@ class _Product:
         first, offsets = _flat(self.traced, traced, place, inner)
         start, others = _flat(self.held, held, place, inner)
         values = self.traced.reshape(-1)[first[:, None] + offsets]
-        return values * self.held.reshape(-1)[start[:, None] + others], first, offsets
+        return values, self.held.reshape(-1)[start[:, None] + others], first, offsets
 
     @property
     def _both(self) -> Sequence[tuple[Tensor, str]]:
@@ -86,14 +99,13 @@ class _Mixing(TraceRule):
     def back(self, step: Step, sites: Sites) -> Found:
         """The candidates with the largest positive Ω."""
         product, sites = self.product(step), self.scaled(step, sites)
-        current, first, offsets = product.contributions(sites, step.shape)
-        candidates = Candidates(current * sites.gain[:, None], first, offsets, step.settings.top_k)
+        candidates = product.candidates(sites, step.shape, step.settings.top_k)
         return [(product.source, select(step, product.source, sites, candidates))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The largest contribution of a candidate."""
         product, sites = self.product(step), self.scaled(step, sites)
-        return (product.contributions(sites, step.shape)[0] * sites.gain[:, None]).amax(dim=1)
+        return product.largest(sites, step.shape)
 
     def product(self, step: Step) -> _Product:
         """The product behind it."""
