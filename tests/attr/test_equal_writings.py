@@ -174,6 +174,11 @@ PAIRS = {
     "difference, scaled": same(
         lambda x: torch.sub(x, x.flip(3), alpha=0.5), lambda x: torch.add(x, x.flip(3), alpha=-0.5)
     ),
+    "gated linear unit": lambda: (
+        Function(lambda x: functional.glu(torch.cat([x, x.flip(1)], 1), 1)),
+        Function(lambda x: x * x.flip(1).sigmoid()),
+    ),
+    "larger of two": same(lambda x: torch.maximum(x, x.flip(3)), lambda x: torch.max(x, other=x.flip(3))),
     "quotient": same(lambda x: x / 4, lambda x: x * 0.25),
     "linear at places": linear_pair,
     "power of two": same(lambda x: 2**x, lambda x: torch.exp(x * log(2))),

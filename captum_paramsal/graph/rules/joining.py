@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn import functional
 
 from captum_paramsal.graph.operations import OPERATIONS, Kind, kind_of, name_of
 from captum_paramsal.graph.registry import trace_rule
@@ -107,6 +108,29 @@ class Product(TraceRule):
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """That of the map's neuron."""
+        return step.support_of(self.back(step, sites), len(sites), limit=True)
+
+
+@trace_rule(functional.glu)
+class GatedLinearUnit(TraceRule):
+    """The first half is the map, the sigmoid of the second one its gate, which goes into the gain."""
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The first half's neuron."""
+        dimension = step.argument(1, "dim", -1) % len(step.shape)
+        full, half = step.shape_of(step.source), step.shape[dimension]
+        inner = full[dimension + 1 :].numel()
+        before, within = sites.index // (half * inner), sites.index % (half * inner)
+        index = before * (2 * half * inner) + within
+        gate = step.maps.reshape(-1)[index + half * inner].sigmoid()
+        return [(step.source, sites.at(index, sites.gain * gate))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """What the first half's neuron is supported by."""
+        return step.support_of(self.back(step, sites), len(sites))
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """That of the first half's neuron."""
         return step.support_of(self.back(step, sites), len(sites), limit=True)
 
 

@@ -164,7 +164,7 @@ class SumOverDimensions(_OverDimensions):
         return largest_share(step, sites, self.seen(step, sites))
 
 
-@trace_rule(*OPERATIONS[Kind.MAXIMUM].calls)
+@trace_rule(*OPERATIONS[Kind.MAXIMUM].calls, torch.maximum, "maximum")
 class Maximum(_OverDimensions):
     """The largest of two operands, or over dimensions of each image."""
 
@@ -183,8 +183,10 @@ class Maximum(_OverDimensions):
         return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
     def _operands(self, step: Step, sites: Sites) -> Found:
-        both = [node for node in step.node.args if isinstance(node, fx.Node) and step.is_computed(node)]
-        return [operand_at(step, node, sites, sites.gain) for node in both] if len(both) > 1 else []
+        both: Any = (*step.node.args, *step.node.kwargs.values())
+        if sum(isinstance(node, fx.Node) for node in both) < 2:
+            return []
+        return [operand_at(step, node, sites, sites.gain) for node in both if step.is_computed(node)]
 
 
 @trace_rule(*OPERATIONS[Kind.RESIZING].calls)
