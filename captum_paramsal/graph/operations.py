@@ -28,6 +28,7 @@ class Kind(Enum):
     ATTENTION = "mixtures of values, in shares that queries and keys decide"
     ACTIVATION = "a function of each value, that grows with it or nearly so"
     GATED_ACTIVATION = "a value times a gate that is computed from it"
+    GATED_HALF = "one half of the values times a gate that is computed from the other half"
     ELEMENTWISE = "another function of each value"
     NEGATION = "each value with its sign turned"
     SOFTMAX = "shares along one dimension"
@@ -45,6 +46,7 @@ class Kind(Enum):
     RESIZING = "each channel in another size"
     AVERAGE = "means over some dimensions"
     MAXIMUM = "largest values over some dimensions"
+    LARGER = "the larger of two operands"
     REDUCTION = "sums over some dimensions"
     FLATTENING = "several dimensions as one"
     RESHAPING = "the values in their order, in another shape"
@@ -101,6 +103,7 @@ OPERATIONS: Mapping[Kind, Spellings] = {
         ),
     ),
     Kind.GATED_ACTIVATION: _spelled("gelu silu mish hardswish", (nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish)),
+    Kind.GATED_HALF: _spelled("glu"),
     Kind.ELEMENTWISE: _spelled(
         "abs cos erf exp expm1 log log1p pow reciprocal rsqrt sin sqrt square", functions=(operator.pow,)
     ),
@@ -148,6 +151,7 @@ OPERATIONS: Mapping[Kind, Spellings] = {
     Kind.RESIZING: _spelled("interpolate upsample", (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)),
     Kind.AVERAGE: _spelled("mean"),
     Kind.MAXIMUM: _spelled("amax max"),
+    Kind.LARGER: _spelled("maximum"),
     Kind.REDUCTION: _spelled("sum logsumexp"),
     Kind.FLATTENING: _spelled("flatten", (nn.Flatten,)),
     Kind.RESHAPING: _spelled("view view_as reshape reshape_as unflatten squeeze ravel", (nn.Unflatten,)),

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.nn import functional
 
 from captum_paramsal.graph.operations import OPERATIONS, Kind, kind_of, name_of
 from captum_paramsal.graph.registry import trace_rule
@@ -111,7 +110,7 @@ class Product(TraceRule):
         return step.support_of(self.back(step, sites), len(sites), limit=True)
 
 
-@trace_rule(functional.glu)
+@trace_rule(*OPERATIONS[Kind.GATED_HALF].calls)
 class GatedLinearUnit(TraceRule):
     """The first half is the map, the sigmoid of the second one its gate, which goes into the gain."""
 

@@ -164,7 +164,7 @@ class SumOverDimensions(_OverDimensions):
         return largest_share(step, sites, self.seen(step, sites))
 
 
-@trace_rule(*OPERATIONS[Kind.MAXIMUM].calls, torch.maximum, "maximum")
+@trace_rule(*OPERATIONS[Kind.MAXIMUM].calls, *OPERATIONS[Kind.LARGER].calls)
 class Maximum(_OverDimensions):
     """The largest of two operands, or over dimensions of each image."""
 
