@@ -100,11 +100,11 @@ def assert_same(model, recipe, method, labels):
 
 
 def pairs():
-    """Every writing with mask and scale, with two more recipes and with three methods; all where slow tests run."""
+    """Every writing with mask and scale, with one or two more recipes; all where slow tests run."""
     for row, writing in enumerate(WRITINGS):
         for column, recipe in enumerate(RECIPES):
             for number, method in enumerate(METHODS):
-                common = column == len(RECIPES) - 1 or (row + column) % 2 == 0
+                common = column == len(RECIPES) - 1 or (row + column) % 3 == 0
                 slowly = not common or (row + column + number) % len(METHODS) != 0
                 yield pytest.param(writing, recipe, method, marks=[pytest.mark.slow] * slowly)
 
@@ -121,17 +121,16 @@ def test_moved_windows(method):
     assert_same(network(recipe, Windows), recipe, METHODS[method], (1, 2))
 
 
-@pytest.mark.parametrize("method", ["three of each", "preceding above all"])
 @pytest.mark.parametrize("writing", ["three layers", "scaled queries", "MultiheadAttention"])
 @pytest.mark.parametrize("hidden", [float("-inf"), -100.0])
-def test_hidden_tokens_are_no_candidates(hidden, writing, method):
+def test_hidden_tokens_are_no_candidates(hidden, writing):
     # A support of their own could outweigh a share of nothing.
     recipe = Recipe(seed=13, class_token=False, hidden=hidden)
-    assert_same(network(recipe, WRITINGS[writing]), recipe, METHODS[method], (0, 3))
+    assert_same(network(recipe, WRITINGS[writing]), recipe, METHODS["preceding above all"], (0, 3))
 
 
 @pytest.mark.parametrize("method", ["three of each", "fixations"])
-@pytest.mark.parametrize("seed", range(7, 12))
+@pytest.mark.parametrize("seed", range(7, 10))
 def test_other_seeds(seed, method):
     recipe = Recipe(seed=seed, class_token=seed % 2 == 0, depth=3)
     assert_same(network(recipe), recipe, METHODS[method], (seed % 4, (seed + 1) % 4))
