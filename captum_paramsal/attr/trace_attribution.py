@@ -147,7 +147,9 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         with forward_errors(batch.shapes):
             run = batch.passed_to(lambda *args, **kwargs: traced_run(self.model, args, kwargs))
         labels, index = _traced_scores(batch, run.output)
-        layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
+        # The walk back is thousands of small operations, which no mode of the scoring state has to see.
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
+            layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
         count, channels, height, width = batch.inputs[0].shape
         return Trace(layers, labels, (count, channels, height, width))
 

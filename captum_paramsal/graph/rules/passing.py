@@ -82,8 +82,12 @@ class BatchNormalization(Passing):
     """The gain takes up ``γ / √(variance + ε)``, which counts as part of the weights before it."""
 
     def reads(self, node: fx.Node) -> Iterable[fx.Node]:
-        """What is normalized, where the statistics are its own."""
-        return node.all_input_nodes[:1]
+        """What is normalized, only where the statistics are its own: it is as large as all activations together."""
+        given = dict(enumerate(node.args)) | node.kwargs
+        training = given.get("training", given.get(5, False))
+        place = 4 if node.target is torch.batch_norm else 2
+        variance = given.get("running_var", given.get(place))
+        return node.all_input_nodes[:1] if training or variance is None else ()
 
     def gain(self, step: Step, sites: Sites) -> Tensor:
         """The gain of the input's neurons."""
