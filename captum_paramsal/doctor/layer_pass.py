@@ -26,10 +26,10 @@ from captum_paramsal.graph import (
     Network,
     Recording,
     SideInputs,
+    SizesSeen,
     TailNetwork,
     TailReads,
     maps_layout,
-    mark_sizes,
     record,
 )
 from captum_paramsal.hooks import replaced_maps, require_single_call
@@ -116,7 +116,7 @@ class SplitNetwork:
         self.layer = layer
         self._to_input = to_input
         self._number: int | None = None
-        self._others: dict[int, fx.Graph] = {}
+        self._sizes = SizesSeen()
         self._whole = HookedNetwork(model, layer)
 
     def run_to_layer(self, batch: ModelInputs, size: int | None = None) -> LayerActivations:
@@ -139,7 +139,7 @@ class SplitNetwork:
             return self._run_whole(batch, tail.hidden)
         layout = _require_layout(network, start, self.layer)
         # One image at a time needs no other number of them.
-        fixed = size == 1 or self._mark_sizes(batch, recording) is not None
+        fixed = size == 1 or not self._goes_with_any_number(batch, recording)
         tensor = recording.values[start]
         maps = require_maps(layout.maps(tensor), self.layer, len(batch))
         numbers = sum(network.shapes[node].numel() for node in tail.nodes if node in network.shapes)
@@ -178,20 +178,16 @@ class SplitNetwork:
             raise LayerError(message)
         return start
 
-    def _mark_sizes(self, batch: ModelInputs, recording: Recording) -> str | None:
-        """Note which sizes go with the number of images, as a run on another number of them shows."""
-        count = len(batch)
-        for other, graph in self._others.items():
-            if other != count and mark_sizes(recording.graph, count, graph, other) is None:
-                return None
-        # The first batch, or one that went another way. One image less stays within the caller's bound.
-        fewer = batch.chosen(torch.arange(count - 1) if count > 1 else torch.tensor([0, 0]))
-        try:
-            graph = fewer.passed_to(lambda *args, **kwargs: record(self.model, args, kwargs)).graph
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            return f"{type(error).__name__}: {error}"
-        self._others = {len(fewer): graph}
-        return mark_sizes(recording.graph, count, graph, len(fewer))
+    def _goes_with_any_number(self, batch: ModelInputs, recording: Recording) -> bool:
+        """Whether what follows the layer runs on other numbers of images, as a run on fewer of them shows."""
+
+        def run_on(which: Tensor) -> fx.Graph:
+            graph: fx.Graph = batch.chosen(which).passed_to(
+                lambda *args, **kwargs: record(self.model, args, kwargs).graph
+            )
+            return graph
+
+        return self._sizes.mark(recording.graph, len(batch), run_on)
 
     def _run_whole(self, batch: ModelInputs, why: str) -> LayerActivations:
         if self._to_input:

@@ -16,7 +16,7 @@ from .registry import registered_operations as registered_operations, trace_rule
 from .rule import Passing as Passing, TraceRule as TraceRule
 from .settings import TraceSettings as TraceSettings, TraceWeights as TraceWeights
 from .sites import Sites as Sites
-from .sizes import mark_sizes as mark_sizes
+from .sizes import SizesSeen as SizesSeen, mark_sizes as mark_sizes
 from .step import Run as Run, Step as Step
 from .tail_network import SideInputs as SideInputs, TailNetwork as TailNetwork, TailReads as TailReads
 from .trace_back import Selected as Selected, trace_back as trace_back

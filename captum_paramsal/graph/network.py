@@ -72,11 +72,6 @@ class Network:
         return tuple(next(node for node in self.graph.nodes if node.op == "output").all_input_nodes)
 
     @cached_property
-    def numbered(self) -> Sequence[fx.Node]:
-        """Its operations in their order."""
-        return list(self.graph.nodes)
-
-    @cached_property
     def of_inputs(self) -> frozenset[fx.Node]:
         """Everything that depends on the inputs, or may do so unseen."""
         return self.after([node for node in self.graph.nodes if node.op == "placeholder" or node in self.unseen])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
@@ -24,6 +24,7 @@ from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
 from captum_paramsal.hooks import module_calls, scores_in
+from captum_paramsal.hooks.calls import tensors_in
 
 _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "__getitem__": (operator.getitem, False),
@@ -207,7 +208,7 @@ class _Recorder(TorchFunctionMode):
         if self._whole and self._whole[-1] is not None:
             self._whole.append(self._whole[-1])
             return
-        first = next(_tensors((args, kwargs)), None)
+        first = next(iter(tensors_in((args, kwargs))), None)
         calls = self._recording.calls[name]
         self._calls.append((name, len(calls)))
         calls.append(ModuleCall(None if first is None else self._node_of(first), None))
@@ -242,7 +243,7 @@ class _Recorder(TorchFunctionMode):
 
     def _apart(self, result: Any, given: Any) -> Any:
         """A tensor of its own where an operation returns what it was given, such as dropout in evaluation mode."""
-        if isinstance(result, Tensor) and any(result is one for one in _tensors(given)):
+        if isinstance(result, Tensor) and any(result is one for one in tensors_in(given)):
             with torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by the mode
                 return result.view_as(result)
         return result
@@ -268,12 +269,12 @@ class _Recorder(TorchFunctionMode):
         if not in_place:
             result = self._apart(result, (args, kwargs))
         hides = func.__name__ in _FROM_DATA and bool(self._recording.decisions)
-        if node is None and not hides and (in_place or next(_tensors(result), None) is not None):
+        if node is None and not hides and (in_place or tensors_in(result)):
             node = self._note(op, target, operands, kwargs)
         if node is not None:
             self._noted(node, result, written if in_place else None)
         elif func.__name__ in _LOOKS:
-            self._recording.decisions.update(map(self._node_of, _tensors(args)))
+            self._recording.decisions.update(map(self._node_of, tensors_in(args)))
         return result
 
     def _noted(self, node: fx.Node, result: Any, written: Tensor | None) -> None:
@@ -289,7 +290,7 @@ class _Recorder(TorchFunctionMode):
                 raise TraceError(message)
             self._name(written, node)
             self._keep_own(node, written)
-        if result is not written and next(_tensors(result), None) is not None:
+        if result is not written and tensors_in(result):
             self._returned(node, result)
 
     def _note(self, op: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
@@ -328,7 +329,7 @@ class _Recorder(TorchFunctionMode):
             return
         node.meta["several"] = True
         for key, value in result.items() if isinstance(result, dict) else enumerate(result):
-            if next(_tensors(value), None) is not None:
+            if tensors_in(value):
                 part = self._created("call_function", operator.getitem, (node, key), {})
                 part.meta["layer"] = node.meta["layer"]
                 self._returned(part, value)
@@ -416,17 +417,6 @@ def _held_tensors(model: nn.Module) -> dict[int, str]:
             if name not in _OF_MODULES:
                 note(start + name, value)
     return names
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in arguments or results."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from _tensors(one)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:

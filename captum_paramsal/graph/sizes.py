@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,3 +116,33 @@ def _holds_sizes(value: Any) -> bool:
     if isinstance(value, slice):
         return _holds_sizes([value.start, value.stop, value.step])
     return isinstance(value, (tuple, list)) and any(map(_holds_sizes, value))
+
+
+class SizesSeen:
+    """Graphs of runs on several numbers of examples, which show what goes with that number."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[int, fx.Graph] = {}
+
+    def mark(self, graph: fx.Graph, examples: int, run_on: Callable[[Tensor], fx.Graph]) -> bool:
+        """Note in a graph which numbers go with the number of examples.
+
+        Args:
+            graph: Of a run on so many examples; changed.
+            examples: How many.
+            run_on: Runs the model on some of the examples, by their numbers.
+
+        Returns:
+            Whether the network can be run on other numbers of examples.
+        """
+        for other, known in self._graphs.items():
+            if other != examples and mark_sizes(graph, examples, known, other) is None:
+                return True
+        # The first batch, or one that went another way. One example less stays within a caller's bound.
+        fewer = torch.arange(examples - 1) if examples > 1 else torch.tensor([0, 0])
+        try:
+            other_graph = run_on(fewer)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            return False
+        self._graphs = {len(fewer): other_graph}
+        return mark_sizes(graph, examples, other_graph, len(fewer)) is None

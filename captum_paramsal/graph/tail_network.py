@@ -128,18 +128,15 @@ class TailNetwork:
             return 0
         return self.network.shapes[self.narrow][1]
 
-    def run(
-        self, maps: Tensor, side_inputs: SideInputs, labels: Tensor | None = None, examples: int | None = None
-    ) -> TailRun:
+    def run(self, maps: Tensor, side_inputs: SideInputs, labels: Tensor | None = None) -> TailRun:
         """Run it.
 
         Args:
             maps: In place of the value, ``(R, ...)``; may be written over.
             side_inputs: The side inputs, as each operation reads them; may be written over.
             labels: Class whose score is wanted of each row, ``(R,)``, if no other one is.
-            examples: How many examples these are; as many as rows, unless said otherwise.
         """
-        interpreter = Interpreter(self.network, len(maps) if examples is None else examples)
+        interpreter = Interpreter(self.network, len(maps))
         interpreter.env = {self.start: maps}
         numbers, narrowed = 0, False
         result: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import tensors_in
 from captum_paramsal.hooks.functions import FunctionCall
+from captum_paramsal.hooks.module_calls import module_calls
 
 VALUES = 256
 """Most values of a row that two runs are compared by."""
@@ -248,21 +249,12 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
     stack = list[str]()
     calls = uses.calls[count] = defaultdict(list)
 
-    def enter(name: str) -> Callable[..., None]:
-        return lambda *_: stack.append(name)
+    def entered(name: str, *_: Any) -> None:
+        stack.append(name)
 
-    def leave(name: str) -> Callable[..., None]:
-        def on_leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            stack.pop()
-            calls[name].append(_Call.of(args, kwargs, output, count))
+    def left(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        stack.pop()
+        calls[name].append(_Call.of(args, kwargs, output, count))
 
-        return on_leave
-
-    with ExitStack() as handles:
-        for name, module in model.named_modules():
-            before = module.register_forward_pre_hook(enter(name))
-            handles.callback(before.remove)
-            after = module.register_forward_hook(leave(name), with_kwargs=True)
-            handles.callback(after.remove)
-        handles.enter_context(_WeightWatch(weights, uses, stack, count))
+    with module_calls(model, entered, left), _WeightWatch(weights, uses, stack, count):
         yield

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.filters import Filter
@@ -16,9 +16,9 @@ from captum_paramsal.graph import (
     EditedRun,
     Network,
     NotSharedError,
+    SizesSeen,
     has_channel_outputs,
     is_layer,
-    mark_sizes,
 )
 from captum_paramsal.hooks import frozen_eval, scored_model
 from captum_paramsal.repair.interventions.editing import restored, write
@@ -73,7 +73,7 @@ class EditedModel:
         self._owners = _owners(self.model)
         self._network: Network | None = None
         self._shares = True
-        self._others: dict[int, fx.Graph] = {}
+        self._sizes = SizesSeen()
         self._checked = False
         self._views_maps = False
 
@@ -135,16 +135,8 @@ class EditedModel:
         count, network = len(images), Network.of(self.model, images)
         if network.under_autocast or network.unseen or network.decisions:
             return None
-        for number, graph in self._others.items():
-            if number != count and mark_sizes(network.graph, count, graph, number) is None:
-                return network
-        fewer = images[:-1] if count > 1 else images[[0, 0]]
-        try:
-            other = Network.of(self.model, fewer)
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-            return None
-        self._others[len(fewer)] = other.graph
-        return network if mark_sizes(network.graph, count, other.graph, len(fewer)) is None else None
+        runs_on_any = self._sizes.mark(network.graph, count, lambda which: Network.of(self.model, images[which]).graph)
+        return network if runs_on_any else None
 
     def _run(self, network: Network, images: Tensor, orders: Sequence[Order]) -> Tensor:
         edits, steps = [self._edits(order) for order in orders], len(orders[0].slices)
