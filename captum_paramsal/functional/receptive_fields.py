@@ -45,40 +45,74 @@ class Window:
         middle = self.dilation[dimension] * (self.kernel[dimension] - 1) // 2 - self.padding[dimension][0]
         return (places * self.stride[dimension] + middle).clamp(0, size - 1)
 
-    def over(self, maps: Tensor) -> Tensor:
-        """A view of every receptive field of ``(N, C, *size)``, ``(N, C, *size', *kernel)``; only padding copies."""
-        if any(one for pair in self.padding for one in pair):
-            maps = functional.pad(maps, [one for pair in reversed(self.padding) for one in pair])
-        sizes = [
-            (size - dilation * (kernel - 1) - 1) // stride + 1
-            for size, dilation, kernel, stride in zip(
-                maps.shape[2:], self.dilation, self.kernel, self.stride, strict=True
-            )
-        ]
-        rows = maps.stride()[2:]
-        return maps.as_strided(
-            (*maps.shape[:2], *sizes, *self.kernel),
-            (
-                *maps.stride()[:2],
-                *(row * stride for row, stride in zip(rows, self.stride, strict=True)),
-                *(row * dilation for row, dilation in zip(rows, self.dilation, strict=True)),
-            ),
-        )
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each output sees its own place alone."""
+        return {*self.kernel, *self.stride} == {1} and not self._is_padded
 
-    def fields(self, maps: Tensor, row: Tensor, place: Sequence[Tensor]) -> Tensor:
-        """Receptive fields of P outputs, ``(P, C, K)``.
+    def taps(self, place: Tensor, outputs: Sequence[int], sizes: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """What each tap of some outputs sees of a map.
+
+        Args:
+            place: Places in the flattened output, ``(P,)``.
+            outputs: Sizes of the output.
+            sizes: Sizes of the map.
+
+        Returns:
+            Places in the flattened map ``(P, K)``, and which of them are inside it; None for all.
+        """
+        if self.is_pointwise:
+            return place[:, None], None
+        seen = torch.zeros_like(place)[:, None]
+        inside = torch.ones_like(seen, dtype=torch.bool) if self._is_padded else None
+        for dimension, (at, size) in enumerate(zip(by_dimension(place, outputs), sizes, strict=True)):
+            offsets = self.dilation[dimension] * torch.arange(self.kernel[dimension], device=at.device)
+            reached = (at * self.stride[dimension] - self.padding[dimension][0])[:, None] + offsets
+            if inside is not None:
+                there = (reached >= 0) & (reached < size)
+                inside = (inside[:, :, None] & there[:, None]).flatten(1)
+                reached = reached.clamp(0, size - 1)
+            seen = (seen[:, :, None] * size + reached[:, None]).flatten(1)
+        return seen, inside
+
+    @property
+    def _is_padded(self) -> bool:
+        return any(one for pair in self.padding for one in pair)
+
+    def fields(
+        self, maps: Tensor, row: Tensor, place: Tensor, outputs: Sequence[int], channels: Tensor | None = None
+    ) -> Tensor:
+        """Receptive fields of P outputs, ``(P, K, C)``, 0 in the padding.
+
+        The channels come last, where what a filter makes of each is summed over the taps in whole rows.
 
         Args:
             maps: ``(N, C, *size)``.
             row: Row of the maps of each, ``(P,)``.
-            place: Place of each in the output, one ``(P,)`` for each dimension.
+            place: Place of each in the flattened output, ``(P,)``.
+            outputs: Sizes of the output.
+            channels: Which channels each sees, ``(P, C')``; all by default.
         """
-        return self.at(self.over(maps), row, place)
+        seen, inside = self.taps(place, outputs, maps.shape[2:])
+        flat = maps.flatten(2)
+        if channels is None:
+            fields = flat[row[:, None], :, seen]
+        else:
+            fields = flat[row[:, None, None], channels[:, None], seen[:, :, None]]
+        return fields if inside is None else fields.masked_fill_(~inside[:, :, None], 0)
 
-    def at(self, fields: Tensor, row: Tensor, place: Sequence[Tensor]) -> Tensor:
-        """The same from a view of all receptive fields."""
-        index = (row, *place)
-        return fields.movedim(1, 1 + len(self.kernel))[index].flatten(2)
+
+def by_dimension(place: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Places in a flattened map, in each of its dimensions.
+
+    >>> by_dimension(torch.tensor([5, 7]), (3, 4))
+    [tensor([1, 1]), tensor([1, 3])]
+    """
+    found = []
+    for size in reversed(sizes[1:]):
+        found.append(place % size)
+        place = place // size
+    return [place, *reversed(found)]
 
 
 def pieces(count: int, numbers: int) -> Iterator[slice]:
@@ -88,61 +122,65 @@ def pieces(count: int, numbers: int) -> Iterator[slice]:
 
 
 def supports(fields: Tensor, owners: Tensor, weights: Tensor, filters: Tensor) -> Tensor:
-    """What every input channel contributes to some neurons: ``Σ_k field[c, k] · weight[c, k]``.
+    """What every input channel contributes to some neurons: ``Σ_k field[k, c] · weight[k, c]``.
 
     Args:
-        fields: Receptive fields, ``(P, C, K)``.
+        fields: Receptive fields, ``(P, K, C)``.
         owners: Row of the receptive field of each neuron, ``(M,)``.
-        weights: ``(O, C, K)``.
+        weights: ``(O, K, C)``.
         filters: Filter of each neuron, ``(M,)``.
 
     Returns:
         ``(M, C)``.
     """
-    numbers = prod(weights.shape[1:])
-    found = [(fields[owners[part]] * weights[filters[part]]).sum(dim=-1) for part in pieces(len(filters), numbers)]
-    return torch.cat(found) if found else fields.new_empty(0, weights.shape[1])
+    contributions = fields.new_empty(len(filters), weights.shape[2])
+    for part in pieces(len(filters), prod(weights.shape[1:])):
+        products = fields.index_select(0, owners[part]).mul_(weights.index_select(0, filters[part]))
+        torch.sum(products, dim=1, out=contributions[part])
+    return contributions
 
 
-def distinct(*columns: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+def distinct(column: Tensor, *others: tuple[Tensor, int]) -> tuple[tuple[Tensor, ...], Tensor]:
     """Distinct rows of some columns of whole numbers from 0, sorted, and the row that each given one became.
 
-    >>> distinct(torch.tensor([1, 0, 1]), torch.tensor([5, 2, 5]))
+    Args:
+        column: The first column.
+        *others: The others, each with a number that it stays below.
+
+    >>> distinct(torch.tensor([1, 0, 1]), (torch.tensor([5, 2, 5]), 8))
     ((tensor([0, 1]), tensor([2, 5])), tensor([1, 0, 1]))
     """
-    sizes = [int(column.max()) + 1 if len(column) else 1 for column in columns]
-    key = torch.zeros_like(columns[0])
-    for column, size in zip(columns, sizes, strict=True):
-        key = key * size + column
-    found, inverse = torch.unique(key, return_inverse=True)
+    for other, size in others:
+        column = column * size + other
+    found, inverse = torch.unique(column, return_inverse=True)
     rows = []
-    for size in reversed(sizes):
+    for _, size in reversed(others):
         rows.append(found % size)
         found = found // size
-    return tuple(reversed(rows)), inverse
+    return (found, *reversed(rows)), inverse
 
 
 def largest_norms(rows: Tensor) -> Tensor:
-    """The largest Euclidean norm among the channels of receptive fields or filters, ``(P, C, K)`` to ``(P,)``."""
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=2)
-    return norms.amax(dim=1)
+    """The largest Euclidean norm among the channels of receptive fields or filters, ``(P, K, C)`` to ``(P,)``."""
+    # Squares and their sum go along the channels; a norm over a dimension in the middle is ten times slower.
+    return rows.square().sum(dim=1).amax(dim=1).sqrt()
 
 
 def largest_supports(fields: Tensor, weights: Tensor) -> Tensor:
     """The largest contribution of a single input channel to each filter at some places.
 
     Args:
-        fields: Receptive fields, ``(P, C, K)``.
-        weights: ``(O, C, K)``.
+        fields: Receptive fields, ``(P, K, C)``.
+        weights: ``(O, K, C)``.
 
     Returns:
         ``(P, O)``.
     """
-    if weights.shape[2] == 1:
-        return largest_products(fields[:, :, 0], weights[:, :, 0])
+    if weights.shape[1] == 1:
+        return largest_products(fields[:, 0], weights[:, 0])
     best = fields.new_full((len(fields), len(weights)), -torch.inf)
-    by_channel, kernels = fields.transpose(0, 1), weights.permute(1, 2, 0)
-    for part in pieces(fields.shape[1], best.numel()):
+    by_channel, kernels = fields.permute(2, 0, 1), weights.permute(2, 1, 0)
+    for part in pieces(fields.shape[2], best.numel()):
         best = torch.maximum(best, torch.bmm(by_channel[part], kernels[part]).amax(dim=0))
     return best
 

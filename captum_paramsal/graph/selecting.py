@@ -11,6 +11,9 @@ from captum_paramsal.functional.receptive_fields import distinct
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
+_FEW = 2048
+"""So many candidates are all asked for Z_pre: finding out which of them need not be would cost more."""
+
 _SLACK = 1e-3
 """A limit that is computed in single precision may lie a rounding below what it limits."""
 
@@ -48,31 +51,55 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
 
     ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)``; without weights ``Ω = Z_cur``.
     """
-    rows = _Rows.of(step, source, sites, candidates)
     current, weights = candidates.current, step.settings.weights
+    if weights is None and not step.settings.active_only:
+        return _strongest(step, source, sites, candidates)
+    rows = _Rows.of(step, source, sites, candidates)
     allowed = rows.allowed(candidates.seen)
     preceding, succeeding, score = torch.zeros_like(current), torch.ones_like(current), current
     if weights is not None:
-        succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), rows)[rows.owner]
+        succeeding = _succeeding(current.masked_fill(~allowed, -torch.inf), rows).index_select(0, rows.owner)
         factor = weights.succeeding * succeeding
         score = factor * weights.current * current
         # Z_pre costs more than all else together, so it is asked for only where it can still change the choice.
         if weights.preceding:
             factor = factor * weights.preceding
             allowed = allowed & _contenders(rows, score.masked_fill(~allowed, -torch.inf), factor, candidates.keep)
-            preceding = rows.preceding(rows.asked(allowed))[rows.owner]
+            preceding = rows.preceding(rows.asked(allowed)).index_select(0, rows.owner)
             score = score + factor * preceding
-    best, places = _top(score.masked_fill(~allowed, -torch.inf), candidates.keep)
-    # Ω of 0 or below is no evidence: such candidates are dropped even where fewer than `keep` are left. A depthwise
-    # convolution leaves nothing to choose: like an activation, it hands on its one channel, whatever its share.
-    neuron, rank = (best > (-torch.inf if candidates.only_way else 0)).nonzero(as_tuple=True)
-    channel = places[neuron, rank]
+    neuron, channel = _kept(score.masked_fill(~allowed, -torch.inf), candidates)
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
-    found = rows.index[rows.owner[neuron], channel]
+    index, values = rows.index[rows.owner[neuron], channel], rows.values[rows.owner[neuron], channel]
+    return _chosen(sites.image[neuron], index, values, supports)
+
+
+def _strongest(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
+    """The candidates with the largest positive contribution: no other value of theirs is asked for."""
+    score = candidates.current
+    if candidates.seen is not None:
+        score = score.masked_fill(~candidates.seen, -torch.inf)
+    neuron, channel = _kept(score, candidates)
+    index, best = candidates.first[neuron] + candidates.steps[channel], score[neuron, channel]
+    supports = torch.stack([best, best, torch.zeros_like(best), torch.ones_like(best)], dim=1)
+    return _chosen(sites.image[neuron], index, step.run.tensor(source).reshape(-1)[index], supports)
+
+
+def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
+    """Neuron and number of each candidate that is kept; of those that are none, the score ``(M, C)`` is -inf.
+
+    Ω of 0 or below is no evidence: such candidates are dropped even where fewer than ``keep`` are left. A depthwise
+    convolution leaves nothing to choose: like an activation, it hands on its one channel, whatever its share.
+    """
+    best, places = _top(score, candidates.keep)
+    neuron, rank = (best > (-torch.inf if candidates.only_way else 0)).nonzero(as_tuple=True)
+    return neuron, places[neuron, rank]
+
+
+def _chosen(image: Tensor, index: Tensor, values: Tensor, supports: Tensor) -> Sites:
+    """The neurons that are kept, from their values and supports."""
     # A negative value that supports the neuron leads on to what made it negative.
-    turned = (rows.values[rows.owner[neuron], channel] < 0) & (current[neuron, channel] > 0)
-    gain = torch.where(turned, -1.0, 1.0).to(current.dtype)
-    return Sites(sites.image[neuron], found, gain, supports)
+    turned = (values < 0) & (supports[:, 1] > 0)
+    return Sites(image, index, torch.where(turned, -1.0, 1.0).to(supports.dtype), supports)
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,7 @@ class _Rows:
     @classmethod
     def of(cls, step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> _Rows:
         # Neurons of one place share their candidates; each place is looked up once, whatever their number.
-        (image, first), owner = distinct(sites.image, candidates.first)
+        (image, first), owner = distinct(sites.image, (candidates.first, step.shape_of(source).numel()))
         index = first[:, None] + candidates.steps
         values = step.run.tensor(source).reshape(-1)[index]
         possible = torch.ones_like(index, dtype=torch.bool)
@@ -112,7 +139,7 @@ class _Rows:
 
     def allowed(self, seen: Tensor | None) -> Tensor:
         """Candidates of each neuron, ``(M, C)``: of those that it sees."""
-        possible = self.possible[self.owner]
+        possible = self.possible.index_select(0, self.owner)
         if seen is None:
             return possible
         both = possible & seen
@@ -121,9 +148,9 @@ class _Rows:
     def asked(self, chosen: Tensor) -> Tensor:
         """From a choice for each neuron ``(M, C)`` to one for each row."""
         neuron, channel = chosen.nonzero(as_tuple=True)
-        found = torch.zeros_like(self.possible)
-        found[self.owner[neuron], channel] = True
-        return found
+        asked = torch.zeros_like(self.possible)
+        asked[self.owner[neuron], channel] = True
+        return asked
 
     def preceding(self, chosen: Tensor, *, limit: bool = False) -> Tensor:
         """Z_pre of some candidates, the largest contribution into each; ``(R, C)``, 0 elsewhere.
@@ -132,12 +159,13 @@ class _Rows:
             chosen: ``(R, C)``.
             limit: Ask only for what it cannot exceed.
         """
-        row, channel = chosen.nonzero(as_tuple=True)
-        gain = torch.ones(len(row), dtype=self.values.dtype, device=self.values.device)
-        sites = Sites(self.image[row], self.index[row, channel], gain, gain.new_zeros(len(row), 4))
-        preceding = torch.zeros_like(self.values)
-        preceding[row, channel] = self.step.support_of([(self.source, sites)], len(row), limit=limit)
-        return preceding
+        place = chosen.flatten().nonzero()[:, 0]
+        gain = torch.ones(len(place), dtype=self.values.dtype, device=self.values.device)
+        image, index = self.image.index_select(0, place // chosen.shape[1]), self.index.flatten().index_select(0, place)
+        sites = Sites(image, index, gain, gain.new_zeros(1, 4).expand(len(place), 4))
+        preceding = self.values.new_zeros(self.values.numel())
+        preceding[place] = self.step.support_of([(self.source, sites)], len(place), limit=limit)
+        return preceding.view_as(self.values)
 
 
 def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) -> Tensor:
@@ -152,14 +180,14 @@ def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) ->
         factor: What Z_pre is multiplied by.
         keep: How many are kept for each neuron.
     """
-    if keep is None or keep >= score.shape[1]:
+    if keep is None or keep >= score.shape[1] or rows.index.numel() <= _FEW:
         return torch.ones_like(score, dtype=torch.bool)
     first, places = _top(score, keep)
     leading = torch.zeros_like(score, dtype=torch.bool).scatter_(1, places, value=True) & (score > -torch.inf)
-    reached = score + factor * rows.preceding(rows.asked(leading))[rows.owner]
+    reached = score + factor * rows.preceding(rows.asked(leading)).index_select(0, rows.owner)
     least = reached.gather(1, places).masked_fill(first == -torch.inf, -torch.inf).amin(dim=1, keepdim=True)
     # A bound costs less than the support itself, and rules most candidates out.
-    limit = rows.preceding(rows.asked(score > -torch.inf), limit=True)[rows.owner]
+    limit = rows.preceding(rows.asked(score > -torch.inf), limit=True).index_select(0, rows.owner)
     return score + factor * (limit + _SLACK * limit.abs()) >= least
 
 

@@ -28,8 +28,13 @@ class Sites:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, rows: Tensor) -> Sites:
-        return Sites(self.image[rows], self.index[rows], self.gain[rows], self.supports[rows])
+    def __getitem__(self, rows: Tensor | slice) -> Sites:
+        parts = (self.image, self.index, self.gain, self.supports)
+        if isinstance(rows, slice):
+            return Sites(*(part[rows] for part in parts))
+        # Whole rows are copied at once, which indexing with a tensor does number by number.
+        rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
+        return Sites(*(part.index_select(0, rows) for part in parts))
 
     def at(self, index: Tensor, gain: Tensor | None = None) -> Sites:
         """The same selection, one step back: at another place, and with another gain."""
@@ -37,7 +42,7 @@ class Sites:
 
     def values(self, tensor: Tensor) -> Tensor:
         """Values of these neurons in their tensor."""
-        return tensor.reshape(-1)[self.index]
+        return tensor.reshape(-1).index_select(0, self.index)
 
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:
@@ -51,15 +56,20 @@ class Sites:
         )
         every = cls(image, index, gain, supports)
         key = image * (int(index.max()) + 1 if len(index) else 1) + index
-        strongest, likeliest = _first_of_each(key, -gain.abs()), _first_of_each(key, -supports[:, 0])
+        ordered, order = key.sort(stable=True)
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        if bool(first.all()):
+            return every[order]
+        strongest, likeliest = (_first_of_each(key, -rank) for rank in (gain.abs(), supports[:, 0]))
         return replace(every[likeliest], gain=gain[strongest])
 
 
 def _first_of_each(key: Tensor, rank: Tensor) -> Tensor:
     """Rows that have the lowest rank among those of the same key, in the order of the keys."""
     order = torch.argsort(rank, stable=True)
-    order = order[torch.argsort(key[order], stable=True)]
-    ordered = key[order]
+    ordered, within = key[order].sort(stable=True)
+    order = order[within]
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[1:] = ordered[1:] != ordered[:-1]
     return order[first]

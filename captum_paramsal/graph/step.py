@@ -45,7 +45,8 @@ class Run:
 
     def tensor(self, node: fx.Node) -> Tensor:
         """A value that was kept; half precision as single, in which neurons are compared."""
-        value: Tensor = self.values[node].detach()
+        value: Tensor = self.values[node]
+        value = value.detach() if value.requires_grad else value
         return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
@@ -118,13 +119,12 @@ class Step:
         Raises:
             TraceError: An operation has no rule, or its rule gave other than one support for each neuron.
         """
-        supports = torch.cat(
-            [self.supports(Step(self.run, node, self.settings, self.supports), sites, limit) for node, sites in neurons]
-        )
-        if len(supports) != count:
-            message = f"Expected a support for each of {count} neurons of '{self.node}', got {len(supports)}."
+        supports = [self.supports(self._at(node), sites, limit) for node, sites in neurons]
+        joined = supports[0] if len(supports) == 1 else torch.cat(supports)
+        if len(joined) != count:
+            message = f"Expected a support for each of {count} neurons of '{self.node}', got {len(joined)}."
             raise TraceError(message)
-        return supports
+        return joined
 
     def _at(self, node: fx.Node) -> Step:
         return Step(self.run, node, self.settings, self.supports)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from captum_paramsal.functional.receptive_fields import (
     FEW,
     Window,
+    by_dimension,
     distinct,
     largest_norms,
     largest_supports,
@@ -29,7 +30,7 @@ from captum_paramsal.graph.step import Step
 
 @dataclass(frozen=True)
 class _Filters:
-    """A convolution's weight ``(O, C / groups, K)``, how it moves, and its groups."""
+    """A convolution's weight ``(O, K, C / groups)``, how it moves, and its groups."""
 
     weight: Tensor
     window: Window
@@ -46,22 +47,43 @@ class _Filters:
         dilation = per_dimension(dilation, len(kernel))
         around = _padding(padding, kernel, dilation)
         window = Window(kernel, per_dimension(stride, len(kernel)), around, dilation)
-        return cls(weight.flatten(2), window, groups)
+        return cls(weight.flatten(2).transpose(1, 2).contiguous(), window, groups)
+
+    @property
+    def width(self) -> int:
+        """Channels that each filter sees."""
+        return self.weight.shape[2]
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """Neurons of a convolution: their rows of the first dimension, filters, groups and places."""
+    """Neurons of a convolution.
+
+    Attributes:
+        row: Row of the first dimension, ``(M,)``.
+        output: Filter of each, ``(M,)``.
+        place: Place in the flattened output map, ``(M,)``.
+        sizes: Of the output map.
+    """
 
     row: Tensor
     output: Tensor
-    group: Tensor
-    place: tuple[Tensor, ...]
+    place: Tensor
+    sizes: Sequence[int]
 
     @classmethod
-    def of(cls, step: Step, sites: Sites, filters: _Filters) -> _Asked:
-        row, output, *place = torch.unravel_index(sites.index, step.shape)
-        return cls(row, output, output // (len(filters.weight) // filters.groups), tuple(place))
+    def of(cls, step: Step, sites: Sites) -> _Asked:
+        _, outputs, *sizes = step.shape
+        channel, places = sites.index // prod(sizes), prod(sizes)
+        return cls(channel // outputs, channel % outputs, sites.index % places, sizes)
+
+    def group(self, filters: _Filters) -> Tensor:
+        """Group of the filter of each, ``(M,)``."""
+        return self.output // (len(filters.weight) // filters.groups)
+
+    def places(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Rows and places without repetition, and which of these each neuron has."""
+        return distinct(self.row, (self.place, prod(self.sizes)))
 
 
 @trace_rule(functional.conv1d, functional.conv2d, functional.conv3d)
@@ -73,12 +95,13 @@ class Convolution(TraceRule):
     def back(self, step: Step, sites: Sites) -> Found:
         """The channels with the largest positive Ω."""
         filters, maps = _Filters.of(step), step.maps
-        asked, sizes = _Asked.of(step, sites, filters), maps.shape[2:]
+        asked, sizes = _Asked.of(step, sites), maps.shape[2:]
         current = _current(maps, filters, asked) * sites.gain[:, None]
-        first = asked.row * maps.shape[1] + asked.group * filters.weight.shape[1]
-        for dimension, (place, size, ends) in enumerate(zip(asked.place, sizes, _inside(step, sizes), strict=True)):
-            first = first * size + filters.window.centre(place, dimension, size).clamp(*ends)
-        depthwise = filters.groups > 1 and filters.weight.shape[1] == 1
+        first = asked.row * maps.shape[1]
+        if filters.groups > 1:
+            first = first + asked.group(filters) * filters.width
+        first = first * prod(sizes) + _centres(step, filters.window, asked)
+        depthwise = filters.groups > 1 and filters.width == 1
         candidates = Candidates(current, first, prod(sizes), step.settings.top_k, only_way=depthwise)
         return [(step.source, select(step, step.source, sites, candidates))]
 
@@ -96,23 +119,23 @@ class Convolution(TraceRule):
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The largest norm of a channel's field times that of a filter's channel (Cauchy and Schwarz)."""
         filters, maps = _Filters.of(step), step.maps
-        asked = _Asked.of(step, sites, filters)
+        asked = _Asked.of(step, sites)
         if filters.groups > 1:
             return super().limit(step, sites)
-        (row, *place), owner = distinct(asked.row, *asked.place)
-        fields = filters.window.fields(maps, row, place)
+        (row, place), owner = asked.places()
+        fields = filters.window.fields(maps, row, place, asked.sizes)
         reach = largest_norms(fields)[owner] * largest_norms(filters.weight)[asked.output]
         return sites.gain.abs() * reach
 
     def _support(self, step: Step, sites: Sites, sign: int) -> Tensor:
         filters, maps = _Filters.of(step), step.maps
-        asked = _Asked.of(step, sites, filters)
-        (row, *place), owner = distinct(asked.row, *asked.place)
+        asked = _Asked.of(step, sites)
+        (row, place), owner = asked.places()
         if filters.groups > 1 or len(sites) * FEW < len(row) * len(filters.weight):
             return (sign * _current(maps, filters, asked)).amax(dim=1)
-        fields, weight = filters.window.over(maps), sign * filters.weight
+        window, weight = filters.window, sign * filters.weight
         found = [
-            largest_supports(filters.window.at(fields, row[part], [one[part] for one in place]), weight)
+            largest_supports(window.fields(maps, row[part], place[part], asked.sizes), weight)
             for part in pieces(len(row), weight[0].numel())
         ]
         return torch.cat(found)[owner, asked.output] if found else sites.gain
@@ -180,6 +203,18 @@ def _reaching(
     return taps, inside, nearest
 
 
+def _centres(step: Step, window: Window, asked: _Asked) -> Tensor:
+    """Centre of each neuron's receptive field in the flattened input map, ``(M,)``."""
+    sizes = step.maps.shape[2:]
+    if window.is_pointwise and step.source.target is not functional.pad:
+        return asked.place
+    centres = torch.zeros_like(asked.place)
+    places = by_dimension(asked.place, asked.sizes)
+    for dimension, (place, size, ends) in enumerate(zip(places, sizes, _inside(step, sizes), strict=True)):
+        centres = centres * size + window.centre(place, dimension, size).clamp(*ends)
+    return centres
+
+
 def _inside(step: Step, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """First and last place in each dimension that no padding before the convolution has added."""
     added = [0] * (2 * len(sizes))
@@ -192,15 +227,12 @@ def _inside(step: Step, sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 def _current(maps: Tensor, filters: _Filters, asked: _Asked) -> Tensor:
     """What every input channel of its group contributes to each neuron, ``(M, C / groups)``."""
-    width = filters.weight.shape[1]
     if filters.groups == 1:
-        (row, *place), owner = distinct(asked.row, *asked.place)
-        return supports(filters.window.fields(maps, row, place), owner, filters.weight, asked.output)
-    channels = asked.group[:, None] * width + torch.arange(width, device=asked.group.device)
-    fields = filters.window.over(maps)
-    index = (asked.row[:, None], channels, *(one[:, None] for one in asked.place))
-    seen = fields[index].flatten(2)
-    return supports(seen, torch.arange(len(seen), device=seen.device), filters.weight, asked.output)
+        (row, place), owner = asked.places()
+        return supports(filters.window.fields(maps, row, place, asked.sizes), owner, filters.weight, asked.output)
+    channels = asked.group(filters)[:, None] * filters.width + torch.arange(filters.width, device=maps.device)
+    fields = filters.window.fields(maps, asked.row, asked.place, asked.sizes, channels)
+    return supports(fields, torch.arange(len(fields), device=fields.device), filters.weight, asked.output)
 
 
 def per_dimension(value: Any, dimensions: int) -> tuple[int, ...]:
