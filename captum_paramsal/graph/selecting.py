@@ -11,9 +11,6 @@ from captum_paramsal.functional.receptive_fields import distinct
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
-_FEW = 2048
-"""So many candidates are all asked for Z_pre: finding out which of them need not be would cost more."""
-
 _SLACK = 1e-3
 """A limit that is computed in single precision may lie a rounding below what it limits."""
 
@@ -180,7 +177,7 @@ def _contenders(rows: _Rows, score: Tensor, factor: Tensor, keep: int | None) ->
         factor: What Z_pre is multiplied by.
         keep: How many are kept for each neuron.
     """
-    if keep is None or keep >= score.shape[1] or rows.index.numel() <= _FEW:
+    if keep is None or keep >= score.shape[1]:
         return torch.ones_like(score, dtype=torch.bool)
     first, places = _top(score, keep)
     leading = torch.zeros_like(score, dtype=torch.bool).scatter_(1, places, value=True) & (score > -torch.inf)
