@@ -8,7 +8,6 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 WINDOW_NUMBERS = 1 << 19
 """Numbers of the receptive fields that are in memory at once: 2 MiB in float32, what a CPU's caches hold."""
