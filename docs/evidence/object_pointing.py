@@ -1,12 +1,13 @@
 """Do the maps point at the object? Traces, Grad-CAM, gradients and a fixed point, on labelled photos with boxes.
 
 ``python docs/evidence/object_pointing.py`` learns the weights of the trace on every second image, scores all methods on
-the others, and writes the tables and the figure of ``object_pointing.md``.
+the others, and writes the tables and the figure of ``object_pointing.md``. ``--network`` chooses the network.
 """
 
 import argparse
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Saliency
-from photos import SIDE, Photos, add_data_option, load_photos, load_squeezenet, scores_of
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Photos,
+    Preparation,
+    add_data_option,
+    load_lite1,
+    load_photos,
+    load_squeezenet,
+    scores_of,
+)
+from results import markdown_table
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
@@ -34,10 +46,32 @@ from captum_paramsal.metrics import (
     misses_centre,
     pointing_game,
     pointing_game_at,
+    share_interval,
 )
 from captum_paramsal.viz import PALETTE, new_axes, to_png
 
 LOG = logging.getLogger("object_pointing")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network of the study.
+
+    Attributes:
+        load: Reads it from the folder with the data.
+        preparation: How it takes photos.
+        last_maps: The module that returns its last feature maps, for Grad-CAM.
+    """
+
+    load: Callable[[Path], nn.Module]
+    preparation: Preparation
+    last_maps: str
+
+
+NETWORKS = {
+    "squeezenet": Subject(load_squeezenet, SQUEEZENET_INPUT, "features.12"),
+    "efficientnet_lite1": Subject(load_lite1, LITE1_INPUT, "bn2"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,14 +108,14 @@ def mapped(
         yield f"{name}, blurred", Found(pointing_game(blurred, photos.boxes), box_of(blurred))
 
 
-def captum_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """Maps ``(N, 227, 227)`` of Captum's methods."""
-    grad_cam, saliency = LayerGradCam(model, model.features[12]), Saliency(model)
+def captum_methods(model: nn.Module, last_maps: str, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Maps ``(N, H, W)`` of Captum's methods; Integrated Gradients only with steps."""
+    grad_cam, saliency = LayerGradCam(model, model.get_submodule(last_maps)), Saliency(model)
     integrated = IntegratedGradients(model)
 
     def cam(images: Tensor, classes: Tensor) -> Tensor:
         found = grad_cam.attribute(images, classes, relu_attributions=True)
-        return interpolate(found, (SIDE, SIDE), mode="bilinear")[:, 0]
+        return interpolate(found, images.shape[-2:], mode="bilinear")[:, 0]
 
     def plain(images: Tensor, classes: Tensor) -> Tensor:
         return saliency.attribute(images.clone().requires_grad_(), classes).sum(dim=1)
@@ -90,21 +124,16 @@ def captum_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, 
         found = integrated.attribute(images, target=classes, n_steps=steps, internal_batch_size=len(images))
         return found.float().abs().sum(dim=1)
 
-    return {
-        "Grad-CAM": cam,
-        "Saliency": plain,
-        "Integrated Gradients": path,
-    }
+    return {"Grad-CAM": cam, "Saliency": plain} | ({"Integrated Gradients": path} if steps else {})
 
 
 def groups_of(photos: Photos, predicted: Tensor) -> dict[str, Tensor]:
     """The images that rates are given for."""
-    size = (SIDE, SIDE)
     return {
         "all": torch.ones(len(photos), dtype=torch.bool),
         "predicted right": predicted == photos.labels,
-        "small boxes": has_small_boxes(photos.boxes, size),
-        "centre misses": misses_centre(photos.boxes, size),
+        "small boxes": has_small_boxes(photos.boxes, photos.size),
+        "centre misses": misses_centre(photos.boxes, photos.size),
     }
 
 
@@ -119,28 +148,46 @@ def difference(one: Tensor, other: Tensor, resamples: int = 2000) -> tuple[float
     return 100 * gap.mean().item(), 100 * low, 100 * high
 
 
-def scored(found: Found, photos: Photos, model: nn.Module, predicted: Tensor) -> dict[str, Any]:
-    """Rates of one method in every group."""
+def scored(
+    found: Found, photos: Photos, model: nn.Module, predicted: Tensor, *, confidence: bool = True
+) -> dict[str, Any]:
+    """Rates of one method in every group; without confidences, two passes for every photo are saved."""
     groups = groups_of(photos, predicted)
     result: dict[str, Any] = {
         "hits": {
             name: [found.game.where(group).rate, *found.game.where(group).interval] for name, group in groups.items()
         },
         "counts": {name: int(group.sum()) for name, group in groups.items()},
-        "degenerate": int(found.game.degenerate.sum()),
+        "empty": {name: int((found.game.degenerate & group).sum()) for name, group in groups.items()},
     }
     if found.boxes is not None:
         overlap = iou(found.boxes, photos.boxes)
-        change: ConfidenceChange = increase_in_confidence(
-            model, photos.images, found.boxes, predicted, internal_batch_size=50
-        )
         result |= {
             "iou": overlap.mean().item(),
             "iou above 0.5": (overlap > 0.5).double().mean().item(),
-            "increase": [change.share, *change.interval],
-            "area": change.area_share.mean().item(),
+            "area": area_share(found.boxes, photos.size).mean().item(),
         }
+        if confidence:
+            change: ConfidenceChange = increase_in_confidence(
+                model, photos.images, found.boxes, predicted, internal_batch_size=50
+            )
+            result["increase"] = [change.share, *change.interval]
     return result
+
+
+def empty_maps(found: Sequence[PointingHits], right: Sequence[Tensor]) -> list[float]:
+    """How many of the photos that are predicted right have an empty map, of how many, and the share's interval."""
+    empty = torch.cat([game.degenerate[places] for game, places in zip(found, right, strict=True)])
+    return [int(empty.sum()), len(empty), *share_interval(empty)]
+
+
+def empty_table(empty: dict[str, list[float]]) -> str:
+    """One row a trace."""
+    rows = [
+        [name, f"{count:.0f} of {total:.0f}", f"{100 * low:.1f} to {100 * high:.1f}"]
+        for name, (count, total, low, high) in empty.items()
+    ]
+    return markdown_table(["trace", "empty maps, predicted right", "95 % interval, %"], rows)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -155,11 +202,11 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             f"{100 * rate:.1f} ({100 * low:.1f} to {100 * high:.1f})" for rate, low, high in result["hits"].values()
         ]
         if "iou" in result:
-            rate, low, high = result["increase"]
+            rises = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in result.get("increase", [math.nan] * 3)))
             cells += [
                 f"{result['iou']:.2f}",
                 f"{100 * result['iou above 0.5']:.1f}",
-                f"{100 * rate:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+                rises if "increase" in result else "",
                 f"{100 * result['area']:.0f}",
             ]
         else:
@@ -183,65 +230,90 @@ def figure(results: dict[str, dict[str, Any]]) -> bytes:
     return to_png(axes, dpi=110)
 
 
+def every_method(
+    model: nn.Module, photos: Photos, predicted: Tensor, learned: TraceWeights, options: argparse.Namespace
+) -> dict[str, Found]:
+    """What each method found on the photos that judge."""
+    maps = captum_methods(model, NETWORKS[options.network].last_maps, options.steps)
+    traces = {
+        "CNN-Fixations": CNNFixations(model),
+        "discernible neurons, equal weights": DiscernibleNeurons(model, TraceWeights(1.0, 1.0, 1.0)),
+        "discernible neurons": DiscernibleNeurons(model),
+        "discernible neurons, learned": DiscernibleNeurons(model, learned),
+    }
+    return {
+        "the centre": Found(pointing_game_at(centre_point(photos.size), photos.boxes, photos.size), None),
+        **{
+            found_as: one
+            for name, explain in maps.items()
+            for found_as, one in mapped(explain, photos, predicted, name)
+        },
+        **{name: traced(method, photos, predicted, name) for name, method in traces.items()},
+    }
+
+
+def gaps_of(hits: dict[str, Tensor]) -> dict[str, tuple[float, float, float]]:
+    """Paired differences of the traces with each other and with Grad-CAM."""
+    ours = [name for name in hits if name.startswith("discernible")]
+    pairs = [(name, rival) for name in ours for rival in ("CNN-Fixations", "Grad-CAM")]
+    pairs += [("CNN-Fixations", "Grad-CAM")]
+    return {f"{name} - {rival}": difference(hits[name], hits[rival]) for name, rival in pairs}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Learn, score, and write ``object_pointing.json``, ``.md`` and ``.png`` to the work folder."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    model = load_squeezenet(options.data)
-    every = load_photos(options.data / "imagenet_val900", options.limit)
+    subject = NETWORKS[options.network]
+    model = subject.load(options.data)
+    every = load_photos(options.data / "imagenet_val900", options.limit, subject.preparation)
     learn, photos = every.every_second(0), every.every_second(1)
-    predicted = scores_of(model, photos.images).argmax(dim=1)
-    neurons = DiscernibleNeurons(model)
-    search = neurons.fit_weights(learn.images, learn.labels, learn.boxes, trials=options.trials)
+    usual, predicted = (scores_of(model, one.images).argmax(dim=1) for one in (learn, photos))
+    search = DiscernibleNeurons(model).fit_weights(learn.images, learn.labels, learn.boxes, trials=options.trials)
     search.save(options.work / "weights.json")
     LOG.info("learned %s", search.weights)
-    found = {
-        "a random pixel": None,
-        "the centre": Found(pointing_game_at(centre_point((SIDE, SIDE)), photos.boxes, (SIDE, SIDE)), None),
-        **{
-            found_as: one
-            for name, explain in captum_methods(model, options.steps).items()
-            for found_as, one in mapped(explain, photos, predicted, name)
-        },
-        "CNN-Fixations": traced(CNNFixations(model), photos, predicted, "CNN-Fixations"),
-        "discernible neurons, equal weights": traced(
-            DiscernibleNeurons(model, TraceWeights(1.0, 1.0, 1.0)), photos, predicted, "equal weights"
-        ),
-        "discernible neurons": traced(neurons, photos, predicted, "default weights"),
-        "discernible neurons, learned": traced(
-            DiscernibleNeurons(model, search.weights), photos, predicted, "learned weights"
-        ),
+    found = every_method(model, photos, predicted, search.weights, options)
+    right = [usual == learn.labels, predicted == photos.labels]
+    # Nothing was learned for these two, so that all photos count.
+    empty = {
+        name: empty_maps([traced(method, learn, usual, f"{name}, other half").game, found[name].game], right)
+        for name, method in (
+            ("CNN-Fixations", CNNFixations(model)),
+            ("discernible neurons", DiscernibleNeurons(model)),
+        )
     }
-    results = {name: scored(one, photos, model, predicted) for name, one in found.items() if one is not None}
-    areas, groups = area_share(photos.boxes, (SIDE, SIDE)), groups_of(photos, predicted)
+    results = {
+        name: scored(one, photos, model, predicted, confidence=options.confidence) for name, one in found.items()
+    }
+    areas, groups = area_share(photos.boxes, photos.size), groups_of(photos, predicted)
     random = {name: [areas[group].mean().item()] * 3 for name, group in groups.items()}
     results = {"a random pixel": {"hits": random}, **results}
-    hits = {name: one.game.hits for name, one in found.items() if one is not None}
-    ours = [name for name in hits if name.startswith("discernible")]
-    gaps = {
-        f"{name} - {rival}": difference(hits[name], hits[rival])
-        for name in ours
-        for rival in ("CNN-Fixations", "Grad-CAM")
-    }
-    gaps["CNN-Fixations - Grad-CAM"] = difference(hits["CNN-Fixations"], hits["Grad-CAM"])
+    gaps = gaps_of({name: one.game.hits for name, one in found.items()})
     learned = {"weights": vars(search.weights), "means": {k: v.means for k, v in search.history.items()}}
     content = {"images": len(photos), "groups": {k: int(v.sum()) for k, v in groups.items()}, "learned": learned}
-    text = table(results) + "\n" + "\n".join(f"* {k}: {m:.1f} ({a:.1f} to {b:.1f})" for k, (m, a, b) in gaps.items())
+    differences = "\n".join(f"* {k}: {m:.1f} ({a:.1f} to {b:.1f})" for k, (m, a, b) in gaps.items())
+    text = f"{table(results)}\n{differences}\n\n{empty_table(empty)}"
     LOG.info("\n%s\n%s", content, text)
-    dumped = json.dumps({**content, "results": results, "differences": gaps}, indent=1)
+    dumped = json.dumps({**content, "results": results, "differences": gaps, "empty": empty}, indent=1)
     (options.work / "object_pointing.json").write_text(dumped + "\n", encoding="utf-8")
-    (options.work / "object_pointing.md").write_text(text + "\n", encoding="utf-8")
+    (options.work / "object_pointing.md").write_text(text, encoding="utf-8")
     (options.work / "object_pointing.png").write_bytes(figure(results))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
+    parser.add_argument(
+        "--network", choices=NETWORKS, default="squeezenet", help="which; EfficientNet-Lite1 needs timm"
+    )
     parser.add_argument("--work", type=Path, default=Path("object-pointing"), help="folder for the results")
     parser.add_argument("--limit", type=int, help="images, at most")
     parser.add_argument("--trials", type=int, default=1000, help="trials of the bandit for each weight")
-    parser.add_argument("--steps", type=int, default=50, help="steps of the integrated gradients")
+    parser.add_argument("--steps", type=int, default=50, help="steps of Integrated Gradients; 0 leaves them out")
+    parser.add_argument(
+        "--confidence", action=argparse.BooleanOptionalAction, default=True, help="measure how confidences change"
+    )
     return parser.parse_args(arguments)
 
 

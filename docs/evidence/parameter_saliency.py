@@ -1,4 +1,4 @@
-"""What happens when the most salient filters are knocked out, perturbed or fine-tuned: Levin et al. on two networks.
+"""What happens when the most salient filters are knocked out, perturbed or fine-tuned: Levin et al. on three networks.
 
 ``python docs/evidence/parameter_saliency.py`` runs the parts that are asked for. Every finished curve and result is
 kept in the work folder and not made again. ``parameter_saliency_tables.py`` makes tables and figures of it, and
@@ -14,7 +14,16 @@ from typing import Any
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from photos import add_data_option, load_photos, load_squeezenet, scores_of
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Preparation,
+    add_data_option,
+    load_lite1,
+    load_photos,
+    load_squeezenet,
+    scores_of,
+)
 from results import Results
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -132,14 +141,28 @@ class Subject:
 
 def squeezenet(options: argparse.Namespace) -> Subject:
     """SqueezeNet; the reference holds every second of the 900 photos."""
-    every = load_photos(options.data / "imagenet_val900", options.photos)
-    parts = [Pictures(one.images, one.labels) for one in (every.every_second(0), every.every_second(1))]
     blocks = ("3", "4", "6", "7", "9", "10", "11", "12")
     stages = {"conv1": "features.0"}
     stages |= {f"fire{number}": f"features.{block}.*" for number, block in enumerate(blocks, start=2)}
     patterns = list(stages.values())
     layout = Layout(stages, patterns[-2:], patterns[:5], size=25, times=1)
+    parts = _photos(options, SQUEEZENET_INPUT)
     return _subject("squeezenet", load_squeezenet(options.data), parts, layout, options)
+
+
+def efficientnet_lite1(options: argparse.Namespace) -> Subject:
+    """EfficientNet-Lite1; the reference holds every second of the 900 photos."""
+    stages = {"conv_stem": "conv_stem", **{f"blocks.{n}": f"blocks.{n}.*" for n in range(7)}, "conv_head": "conv_head"}
+    patterns = list(stages.values())
+    layout = Layout(stages, patterns[-2:], patterns[:5], size=10, times=1)
+    parts = _photos(options, LITE1_INPUT)
+    return _subject("efficientnet_lite1", load_lite1(options.data), parts, layout, options)
+
+
+def _photos(options: argparse.Namespace, preparation: Preparation) -> list[Pictures]:
+    """Every second photo for the reference, and the others."""
+    every = load_photos(options.data / "imagenet_val900", options.photos, preparation)
+    return [Pictures(one.images, one.labels) for one in (every.every_second(0), every.every_second(1))]
 
 
 def resnet20(options: argparse.Namespace) -> Subject:
@@ -149,6 +172,9 @@ def resnet20(options: argparse.Namespace) -> Subject:
     stages = {"conv1": "conv1", **{f"layer{n}": f"layer{n}.*" for n in (1, 2, 3)}}
     layout = Layout(stages, ["layer3.*"], ["conv1", "layer1.*"], size=100, times=2)
     return _subject("resnet20", real_models().resnet20(options.data), parts, layout, options)
+
+
+NETWORKS = {"squeezenet": squeezenet, "resnet20": resnet20, "efficientnet_lite1": efficientnet_lite1}
 
 
 def _subject(
@@ -200,7 +226,8 @@ def squared_gradients(subject: Subject, places: Tensor) -> Tensor:
 
 def controls(subject: Subject, options: argparse.Namespace) -> ControlImages:
     """Correctly classified photos that see every change too."""
-    return ControlImages(subject.images[subject.right], subject.labels[subject.right], per_mistake=options.controls)
+    places = subject.right[: options.pool]
+    return ControlImages(subject.images[places], subject.labels[places], per_mistake=options.controls)
 
 
 def kept_curve(path: Path, make: Callable[[], InterventionCurve]) -> InterventionCurve:
@@ -468,7 +495,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     for name in options.networks:
-        subject = {"squeezenet": squeezenet, "resnet20": resnet20}[name](options)
+        subject = NETWORKS[name](options)
         LOG.info("%s: %d photos, %d mistakes", name, len(subject.labels), len(subject.mistakes))
         for part in options.parts:
             run_part(part, subject, options)
@@ -499,7 +526,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("parameter-saliency"), help="folder for curves and results")
-    parser.add_argument("--networks", nargs="+", default=["squeezenet", "resnet20"], help="which")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, help="which")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="which")
     parser.add_argument("--photos", type=int, default=None, help="photos of imagenet_val900; all by default")
     parser.add_argument("--pictures", type=int, default=2000, help="of CIFAR-10, for the reference and again to judge")
@@ -512,6 +539,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cascade", type=int, default=8, help="mistakes whose maps are made with random layers")
     parser.add_argument("--most", type=int, default=50, help="filters knocked out; half as many are fine-tuned")
     parser.add_argument("--controls", type=int, default=1, help="correct photos that see each mistake's changes")
+    parser.add_argument(
+        "--pool", type=int, default=None, help="correct photos that these are drawn from; all by default"
+    )
     return parser.parse_args(arguments)
 
 

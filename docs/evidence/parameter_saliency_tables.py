@@ -16,7 +16,7 @@ from captum_paramsal.repair import InterventionCurve
 from captum_paramsal.viz import intervention_plot, profile_plot, to_png
 from captum_paramsal.viz.style import new_panels, styled
 
-NETWORKS = {"squeezenet": "SqueezeNet", "resnet20": "ResNet-20"}
+NETWORKS = {"squeezenet": "SqueezeNet", "resnet20": "ResNet-20", "efficientnet_lite1": "EfficientNet-Lite1"}
 MEASURES = ("change of wrong class", "change of true class", "corrected", "correct images broken")
 BANDS = ("z-score", "random", "last stage")
 """Arms whose intervals are drawn."""

@@ -1,7 +1,8 @@
-"""The real network and the labelled photos that several studies use."""
+"""The real networks and the labelled photos that several studies use, prepared as each network takes them."""
 
 import argparse
 import csv
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,56 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_1
 
-__all__ = ["SIDE", "Photos", "add_data_option", "load_photos", "load_squeezenet", "scores_of"]
+__all__ = [
+    "LITE1_INPUT",
+    "SIDE",
+    "SQUEEZENET_INPUT",
+    "Photos",
+    "Preparation",
+    "add_data_option",
+    "load_lite1",
+    "load_photos",
+    "load_squeezenet",
+    "scores_of",
+]
 
 SIDE = 227
+"""Of the files, whose boxes are in their pixels."""
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How a network takes photos: resized to a square, values in [0, 1] normalised.
+
+    Attributes:
+        side: Pixels.
+        mean: Of each colour, ``(3,)``.
+        std: Of each colour, ``(3,)``.
+    """
+
+    side: int
+    mean: Tensor
+    std: Tensor
+
+
+SQUEEZENET_INPUT = Preparation(SIDE, MEAN, STD)
+LITE1_INPUT = Preparation(240, torch.full((3,), 127 / 255), torch.full((3,), 128 / 255))
+
+
+@dataclass(frozen=True)
 class Photos:
-    """Normalised images ``(N, 3, 227, 227)``, labels ``(N,)`` and the boxes of each image's objects."""
+    """Normalised images ``(N, 3, side, side)``, labels ``(N,)`` and the boxes of each image's objects."""
 
     images: Tensor
     labels: Tensor
     boxes: list[Tensor]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        height, width = self.images.shape[-2:]
+        return height, width
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,30 +77,41 @@ class Photos:
         return Photos(self.images[start::2], self.labels[start::2], self.boxes[start::2])
 
 
-def load_photos(folder: Path, limit: int | None) -> Photos:
+def load_photos(folder: Path, limit: int | None, preparation: Preparation = SQUEEZENET_INPUT) -> Photos:
     """Read the photos of a table with the columns file, label and boxes_227_xyxy."""
     with (folder / "labels.csv").open(encoding="utf-8") as table:
         rows = list(csv.DictReader(table))[:limit]
     places = {path.name: path for path in folder.rglob("*") if path.is_file()}
-    images = torch.stack([_pixels(places[Path(row["file"]).name]) for row in rows])
+    images = torch.stack([_pixels(places[Path(row["file"]).name], preparation) for row in rows])
     boxes = [
         torch.tensor(
             [[float(number) for number in box.replace(",", " ").split()] for box in row["boxes_227_xyxy"].split(";")]
-        )
+        ).clamp(0, SIDE)
         for row in rows
     ]
-    return Photos(images, torch.tensor([int(row["label"]) for row in rows]), [box.clamp(0, SIDE) for box in boxes])
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    return Photos(images, labels, [box * (preparation.side / SIDE) for box in boxes])
 
 
-def _pixels(path: Path) -> Tensor:
-    photo = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
-    return (photo.float() / 255 - MEAN[:, None, None]) / STD[:, None, None]
+def _pixels(path: Path, preparation: Preparation) -> Tensor:
+    picture = Image.open(path).convert("RGB")
+    if picture.size != (preparation.side, preparation.side):
+        picture = picture.resize((preparation.side, preparation.side), Image.Resampling.BICUBIC)
+    photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return (photo.float() / 255 - preparation.mean[:, None, None]) / preparation.std[:, None, None]
 
 
 def load_squeezenet(data: Path) -> nn.Module:
     """SqueezeNet 1.1 for ImageNet, in evaluation mode."""
     model = squeezenet1_1()
     model.load_state_dict(load_file(data / "models" / "squeezenet1_1.safetensors"))
+    return model.eval()
+
+
+def load_lite1(data: Path) -> nn.Module:
+    """EfficientNet-Lite1 for ImageNet, which is timm's, in evaluation mode."""
+    model: nn.Module = importlib.import_module("timm").create_model("tf_efficientnet_lite1")
+    model.load_state_dict(load_file(data / "models" / "tf_efficientnet_lite1.safetensors"))
     return model.eval()
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.models import squeezenet1_1
 
 from captum_paramsal import ParameterSaliency, Reference
-from captum_paramsal.repair import InterventionCurve, knock_out_curve, mask_pixels
+from captum_paramsal.repair import InterventionCurve, knock_out_curve, mask_pixels, restrict_to_layers
 
 NAMES = ("photos", "cifar10", "results", "parameter_saliency", "parameter_saliency_pixels", "parameter_saliency_tables")
 
@@ -58,7 +58,7 @@ def subject(study):
 
 @pytest.fixture
 def options(tmp_path):
-    return Namespace(work=tmp_path, mistakes=4, few=3, most=4, controls=1, steps=5, maps=3, cascade=2)
+    return Namespace(work=tmp_path, mistakes=4, few=3, most=4, controls=1, pool=None, steps=5, maps=3, cascade=2)
 
 
 def test_rankings_of_every_arm(study, subject):
@@ -86,6 +86,14 @@ def test_curves_are_kept(study, subject, options):
     assert again["z-score"].wrong.equal(first["z-score"].wrong)
     assert {path.name: path.stat().st_mtime_ns for path in options.work.iterdir()} == stamps
     assert first["z-score"].broken.isfinite().all()
+
+
+def test_controls_are_drawn_from_the_first_right_photos(study, subject, options):
+    assert study.controls(subject, options).images.equal(subject.images[subject.right])
+    options.pool = 2
+    fewer = study.controls(subject, options)
+    assert fewer.labels.equal(subject.labels[subject.right[:2]])
+    assert fewer.images.equal(subject.images[subject.right[:2]])
 
 
 def test_profiles_as_group_means(study, subject):
@@ -249,3 +257,28 @@ def test_everything_is_written(scripts, subject, options, monkeypatch):
     for name in ("profiles_squeezenet", "profiles_resnet20", "knocked", "tuned", "maps"):
         picture = (options.work / f"parameter_saliency_{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("network", ["squeezenet", "resnet20", "efficientnet_lite1"])
+def test_stages_of_every_network_hold_each_filter_once(study, network, paramsal_data, monkeypatch):
+    if network == "efficientnet_lite1":
+        pytest.importorskip("timm")
+    monkeypatch.setattr(study, "_subject", lambda *parts: parts[:-1])
+    options = Namespace(data=paramsal_data, photos=6, pictures=3)
+    name, model, (usual, others), layout = study.NETWORKS[network](options)
+    assert name == network
+    assert len(usual.labels) == len(others.labels) == 3
+    filters = ParameterSaliency(model).filters
+    counts = {
+        stage: int(restrict_to_layers(torch.zeros(len(filters)), filters, pattern).isfinite().sum())
+        for stage, pattern in layout.stages.items()
+    }
+    assert sum(counts.values()) == len(filters)
+    patterns = list(layout.stages.values())
+    assert patterns[-len(layout.last) :] == list(layout.last)
+    assert patterns[: len(layout.early)] == list(layout.early)
+
+
+def test_tables_are_made_of_every_network(study, tables):
+    assert list(study.NETWORKS) == list(tables.NETWORKS)

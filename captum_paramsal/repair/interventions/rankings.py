@@ -42,10 +42,8 @@ def restrict_to_layers(ranking: Tensor, filters: FilterIndex, *patterns: str) ->
             message = f"Expected patterns of {', '.join(filters.layers)}, got {pattern!r}, which matches none."
             raise InterventionError(message)
     chosen = [any(fnmatchcase(layer, pattern) for pattern in patterns) for layer in filters.layers]
-    kept = torch.tensor(
-        [keep for layer, keep in zip(filters.layers, chosen, strict=True) for _ in range(filters.counts[layer])],
-        device=ranking.device,
-    )
+    counts = torch.tensor(list(filters.counts.values()), device=ranking.device)
+    kept = torch.tensor(chosen, device=ranking.device).repeat_interleave(counts)
     return ranking.masked_fill(~kept, -torch.inf)
 
 
