@@ -27,10 +27,8 @@ METHODS = {
     "preceding above all": oracle.Method(current=0.1, preceding=2.0, top_k=2, linear_top_k=20, places=60),
     "fixations": oracle.FIXATIONS,
 }
-EVERY_METHOD = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name in {"current alone", "preceding above all"}))
-    for name in METHODS
-]
+USUAL, RARE = "current and preceding", {"current alone", "preceding above all"}
+BATCHED = ["flatten and linear layers", "residual in place", "fire modules", "dense", "inverted residuals"]
 
 
 def built(model, method):
@@ -117,8 +115,17 @@ def assert_same_picture(trace, expected):
         np.testing.assert_allclose(heat[number].double().numpy(), wanted.heat, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", EVERY_METHOD)
-@pytest.mark.parametrize("name", TRACING_CASES)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        # The usual weights on networks of several branches; three of each and the fixations on all.
+        pytest.param(
+            name, method, marks=[pytest.mark.slow] * (method in RARE or (method == USUAL and name not in BATCHED))
+        )
+        for name in TRACING_CASES
+        for method in METHODS
+    ],
+)
 def test_small_networks(name, method):
     case = TRACING_CASES[name]()
     trace = built(case.model, METHODS[method]).trace(case.images)  # the prediction
@@ -158,7 +165,7 @@ def assert_random(seed, methods, *, integers):
 
 @pytest.mark.parametrize("integers", [False, True], ids=["real numbers", "many equal integers"])
 class TestRandomNetworks:
-    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("seed", range(3))
     def test_a_few(self, seed, integers):
         assert_random(seed, [METHODS["three of each"], METHODS["fixations"]], integers=integers)
 
@@ -166,9 +173,6 @@ class TestRandomNetworks:
     @pytest.mark.parametrize("seed", range(150))
     def test_many(self, seed, integers):
         assert_random(seed, METHODS.values(), integers=integers)
-
-
-BATCHED = ["flatten and linear layers", "residual in place", "fire modules", "dense", "inverted residuals"]
 
 
 @pytest.mark.parametrize("method", ["three of each", "fixations"])
@@ -201,7 +205,7 @@ def test_a_batch_equals_its_images_one_by_one(name, method):
         torch.testing.assert_close(alone.boxes()[0], together.boxes()[number], equal_nan=True, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "dense")) for n in BATCHED])
 def test_order_and_parts_of_a_batch(name):
     case = TRACING_CASES[name]()
     tracer, classes = built(case.model, METHODS["three of each"]), torch.tensor([2, 0, 3])
@@ -294,7 +298,7 @@ def receptive_field(layer, size, y, x):
 
 
 @given(geometries())
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_centres_of_receptive_fields(geometry):
     layer, size = geometry
     with torch.no_grad():

@@ -99,6 +99,27 @@ def small_efficientnet(num_classes: int) -> nn.Module:
     return models.EfficientNet(stages, 0.2, stochastic_depth_prob=0.2, num_classes=num_classes)
 
 
+def small_mobilenet_v2(num_classes: int) -> nn.Module:
+    """Blocks without and with expansion, without and with a shortcut."""
+    settings = [[1, 8, 1, 1], [6, 12, 2, 2]]
+    return models.MobileNetV2(num_classes, 0.25, settings)
+
+
+def small_mobilenet_v3(num_classes: int) -> nn.Module:
+    """Blocks with and without squeeze and excitation, of both activations, with a shortcut."""
+    block = models.mobilenetv3.InvertedResidualConfig
+    settings = [
+        block(8, 3, 8, 8, True, "RE", 2, 1, 1.0),
+        block(8, 3, 24, 12, False, "RE", 2, 1, 1.0),
+        block(12, 5, 32, 12, True, "HS", 1, 1, 1.0),
+    ]
+    return models.MobileNetV3(settings, 32, num_classes)
+
+
+def small_shufflenet(num_classes: int) -> nn.Module:
+    return models.ShuffleNetV2([2, 2, 1], [8, 16, 24, 32, 48], num_classes)
+
+
 def small_regnet(num_classes: int) -> nn.Module:
     blocks = models.regnet.BlockParams.from_init_params(6, 16, 12.0, 2.0, 8, se_ratio=0.25)
     return models.RegNet(blocks, num_classes=num_classes)
@@ -119,6 +140,9 @@ SMALL: dict[str, Callable[..., nn.Module]] = {
     "resnext_small": small_resnext,
     "densenet_small": small_densenet,
     "efficientnet_small": small_efficientnet,
+    "mobilenet_v2_small": small_mobilenet_v2,
+    "mobilenet_v3_of_three_blocks": small_mobilenet_v3,
+    "shufflenet_small": small_shufflenet,
     "regnet_small": small_regnet,
     "convnext_of_three_stages": small_convnext,
     "swin_small": small_swin,
@@ -143,15 +167,18 @@ FAMILIES = [
     Family("densenet_small", 32, {"memory_efficient": True}),
     Family("densenet121", 32, {"memory_efficient": True}, slow=True),
     Family("densenet161", 32, slow=True),
-    Family("googlenet", 32, {"aux_logits": True, "init_weights": False}),
+    Family("googlenet", 32, {"aux_logits": True, "init_weights": False}, slow=True),
     Family("googlenet", 32, {"aux_logits": False, "init_weights": False}, slow=True),
     Family("inception_v3", 75, {"aux_logits": True, "init_weights": False}, slow=True),
     Family("squeezenet1_0", 32, classifier="classifier.1", images=3, slow=True),
     Family("squeezenet1_1", 32, classifier="classifier.1"),
-    Family("mobilenet_v2", 32),
-    Family("mobilenet_v3_small", 32),
+    Family("mobilenet_v2", 32, slow=True),
+    Family("mobilenet_v2_small", 32),
+    Family("mobilenet_v3_of_three_blocks", 32),
+    Family("mobilenet_v3_small", 32, slow=True),
     Family("mobilenet_v3_large", 32, slow=True),
-    Family("shufflenet_v2_x0_5", 32, images=3),
+    Family("shufflenet_small", 32, images=3),
+    Family("shufflenet_v2_x0_5", 32, images=3, slow=True),
     Family("shufflenet_v2_x2_0", 32, slow=True),
     Family("mnasnet0_5", 32, slow=True),
     Family("mnasnet1_3", 32, slow=True),

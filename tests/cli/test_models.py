@@ -51,7 +51,7 @@ def explained(workplace, model, *more):
 
 
 def test_a_model_that_says_how_photos_are_prepared(workplace, networks):
-    content = explained(workplace, f"{networks}:carrying")
+    content = explained(workplace, f"{networks}:carrying", "--no-traces", "--no-pixels")
     assert content["images"]["preprocessing"] == (
         "shorter side to 20 px, centre 20 x 20 px (bicubic), RGB, mean 0.4, 0.5, 0.6, std 0.2, 0.2, 0.2; from the "
         "model's pretrained_cfg"
@@ -61,7 +61,8 @@ def test_a_model_that_says_how_photos_are_prepared(workplace, networks):
 @pytest.mark.parametrize("command", ["explain", "doctor", "compare", "triage", "reference"])
 def test_the_part_of_a_result_that_holds_the_scores(networks, command, capsys):
     more = {
-        "explain": ["--no-traces"], "doctor": ["--confidence", "0.1", "--layer", "net.0"],
+        "explain": ["--no-traces", "--cards", "1"],
+        "doctor": ["--confidence", "0.1", "--layer", "net.0", "--cards", "1"],
         "compare": ["--methods", "saliency", "--metrics", "sparsity"], "reference": ["--out", "made.safetensors"],
     }.get(command, [])  # fmt: skip
     arguments = [command, "--model", f"{networks}:Pair", "--labels", "labels.csv", *more, "photos"]

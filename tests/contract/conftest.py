@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from captum.attr import Attribution
 from contract.closeness import joined
-from contract.registry import ENTRIES, Entry
+from contract.registry import ENTRIES, Entry, built, built_for
 from contract.samples import SAMPLES, Sample
 from torch import Tensor
 
@@ -26,23 +26,36 @@ def sample() -> Sample:
     return SAMPLES["small"]()
 
 
+@pytest.fixture
+def kept(entry: Entry) -> Sample:
+    """The same, for tests that leave the model as it is: its attribution has been built and used by those before."""
+    return built(entry.name, "small")[0]
+
+
 @pytest.fixture(params=SAMPLES)
 def any_sample(request: pytest.FixtureRequest, entry: Entry) -> Sample:
     if request.param in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded[request.param]}")
-    return SAMPLES[request.param]()
+    return built(entry.name, request.param)[0]
 
 
 @pytest.fixture
 def attribute(entry: Entry) -> Callable[..., Tensor]:
-    """Builds the entry for a sample, once in a test, and calls it; the answer as one tensor, several side by side."""
-    built: list[tuple[Sample, dict[str, Any], Attribution]] = []
+    """Builds the entry for a sample, once in a test, and calls it; the answer as one tensor, several side by side.
 
-    def call(sample: Sample, *, options: dict[str, Any] | None = None, **changes: Any) -> Tensor:
-        known = [one for of, with_options, one in built if of is sample and with_options == (options or {})]
-        attribution = known[0] if known else entry.build(sample, **(options or {}))
-        if not known:
-            built.append((sample, options or {}, attribution))
+    For a sample of ``built``, it is the attribution that stands there.
+    """
+    known: list[tuple[Sample, Attribution]] = []
+
+    def attribution_for(sample: Sample) -> Attribution:
+        kept = built_for(sample) or next((one for of, one in known if of is sample), None)
+        if kept is not None:
+            return kept
+        known.append((sample, entry.build(sample)))
+        return known[-1][1]
+
+    def call(sample: Sample, **changes: Any) -> Tensor:
+        attribution = attribution_for(sample)
         return joined(attribution.attribute(**{**sample.arguments(), **changes}))
 
     return call

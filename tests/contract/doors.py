@@ -120,7 +120,7 @@ def boxes() -> Tensor:
     return torch.tensor([[1.0, 1.0, 6.0, 6.0]]).repeat(12, 1)
 
 
-EXPLAIN = report.ExplainSettings(top_k=2, show_progress=False)
+EXPLAIN = report.ExplainSettings(top_k=2, cards=1, show_progress=False)
 DOORS = {
     "ParameterSaliency.attribute": Door(lambda m, k, **o: cp.ParameterSaliency(m, **o).attribute(IMAGES, k.wrong)),
     "ParameterSaliency.attribute, one by one": Door(

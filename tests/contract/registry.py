@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -142,7 +141,7 @@ NO_MAPS = {"tokens": "its layer has no maps", "reused": "its layer is called twi
 ONE_IMAGE = {"tokens": "a trace ends in an image", "two inputs": "a trace ends in one image"}
 NO_GRADIENT = {"tokens": "whole numbers have no gradient"}
 ENTRIES = [
-    Entry("parameter saliency, raw", ParameterSaliency, raw_parameter_saliency, "filters", takes_loss=True),
+    Entry("parameter saliency, raw", ParameterSaliency, raw_parameter_saliency, "filters", takes_loss=True, slow=True),
     Entry(
         "parameter saliency, standardized",
         ParameterSaliency,
@@ -176,6 +175,7 @@ ENTRIES = [
         "inputs",
         NO_GRADIENT,
         takes_loss=True,
+        slow=True,
     ),
     Entry("CNN-Fixations", CNNFixations, cnn_fixations, "inputs", ONE_IMAGE, on_images=True, takes_gradients=False),
     Entry(
@@ -204,8 +204,20 @@ ENTRIES = [
 ]
 
 
-@cache
-def built(entry: str, sample: str) -> tuple[Sample, Attribution]:
-    """A sample and its attribution, once for all the calls that are refused: each is seen to leave nothing behind."""
-    made = SAMPLES[sample]()
-    return made, next(one for one in ENTRIES if one.name == entry).build(made)
+_BUILT: dict[tuple[str, str, torch.dtype | None], tuple[Sample, Attribution]] = {}
+
+
+def built(entry: str, sample: str, dtype: torch.dtype | None = None) -> tuple[Sample, Attribution]:
+    """A sample and its attribution, once for all the tests that change neither."""
+    key = entry, sample, dtype
+    if key not in _BUILT:
+        made = SAMPLES[sample]()
+        if dtype is not None:
+            made = Sample(made.name, made.model.to(dtype), made.inputs.to(dtype), made.target)
+        _BUILT[key] = made, next(one for one in ENTRIES if one.name == entry).build(made)
+    return _BUILT[key]
+
+
+def built_for(sample: Sample) -> Attribution | None:
+    """The attribution of a sample that ``built`` gave."""
+    return next((attribution for made, attribution in _BUILT.values() if made is sample), None)

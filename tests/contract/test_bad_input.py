@@ -33,8 +33,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("size", [None, 2])
+@pytest.mark.parametrize(
+    ("bad", "size"),
+    [
+        # Each in one pass or in parts; the other way is slow.
+        pytest.param(bad, size, marks=[pytest.mark.slow] * (number % 2 != part))
+        for number, bad in enumerate(BAD)
+        for part, size in enumerate((None, 2))
+    ],
+)
 def test_bad_inputs(entry, bad, size):
     change, words = BAD[bad]
     sample, attribution = built(entry.name, "small")

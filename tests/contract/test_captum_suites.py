@@ -49,12 +49,20 @@ CASES = [
 ]
 
 
-def one_of_each_kind(cases):
-    """The same cases, of which those are slow whose model is called as in one before them."""
+def targets_of(row):
+    target = row["attribute_args"].get("target")
+    return len(target) if isinstance(target, list) else target.numel() if isinstance(target, torch.Tensor) else 1
+
+
+def one_of_each_kind(cases, *, by_target=False):
+    """The same cases, of which those are slow whose model, and target if asked, are as in one before them."""
     kinds = set()
     for case in cases:
         entry, row = case.values
-        kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in row["attribute_args"]
+        arguments = row["attribute_args"]
+        kind = entry.name, type(row["model"]), "noise_tunnel" in row, "additional_forward_args" in arguments
+        if by_target:
+            kind += type(arguments.get("target")), targets_of(row) > 1
         yield pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * (entry.slow or kind in kinds))
         kinds.add(kind)
 
@@ -130,11 +138,10 @@ def nothing_left_behind_but_the_random_state(model, row):
                 torch.random.set_rng_state(state)
 
 
-@pytest.mark.parametrize(("entry", "row"), CASES)
+@pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES, by_target=True)])
 def test_many_targets_are_their_targets_one_by_one(entry, row):
     arguments = dict(row["attribute_args"])
-    target = arguments.get("target")
-    many = len(target) if isinstance(target, list) else target.numel() if isinstance(target, torch.Tensor) else 1
+    target, many = arguments.get("target"), targets_of(row)
     if many == 1:
         pytest.skip("one target")
     attribution = build(entry, row, copy.deepcopy(row["model"]))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from captum.attr import Attribution, NoiseTunnel
 from contract.closeness import assert_same, joined
-from contract.samples import SAMPLES, Sample
+from contract.registry import built, built_for
+from contract.samples import Sample
 from torch import nn
 
 
@@ -31,8 +32,8 @@ def test_usage_is_logged(entry):
     assert callable(getattr(entry.cls.attribute, "__wrapped__", None)), "attribute lacks @log_usage()"
 
 
-def test_shape_of_a_tensor_input(entry, sample):
-    attribution = entry.build(sample)
+def test_shape_of_a_tensor_input(entry):
+    sample, attribution = built(entry.name, "small")
     result = attribution.attribute(**sample.arguments())
     assert isinstance(result, torch.Tensor)
     if entry.kind == "filters":
@@ -48,8 +49,8 @@ def test_shape_of_a_tensor_input(entry, sample):
     assert not result.requires_grad
 
 
-def test_tuple_in_tuple_out(entry, sample):
-    attribution = entry.build(sample)
+def test_tuple_in_tuple_out(entry):
+    sample, attribution = built(entry.name, "small")
     alone = attribution.attribute(sample.inputs, target=sample.target)
     in_tuple = attribution.attribute((sample.inputs,), target=sample.target)
     assert isinstance(in_tuple, tuple)
@@ -60,8 +61,8 @@ def test_tuple_in_tuple_out(entry, sample):
 def test_several_inputs(entry):
     if "two inputs" in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded['two inputs']}")
-    sample = SAMPLES["two inputs"]()
-    result = entry.build(sample).attribute(**sample.arguments())
+    sample, attribution = built(entry.name, "two inputs")
+    result = attribution.attribute(**sample.arguments())
     assert isinstance(result, tuple)
     if entry.kind == "inputs":
         assert [r.shape for r in result] == [x.shape for x in sample.inputs]
@@ -71,11 +72,10 @@ def test_several_inputs(entry):
 
 
 def test_one_additional_argument_needs_no_tuple(entry):
-    sample = SAMPLES["two inputs"]()
     if "two inputs" in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded['two inputs']}")
+    sample, attribution = built(entry.name, "two inputs")
     factor = sample.extra[0]
-    attribution = entry.build(sample)
     bare = attribution.attribute(sample.inputs, target=sample.target, additional_forward_args=factor)
     in_tuple = attribution.attribute(sample.inputs, target=sample.target, additional_forward_args=(factor,))
     assert torch.equal(joined(bare), joined(in_tuple))
@@ -84,7 +84,7 @@ def test_one_additional_argument_needs_no_tuple(entry):
 def test_additional_arguments_reach_the_model(entry, attribute):
     if "two inputs" in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded['two inputs']}")
-    sample = SAMPLES["two inputs"]()
+    sample, _ = built(entry.name, "two inputs")
     factor, power, switch, nothing = sample.extra
     as_given = attribute(sample)
     changes = ((factor * 2, power, switch, nothing), (factor, 1, switch, nothing), (factor, power, True, nothing))
@@ -96,9 +96,11 @@ def test_additional_arguments_reach_the_model(entry, attribute):
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))], ids=["deepcopy", "pickle"])  # noqa: S301
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
 def test_copies_give_the_same(entry, sample, copied, used):
-    attribution = entry.build(sample)
     if used:
+        sample, attribution = built(entry.name, "small")
         attribution.attribute(**sample.arguments())
+    else:
+        attribution = entry.build(sample)
     twin = copied(attribution)
     assert torch.equal(twin.attribute(**sample.arguments()), attribution.attribute(**sample.arguments()))
 
@@ -113,8 +115,8 @@ def test_a_copy_has_a_model_of_its_own(entry, sample):
     assert torch.equal(twin.attribute(**sample.arguments()), before)
 
 
-def test_deterministic(entry, sample):
-    attribution = entry.build(sample)
+def test_deterministic(entry):
+    sample, attribution = built(entry.name, "small")
     first = attribution.attribute(**sample.arguments())
     torch.rand(3)
     assert torch.equal(attribution.attribute(**sample.arguments()), first)
@@ -129,8 +131,8 @@ def test_result_has_the_dtype_of_the_model(entry, sample, dtype):
     assert result.dtype == dtype
 
 
-def test_progress_is_shown_when_asked_for(entry, sample, capsys):
-    attribution = entry.build(sample)
+def test_progress_is_shown_when_asked_for(entry, capsys):
+    sample, attribution = built(entry.name, "small")
     attribution.attribute(**sample.arguments(), internal_batch_size=2)
     quiet = capsys.readouterr()
     assert (quiet.out, quiet.err) == ("", "")
@@ -142,25 +144,24 @@ class TestNoiseTunnel:
     """Captum's own wrapper: without noise it changes nothing; with noise it averages."""
 
     @pytest.mark.parametrize("batch_size", [None, 2, 3])
-    def test_no_noise(self, entry, sample, attribute, batch_size):
-        inputs = sample.inputs.float()
-        sample = Sample(sample.name, sample.model.float(), inputs, sample.target)
-        tunnel = NoiseTunnel(entry.build(sample))
+    def test_no_noise(self, entry, attribute, batch_size):
+        sample, attribution = built(entry.name, "small", torch.float32)
+        tunnel = NoiseTunnel(attribution)
         result = tunnel.attribute(
-            inputs, nt_samples=4, nt_samples_batch_size=batch_size, stdevs=0.0, target=sample.target
+            sample.inputs, nt_samples=4, nt_samples_batch_size=batch_size, stdevs=0.0, target=sample.target
         )
         assert_same(joined(result), attribute(sample), "NoiseTunnel without noise")
 
     @pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])
-    def test_noise(self, entry, sample, kind):
-        sample = Sample(sample.name, sample.model.float(), sample.inputs.float(), sample.target)
-        tunnel = NoiseTunnel(entry.build(sample))
+    def test_noise(self, entry, kind):
+        sample, attribution = built(entry.name, "small", torch.float32)
+        tunnel = NoiseTunnel(attribution)
         result = tunnel.attribute(sample.inputs, nt_type=kind, nt_samples=3, stdevs=0.1, target=sample.target)
         assert joined(result).isfinite().all()
 
-    def test_tuples(self, entry, sample):
-        sample = Sample(sample.name, sample.model.float(), sample.inputs.float(), sample.target)
-        result = NoiseTunnel(entry.build(sample)).attribute((sample.inputs,), nt_samples=2, stdevs=0.0, target=1)
+    def test_tuples(self, entry):
+        sample, attribution = built(entry.name, "small", torch.float32)
+        result = NoiseTunnel(attribution).attribute((sample.inputs,), nt_samples=2, stdevs=0.0, target=1)
         assert isinstance(result, tuple)
 
 
@@ -171,20 +172,20 @@ class TestWrappedModels:
         inside = Sample(sample.name, wrapped, sample.inputs, sample.target)
         assert torch.equal(attribute(inside), attribute(sample))
         if entry.kind == "filters":
-            assert entry.build(inside).filters == entry.build(sample).filters
+            assert entry.build(inside).filters == built_for(sample).filters
 
-    def test_data_parallel(self, entry, sample, attribute):
-        self.check(entry, sample, attribute, nn.DataParallel(sample.model))
+    def test_data_parallel(self, entry, kept, attribute):
+        self.check(entry, kept, attribute, nn.DataParallel(kept.model))
 
-    def test_compiled(self, entry, sample, attribute):
+    def test_compiled(self, entry, kept, attribute):
         compilations = []
 
         def backend(graph, example_inputs):
             compilations.append(example_inputs)
             return graph.forward
 
-        self.check(entry, sample, attribute, torch.compile(sample.model, backend=backend))
+        self.check(entry, kept, attribute, torch.compile(kept.model, backend=backend))
         assert not compilations, "scoring must not wait for a compiler"
 
-    def test_compiled_in_data_parallel(self, entry, sample, attribute):
-        self.check(entry, sample, attribute, nn.DataParallel(torch.compile(sample.model, backend="eager")))
+    def test_compiled_in_data_parallel(self, entry, kept, attribute):
+        self.check(entry, kept, attribute, nn.DataParallel(torch.compile(kept.model, backend="eager")))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from contract import models
 from contract.closeness import assert_same
+from contract.registry import built
 from contract.samples import LABELS, Sample, noise, small
 from contract.snapshot import causes, nothing_left_behind
 from oracles.weights import seeded
@@ -132,8 +133,8 @@ def test_training_goes_on_as_if_nothing_had_been(entry):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_grad_modes(entry, sample, mode):
-    attribution = entry.build(sample)
+def test_grad_modes(entry, mode):
+    sample, attribution = built(entry.name, "small")
     expected = attribution.attribute(**sample.arguments())
     with mode(), nothing_left_behind(sample.model, sample.inputs):
         result = attribution.attribute(**sample.arguments())
@@ -143,7 +144,8 @@ def test_grad_modes(entry, sample, mode):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_built_without_gradients(entry, sample, mode):
-    expected = entry.build(sample).attribute(**sample.arguments())
+    kept, before = built(entry.name, "small")
+    expected = before.attribute(**kept.arguments())
     with mode():
         attribution = entry.build(sample)
     assert_same(attribution.attribute(**sample.arguments()).flatten(1), expected.flatten(1), mode.__name__)

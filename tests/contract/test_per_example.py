@@ -57,19 +57,19 @@ def test_images_of_another_size(entry, sample):
     assert_same(attribution.attribute(**sample.arguments()).flatten(1), first, "the first size again")
 
 
-def test_one_image_changes_no_other(sample, attribute):
-    expected = attribute(sample)
-    inputs = sample.inputs.clone()
+def test_one_image_changes_no_other(kept, attribute):
+    expected = attribute(kept)
+    inputs = kept.inputs.clone()
     inputs[2] = 1e3 * inputs[2].flip(2)
-    result = attribute(sample, inputs=inputs)
+    result = attribute(kept, inputs=inputs)
     others = [0, 1, 3, 4, 5]
     assert_same(result[others], expected[others], "the other five images")
     assert not torch.allclose(result[2], expected[2])
 
 
-def test_one_target_changes_no_other(sample, attribute):
-    expected = attribute(sample)
-    target = sample.target.clone()
+def test_one_target_changes_no_other(kept, attribute):
+    expected = attribute(kept)
+    target = kept.target.clone()
     target[2] = (target[2] + 1) % 5
     others = [0, 1, 3, 4, 5]
-    assert_same(attribute(sample, target=target)[others], expected[others], "the other five images")
+    assert_same(attribute(kept, target=target)[others], expected[others], "the other five images")

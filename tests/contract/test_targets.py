@@ -4,23 +4,22 @@ import pytest
 import torch
 from contract.closeness import assert_same
 from contract.registry import built
-from contract.samples import SAMPLES
 from contract.snapshot import nothing_left_behind
 
 from captum_paramsal.errors import TargetError
 
 
-def test_one_class_for_all_in_every_kind(sample, attribute):
-    expected = attribute(sample, target=torch.full((6,), 2))
+def test_one_class_for_all_in_every_kind(kept, attribute):
+    expected = attribute(kept, target=torch.full((6,), 2))
     for target in (2, torch.tensor(2), torch.tensor([2]), [2] * 6, (2,), [(2,)] * 6):
-        assert_same(attribute(sample, target=target), expected, f"target={target!r}")
+        assert_same(attribute(kept, target=target), expected, f"target={target!r}")
 
 
-def test_a_class_for_each_in_every_kind(sample, attribute):
-    expected, labels = attribute(sample), sample.target
+def test_a_class_for_each_in_every_kind(kept, attribute):
+    expected, labels = attribute(kept), kept.target
     for target in (labels.tolist(), [(c,) for c in labels.tolist()], labels.int(), labels[:, None], labels.numpy()):
-        assert_same(attribute(sample, target=target), expected, f"target={target!r}")
-        assert_same(attribute(sample, target=target, internal_batch_size=4), expected, f"target={target!r}, split")
+        assert_same(attribute(kept, target=target), expected, f"target={target!r}")
+        assert_same(attribute(kept, target=target, internal_batch_size=4), expected, f"target={target!r}, split")
 
 
 def test_none_is_the_models_prediction(sample, attribute):
@@ -34,14 +33,14 @@ def test_none_is_the_models_prediction(sample, attribute):
         assert_same(attribute(sample, target=None, internal_batch_size=4), expected, "target=None, split")
 
 
-def test_the_target_matters(sample, attribute):
-    assert not torch.allclose(attribute(sample, target=0), attribute(sample, target=1))
+def test_the_target_matters(kept, attribute):
+    assert not torch.allclose(attribute(kept, target=0), attribute(kept, target=1))
 
 
 def test_one_place_of_a_map_for_all(entry, attribute):
     if "dense" in entry.excluded:
         pytest.skip(f"{entry}: {entry.excluded['dense']}")
-    dense = SAMPLES["dense"]()
+    dense, _ = built(entry.name, "dense")
     expected = attribute(dense, target=[(3, 1, 2)] * 6)
     assert_same(attribute(dense, target=(3, 1, 2)), expected, "target=(3, 1, 2)")
     assert not torch.allclose(attribute(dense, target=(3, 2, 1)), expected)
@@ -99,7 +98,6 @@ def test_bad_places(entry, target, words):
 
 
 @pytest.mark.parametrize("size", [None, 2])
-def test_a_bad_target_behind_good_ones_is_found_before_anything_is_returned(entry, sample, size):
-    attribution = entry.build(sample)
-    with nothing_left_behind(sample.model, sample.inputs), pytest.raises(TargetError, match="5"):
-        attribution.attribute(sample.inputs, target=[0, 0, 0, 0, 0, 5], internal_batch_size=size)
+def test_a_bad_target_behind_good_ones_is_found_before_anything_is_returned(kept, attribute, size):
+    with nothing_left_behind(kept.model, kept.inputs), pytest.raises(TargetError, match="5"):
+        attribute(kept, target=[0, 0, 0, 0, 0, 5], internal_batch_size=size)

@@ -28,7 +28,20 @@ def runnable(page):
 
 # The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the README's code,
 # the doctests and the commands' own tests do on less.
-SLOW = ("docs/index.md", "docs/gallery.md", "docs/howto/own_model.md", "docs/howto/treat.md", "docs/howto/triage.md")
+SLOW = (
+    "docs/index.md",
+    "docs/gallery.md",
+    "docs/howto/compare.md",
+    "docs/howto/intervene.md",
+    "docs/howto/metrics.md",
+    "docs/howto/own_model.md",
+    "docs/howto/reference.md",
+    "docs/howto/treat.md",
+    "docs/howto/triage.md",
+    "docs/methods/discernible_neurons.md",
+    "docs/methods/model_doctor.md",
+    "docs/methods/pot_saliency.md",
+)
 WITH_CODE = [page for page in PAGES if runnable(page)]
 
 

@@ -156,7 +156,9 @@ def test_the_settings_are_all_there(diagnosis):
     assert (diagnosis.classes, diagnosis.channels) == (4, 4)
 
 
-@pytest.mark.parametrize(("size", "shuffled"), [(1, True), (9, False), (COUNT, True)])
+@pytest.mark.parametrize(
+    ("size", "shuffled"), [pytest.param(1, True, marks=pytest.mark.slow), (9, False), (COUNT, True)]
+)
 @few
 def test_batches_and_their_order_do_not_matter(known, diagnosis, size, shuffled):
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(size)) if shuffled else None

@@ -7,7 +7,7 @@ from torchvision import models
 from captum_paramsal import CNNFixations, DiscernibleNeurons
 from captum_paramsal.graph import traced_run
 
-QUICK = {"squeezenet1_1": 64, "shufflenet_v2_x0_5": 64, "mobilenet_v3_small": 64, "regnet_y_400mf": 64, "resnet18": 64}
+QUICK = {"squeezenet1_1": 64, "shufflenet_v2_x0_5": 64, "mobilenet_v3_small": 64, "resnet18": 64}
 THOROUGH = {
     "alexnet": 96,
     "convnext_tiny": 64,
@@ -20,6 +20,7 @@ THOROUGH = {
     "mobilenet_v2": 64,
     "mobilenet_v3_large": 64,
     "regnet_x_400mf": 64,
+    "regnet_y_400mf": 64,
     "resnet50": 64,
     "resnext50_32x4d": 64,
     "vgg11_bn": 64,
@@ -46,7 +47,7 @@ def has_depthwise(model):
 @pytest.mark.parametrize(("name", "side"), CASES)
 def test_family(name, side):
     model = build(name).train()
-    images = torch.randn(4, 3, side, side)
+    images = torch.randn(2, 3, side, side)
     with torch.no_grad():
         model(images)
     model.eval()
@@ -57,7 +58,7 @@ def test_family(name, side):
         trace = method.trace(images)
         assert torch.equal(trace.labels, labels)
         reached = trace.layers["input"].image.unique().tolist()
-        assert reached == [0, 1, 2, 3] if isinstance(method, DiscernibleNeurons) else reached
+        assert reached == [0, 1] if isinstance(method, DiscernibleNeurons) else reached
         for layer in trace.layers.values():
             channels, height, width = layer.size
             assert (layer.channel < channels).all()

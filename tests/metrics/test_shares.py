@@ -26,7 +26,7 @@ def test_more_images_and_less_confidence_narrow_it():
 
 def test_it_covers_as_often_as_it_says():
     generator = torch.Generator().manual_seed(0)
-    draws = torch.rand(2000, 60, generator=generator) < 0.3
+    draws = torch.rand(1000, 60, generator=generator) < 0.3
     covering = sum(low <= 0.3 <= high for low, high in map(share_interval, draws)) / len(draws)
     assert 0.93 < covering < 0.975
 

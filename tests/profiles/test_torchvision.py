@@ -48,7 +48,7 @@ def test_float64(scored):
     assert_exact(str(scored.family), scores, scored.exact)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_auxiliary_heads_that_evaluation_never_reaches_score_zero(name):
     family = next(f for f in FAMILIES if f.name == name and f.arguments["aux_logits"])
     model, images, labels = family.build()
@@ -69,8 +69,8 @@ def test_auxiliary_heads_that_evaluation_never_reaches_score_zero(name):
             {"layer1.0.conv1": 64, "layer2.0.conv1": 1_472, "layer3.0.conv1": 5_056, "layer4.0.conv1": 15_296},
         ),
         ("densenet121", {}, 10_240, {}),
-        ("inception_v3", {"init_weights": False}, 18_112, {}),
-        ("inception_v3", {"init_weights": False, "aux_logits": False}, 17_216, {}),
+        pytest.param("inception_v3", {"init_weights": False}, 18_112, {}, marks=pytest.mark.slow),
+        pytest.param("inception_v3", {"init_weights": False, "aux_logits": False}, 17_216, {}, marks=pytest.mark.slow),
         pytest.param("vgg19", {}, 5_504, {}, marks=pytest.mark.slow),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from cases.scores import scores_of
 from oracles.deviation import assert_rounding
 from oracles.parameter_saliency import profile_loop
 
-ORDINARY = {"resnet18", "squeezenet1_1", "efficientnet_small", "regnet_small", "vit_small"}
+ORDINARY = {"resnext_small", "squeezenet1_1", "efficientnet_small", "regnet_small", "vit_small"}
 """The others take minutes together."""
 
 

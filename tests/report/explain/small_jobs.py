@@ -43,3 +43,8 @@ def tiny_explanation(**options):
     given = {"images": options.pop("images", None) or tiny_images(), "reference": options.pop("reference", None)}
     settings = ExplainSettings(**{"top_k": 4, "batch_size": 5, "show_progress": False, **options})
     return explain(tiny_net(), **given, settings=settings, classes=CLASSES, about=about)
+
+
+def untraced_explanation(**options):
+    """The same without traces, whose figures take most of the time."""
+    return tiny_explanation(**{"traces": False, **options})

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
+from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net, untraced_explanation
 from report.pages import Page
 
 from captum_paramsal.report.explain.page import explain_page
@@ -70,7 +70,7 @@ def test_names_are_escaped(html):
 
 
 def test_the_rest_of_many_mistakes_is_in_the_data():
-    page = Page(explain_page(tiny_explanation(cards=2)))
+    page = Page(explain_page(untraced_explanation(cards=2)))
     assert "The 2 most confident of 6 have a card here" in page.text
     assert len(page.all("img")) == 2 * 2
 
@@ -78,7 +78,7 @@ def test_the_rest_of_many_mistakes_is_in_the_data():
 def test_skipped_files_are_listed():
     images = tiny_images()
     images.skipped = [Skipped(f"broken{i}.jpg", "image file is truncated") for i in range(250)]
-    page = Page(explain_page(tiny_explanation(images=images)))
+    page = Page(explain_page(untraced_explanation(images=images)))
     assert "250 files were left out; the first 200 are listed here" in page.text
     assert "broken0.jpg image file is truncated" in page.text
     assert "broken200.jpg" not in page.text
@@ -88,7 +88,7 @@ def test_no_mistakes():
     images = tiny_images()
     with torch.no_grad():
         labels = tiny_net()(next(images.batches(24)).inputs).argmax(1)
-    page = Page(explain_page(tiny_explanation(images=LabelledTensors(images._images, labels, images._prepare))))
+    page = Page(explain_page(untraced_explanation(images=LabelledTensors(images._images, labels, images._prepare))))
     assert "nothing to blame" in page.text
     assert "none of 24 images wrong?" in page.text
     assert page.all("svg") == []
@@ -96,7 +96,7 @@ def test_no_mistakes():
 
 def test_pixel_maps_can_be_left_out(page):
     assert "A pixel map" in page.text
-    without = Page(explain_page(tiny_explanation(pixels=False)))
+    without = Page(explain_page(untraced_explanation(pixels=False)))
     assert len(without.all("img")) == 6
     assert "pixel map" not in without.text
 
@@ -113,6 +113,6 @@ def test_an_image_without_a_pixel_map():
 def test_images_that_cannot_be_shown():
     images = tiny_images()
     images.picture = lambda _position: None
-    page = Page(explain_page(tiny_explanation(images=images)))
+    page = Page(explain_page(untraced_explanation(images=images)))
     assert page.all("img") == []
     assert page.text.count("no picture") == 6

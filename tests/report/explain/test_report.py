@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
+from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net, untraced_explanation
 
 from captum_paramsal.attr import InputSpaceSaliency, ParameterSaliency
 from captum_paramsal.errors import SourceError
@@ -132,7 +132,7 @@ def test_explanations_of_earlier_versions_can_still_be_loaded(found, folder, tmp
 
 
 def test_pixel_gradients_are_saved_on_demand(tmp_path):
-    kept = tiny_explanation(keep_pixels=True)
+    kept = untraced_explanation(keep_pixels=True)
     kept.write(tmp_path)
     model, images = tiny_net(), tiny_images()
     saliency = ParameterSaliency(model, fit_reference(model, images, show_progress=False))
@@ -146,7 +146,7 @@ def test_pixel_gradients_are_saved_on_demand(tmp_path):
 
 
 def test_pixel_gradients_of_an_earlier_run_are_not_taken_for_those_of_this_one(found, tmp_path):
-    tiny_explanation(keep_pixels=True, cards=2).write(tmp_path)
+    untraced_explanation(keep_pixels=True, cards=2).write(tmp_path)
     assert len(Explanation.load(tmp_path).pixel_gradients) == 2
     found.write(tmp_path)
     assert Explanation.load(tmp_path).pixel_gradients == {}
@@ -154,7 +154,7 @@ def test_pixel_gradients_of_an_earlier_run_are_not_taken_for_those_of_this_one(f
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_pixel_gradients_that_cannot_be_read(tmp_path, damage):
-    tiny_explanation(keep_pixels=True, cards=2).write(tmp_path)
+    untraced_explanation(keep_pixels=True, cards=2).write(tmp_path)
     file = tmp_path / "pixels.safetensors"
     if damage == "missing":
         file.unlink()

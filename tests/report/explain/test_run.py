@@ -1,6 +1,6 @@
 import pytest
 import torch
-from report.explain.small_jobs import tiny_explanation, tiny_images, tiny_net
+from report.explain.small_jobs import tiny_images, tiny_net, untraced_explanation as tiny_explanation
 from torch import nn
 
 from captum_paramsal.attr import ParameterSaliency
@@ -84,7 +84,7 @@ def test_batch_size_changes_nothing():
 def test_a_given_reference_is_used_and_named():
     model, images = tiny_net(), tiny_images()
     reference = fit_reference(model, images, list(range(12)), show_progress=False)
-    found = explain(model, images, reference, settings=ExplainSettings(top_k=2, show_progress=False))
+    found = explain(model, images, reference, settings=ExplainSettings(top_k=2, traces=False, show_progress=False))
     assert found.context["reference"]["images"] == 12
     assert not found.context["reference"]["fitted_on_these_images"]
     assert tiny_explanation().context["reference"]["fitted_on_these_images"]
@@ -128,8 +128,11 @@ def test_a_model_that_cannot_be_differentiated_twice_has_no_pixel_maps():
     model, images = tiny_net(), tiny_images()
     model.insert(1, _DifferentiableOnce())
     with pytest.raises(ParamsalError, match="differentiated twice, for pixel maps; leave them out, got: no second"):
-        explain(model, images, settings=ExplainSettings(top_k=2, show_progress=False))
-    assert explain(model, images, settings=ExplainSettings(top_k=2, pixels=False, show_progress=False)).maps == {}
+        explain(model, images, settings=ExplainSettings(top_k=2, traces=False, show_progress=False))
+    assert (
+        explain(model, images, settings=ExplainSettings(top_k=2, pixels=False, traces=False, show_progress=False)).maps
+        == {}
+    )
 
 
 def test_every_card_has_a_pixel_map_and_nothing_is_kept_unasked():
@@ -145,7 +148,7 @@ def test_model_is_left_as_it_was():
     model = tiny_net().train()
     model[0].weight.requires_grad_(requires_grad=False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    explain(model, tiny_images(), settings=ExplainSettings(top_k=2, device="cpu", show_progress=False))
+    explain(model, tiny_images(), settings=ExplainSettings(top_k=2, traces=False, device="cpu", show_progress=False))
     assert model.training
     assert [p.requires_grad for p in model.parameters()] == [False, True, True, True, True, True]
     assert all(p.grad is None for p in model.parameters())
@@ -156,7 +159,9 @@ def test_dead_filters_are_left_out_of_curves():
     model = tiny_net()
     with torch.no_grad():
         model[0].bias[2] = -100.0
-    found = explain(model, tiny_images(), settings=ExplainSettings(top_k=13, batch_size=5, show_progress=False))
+    found = explain(
+        model, tiny_images(), settings=ExplainSettings(top_k=13, batch_size=5, traces=False, show_progress=False)
+    )
     assert found.dead == (2,)
     assert found.context["reference"]["dead_filters"] == 1
     assert len(found.places) == 13
@@ -219,7 +224,7 @@ class _Pair(nn.Module):
     ],
 )
 def test_what_cannot_be_explained(change, error, message):
-    settings = {"top_k": 2, "show_progress": False, **change}
+    settings = {"top_k": 2, "traces": False, "show_progress": False, **change}
     model, images = settings.pop("model", tiny_net()), settings.pop("images", tiny_images())
     with pytest.raises(error, match=message):
         explain(model, images, settings=ExplainSettings(**settings))
@@ -248,9 +253,9 @@ def test_on_a_gpu_and_back():
 
 def test_former_arguments_are_settings_now():
     with pytest.warns(
-        DeprecationWarning, match=r"give `settings=ExplainSettings\(top_k=\.\.\., show_progress=\.\.\.\)"
+        DeprecationWarning, match=r"give `settings=ExplainSettings\(top_k=\.\.\., show_progress=\.\.\., traces=\.\.\."
     ):
-        explanation = explain(tiny_net(), tiny_images(), top_k=4, show_progress=False)
+        explanation = explain(tiny_net(), tiny_images(), top_k=4, show_progress=False, traces=False, cards=1)
     assert len(explanation.mistakes[0].filters) == 4
     with pytest.raises(TypeError, match="unexpected keyword argument 'top'"):
         explain(tiny_net(), tiny_images(), top=4)

@@ -1,0 +1,3 @@
+from cases.demo_scenes import scenes_painted_once
+
+__all__ = ["scenes_painted_once"]
