@@ -53,7 +53,9 @@ def reference(case):
     return case.fit(tail=FRACTION)
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(
+    scope="module", params=[pytest.param(m, marks=[pytest.mark.slow] * (m == "exponential")) for m in METHODS]
+)
 def saliency(request, case, reference):
     return METHODS[request.param](case, reference)
 
@@ -74,7 +76,15 @@ def cosines(got, expected):
     return cosine_similarity(got.double().flatten(1), expected.double().flatten(1), dim=1)
 
 
-@pytest.mark.parametrize(("top_k", "boost"), [(5, 100.0), (3, 100.0), (1, 7.5), (2, 0.5)])
+@pytest.mark.parametrize(
+    ("top_k", "boost"),
+    [
+        pytest.param(5, 100.0, marks=pytest.mark.slow),
+        (3, 100.0),
+        pytest.param(1, 7.5, marks=pytest.mark.slow),
+        (2, 0.5),
+    ],
+)
 def test_float64_equals_the_loop(case, saliency, top_k, boost):
     got = InputSpaceSaliency(saliency, top_k=top_k, boost=boost).attribute(case.images[0], target=case.images[1])
     assert got.shape == case.images[0].shape

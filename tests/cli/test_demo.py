@@ -15,9 +15,21 @@ def _report(folder, *options):
     return folder / "paramsal-report"
 
 
+@pytest.fixture(
+    scope="module", params=[["--cards", "8"], pytest.param([], marks=pytest.mark.slow)], ids=["few cards", "as it is"]
+)
+def demo_report(request, tmp_path_factory):
+    """Pictures and traces of a few mistakes; of all of them it takes four times as long."""
+    return _report(tmp_path_factory.mktemp("demo"), *request.param)
+
+
 @pytest.fixture(scope="module")
-def demo_report(tmp_path_factory):
-    return _report(tmp_path_factory.mktemp("demo"))
+def cards(demo_report):
+    """The mistakes that have one."""
+    mistakes = json.loads((demo_report / "explanation.json").read_text())["mistakes"]
+    drawn = [mistake for mistake in mistakes if mistake["traces"]]
+    assert len(drawn) in (8, len(mistakes))
+    return drawn
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +55,24 @@ def test_mistakes_pull_harder_than_the_rest(demo_report):
     assert groups["mistakes"]["unusual"] > 10 * groups["correct"]["unusual"]
 
 
-def test_page(demo_report):
+def test_page(demo_report, cards):
     page = Page((demo_report / "report.html").read_text())
-    content = json.loads((demo_report / "explanation.json").read_text())
-    assert len(page.all("img")) == 2 * content["summary"]["mistakes"]
+    assert len(page.all("img")) == 2 * len(cards)
     assert "http" not in (demo_report / "report.html").read_text()
     assert "The background is evidence for" in page.text
 
 
-def test_every_mistake_is_traced_within_its_picture(demo_report):
+def test_every_mistake_is_traced_within_its_picture(demo_report, cards):
     content = json.loads((demo_report / "explanation.json").read_text())
     assert content["traces"]["size"] == [64, 64]
-    for mistake in content["mistakes"]:
+    for mistake in cards:
         for kind in ("label", "predicted"):
             x1, y1, x2, y2 = mistake["traces"][kind]["box"]
             assert 0 <= x1 < x2 <= 64
             assert 0 <= y1 < y2 <= 64
         assert 0 <= mistake["traces"]["iou"] <= 1
     page = Page((demo_report / "report.html").read_text())
-    assert sum("href" in image for image in page.all("image")) == 2 * content["summary"]["mistakes"]
+    assert sum("href" in image for image in page.all("image")) == 2 * len(cards)
     assert len(page.all("details")) == 2
 
 

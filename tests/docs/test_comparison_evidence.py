@@ -57,6 +57,7 @@ def test_pairs_and_what_is_left_out(script, found):
     assert script.left_out(found).startswith("Degenerate maps: ")
 
 
+@pytest.mark.slow
 def test_everything_is_written(script, found, tmp_path):
     mistakes = torch.arange(6) % 2 == 0
     script.write(found, mistakes, small_run(["saliency"], metrics=["sparsity"]), tmp_path)

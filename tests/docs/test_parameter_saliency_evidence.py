@@ -224,6 +224,7 @@ def test_tables_of_curves(tables):
     assert gap[2].endswith("| -10.0 (-10.0 to -10.0) |")
 
 
+@pytest.mark.slow
 def test_everything_is_written(scripts, subject, options, monkeypatch):
     study, pixels, tables = (scripts[name] for name in NAMES[-3:])
     monkeypatch.setattr(tables, "picture", lambda: pixels.to_png(tables.new_panels(1, 1, 1)[0], dpi=20))

@@ -78,6 +78,7 @@ def found(scripts, case, options):
         return script.curves(case, options, ["random"])
 
 
+@pytest.mark.slow
 def test_every_arm_has_a_curve_of_every_action_and_it_is_not_made_again(scripts, case, found, options):
     arms = ["POT, mle", "POT, exponential", "z-score", "raw profile", "last stage"]
     assert {action: list(curves) for action, curves in found.items()} == {"knock-out": arms, "fine-tuning": arms}

@@ -1,6 +1,7 @@
 """Small networks with one difficulty each: equal to the batch-of-one loop."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -17,17 +18,29 @@ from captum_paramsal.errors import ParamsalError
 HALF = torch.finfo(torch.bfloat16).eps
 
 
+@cache
+def exact(name):
+    """What the loop says of a case."""
+    return CASES[name]().oracle()
+
+
+@cache
+def exact_for_rounded_weights(name):
+    """The same of weights and images that have been single precision."""
+    return CASES[name]().to(torch.float32).to(torch.float64).oracle()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_float64_equals_the_loop(name):
     case = CASES[name]()
-    assert_exact(name, scores_of_example(case), case.oracle())
+    assert_exact(name, scores_of_example(case), exact(name))
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("internal_batch_size", [1, 2])
+@pytest.mark.parametrize("internal_batch_size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_internal_batches_equal_the_loop(name, internal_batch_size):
     case = CASES[name]()
-    assert_exact(name, scores_of_example(case, internal_batch_size=internal_batch_size), case.oracle())
+    assert_exact(name, scores_of_example(case, internal_batch_size=internal_batch_size), exact(name))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -43,7 +56,7 @@ def test_one_image_first_and_then_the_batch(name):
             target=case.target[:images],
             additional_forward_args=extra or None,
         )[0]
-    assert_exact(name, saliency.filters.split(scores), case.oracle())
+    assert_exact(name, saliency.filters.split(scores), exact(name))
 
 
 def test_a_weight_that_is_computed_is_scored_as_it_is_used():
@@ -61,7 +74,7 @@ def test_float32_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.float32)
     scores = scores_of_example(case)
     assert all(s.dtype == torch.float32 for s in scores.values())
-    assert_rounding(name, scores, case.rounding(), case.to(torch.float64).oracle())
+    assert_rounding(name, scores, case.rounding(), exact_for_rounded_weights(name))
 
 
 @pytest.mark.parametrize(
@@ -72,16 +85,15 @@ def test_bfloat16_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.bfloat16)
     scores = scores_of_example(case)
     assert all(s.dtype == torch.float32 for s in scores.values()), "half-precision models return float32"
-    assert_rounding(name, scores, case.rounding(), case.to(torch.float64).oracle(), epsilon=HALF)
+    assert_rounding(name, scores, case.rounding(), exact_for_rounded_weights(name), epsilon=HALF)
 
 
 @pytest.mark.parametrize("name", ["in-place", "twice", "video"])
 def test_autocast_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.float32)
-    exact = case.to(torch.float64).oracle()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores, loops = scores_of_example(case), case.rounding()
-    assert_rounding(name, scores, loops, exact, epsilon=HALF)
+    assert_rounding(name, scores, loops, exact_for_rounded_weights(name), epsilon=HALF)
 
 
 HARD = [
@@ -92,7 +104,7 @@ HARD = [
 @pytest.mark.parametrize("name", HARD)
 def test_frozen_model(name):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     case.model.requires_grad_(False)
     assert_exact(name, scores_of_example(case), oracle)
     assert not any(p.requires_grad for p in case.model.parameters())
@@ -101,7 +113,7 @@ def test_frozen_model(name):
 @pytest.mark.parametrize("name", HARD)
 def test_partly_frozen_model(name):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     for number, parameter in enumerate(case.model.parameters()):
         parameter.requires_grad_(number % 2 == 1)
     assert_exact(name, scores_of_example(case), oracle)
@@ -112,7 +124,7 @@ def test_partly_frozen_model(name):
 @pytest.mark.parametrize("name", HARD)
 def test_without_gradients(name, mode, frozen):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     case.model.requires_grad_(not frozen)
     with mode():
         assert_exact(name, scores_of_example(case), oracle)
@@ -121,7 +133,7 @@ def test_without_gradients(name, mode, frozen):
 @pytest.mark.parametrize("name", ["in-place", "cross attention"])
 def test_inputs_made_in_inference_mode(name):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     with torch.inference_mode():
         inputs = case.inputs * 1
     for mode in (torch.inference_mode, torch.enable_grad):
@@ -133,7 +145,7 @@ def test_inputs_made_in_inference_mode(name):
 @pytest.mark.parametrize("name", HARD)
 def test_training_mode_scores_as_evaluation_mode(name):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     case.model.train()
     assert_exact(name, scores_of_example(case), oracle)
 
@@ -141,7 +153,7 @@ def test_training_mode_scores_as_evaluation_mode(name):
 @pytest.mark.parametrize("name", ["in-place", "twice", "told the size"])
 def test_channels_last(name):
     case = CASES[name]()
-    oracle = case.oracle()
+    oracle = exact(name)
     case.model.to(memory_format=torch.channels_last)
     inputs = case.inputs.contiguous(memory_format=torch.channels_last)
     scores = scores_of_example(replace(case, inputs=inputs))
@@ -154,7 +166,7 @@ def test_inputs_that_are_views(name):
     spread = torch.stack([case.inputs, torch.zeros_like(case.inputs)], dim=-1)[..., 0]
     assert not spread.is_contiguous()
     scores = scores_of_example(replace(case, inputs=spread))
-    assert_exact(name, scores, case.oracle())
+    assert_exact(name, scores, exact(name))
 
 
 def test_normalisation_over_the_batch_is_either_per_example_or_refused():
