@@ -74,15 +74,23 @@ MORE_KINDS = (
 KINDS = marked((*OF_ALL_KINDS, *MORE_KINDS), slow=MORE_KINDS)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("way", WAYS, ids=str)
+def every_second(name, values):
+    """``name`` with each of ``values`` on every kind of network; each is on half of the kinds in the default run."""
+    cases = []
+    for at, kind in enumerate(KINDS):
+        for number, value in enumerate(values):
+            marks = [*kind.marks, *([pytest.mark.slow] * ((at + number) % 2))]
+            cases.append(pytest.param(*kind.values, value, id=f"{kind.values[0]}-{value}", marks=marks))
+    return pytest.mark.parametrize(("name", name), cases)
+
+
+@every_second("way", WAYS)
 def test_every_option(name, way):
     one = CASES[name]()
     one.check(one.layers[-1], **way)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("size", [1, 2, 4, 100])
+@every_second("size", [1, 2, 4, 100])
 def test_internal_batch_size_changes_nothing(name, size):
     one = CASES[name]()
     one.check(one.layers[0], noise_samples=5, internal_batch_size=size)
