@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import fx
 
 from captum_paramsal.graph.class_scores import class_score_nodes
@@ -23,6 +24,8 @@ _SAME = frozenset({Kind.SAME, Kind.DROPOUT})
 _SCALING = frozenset({Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT})
 """Arithmetic with what does not depend on the inputs."""
 
+_MIXING = frozenset({Kind.ATTENTION, Kind.CONTRACTION})
+
 _HEAD = _POOLS | _ACTIVATIONS | _SAME | _SCALING | frozenset({
     Kind.FLATTENING, Kind.RESHAPING, Kind.LINEAR, Kind.SOFTMAX, Kind.BATCH_NORMALIZATION, Kind.NORMALIZATION,
     Kind.RMS_NORMALIZATION, Kind.LOCAL_NORMALIZATION, Kind.REARRANGEMENT,
@@ -38,12 +41,19 @@ def last_feature_maps(network: Network) -> str | None:
     the class scores. Of several modules that return these very maps, the outermost is named: in a network with branches
     that is the block. Tokens are those before the class token, or their mean, is taken.
 
+    Where the head reads the class token alone, no other token of these has any bearing on the scores: then it is the
+    tokens that the last block mixes.
+
     Returns:
         The name; None where the way leads elsewhere, or the maps belong to no module.
     """
     if len(network.outputs) != 1:
         return None
     maps = _maps_before_head(network)
+    if maps is not None and _is_read_in_one_token(network, maps):
+        mixed = _before_last_mixing(network, maps)
+        if mixed is not None:
+            return mixed
     aliases: list[str] = []
     # The maps may be no module's own output: then they are looked for before what only squashes or copies them.
     while maps is not None:
@@ -114,6 +124,63 @@ def _takes_tokens(network: Network, node: fx.Node, before: fx.Node) -> bool:
         and len(shapes.get(before, ())) == 3
         and shapes[node].numel() < shapes[before].numel()
     )
+
+
+def _is_read_in_one_token(network: Network, tokens: fx.Node) -> bool:
+    """Whether the scores read one of some tokens alone, such as the class token; norms and copies may come first."""
+    shape = network.shapes.get(tokens, ())
+    if len(shape) != 3 or shape[1] == 1:
+        return False
+    behind = _ancestors(network, network.outputs[0]) | {network.outputs[0]}
+    waiting, taken = list(tokens.users), False
+    while waiting:
+        node = waiting.pop()
+        if node not in behind:
+            continue
+        size = network.shapes[node].numel() if node in network.shapes else 0
+        if size * shape[1] == torch.Size(shape).numel() and kind_of(node, network.model) is Kind.REARRANGEMENT:
+            taken = True
+        elif network.shapes.get(node) == shape and kind_of(node, network.model) in _HEAD:
+            waiting += node.users
+        else:
+            return False
+    return taken
+
+
+def _before_last_mixing(network: Network, maps: fx.Node) -> str | None:
+    """Name of the module that returns the tokens which the last attention before others mixes; None without one."""
+    behind = _ancestors(network, maps)
+    mixings = [node for node in behind if kind_of(node, network.model) in _MIXING and _is_of_computed(network, node)]
+    last = max((node.meta["number"] for node in mixings), default=-1)
+    count, _, width = network.shapes[maps]
+    earlier = [node for node in behind if node.meta["number"] < last and _is_of_tokens(network, node, count, width)]
+    for node in sorted(earlier, key=lambda one: -one.meta["number"]):
+        names = modules_at(network, node)
+        # A norm inside of a block is passed by the block's residual branch: the way has to lead through one value.
+        if names and not any(one.op == "placeholder" for one in _ancestors(network, maps, without=node)):
+            return names[0]
+    return None
+
+
+def _is_of_tokens(network: Network, node: fx.Node, count: int, width: int) -> bool:
+    """Whether a value holds several tokens of that width, with or without a class token that joins later."""
+    shape = network.shapes.get(node, ())
+    return len(shape) == 3 and shape[0] == count and shape[2] == width and shape[1] > 1
+
+
+def _is_of_computed(network: Network, node: fx.Node) -> bool:
+    return sum(source in network.of_inputs for source in node.all_input_nodes) > 1
+
+
+def _ancestors(network: Network, node: fx.Node, without: fx.Node | None = None) -> set[fx.Node]:
+    """What a value depends on, through the inputs' own operations; as if another value were given."""
+    waiting, found = [node], set()
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source in network.of_inputs and source is not without and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
 
 
 def _before(network: Network, node: fx.Node) -> fx.Node | None:

@@ -44,3 +44,4 @@ from .scored_model import (
 from .second_derivatives import SecondDerivatives as SecondDerivatives
 from .state import frozen_eval as frozen_eval
 from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs
+from .token_layout import tokens_in_one_piece as tokens_in_one_piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -75,26 +76,18 @@ def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor
 def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
     """Weight gradients of the query, key and value projections, head by head.
 
-    The projections happen inside the layer where no hook sees them: they are made here, and the rest of the layer runs
-    again on them (with the identity for a projection) to get the gradients of their results.
+    The projections happen inside the layer where no hook sees them: they are made here, and what mixes them runs again
+    to get the gradients of their results.
     """
-    given = _arguments(call)
-    weights = projection_weights(layer)
-    biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
-    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (given["query"], given["key"], given["value"])]
     differentiable = torch.is_grad_enabled()
+    inputs = _examples_first(layer, call)
     with torch.enable_grad():
-        projected = [
-            functional.linear(x, w.detach(), b).requires_grad_()
-            for x, w, b in zip(inputs, weights, biases, strict=True)
-        ]
-        output = _attend(layer, projected, call, (layer.out_proj.weight, layer.out_proj.bias))
-        upstream = output_gradients.transpose(0, 1) if layer.batch_first else output_gradients
-        gradients = torch.autograd.grad(output, projected, upstream.to(output.dtype), create_graph=differentiable)
-    maps = tuple(
-        linear_positions(gradient.transpose(0, 1), x.transpose(0, 1))
-        for gradient, x in zip(gradients, inputs, strict=True)
-    )
+        projected = [one.requires_grad_() for one in _projected(layer, inputs)]
+        mixed = _mixed(layer, projected, call)
+        upstream = output_gradients if layer.batch_first else output_gradients.transpose(0, 1)
+        upstream = functional.linear(upstream.to(mixed.dtype).contiguous(), layer.out_proj.weight.T.to(mixed.dtype))
+        gradients = torch.autograd.grad(mixed, projected, upstream, create_graph=differentiable)
+    maps = tuple(linear_positions(gradient, x) for gradient, x in zip(gradients, inputs, strict=True))
     return HeadGradients(maps, layer.num_heads)
 
 
@@ -115,23 +108,39 @@ def output_projection_gradients(
         call: A call of the attention layer.
         output_gradients: Gradient with respect to its output, examples first.
     """
+    mixed = _mixed(layer, _projected(layer, _examples_first(layer, call)), call)
+    return linear_positions(output_gradients, mixed)
+
+
+def _examples_first(layer: nn.MultiheadAttention, call: LayerCall) -> list[Tensor]:
+    """Queries, keys and values before their projections, each ``(N, L, width)``."""
     given = _arguments(call)
+    inputs = [given["query"], given["key"], given["value"]]
+    # In one piece: of transposed tokens a linear map is a product for each token, several times slower.
+    return [x.contiguous() if layer.batch_first else x.transpose(0, 1).contiguous() for x in inputs]
+
+
+def _projected(layer: nn.MultiheadAttention, inputs: list[Tensor]) -> list[Tensor]:
+    """Queries, keys and values, each ``(N, L, E)``."""
     biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
-    inputs = [x if not layer.batch_first else x.transpose(0, 1) for x in (given["query"], given["key"], given["value"])]
-    projected = [
-        functional.linear(x, w.detach(), b) for x, w, b in zip(inputs, projection_weights(layer), biases, strict=True)
-    ]
-    identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
-    mixed = _attend(layer, projected, call, (identity, None))
-    return linear_positions(output_gradients, mixed.transpose(0, 1))
+    weights = projection_weights(layer)
+    return [functional.linear(x, w.detach(), b) for x, w, b in zip(inputs, weights, biases, strict=True)]
 
 
-def _attend(
-    layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall, after: tuple[Tensor, Tensor | None]
-) -> Tensor:
+def _mixed(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall) -> Tensor:
+    """What the heads return, before the output projection, ``(N, L, E)``."""
+    given = _arguments(call)
+    masked = any(given.get(name) is not None for name in ("key_padding_mask", "attn_mask"))
+    if masked or layer.bias_k is not None or layer.add_zero_attn:
+        return _mixed_by_torch(layer, [x.transpose(0, 1) for x in projected], given).transpose(0, 1)
+    heads = [x.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for x in projected]
+    return functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+
+
+def _mixed_by_torch(layer: nn.MultiheadAttention, projected: list[Tensor], given: Mapping[str, Any]) -> Tensor:
+    """The same, ``(L, N, E)``, by PyTorch's own function, which knows every mask, with identities for projections."""
     identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
     query, key, value = projected
-    given = _arguments(call)
     output, _ = functional.multi_head_attention_forward(
         query,
         key,
@@ -144,8 +153,8 @@ def _attend(
         bias_v=layer.bias_v,
         add_zero_attn=layer.add_zero_attn,
         dropout_p=0.0,
-        out_proj_weight=after[0],
-        out_proj_bias=after[1],
+        out_proj_weight=identity,
+        out_proj_bias=None,
         training=False,
         need_weights=False,
         use_separate_proj_weight=True,

@@ -46,6 +46,7 @@ from captum_paramsal.hooks import (
     plan_recording,
     scored_model,
     synthetic_inputs,
+    tokens_in_one_piece,
     watching_layers,
 )
 from captum_paramsal.profiles.default_layers import DefaultLayers
@@ -345,7 +346,7 @@ class FilterProfile:
 
     def _recorded(self, plan: Plan, batch: ModelInputs, reduce: Reduction | None = None) -> Tensor:
         recording = Recording(self.layers, plan, len(batch), reduce)
-        with watching_layers(recording, plan):
+        with tokens_in_one_piece(self.model), watching_layers(recording, plan):
             losses, logits = self._losses(batch)
             recording.backward(losses)
             profile = recording.profile(like=logits)

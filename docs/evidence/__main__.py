@@ -15,6 +15,7 @@ STUDIES = (
     "parameter_saliency",
     "parameter_saliency_tables",
     "pot_saliency",
+    "vision_transformer",
 )
 
 

@@ -35,8 +35,10 @@ ACTIONS: dict[str, tuple[int, Callable[..., InterventionCurve]]] = {
 }
 
 
-def curve(case: Case, action: str, arm: str, ranking: Tensor, options: argparse.Namespace) -> InterventionCurve:
-    """One curve: that of an earlier run, or a new one."""
+def curve(
+    case: Case, action: str, arm: str, ranking: Tensor, options: argparse.Namespace, *, most: int | None = None
+) -> InterventionCurve:
+    """One curve: that of an earlier run, or a new one; ``most`` filters are changed, if it is given."""
     file = options.work / f"{case.name}.{action}.{re.sub('[^a-z0-9]+', '-', arm.lower())}.safetensors"
     if not file.exists():
         k, act = ACTIONS[action]
@@ -47,7 +49,7 @@ def curve(case: Case, action: str, arm: str, ranking: Tensor, options: argparse.
             case.labels,
             ranking,
             case.filters,
-            k=k,
+            k=most or k,
             controls=case.controls,
             internal_batch_size=2,
             show_progress=False,

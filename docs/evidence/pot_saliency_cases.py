@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,9 @@ __all__ = [
     "digit_case",
     "photo_case",
     "picture_case",
+    "profiles_of",
     "rankings_of",
+    "reference_of",
     "sketch_case",
     "stages_of",
 ]
@@ -76,8 +78,8 @@ def photo_case(options: argparse.Namespace) -> Case:
     """SqueezeNet: the reference is every second photo, the mistakes are among the others."""
     model, every = load_squeezenet(options.data), load_photos(options.data / "imagenet_val900", None)
     usual, others = every.every_second(0), every.every_second(1)
-    reference = _reference(options.work / "photos", model, usual.images, usual.labels, LARGEST_TAIL)
-    rows = _rows(options.work / "photos", model, reference.filters, others.images, others.labels)
+    reference = reference_of(options.work / "photos", model, usual.images, usual.labels, LARGEST_TAIL)
+    rows = profiles_of(options.work / "photos", model, reference.filters, others.images, others.labels)
     wrong = scores_of(model, others.images).argmax(dim=1) != others.labels
     chosen = wrong.nonzero()[: options.photos, 0]
     return Case(
@@ -97,8 +99,8 @@ def picture_case(options: argparse.Namespace) -> Case:
     model, places = real_models().resnet20(options.data), any_of(10_000)
     usual = cifar10_pictures(options.data, "test", places[:2000])
     images, labels = cifar10_pictures(options.data, "test", places[2000:4500])
-    reference = _reference(options.work / "pictures", model, *usual, LARGEST_TAIL)
-    rows = _rows(options.work / "pictures", model, reference.filters, images, labels)
+    reference = reference_of(options.work / "pictures", model, *usual, LARGEST_TAIL)
+    rows = profiles_of(options.work / "pictures", model, reference.filters, images, labels)
     wrong = scores_of(model, images).argmax(dim=1) != labels
     chosen = wrong.nonzero()[: options.pictures, 0]
     return Case(
@@ -141,8 +143,8 @@ def _shifted_case(task: Task, slug: str, model: nn.Module, count: int, options: 
     order = torch.randperm(len(task.shifted), generator=torch.Generator().manual_seed(0))[: options.shifted_images]
     images, labels = _joined(task.batches(task.shifted[order], 256))
     half = len(labels) // 2
-    other = _reference(options.work / f"{slug}-other", model, images[:half], labels[:half], options.tail)
-    rows = _rows(options.work / slug, model, own.filters, images[half:], labels[half:])
+    other = reference_of(options.work / f"{slug}-other", model, images[:half], labels[:half], options.tail)
+    rows = profiles_of(options.work / slug, model, own.filters, images[half:], labels[half:])
     wrong = scores_of(model, images[half:]).argmax(dim=1) != labels[half:]
     chosen = wrong.nonzero()[:count, 0]
     rankings = rankings_of(model, rows[chosen], own, ("layer4.*",), note=", own domain")
@@ -170,7 +172,7 @@ def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
         images.append(spoilt[chosen])
         labels.append(others.labels[chosen])
     images, labels = torch.cat(images), torch.cat(labels)
-    rows = _rows(options.work / "corrupted", case.model, case.filters, images, labels)
+    rows = profiles_of(options.work / "corrupted", case.model, case.filters, images, labels)
     rankings = rankings_of(case.model, rows, at_tail(case.reference, options.tail), SQUEEZENET_LAST)
     return replace(case, name="corrupted", images=images, labels=labels, rankings=rankings, held_out=None)
 
@@ -207,13 +209,16 @@ def _remembered(file: Path, fit: Callable[[], Reference]) -> Reference:
     return Reference.load(file)
 
 
-def _reference(place: Path, model: nn.Module, images: Tensor, labels: Tensor, tail: float) -> Reference:
+def reference_of(
+    place: Path, model: nn.Module, images: Tensor, labels: Tensor, tail: float, *, layers: Sequence[str] | None = None
+) -> Reference:
+    """Statistics of some images' profiles: those of an earlier run, or new ones."""
     batches = list(zip(images.split(25), labels.split(25), strict=True))
     file = place.with_suffix(".reference.safetensors")
-    return _remembered(file, lambda: Reference.fit(model, batches, tail=tail, total=len(labels)))
+    return _remembered(file, lambda: Reference.fit(model, batches, layers=layers, tail=tail, total=len(labels)))
 
 
-def _rows(place: Path, model: nn.Module, filters: FilterIndex, images: Tensor, labels: Tensor) -> Tensor:
+def profiles_of(place: Path, model: nn.Module, filters: FilterIndex, images: Tensor, labels: Tensor) -> Tensor:
     """Saliency profiles, ``(N, F)``: those of an earlier run, or new ones."""
     file = place.with_suffix(".profiles.safetensors")
     if not file.exists():
