@@ -50,6 +50,56 @@ def test_the_last_feature_maps(name):
     one.check(doctor.layer_names[0])
 
 
+class Block(nn.Module):
+    """Attention and its residual branch."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+
+    def forward(self, x):
+        mixed = self.norm(x)
+        return x + self.attention(mixed, mixed, mixed, need_weights=False)[0]
+
+
+class Tokens(nn.Module):
+    """Patches with a class token that joins before some block; the head reads it, or the mean of the others."""
+
+    def __init__(self, *, mean, joins=0, width=8):
+        super().__init__()
+        self.patches = nn.Conv2d(2, width, 2, 2)
+        self.token = nn.Parameter(torch.randn(1, 1, width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(3))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 3)
+        self.mean, self.joins = mean, joins
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for number, block in enumerate(self.blocks):
+            if number == self.joins:
+                x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x[:, 1:].mean(dim=1) if self.mean else x[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("mean", "joins", "expected"), [(True, 0, "norm"), (False, 0, "blocks.1"), (False, 2, "blocks.1")]
+)
+def test_where_the_class_token_alone_is_read_the_tokens_before_the_last_attention_have_the_evidence(
+    mean, joins, expected
+):
+    torch.manual_seed(0)
+    model = Tokens(mean=mean, joins=joins).eval()
+    doctor = ModelDoctor(model)
+    evidence = doctor.attribute(torch.randn(2, 2, 8, 8), target=torch.tensor([0, 1]))
+    assert doctor.layer_names == (expected,)
+    assert evidence.shape == (2, 8, 4, 4)
+    assert bool((evidence.abs().sum(dim=1) > 0).all())
+
+
 def test_a_network_without_maps_has_no_layer():
     with pytest.raises(LayerError, match="no module of Sequential was found to return feature maps"):
         ModelDoctor(nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)))
