@@ -97,6 +97,40 @@ def traced(method: CNNFixations | DiscernibleNeurons, photos: Photos, predicted:
     return Found(pointing_game(torch.cat(maps), photos.boxes), torch.cat(boxes))
 
 
+def by_layer(
+    method: CNNFixations | DiscernibleNeurons, photos: Photos, predicted: Tensor, name: str, layers: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The pointing game with the places of a layer's selected neurons, each once, and how many these are."""
+    maps: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for images, classes in batches(photos, predicted, name):
+        selected = method.trace(images, classes).layers
+        for layer in layers:
+            neurons = selected[layer]
+            places = torch.zeros(len(images), *neurons.size[1:])
+            places[neurons.image, neurons.y, neurons.x] = 1
+            maps[layer].append(places)
+    found = {}
+    for layer, parts in maps.items():
+        places = torch.cat(parts)
+        game = pointing_game(heat_map(interpolate(places[:, None], photos.size, mode="nearest")[:, 0]), photos.boxes)
+        count = places.flatten(1).sum(dim=1).mean().item()
+        found[layer] = {"hits": [game.rate, *game.interval], "places": count}
+    return found
+
+
+def layer_table(found: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Hits in percent and mean number of places, one row a layer, by trace."""
+    header = ["layer", *(cell for name in found for cell in (f"{name}: hits", "places"))]
+    rows = []
+    for layer in next(iter(found.values())):
+        cells = [layer]
+        for one in found.values():
+            rate, low, high = (100 * value for value in one[layer]["hits"])
+            cells += [f"{rate:.1f} ({low:.1f} to {high:.1f})", f"{one[layer]['places']:.1f}"]
+        rows.append(cells)
+    return markdown_table(header, rows)
+
+
 def mapped(
     explain: Callable[[Tensor, Tensor], Tensor], photos: Photos, predicted: Tensor, name: str
 ) -> Iterator[tuple[str, Found]]:
@@ -276,12 +310,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = every_method(model, photos, predicted, search.weights, options)
     right = [usual == learn.labels, predicted == photos.labels]
     # Nothing was learned for these two, so that all photos count.
+    plain = {"CNN-Fixations": CNNFixations(model), "discernible neurons": DiscernibleNeurons(model)}
     empty = {
         name: empty_maps([traced(method, learn, usual, f"{name}, other half").game, found[name].game], right)
-        for name, method in (
-            ("CNN-Fixations", CNNFixations(model)),
-            ("discernible neurons", DiscernibleNeurons(model)),
-        )
+        for name, method in plain.items()
+    }
+    layers = {
+        name: by_layer(method, photos, predicted, f"{name}, by layer", options.layers)
+        for name, method in plain.items()
+        if options.layers
     }
     results = {
         name: scored(one, photos, model, predicted, confidence=options.confidence) for name, one in found.items()
@@ -294,8 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     content = {"images": len(photos), "groups": {k: int(v.sum()) for k, v in groups.items()}, "learned": learned}
     differences = "\n".join(f"* {k}: {m:.1f} ({a:.1f} to {b:.1f})" for k, (m, a, b) in gaps.items())
     text = f"{table(results)}\n{differences}\n\n{empty_table(empty)}"
+    if layers:
+        text += f"\n{layer_table(layers)}"
     LOG.info("\n%s\n%s", content, text)
-    dumped = json.dumps({**content, "results": results, "differences": gaps, "empty": empty}, indent=1)
+    content |= {"results": results, "differences": gaps, "empty": empty, "by layer": layers}
+    dumped = json.dumps(content, indent=1)
     (options.work / "object_pointing.json").write_text(dumped + "\n", encoding="utf-8")
     (options.work / "object_pointing.md").write_text(text, encoding="utf-8")
     (options.work / "object_pointing.png").write_bytes(figure(results))
@@ -311,6 +351,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="images, at most")
     parser.add_argument("--trials", type=int, default=1000, help="trials of the bandit for each weight")
     parser.add_argument("--steps", type=int, default=50, help="steps of Integrated Gradients; 0 leaves them out")
+    parser.add_argument("--layers", nargs="*", default=[], help="layers whose selected places play too; input is one")
     parser.add_argument(
         "--confidence", action=argparse.BooleanOptionalAction, default=True, help="measure how confidences change"
     )

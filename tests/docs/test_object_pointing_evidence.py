@@ -77,7 +77,7 @@ def test_the_whole_study_on_another_network(scripts, study, folder, tmp_path, mo
     small = scripts["photos"].Preparation(32, torch.full((3,), 0.5), torch.full((3,), 0.25))
     monkeypatch.setitem(study.NETWORKS, "tiny", study.Subject(lambda _: Tiny().eval(), small, "features.3"))
     options = ["--network", "tiny", "--data", str(folder), "--work", str(tmp_path), "--trials", "10", "--steps", "0"]
-    study.main([*options, "--no-confidence"])
+    study.main([*options, "--no-confidence", "--layers", "features.2", "input"])
     known = json.loads((tmp_path / "object_pointing.json").read_text("utf-8"))
     names = list(known["results"])
     assert names[:3] == ["a random pixel", "the centre", "Grad-CAM"]
@@ -95,9 +95,26 @@ def test_the_whole_study_on_another_network(scripts, study, folder, tmp_path, mo
     counted = known["empty"]["CNN-Fixations"]
     assert counted[1] == sum(right[n].item() for n in (*learn, *judge))
     text = (tmp_path / "object_pointing.md").read_text("utf-8")
-    assert text.count("| discernible neurons") == 4
+    assert text.count("| discernible neurons") == 4 + 1
+    assert set(known["by layer"]["discernible neurons"]) == {"features.2", "input"}
+    assert text.splitlines()[-2].startswith("| features.2 | ")
     assert "* CNN-Fixations - Grad-CAM: " in text
     assert (tmp_path / "object_pointing.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_places_of_a_layer_are_counted_once_and_play(study, folder, scripts):
+    small = scripts["photos"].Preparation(32, torch.full((3,), 0.5), torch.full((3,), 0.25))
+    photos = scripts["photos"].load_photos(folder / "imagenet_val900", 4, small)
+    method = study.DiscernibleNeurons(Tiny().eval())
+    classes = torch.zeros(4, dtype=torch.long)
+    found = study.by_layer(method, photos, classes, "tiny", ["features.2", "input"])
+    trace = method.trace(photos.images, classes)
+    for layer, values in found.items():
+        neurons = trace.layers[layer]
+        places = set(zip(neurons.image.tolist(), neurons.y.tolist(), neurons.x.tolist(), strict=True))
+        assert values["places"] == len(places) / 4
+    # At the image it is the game of the trace's own map.
+    assert found["input"]["hits"][0] == study.pointing_game(trace.heatmap(), photos.boxes).rate
 
 
 def test_confidences_where_they_are_asked_for(study, folder, scripts):
