@@ -42,18 +42,16 @@ def last_feature_maps(network: Network) -> str | None:
     that is the block. Tokens are those before the class token, or their mean, is taken.
 
     Where the head reads the class token alone, no other token of these has any bearing on the scores: then it is the
-    tokens that the last block mixes.
+    tokens that the last attention mixes.
 
     Returns:
-        The name; None where the way leads elsewhere, or the maps belong to no module.
+        The name; None where the way leads elsewhere, or the maps, or those tokens, belong to no module.
     """
     if len(network.outputs) != 1:
         return None
     maps = _maps_before_head(network)
     if maps is not None and _is_read_in_one_token(network, maps):
-        mixed = _before_last_mixing(network, maps)
-        if mixed is not None:
-            return mixed
+        return _before_last_mixing(network, maps)
     aliases: list[str] = []
     # The maps may be no module's own output: then they are looked for before what only squashes or copies them.
     while maps is not None:

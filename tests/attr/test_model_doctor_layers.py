@@ -100,6 +100,27 @@ def test_where_the_class_token_alone_is_read_the_tokens_before_the_last_attentio
     assert bool((evidence.abs().sum(dim=1) > 0).all())
 
 
+def test_tokens_that_no_module_returns_alone_are_no_layer_where_the_class_token_alone_is_read():
+    class Pair(Block):
+        def forward(self, both):
+            return super().forward(both[0]), both[1]
+
+    class Pairs(Tokens):
+        def __init__(self):
+            super().__init__(mean=False)
+            self.blocks = nn.ModuleList(Pair(8) for _ in range(2))
+
+        def forward(self, x):
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            both = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1), x
+            for block in self.blocks:
+                both = block(both)
+            return self.head(self.norm(both[0])[:, 0])
+
+    with pytest.raises(LayerError, match="no module of Pairs was found to return feature maps"):
+        ModelDoctor(Pairs().eval()).attribute(torch.randn(2, 2, 8, 8), target=torch.tensor([0, 1]))
+
+
 def test_a_network_without_maps_has_no_layer():
     with pytest.raises(LayerError, match="no module of Sequential was found to return feature maps"):
         ModelDoctor(nn.Sequential(nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)))
