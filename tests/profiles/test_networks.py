@@ -25,9 +25,9 @@ def exact(name):
 
 
 @cache
-def exact_for_rounded_weights(name):
-    """The same of weights and images that have been single precision."""
-    return CASES[name]().to(torch.float32).to(torch.float64).oracle()
+def exact_after_rounding(name, dtype):
+    """The same of weights and images that have been of another precision."""
+    return CASES[name]().to(dtype).to(torch.float64).oracle()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -74,7 +74,7 @@ def test_float32_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.float32)
     scores = scores_of_example(case)
     assert all(s.dtype == torch.float32 for s in scores.values())
-    assert_rounding(name, scores, case.rounding(), exact_for_rounded_weights(name))
+    assert_rounding(name, scores, case.rounding(), exact_after_rounding(name, torch.float32))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_bfloat16_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.bfloat16)
     scores = scores_of_example(case)
     assert all(s.dtype == torch.float32 for s in scores.values()), "half-precision models return float32"
-    assert_rounding(name, scores, case.rounding(), exact_for_rounded_weights(name), epsilon=HALF)
+    assert_rounding(name, scores, case.rounding(), exact_after_rounding(name, torch.bfloat16), epsilon=HALF)
 
 
 @pytest.mark.parametrize("name", ["in-place", "twice", "video"])
@@ -93,7 +93,7 @@ def test_autocast_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores, loops = scores_of_example(case), case.rounding()
-    assert_rounding(name, scores, loops, exact_for_rounded_weights(name), epsilon=HALF)
+    assert_rounding(name, scores, loops, exact_after_rounding(name, torch.float32), epsilon=HALF)
 
 
 HARD = [
