@@ -62,17 +62,18 @@ class Window:
         """
         if self.is_pointwise:
             return place[:, None], None
-        seen = torch.zeros_like(place)[:, None]
-        inside = torch.ones_like(seen, dtype=torch.bool) if self._is_padded else None
-        for dimension, (at, size) in enumerate(zip(by_dimension(place, outputs), sizes, strict=True)):
-            offsets = self.dilation[dimension] * torch.arange(self.kernel[dimension], device=at.device)
-            reached = (at * self.stride[dimension] - self.padding[dimension][0])[:, None] + offsets
-            if inside is not None:
-                there = (reached >= 0) & (reached < size)
-                inside = (inside[:, :, None] & there[:, None]).flatten(1)
-                reached = reached.clamp(0, size - 1)
-            seen = (seen[:, :, None] * size + reached[:, None]).flatten(1)
-        return seen, inside
+        reached = [
+            (at * self.stride[dimension] - self.padding[dimension][0])[:, None]
+            + self.dilation[dimension] * torch.arange(self.kernel[dimension], device=at.device)
+            for dimension, at in enumerate(torch.unravel_index(place, tuple(outputs)))
+        ]
+        bounded = list(zip(reached, sizes, strict=True))
+        seen, inside = of_flat_map(
+            [one.clamp(0, size - 1) for one, size in bounded],
+            [(one >= 0) & (one < size) for one, size in bounded],
+            sizes,
+        )
+        return seen, inside if self._is_padded else None
 
     @property
     def _is_padded(self) -> bool:
@@ -101,17 +102,27 @@ class Window:
         return fields if inside is None else fields.masked_fill_(~inside[:, :, None], 0)
 
 
-def by_dimension(place: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Places in a flattened map, in each of its dimensions.
+def of_flat_map(taps: Sequence[Tensor], inside: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """From what windows see in each dimension of a map to what they see of the flattened map.
 
-    >>> by_dimension(torch.tensor([5, 7]), (3, 4))
-    [tensor([1, 1]), tensor([1, 3])]
+    Args:
+        taps: Places in each dimension, ``(M, K_1)``, ``(M, K_2)`` and so on.
+        inside: Which of them are in the map.
+        sizes: Of the map.
+
+    Returns:
+        The same for all dimensions together, ``(M, K_1 K_2 ...)``.
+
+    >>> rows, columns = torch.tensor([[1, 2]]), torch.tensor([[0, 3]])
+    >>> of_flat_map([rows, columns], [rows < 2, columns > 0], (3, 4))
+    (tensor([[ 4,  7,  8, 11]]), tensor([[False,  True, False, False]]))
     """
-    found = []
-    for size in reversed(sizes[1:]):
-        found.append(place % size)
-        place = place // size
-    return [place, *reversed(found)]
+    place = taps[0].new_zeros(len(taps[0]), 1)
+    within = torch.ones_like(place, dtype=torch.bool)
+    for part, there, size in zip(taps, inside, sizes, strict=True):
+        place = (place[:, :, None] * size + part[:, None]).flatten(1)
+        within = (within[:, :, None] & there[:, None]).flatten(1)
+    return place, within
 
 
 def pieces(count: int, numbers: int) -> Iterator[slice]:

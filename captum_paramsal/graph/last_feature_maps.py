@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import fx
 
 from captum_paramsal.graph.class_scores import class_score_nodes
@@ -120,23 +119,23 @@ def _takes_tokens(network: Network, node: fx.Node, before: fx.Node) -> bool:
     return (
         kind_of(node, network.model) is Kind.REARRANGEMENT
         and len(shapes.get(before, ())) == 3
+        and node in shapes
         and shapes[node].numel() < shapes[before].numel()
     )
 
 
 def _is_read_in_one_token(network: Network, tokens: fx.Node) -> bool:
     """Whether the scores read one of some tokens alone, such as the class token; norms and copies may come first."""
-    shape = network.shapes.get(tokens, ())
-    if len(shape) != 3 or shape[1] == 1:
-        return False
+    shape = network.shapes.get(tokens)
     behind = _ancestors(network, network.outputs[0]) | {network.outputs[0]}
     waiting, taken = list(tokens.users), False
     while waiting:
         node = waiting.pop()
         if node not in behind:
             continue
-        size = network.shapes[node].numel() if node in network.shapes else 0
-        if size * shape[1] == torch.Size(shape).numel() and kind_of(node, network.model) is Kind.REARRANGEMENT:
+        if _takes_tokens(network, node, tokens):
+            if network.shapes[node].numel() * network.shapes[tokens][1] != network.shapes[tokens].numel():
+                return False
             taken = True
         elif network.shapes.get(node) == shape and kind_of(node, network.model) in _HEAD:
             waiting += node.users

@@ -57,9 +57,7 @@ class Sites:
         every = cls(image, index, gain, supports)
         key = image * (int(index.max()) + 1 if len(index) else 1) + index
         ordered, order = key.sort(stable=True)
-        first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        if bool(first.all()):
+        if bool(_begins(ordered).all()):
             return every[order]
         strongest, likeliest = (_first_of_each(key, -rank) for rank in (gain.abs(), supports[:, 0]))
         return replace(every[likeliest], gain=gain[strongest])
@@ -69,7 +67,11 @@ def _first_of_each(key: Tensor, rank: Tensor) -> Tensor:
     """Rows that have the lowest rank among those of the same key, in the order of the keys."""
     order = torch.argsort(rank, stable=True)
     ordered, within = key[order].sort(stable=True)
-    order = order[within]
+    return order[within][_begins(ordered)]
+
+
+def _begins(ordered: Tensor) -> Tensor:
+    """Which of some sorted numbers are other than the one before."""
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[1:] = ordered[1:] != ordered[:-1]
-    return order[first]
+    return first

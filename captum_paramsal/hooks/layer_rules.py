@@ -80,12 +80,12 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
     to get the gradients of their results.
     """
     differentiable = torch.is_grad_enabled()
-    inputs = _examples_first(layer, call)
+    inputs = _tokens(layer, call)
     with torch.enable_grad():
         projected = [one.requires_grad_() for one in _projected(layer, inputs)]
         mixed = _mixed(layer, projected, call)
-        upstream = output_gradients if layer.batch_first else output_gradients.transpose(0, 1)
-        upstream = functional.linear(upstream.to(mixed.dtype).contiguous(), layer.out_proj.weight.T.to(mixed.dtype))
+        upstream = _examples_first(layer, output_gradients.to(mixed.dtype))
+        upstream = functional.linear(upstream, layer.out_proj.weight.T.to(mixed.dtype))
         gradients = torch.autograd.grad(mixed, projected, upstream, create_graph=differentiable)
     maps = tuple(linear_positions(gradient, x) for gradient, x in zip(gradients, inputs, strict=True))
     return HeadGradients(maps, layer.num_heads)
@@ -108,16 +108,20 @@ def output_projection_gradients(
         call: A call of the attention layer.
         output_gradients: Gradient with respect to its output, examples first.
     """
-    mixed = _mixed(layer, _projected(layer, _examples_first(layer, call)), call)
+    mixed = _mixed(layer, _projected(layer, _tokens(layer, call)), call)
     return linear_positions(output_gradients, mixed)
 
 
-def _examples_first(layer: nn.MultiheadAttention, call: LayerCall) -> list[Tensor]:
+def _tokens(layer: nn.MultiheadAttention, call: LayerCall) -> list[Tensor]:
     """Queries, keys and values before their projections, each ``(N, L, width)``."""
     given = _arguments(call)
-    inputs = [given["query"], given["key"], given["value"]]
+    return [_examples_first(layer, given[name]) for name in _ATTENTION_ARGUMENTS[:3]]
+
+
+def _examples_first(layer: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    """What the layer is given or gives back, ``(N, L, width)``."""
     # In one piece: of transposed tokens a linear map is a product for each token, several times slower.
-    return [x.contiguous() if layer.batch_first else x.transpose(0, 1).contiguous() for x in inputs]
+    return (tokens if layer.batch_first else tokens.transpose(0, 1)).contiguous()
 
 
 def _projected(layer: nn.MultiheadAttention, inputs: list[Tensor]) -> list[Tensor]:

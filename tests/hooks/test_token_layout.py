@@ -13,10 +13,9 @@ class Watched(nn.Module):
     def __init__(self, *, batch_first=True):
         super().__init__()
         self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
-        self.attention.register_forward_pre_hook(self._note, with_kwargs=True)
         self.given = None
 
-    def _note(self, _, args, kwargs):
+    def note(self, _, args, kwargs):
         self.given = args, kwargs
 
     def forward(self, *args, **kwargs):
@@ -26,7 +25,7 @@ class Watched(nn.Module):
 def run(model, *args, **kwargs):
     torch.manual_seed(0)
     with tokens_in_one_piece(model):
-        model.attention.register_forward_pre_hook(model._note, with_kwargs=True)
+        model.attention.register_forward_pre_hook(model.note, with_kwargs=True)
         return model(*args, **kwargs)
 
 

@@ -14,10 +14,10 @@ from torch.nn import functional
 from captum_paramsal.functional.receptive_fields import (
     FEW,
     Window,
-    by_dimension,
     distinct,
     largest_norms,
     largest_supports,
+    of_flat_map,
     pieces,
     supports,
 )
@@ -190,17 +190,14 @@ def _reaching(
     Returns:
         The places ``(M, K)``, which of them there are, and the nearest one ``(M,)``, all in the flattened map.
     """
-    taps = torch.zeros(len(place[0]), 1, dtype=torch.long, device=place[0].device)
-    inside, nearest = torch.ones_like(taps, dtype=torch.bool), taps[:, 0]
+    taps, inside, nearest = [], [], torch.zeros_like(place[0])
     for at, size, width, step, around, apart in zip(place, sizes, *movement, strict=True):
         reached = at[:, None] + around - apart * torch.arange(width, device=at.device)
-        there = (reached % step == 0) & (reached >= 0) & (reached < size * step)
-        source = reached.div(step, rounding_mode="floor").clamp(0, size - 1)
-        taps = (taps[:, :, None] * size + source[:, None]).flatten(1)
-        inside = (inside[:, :, None] & there[:, None]).flatten(1)
+        inside.append((reached % step == 0) & (reached >= 0) & (reached < size * step))
+        taps.append(reached.div(step, rounding_mode="floor").clamp(0, size - 1))
         middle = (at + around - apart * (width - 1) // 2).div(step, rounding_mode="floor").clamp(0, size - 1)
         nearest = nearest * size + middle
-    return taps, inside, nearest
+    return *of_flat_map(taps, inside, sizes), nearest
 
 
 def _centres(step: Step, window: Window, asked: _Asked) -> Tensor:
@@ -209,7 +206,7 @@ def _centres(step: Step, window: Window, asked: _Asked) -> Tensor:
     if window.is_pointwise and step.source.target is not functional.pad:
         return asked.place
     centres = torch.zeros_like(asked.place)
-    places = by_dimension(asked.place, asked.sizes)
+    places = torch.unravel_index(asked.place, tuple(asked.sizes))
     for dimension, (place, size, ends) in enumerate(zip(places, sizes, _inside(step, sizes), strict=True)):
         centres = centres * size + window.centre(place, dimension, size).clamp(*ends)
     return centres

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.functional.receptive_fields import of_flat_map
 from captum_paramsal.graph.operations import OPERATIONS, Kind, name_of
 from captum_paramsal.graph.registry import trace_rule
 from captum_paramsal.graph.rule import Found, Passing, TraceRule
@@ -62,14 +63,14 @@ class _Pool(TraceRule):
         first = torch.zeros_like(sites.index)
         for place, size in zip(before[:lead], shape[:lead], strict=True):
             first = first * size + place
-        index, inside = first[:, None], torch.ones_like(first, dtype=torch.bool)[:, None]
-        numbers = torch.ones_like(first)
-        for dimension, (place, size) in enumerate(zip(before[lead:], shape[lead:], strict=True)):
-            taps, there, counted = self._extent(step, dimension, place, size)
-            index = (index[:, :, None] * size + taps[:, None]).flatten(1)
-            inside = (inside[:, :, None] & there[:, None]).flatten(1)
-            numbers = numbers * counted
-        return Pooled(index, inside, numbers, prod(step.shape[lead:]) == 1)
+        extents = [
+            self._extent(step, dimension, place, size)
+            for dimension, (place, size) in enumerate(zip(before[lead:], shape[lead:], strict=True))
+        ]
+        taps, inside, counted = zip(*extents, strict=True)
+        places, within = of_flat_map(taps, inside, shape[lead:])
+        index = first[:, None] * prod(shape[lead:]) + places
+        return Pooled(index, within, torch.stack(counted).prod(dim=0), prod(step.shape[lead:]) == 1)
 
     def _extent(self, step: Step, dimension: int, place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Places of the windows in one dimension ``(M, K)``, which of them are in the map, and how many count."""
