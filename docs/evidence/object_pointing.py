@@ -7,7 +7,6 @@ the others, and writes the tables and the figure of ``object_pointing.md``. ``--
 import argparse
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from photos import (
     load_squeezenet,
     scores_of,
 )
-from results import markdown_table
+from results import markdown_table, percent
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
@@ -125,8 +124,7 @@ def layer_table(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     for layer in next(iter(found.values())):
         cells = [layer]
         for one in found.values():
-            rate, low, high = (100 * value for value in one[layer]["hits"])
-            cells += [f"{rate:.1f} ({low:.1f} to {high:.1f})", f"{one[layer]['places']:.1f}"]
+            cells += [percent(one[layer]["hits"]), f"{one[layer]['places']:.1f}"]
         rows.append(cells)
     return markdown_table(header, rows)
 
@@ -144,12 +142,18 @@ def mapped(
 
 def captum_methods(model: nn.Module, last_maps: str, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Maps ``(N, H, W)`` of Captum's methods; Integrated Gradients only with steps."""
-    grad_cam, saliency = LayerGradCam(model, model.get_submodule(last_maps)), Saliency(model)
-    integrated = IntegratedGradients(model)
+    grad_cam = LayerGradCam(model, model.get_submodule(last_maps))
 
     def cam(images: Tensor, classes: Tensor) -> Tensor:
         found = grad_cam.attribute(images, classes, relu_attributions=True)
         return interpolate(found, images.shape[-2:], mode="bilinear")[:, 0]
+
+    return {"Grad-CAM": cam, **gradient_methods(model, steps)}
+
+
+def gradient_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Those of them that ask for gradients of pixels."""
+    saliency, integrated = Saliency(model), IntegratedGradients(model)
 
     def plain(images: Tensor, classes: Tensor) -> Tensor:
         return saliency.attribute(images.clone().requires_grad_(), classes).sum(dim=1)
@@ -158,7 +162,7 @@ def captum_methods(model: nn.Module, last_maps: str, steps: int) -> dict[str, Ca
         found = integrated.attribute(images, target=classes, n_steps=steps, internal_batch_size=len(images))
         return found.float().abs().sum(dim=1)
 
-    return {"Grad-CAM": cam, "Saliency": plain} | ({"Integrated Gradients": path} if steps else {})
+    return {"Saliency": plain} | ({"Integrated Gradients": path} if steps else {})
 
 
 def groups_of(photos: Photos, predicted: Tensor) -> dict[str, Tensor]:
@@ -232,15 +236,12 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         "|---" * (len(groups) + 5) + "|",
     ]
     for name, result in results.items():
-        cells = [
-            f"{100 * rate:.1f} ({100 * low:.1f} to {100 * high:.1f})" for rate, low, high in result["hits"].values()
-        ]
+        cells = [percent(one) for one in result["hits"].values()]
         if "iou" in result:
-            rises = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in result.get("increase", [math.nan] * 3)))
             cells += [
                 f"{result['iou']:.2f}",
                 f"{100 * result['iou above 0.5']:.1f}",
-                rises if "increase" in result else "",
+                percent(result["increase"]) if "increase" in result else "",
                 f"{100 * result['area']:.0f}",
             ]
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from parameter_saliency import DISTURBED, KNOCKED, OTHER_RATES, RATE, TUNED
 from parameter_saliency_pixels import FORGETTING, picture
-from results import fewer_colours, markdown_table
+from results import fewer_colours, markdown_table, percent
 
 from captum_paramsal import FilterIndex
 from captum_paramsal.repair import InterventionCurve
@@ -23,12 +23,6 @@ BANDS = ("z-score", "random", "last stage")
 
 KINDS = {"knocked": KNOCKED, "tuned": TUNED, "noise": DISTURBED, "relative_noise": DISTURBED}
 KINDS |= {f"rate{rate:g}": ("z-score", "random", "raw gradient") for rate in OTHER_RATES}
-
-
-def percent(values: Sequence[float], *, signed: bool = False) -> str:
-    """Mean and interval of shares in percent, or of changes in points."""
-    mean, low, high = ((f"{100 * one:+.1f}" if signed else f"{100 * one:.1f}") for one in values)
-    return f"{mean} ({low} to {high})"
 
 
 def number(values: Sequence[float], digits: int = 2) -> str:

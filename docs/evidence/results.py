@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
-__all__ = ["Results", "fewer_colours", "markdown_table", "with_interval"]
+__all__ = ["Results", "fewer_colours", "markdown_table", "percent", "with_interval"]
 
 LOG = logging.getLogger("evidence")
 
@@ -39,6 +39,12 @@ def with_interval(values: Tensor, digits: int = 1, *, percent: bool = True) -> s
     """Mean of ``(N,)`` values with its 95 % bootstrap interval, such as ``"12.3 (10.1 to 14.2)"``."""
     mean, low, high = ((100 if percent else 1) * bootstrap_means(values[:, None])[:, 0]).tolist()
     return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def percent(values: Sequence[float], *, signed: bool = False) -> str:
+    """Mean and interval of shares in percent, or of changes in points."""
+    mean, low, high = ((f"{100 * one:+.1f}" if signed else f"{100 * one:.1f}") for one in values)
+    return f"{mean} ({low} to {high})"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

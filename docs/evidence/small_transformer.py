@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 from tqdm.auto import tqdm
 
-__all__ = ["DEPTH", "HEADS", "Schedule", "small_transformer", "train", "trained"]
+__all__ = ["DEPTH", "HEADS", "SIDE", "Schedule", "small_transformer", "train", "trained"]
 
 LOG = logging.getLogger("small_transformer")
 DEPTH, HEADS, WIDTH, SIDE, BORDER = 4, 4, 64, 32, 2

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, Saliency
 from cifar10 import any_of, cifar10_pictures
-from photos import add_data_option
+from object_pointing import gradient_methods
+from photos import add_data_option, scores_of
 from pot_saliency import ACTIONS, curve
 from pot_saliency_cases import Case, profiles_of, rankings_of, reference_of
 from pot_saliency_tables import curve_table, difference_table, figure
 from results import fewer_colours, markdown_table, with_interval
-from small_transformer import DEPTH, HEADS, Schedule, trained
+from small_transformer import DEPTH, HEADS, SIDE, Schedule, trained
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -37,7 +37,6 @@ PARTS = ("accuracy", "heads", "planted", "classes")
 ATTENTION = "encoder.layers.encoder_layer_*.self_attention"
 LAST = f"encoder.layers.encoder_layer_{DEPTH - 1}.self_attention"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,6 @@ class Pictures:
     def right(self) -> Tensor:
         """Which ones the network gets right, ``(N,)`` bool."""
         return self.predicted == self.labels
-
-
-def scores_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Class scores, without gradients."""
-    with torch.no_grad():
-        return torch.cat([model(part) for part in images.split(250)])
 
 
 def pictures(model: nn.Module, data: Path, start: int, count: int) -> Pictures:
@@ -137,13 +130,16 @@ def planted(model: nn.Module, options: argparse.Namespace) -> None:
     centre = pointing_game_at(centre_point((SIDE, SIDE)).expand(len(images), 2), boxes, (SIDE, SIDE))
     rows.append(["random pixel", f"{100 * area_share(boxes, (SIDE, SIDE)).mean():.1f}", "", ""])
     rows.append(["centre", with_interval(centre.hits.double()), "", ""])
-    for name, (maps, empty) in maps_of(model, images, labels).items():
+    found_maps = maps_of(model, images, labels)
+    for name, (maps, empty) in found_maps.items():
         hits = pointing_game(maps, boxes).hits.double()
         inside = mass_inside(maps, boxes)
         rows.append([name, with_interval(hits), with_interval(inside), f"{int(empty.sum())}"])
     header = ["map of", "points at the object, %", "mass on the object, %", "empty maps"]
     (options.work / "planted.md").write_text(markdown_table(header, rows), "utf-8")
-    (options.work / "vision_transformer_planted.png").write_bytes(fewer_colours(planted_figure(model, images, labels)))
+    (options.work / "vision_transformer_planted.png").write_bytes(
+        fewer_colours(planted_figure(images, {name: maps for name, (maps, _) in found_maps.items()}))
+    )
 
 
 def planted_scenes(sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,21 +161,13 @@ def maps_of(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, tuple
     def traced(method: CNNFixations | DiscernibleNeurons) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda some, classes: method.trace(some, classes).heatmap()
 
-    saliency, integrated = Saliency(model), IntegratedGradients(model)
-    methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "discernible neurons": traced(DiscernibleNeurons(model)),
-        "CNN-Fixations": traced(CNNFixations(model)),
-        "Saliency": lambda some, classes: saliency.attribute(some.clone().requires_grad_(), classes).sum(dim=1),
-        "Integrated Gradients": lambda some, classes: (
-            integrated.attribute(some, target=classes, n_steps=32).abs().sum(dim=1).float()
-        ),
-    }
+    traces = {"discernible neurons": traced(DiscernibleNeurons(model)), "CNN-Fixations": traced(CNNFixations(model))}
     found = {}
-    for name, method in methods.items():
+    for name, method in {**traces, **gradient_methods(model, steps=32)}.items():
         LOG.info("maps of %s", name)
         parts = zip(images.split(25), labels.split(25), strict=True)
         maps = torch.cat([method(some, classes).detach() for some, classes in parts])
-        blurred = maps if name in ("discernible neurons", "CNN-Fixations") else heat_map(maps)
+        blurred = maps if name in traces else heat_map(maps)
         found[name] = blurred, (maps == 0).flatten(1).all(dim=1)
     return found
 
@@ -193,14 +181,13 @@ def mass_inside(maps: Tensor, boxes: Tensor) -> Tensor:
     return torch.stack(shares)
 
 
-def planted_figure(model: nn.Module, images: Tensor, labels: Tensor, count: int = 4) -> bytes:
-    """Some scenes beside their maps."""
-    maps = maps_of(model, images[:count], labels[:count])
+def planted_figure(images: Tensor, maps: dict[str, Tensor], count: int = 4) -> bytes:
+    """The first scenes beside their maps."""
     axes = np.array(new_panels(1.6 * (1 + len(maps)), 1.6 * count, count, 1 + len(maps))).reshape(count, -1)
     for row in range(count):
         picture = images[row] - images[row].min()
         axes[row, 0].imshow((picture / picture.max()).permute(1, 2, 0))
-        for column, (name, (values, _)) in enumerate(maps.items(), start=1):
+        for column, (name, values) in enumerate(maps.items(), start=1):
             axes[row, column].imshow(values[row], cmap="viridis")
             if row == 0:
                 axes[row, column].set_title(name, fontsize=8)

@@ -9,6 +9,7 @@ NEEDED = (
     "cifar10",
     "photos",
     "results",
+    "object_pointing",
     "corruptions",
     "depth_bias",
     "pot_saliency_cases",
