@@ -44,6 +44,7 @@ class Kind(Enum):
     AVERAGE_POOL = "the mean of each window of a map"
     OTHER_POOL = "each channel over other windows"
     RESIZING = "each channel in another size"
+    OVERLAY = "windows laid over each other, and added up where they overlap"
     AVERAGE = "means over some dimensions"
     MAXIMUM = "largest values over some dimensions"
     LARGER = "the larger of two operands"
@@ -149,6 +150,7 @@ OPERATIONS: Mapping[Kind, Spellings] = {
         ),
     ),
     Kind.RESIZING: _spelled("interpolate upsample", (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)),
+    Kind.OVERLAY: _spelled("fold", (nn.Fold,)),
     Kind.AVERAGE: _spelled("mean"),
     Kind.MAXIMUM: _spelled("amax max"),
     Kind.LARGER: _spelled("maximum"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx
@@ -42,12 +42,30 @@ class Candidates:
             return self.offsets
         return self.offsets * torch.arange(self.current.shape[1], device=self.first.device)
 
+    def __getitem__(self, rows: Tensor) -> Candidates:
+        seen = None if self.seen is None else self.seen[rows]
+        return replace(self, current=self.current[rows], first=self.first[rows], seen=seen)
+
 
 def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
     """The candidates with the largest positive Ω for each neuron, together.
 
     ``Ω = α_suc Z_suc (α_cur Z_cur + α_pre Z_pre)``; without weights ``Ω = Z_cur``.
     """
+    if not step.settings.active_only:
+        return _among(step, source, sites, candidates)
+    found = _among(step, source, sites, candidates)
+    # Of an image whose trace would end here, neurons that are switched off may go on.
+    ended = sites.image[~torch.isin(sites.image, found.image)].unique()
+    if not len(ended):
+        return found
+    rows = torch.isin(sites.image, ended)
+    anyone = replace(step, settings=replace(step.settings, active_only=False))
+    return Sites.joined([found, _among(anyone, source, sites[rows], candidates[rows])])
+
+
+def _among(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
+    """The same, among the candidates that the settings allow."""
     current, weights = candidates.current, step.settings.weights
     if weights is None and not step.settings.active_only:
         return _strongest(step, source, sites, candidates)
@@ -67,7 +85,7 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     neuron, channel = _kept(score.masked_fill(~allowed, -torch.inf), candidates)
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
     index, values = rows.index[rows.owner[neuron], channel], rows.values[rows.owner[neuron], channel]
-    return _chosen(sites.image[neuron], index, values, supports)
+    return _chosen(sites.image[neuron], index, values, supports, only_way=candidates.only_way)
 
 
 def _strongest(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
@@ -78,7 +96,8 @@ def _strongest(step: Step, source: fx.Node, sites: Sites, candidates: Candidates
     neuron, channel = _kept(score, candidates)
     index, best = candidates.first[neuron] + candidates.steps[channel], score[neuron, channel]
     supports = torch.stack([best, best, torch.zeros_like(best), torch.ones_like(best)], dim=1)
-    return _chosen(sites.image[neuron], index, step.run.tensor(source).reshape(-1)[index], supports)
+    values = step.run.tensor(source).reshape(-1)[index]
+    return _chosen(sites.image[neuron], index, values, supports, only_way=candidates.only_way)
 
 
 def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
@@ -92,10 +111,10 @@ def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     return neuron, places[neuron, rank]
 
 
-def _chosen(image: Tensor, index: Tensor, values: Tensor, supports: Tensor) -> Sites:
+def _chosen(image: Tensor, index: Tensor, values: Tensor, supports: Tensor, *, only_way: bool) -> Sites:
     """The neurons that are kept, from their values and supports."""
-    # A negative value that supports the neuron leads on to what made it negative.
-    turned = (values < 0) & (supports[:, 1] > 0)
+    # A negative value that supports the neuron, or that is all there is, leads on to what made it negative.
+    turned = (values < 0) & ((supports[:, 1] > 0) | only_way)
     return Sites(image, index, torch.where(turned, -1.0, 1.0).to(supports.dtype), supports)
 
 

@@ -264,6 +264,44 @@ def test_nothing_speaks_for_a_class(method):
     assert not tracer.attribute(images, target=[0, 1])[0].any()
 
 
+def test_only_neurons_that_are_off_speak_for_a_class():
+    # Of the pixel's colours the positive one speaks against the class, the negative one for it.
+    model = nn.Sequential(nn.Conv2d(2, 1, 1, bias=False), *gap(1, 2)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[[[-1.0]], [[-2.0]]]]))
+        model[-1].weight.fill_(1)
+    image = torch.tensor([1.0, -1.0]).double().view(1, 2, 1, 1)
+    found = built(model, METHODS["three of each"]).trace(image, target=0).layers["input"]
+    assert found.channel.tolist() == [1]
+    assert found.current.tolist() == [2]
+
+
+def test_a_depthwise_channel_below_zero_leads_on():
+    # The sum is negative and the depthwise weight positive: what made it negative is followed, not lost in the sum.
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 2, 1, bias=False), nn.Conv2d(2, 2, 1, bias=False)
+            self.depthwise, self.head = nn.Conv2d(2, 2, 1, groups=2), nn.Linear(2, 2, bias=False)
+
+        def forward(self, x):
+            maps = self.first(x) + self.second(x)
+            return self.head(self.depthwise(maps).mean((2, 3)))
+
+    model = Net().double()
+    with torch.no_grad():
+        model.first.weight.fill_(-1)
+        model.second.weight.fill_(-2)
+        model.depthwise.weight.fill_(1)
+        model.depthwise.bias.fill_(10)
+        model.head.weight.fill_(1)
+    image = torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    trace = built(model, METHODS["three of each"]).trace(image, target=0)
+    assert len(trace.layers["second"]) > 0
+    assert len(trace.layers["first"]) == 0
+    assert len(trace.layers["input"]) > 0
+
+
 def per_axis(low, high):
     return st.tuples(st.integers(low, high), st.integers(low, high))
 

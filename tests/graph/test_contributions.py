@@ -227,3 +227,33 @@ def test_attention(lead, sizes, mask, scale):
     model = Applied(lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, **options))
     assert candidates_of(model, [q, k, v])[2] == 2
     assert_law(model, [q, k, v])
+
+
+@FEW
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)),
+)
+def test_sums_of_windows(windows, kernel, stride, padding):
+    size = tuple((n - 1) * s + k - 2 * p for n, k, s, p in zip(windows, kernel, stride, padding, strict=True))
+    assume(min(size) > 0)
+    values = numbers(2, 3 * kernel[0] * kernel[1], windows[0] * windows[1])
+    model = Applied(lambda x: functional.fold(x, size, kernel, padding=padding, stride=stride))
+    run = traced_run(model, [values])
+    step = Step(run, [node for node in run.graph.nodes if node.op.startswith("call")][-1], SETTINGS, support)
+    count = run.output.numel()
+    gain = numbers(count, seed=1)
+    images = torch.arange(count) // (count // 2)
+    sites = Sites(images, torch.arange(count), gain, torch.zeros(count, 4, dtype=torch.float64))
+    rule = require_rule(step)
+    seen = rule.seen(step, sites)
+    summands = torch.where(seen.inside, values.flatten()[seen.index], 0.0)
+    torch.testing.assert_close(summands.sum(1).view_as(run.output), run.output)
+    # A place that no window reaches has nothing behind it.
+    reached = seen.inside.any(1)
+    largest = torch.where(seen.inside, summands * gain[:, None], -torch.inf).amax(1)
+    torch.testing.assert_close(rule.support(step, sites)[reached], largest[reached])
+    ((_, found),) = rule.back(step, sites[reached])
+    torch.testing.assert_close((found.values(values) * found.gain), largest[reached])

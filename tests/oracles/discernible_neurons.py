@@ -136,10 +136,18 @@ class Walk:
                 yield node.sources[branch], at, replace(neuron, gain=gain)
 
     def choose(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[int, Place, Selected]]:
-        """The candidates with the largest scores of each selected neuron."""
+        """The candidates with the largest scores of each selected neuron; of all, if none that is on has any."""
+        found = list(self.chosen(number, selected, everyone=self.method.fixations))
+        yield from found or self.chosen(number, selected, everyone=True)
+
+    def chosen(
+        self, number: int, selected: dict[Place, Selected], *, everyone: bool
+    ) -> Iterator[tuple[int, Place, Selected]]:
         (source,) = self.nodes[number].sources
         # Every neuron's candidates with their current supports, in the order of the input's channels.
-        current = {place: self.current(number, place, selected[place].gain) for place in sorted(selected)}
+        current = {
+            place: self.current(number, place, selected[place].gain, everyone=everyone) for place in sorted(selected)
+        }
         favourites = [max(found, key=found.__getitem__) for found in current.values()]
         preceding = {i: self.preceding(source, i) for found in current.values() for i in found}
         for found in current.values():
@@ -149,7 +157,9 @@ class Walk:
                 score = self.method.succeeding * succeeding
                 score *= self.method.current * support + self.method.preceding * preceding[i]
                 # A negative value that supports the neuron: from there on the path looks for what made it negative.
-                sign = -1.0 if self.values[source][i] < 0 < support else 1.0
+                # So it does behind a depthwise convolution, which leaves nothing else.
+                supports = support > 0 or self.is_depthwise(number)
+                sign = -1.0 if self.values[source][i] < 0 and supports else 1.0
                 scored.append((i, Selected(score, support, preceding[i], succeeding, sign)))
             if not self.is_depthwise(number):
                 scored = [(i, neuron) for i, neuron in scored if neuron.score > 0]
@@ -181,13 +191,13 @@ class Walk:
         before = self.values[self.nodes[source].sources[0]]
         return before.shape[1] * before.shape[2] > 1
 
-    def current(self, number: int, place: Place, gain: float) -> dict[Place, float]:
+    def current(self, number: int, place: Place, gain: float, *, everyone: bool) -> dict[Place, float]:
         """The current support of every candidate for one neuron: those that are on, or all where none is on."""
         inputs = self.values[self.nodes[number].sources[0]]
         candidates, supports = self.contributions(number, place)
-        everyone = {i: gain * support for i, support in zip(candidates, supports, strict=True)}
-        active = {i: support for i, support in everyone.items() if inputs[i] > 0}
-        return everyone if self.method.fixations or not active else active
+        found = {i: gain * support for i, support in zip(candidates, supports, strict=True)}
+        active = {i: support for i, support in found.items() if inputs[i] > 0}
+        return found if everyone or not active else active
 
     def passed(self, number: int, place: Place, gain: float) -> list[tuple[int, Place, float]]:
         """The sources' neurons behind one neuron: (which source, place there, gain there)."""

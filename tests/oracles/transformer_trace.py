@@ -176,15 +176,21 @@ class Walk:
                 yield source, at, replace(neuron, gain=gain)
 
     def choose(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[Place, Selected]]:
-        """The candidates with the largest scores of each selected neuron."""
+        """The candidates with the largest scores of each selected neuron; of all, if none that is on has any."""
+        found = list(self.chosen(number, selected, everyone=self.method.fixations))
+        yield from found or self.chosen(number, selected, everyone=True)
+
+    def chosen(
+        self, number: int, selected: dict[Place, Selected], *, everyone: bool
+    ) -> Iterator[tuple[Place, Selected]]:
         source, values = self.nodes[number].sources[0], self.nodes[self.nodes[number].sources[0]].value
         current: list[dict[Place, float]] = []
         for place in sorted(selected):
             all_parts = {at: selected[place].gain * part for at, part in self.contributions(number, place).items()}
             active = {at: part for at, part in all_parts.items() if values[at] > 0}
-            current.append(all_parts if self.method.fixations or not active else active)
-        everyone = {at for candidates in current for at in candidates}
-        supports = {at: self.preceding(source, at, 1.0) if self.method.preceding else 0.0 for at in everyone}
+            current.append(all_parts if everyone or not active else active)
+        places = {at for candidates in current for at in candidates}
+        supports = {at: self.preceding(source, at, 1.0) if self.method.preceding else 0.0 for at in places}
         favourites = [max(candidates, key=candidates.__getitem__) for candidates in current]
         for candidates in current:
             scored = []

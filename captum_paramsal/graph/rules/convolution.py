@@ -169,7 +169,7 @@ class TransposedConvolution(TraceRule):
         channels = maps.shape[1] // groups
         group, inner = output // weight.shape[1], output % weight.shape[1]
         movement = [per_dimension(one, len(kernel)) for one in (kernel, stride, padding, dilation)]
-        taps, inside, nearest = _reaching(place, sizes, movement)
+        taps, inside, nearest = reaching(place, sizes, movement)
         channel = group[:, None] * channels + torch.arange(channels, device=group.device)
         seen = maps.flatten(2)[row[:, None, None], channel[:, :, None], taps[:, None]] * inside[:, None]
         own = weight.flatten(2)[channel, inner[:, None]]
@@ -177,10 +177,10 @@ class TransposedConvolution(TraceRule):
         return (seen * own).sum(dim=2), first, prod(sizes)
 
 
-def _reaching(
+def reaching(
     place: Sequence[Tensor], sizes: Sequence[int], movement: Sequence[tuple[int, ...]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Input places that each tap of a transposed convolution brings to its outputs.
+    """Input places that each tap of a transposed convolution, or window of a sum of windows, brings to its outputs.
 
     Args:
         place: Places of the outputs, one ``(M,)`` for each dimension.

@@ -17,7 +17,7 @@ from captum_paramsal.functional.receptive_fields import of_flat_map
 from captum_paramsal.graph.operations import OPERATIONS, Kind, name_of
 from captum_paramsal.graph.registry import trace_rule
 from captum_paramsal.graph.rule import Found, Passing, TraceRule
-from captum_paramsal.graph.rules.convolution import per_dimension
+from captum_paramsal.graph.rules.convolution import per_dimension, reaching
 from captum_paramsal.graph.rules.joining import largest, operand_at
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
@@ -188,6 +188,43 @@ class Maximum(_OverDimensions):
         if sum(isinstance(node, fx.Node) for node in both) < 2:
             return []
         return [operand_at(step, node, sites, sites.gain) for node in both if step.is_computed(node)]
+
+
+@trace_rule(*OPERATIONS[Kind.OVERLAY].calls)
+class Overlay(TraceRule):
+    """A sum of the windows' values at a place, as ``fold`` makes it: the inverse of looking at windows."""
+
+    def back(self, step: Step, sites: Sites) -> Found:
+        """The window's value that is the largest summand."""
+        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
+
+    def support(self, step: Step, sites: Sites) -> Tensor:
+        """The largest summand."""
+        return largest_share(step, sites, self.seen(step, sites))
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
+
+    def seen(self, step: Step, sites: Sites) -> Pooled:
+        """The windows' values that reach some places."""
+        kernel, dilation, padding, stride = (
+            per_dimension(step.value(step.argument(place, name, default)), 2)
+            for place, name, default in (
+                (2, "kernel_size", 1), (3, "dilation", 1), (4, "padding", 0), (5, "stride", 1),
+            )
+        )  # fmt: skip
+        sizes = [
+            (size + 2 * around - apart * (width - 1) - 1) // move + 1
+            for size, width, apart, around, move in zip(step.shape[-2:], kernel, dilation, padding, stride, strict=True)
+        ]
+        place = torch.unravel_index(sites.index % step.shape[-2:].numel(), tuple(step.shape[-2:]))
+        window, inside, _ = reaching(place, sizes, (kernel, stride, padding, dilation))
+        # Values of a channel are ordered by their place in the window, then by the window.
+        taps = torch.arange(prod(kernel), device=window.device)
+        channel = sites.index // step.shape[-2:].numel()
+        index = (channel[:, None] * len(taps) + taps) * prod(sizes) + window
+        return Pooled(index, inside, inside.sum(dim=1), whole=False)
 
 
 @trace_rule(*OPERATIONS[Kind.RESIZING].calls)
