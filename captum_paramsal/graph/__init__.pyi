@@ -2,7 +2,7 @@ from .channel_outputs import has_channel_outputs as has_channel_outputs
 from .class_scores import class_score_layers as class_score_layers
 from .edited_run import ChannelEdit as ChannelEdit, EditedRun as EditedRun, NotSharedError as NotSharedError
 from .last_feature_maps import last_feature_maps as last_feature_maps, modules_at as modules_at
-from .maps_layout import MapsLayout as MapsLayout, maps_layout as maps_layout
+from .maps_layout import MapsLayout as MapsLayout, maps_layout as maps_layout, tokens_layout as tokens_layout
 from .network import (
     Interpreter as Interpreter,
     Network as Network,

@@ -77,8 +77,19 @@ def maps_layout(network: Network, node: fx.Node) -> MapsLayout | None:
     last = _channels_last(network, node)
     if len(shape) > 3 or not last:
         return MapsLayout(last, 0, tuple(shape[1:-1] if last else shape[2:]))
-    places = _grid(network, node, shape[1])
-    return None if places is None else MapsLayout(last, shape[1] - prod(places), places)
+    return tokens_layout(network, node, shape[1])
+
+
+def tokens_layout(network: Network, node: fx.Node, tokens: int) -> MapsLayout | None:
+    """How so many tokens hold maps, ``(N, tokens, K)``; None where no map is found that they were made of.
+
+    Args:
+        network: A run.
+        node: An operation after the map.
+        tokens: Their number, with those that are no places.
+    """
+    places = _grid(network, node, tokens)
+    return None if places is None else MapsLayout(channels_last=True, apart=tokens - prod(places), places=places)
 
 
 def _channels_last(network: Network, node: fx.Node) -> bool:

@@ -11,7 +11,6 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
 from captum_paramsal.hooks import module_calls, scores_in
 from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.hooks.opened import opened
 
 _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "__getitem__": (operator.getitem, False),
@@ -54,8 +54,6 @@ _DEPTH = 3
 """How deep tensors are looked for in containers of a module."""
 
 _OF_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
-
-_OVERRIDES = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 class Keeps(Protocol):
@@ -256,7 +254,7 @@ class _Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if _is_opened(func):
             with self:
-                return _without_overrides(func)(*args, **kwargs)
+                return opened(func)(*args, **kwargs)
         op, target, operands = _spelled(func, args)
         written = operands[0] if operands and isinstance(operands[0], Tensor) else None
         version = None if written is None else _version(written)
@@ -385,17 +383,6 @@ def _spelled(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any,
 def _is_opened(func: Callable[..., Any]) -> bool:
     """Whether a function is made of others that are noted in its place."""
     return isinstance(func, FunctionType) and func.__module__ in _OPENED and not is_known(func)
-
-
-@cache
-def _without_overrides(func: FunctionType) -> Callable[..., Any]:
-    """The function, which does not hand itself to the mode again."""
-    never = dict.fromkeys(_OVERRIDES, lambda *_: False)
-    copy = FunctionType(
-        func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__
-    )
-    copy.__kwdefaults__ = func.__kwdefaults__
-    return copy
 
 
 def _held_tensors(model: nn.Module) -> dict[int, str]:

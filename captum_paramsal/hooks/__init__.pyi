@@ -4,6 +4,7 @@ from .attention_heads import (
     heads_of as heads_of,
     named_heads as named_heads,
 )
+from .attention_shares import watched_shares as watched_shares
 from .calls import LayerCall as LayerCall
 from .differentiable import DifferentiableRecording as DifferentiableRecording
 from .feature_maps import FeatureMaps as FeatureMaps, feature_maps as feature_maps, layer_named as layer_named
@@ -41,7 +42,7 @@ from .scored_model import (
     unwrap as unwrap,
     whole_model as whole_model,
 )
-from .second_derivatives import SecondDerivatives as SecondDerivatives
+from .second_derivatives import SecondDerivatives as SecondDerivatives, twice_differentiable as twice_differentiable
 from .state import frozen_eval as frozen_eval
 from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs
 from .token_layout import tokens_in_one_piece as tokens_in_one_piece

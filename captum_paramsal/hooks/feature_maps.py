@@ -20,40 +20,69 @@ class FeatureMaps:
 
     Args:
         name: Name of the layer, for messages.
+        what: What of it is watched, for messages.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str = "output") -> None:
         self.name = name
+        self._what = what
         self._seen: list[Tensor] = []
 
     @property
     def latest(self) -> Tensor:
-        """The layer's output in the last forward pass, ``(N, K, H, W)``; the scores depend on this very tensor.
+        """What the layer gave in the last forward pass; the scores depend on this very tensor.
+
+        Maps ``(N, K, H, W)``, ``(N, H, W, K)`` or tokens ``(N, T, K)`` of its output; shares ``(N, heads, T, S)`` of
+        attention.
 
         Raises:
             LayerError: The forward pass did not reach the layer, or there was none.
         """
-        require_single_call(self.name, len(self._seen))
+        self._require_one(len(self._seen))
         return self._seen[0]
 
-    def _forget(self, *_: Any) -> None:
+    def forget(self, *_: Any) -> None:
+        """Begin a forward pass."""
         self._seen.clear()
 
-    def _keep(self, _: nn.Module, __: Any, output: Any) -> Tensor:
-        require_single_call(self.name, len(self._seen) + 1)
-        if not isinstance(output, Tensor) or output.ndim != 4:
+    def keep(self, given: Tensor) -> Tensor:
+        """Keep what the layer gave; what is returned goes on in its place.
+
+        Raises:
+            LayerError: It gave something before.
+        """
+        self._require_one(len(self._seen) + 1)
+        # Below a part that is frozen no graph has begun yet.
+        begins = torch.is_grad_enabled() and not given.requires_grad
+        kept = given.detach().requires_grad_() if begins else given
+        self._seen.append(kept)
+        # An in-place ReLU that follows writes over the copy.
+        return kept.clone()
+
+    def keep_output(self, _: nn.Module, __: Any, output: Any) -> Tensor:
+        """The same, as a forward hook.
+
+        Raises:
+            LayerError: The output is neither maps nor tokens.
+        """
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
             got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             message = (
-                f"Expected layer {self.name!r} to give feature maps (N, K, H, W), got {got}. Choose a layer before the "
-                "pooling, such as the last convolution."
+                f"Expected layer {self.name!r} to give feature maps (N, K, H, W) or tokens (N, T, K), got {got}. "
+                "Choose a layer before the pooling, such as the last convolution."
             )
             raise LayerError(message)
-        # Below a part that is frozen no graph has begun yet.
-        begins = torch.is_grad_enabled() and not output.requires_grad
-        maps = output.detach().requires_grad_() if begins else output
-        self._seen.append(maps)
-        # An in-place ReLU that follows writes over the copy.
-        return maps.clone()
+        return self.keep(output)
+
+    def _require_one(self, count: int) -> None:
+        if self._what == "output" or count == 1:
+            require_single_call(self.name, count)
+            return
+        message = (
+            f"Expected layer {self.name!r} to mix tokens by {self._what} once in a forward pass, got {count} times. "
+            "Name the attention layer itself, such as 'blocks.11.attn'."
+        )
+        raise LayerError(message)
 
 
 @contextmanager
@@ -65,8 +94,8 @@ def feature_maps(model: nn.Module, layer: str | nn.Module) -> Iterator[FeatureMa
         layer: Name of the layer, or the module.
 
     Raises:
-        LayerError: The model has no such layer; in a forward pass, a layer that is called several times or gives no
-            feature maps ``(N, K, H, W)``.
+        LayerError: The model has no such layer; in a forward pass, a layer that is called several times or gives
+            neither feature maps nor tokens.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 3))
     >>> with feature_maps(model, "0") as maps:
@@ -77,8 +106,8 @@ def feature_maps(model: nn.Module, layer: str | nn.Module) -> Iterator[FeatureMa
     model = unwrap(model)
     name, module = layer_named(model, layer)
     maps = FeatureMaps(name)
-    start = model.register_forward_pre_hook(maps._forget, prepend=True)  # noqa: SLF001 -- the hooks are its own
-    seen = module.register_forward_hook(maps._keep)  # noqa: SLF001
+    start = model.register_forward_pre_hook(maps.forget, prepend=True)
+    seen = module.register_forward_hook(maps.keep_output)
     try:
         yield maps
     finally:

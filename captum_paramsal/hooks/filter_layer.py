@@ -12,7 +12,6 @@ from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.calls import LayerCall
 from captum_paramsal.hooks.functions import bias_gradients, function_gradients
 from captum_paramsal.hooks.gradients import BiasedGradients, RowGroups, SampleGradients
-from captum_paramsal.hooks.layer_rules import output_projection_gradients
 from captum_paramsal.hooks.rules import FilterRule, rule_of
 
 
@@ -65,11 +64,7 @@ class FilterLayer:
         return bias if self.bias and isinstance(bias, Tensor) else None
 
     def of_module(self, module: nn.Module, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
-        """Gradients of its filters from a call of the layer, one that shares its weight, or attention around it."""
-        if isinstance(module, nn.MultiheadAttention) and module.out_proj is self.module:
-            first = output_gradients if module.batch_first else output_gradients.transpose(0, 1)
-            biases = None if self._bias is None else bias_gradients(first, channels=-1)
-            return self._filters(output_projection_gradients(module, call, first), biases)
+        """Gradients of its filters from a call of the layer, or of one that shares its weight."""
         if self.rule.gradients is None:
             message = f"Layer {self.name!r} has no rule for its gradients."
             raise LayerError(message)
@@ -80,6 +75,8 @@ class FilterLayer:
     def of_function(self, call: LayerCall, output_gradients: Tensor, dimension: int, count: int) -> SampleGradients:
         """Gradients of its filters from a call of the function that multiplies by its weight."""
         rows = function_gradients(call, output_gradients, dimension, count)
+        if self.rule.of_rows is not None:
+            rows = self.rule.of_rows(self.module, rows)
         if self._bias is None:
             return self._filters(rows, None)
         channels = -1 if call.kwargs["weight"].ndim == 2 else 1

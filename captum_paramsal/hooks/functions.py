@@ -23,6 +23,9 @@ _ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
     functional.conv3d: _CONVOLUTION,
 }
 
+OPENED = frozenset({functional.multi_head_attention_forward})
+"""Functions that multiply by several weights, each in a call of one of the functions above."""
+
 
 @dataclass(frozen=True)
 class FunctionCall:
@@ -64,14 +67,21 @@ class FunctionCall:
         return LayerCall.of((), {"input": self.input} | dict(self.arguments), attached=attached)
 
 
+INSIDE = -1
+"""For a dimension of the examples: inside of dimension 0, ``(L * N, ...)``, as where tokens come first."""
+
+
 def examples_first(tensor: Tensor, dimension: int, count: int) -> Tensor:
-    """A tensor with the examples alone in dimension 0, where they were in another or folded with windows.
+    """A tensor with the examples alone in dimension 0, where they were in another or folded with windows or tokens.
 
     Args:
-        tensor: ``(..., N, ...)``, or ``(N * windows, ...)``.
-        dimension: Where the examples are; 0 for folded ones.
+        tensor: ``(..., N, ...)``, ``(N * windows, ...)`` or ``(tokens * N, ...)``.
+        dimension: Where the examples are; 0 also for those folded with windows, :data:`INSIDE` with tokens.
         count: Examples, N.
     """
+    if dimension == INSIDE:
+        inner: Tensor = tensor.unflatten(0, (-1, count))
+        return inner.transpose(0, 1)
     first = tensor.transpose(0, dimension) if dimension else tensor
     return first if len(first) == count else first.unflatten(0, (count, -1))
 
@@ -82,7 +92,7 @@ def function_gradients(call: LayerCall, output_gradients: Tensor, dimension: int
     Args:
         call: As :meth:`FunctionCall.kept` gives it.
         output_gradients: Gradient with respect to what the function returned.
-        dimension: Dimension of the examples; 0 for those that are folded with windows.
+        dimension: Where the examples are, see :func:`examples_first`.
         count: Examples, N.
     """
     given = call.kwargs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
     HeadGradients,
+    RowGroups,
     SampleGradients,
     TransposedConvolutionGradients,
 )
@@ -76,8 +76,9 @@ def linear_gradients(layer: nn.Linear, call: LayerCall, output_gradients: Tensor
 def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor) -> SampleGradients:
     """Weight gradients of the query, key and value projections, head by head.
 
-    The projections happen inside the layer where no hook sees them: they are made here, and what mixes them runs again
-    to get the gradients of their results.
+    For calls in which a weight is no projection by itself, as where queries and keys are of different tokens. The
+    projections happen inside the layer where no hook sees them: they are made here, and what mixes them runs again to
+    get the gradients of their results.
     """
     differentiable = torch.is_grad_enabled()
     inputs = _tokens(layer, call)
@@ -91,25 +92,11 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
     return HeadGradients(maps, layer.num_heads)
 
 
-def projection_weights(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
+def _projection_weights(layer: nn.MultiheadAttention) -> tuple[Tensor, ...]:
     """Weights of the query, key and value projections, each ``(E, width of its input)``."""
     if layer.in_proj_weight is not None:
         return layer.in_proj_weight.chunk(3)
     return layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight
-
-
-def output_projection_gradients(
-    layer: nn.MultiheadAttention, call: LayerCall, output_gradients: Tensor
-) -> SampleGradients:
-    """Weight gradients of the output projection, whose input no hook sees: it is made again, with the identity for it.
-
-    Args:
-        layer: The attention layer around it.
-        call: A call of the attention layer.
-        output_gradients: Gradient with respect to its output, examples first.
-    """
-    mixed = _mixed(layer, _projected(layer, _tokens(layer, call)), call)
-    return linear_positions(output_gradients, mixed)
 
 
 def _tokens(layer: nn.MultiheadAttention, call: LayerCall) -> list[Tensor]:
@@ -127,24 +114,18 @@ def _examples_first(layer: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
 def _projected(layer: nn.MultiheadAttention, inputs: list[Tensor]) -> list[Tensor]:
     """Queries, keys and values, each ``(N, L, E)``."""
     biases = (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.detach().chunk(3)
-    weights = projection_weights(layer)
+    weights = _projection_weights(layer)
     return [functional.linear(x, w.detach(), b) for x, w, b in zip(inputs, weights, biases, strict=True)]
 
 
 def _mixed(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCall) -> Tensor:
-    """What the heads return, before the output projection, ``(N, L, E)``."""
+    """What the heads return, before the output projection, ``(N, L, E)``.
+
+    By PyTorch's own function, which knows every mask, with identities for projections.
+    """
     given = _arguments(call)
-    masked = any(given.get(name) is not None for name in ("key_padding_mask", "attn_mask"))
-    if masked or layer.bias_k is not None or layer.add_zero_attn:
-        return _mixed_by_torch(layer, [x.transpose(0, 1) for x in projected], given).transpose(0, 1)
-    heads = [x.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for x in projected]
-    return functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-
-
-def _mixed_by_torch(layer: nn.MultiheadAttention, projected: list[Tensor], given: Mapping[str, Any]) -> Tensor:
-    """The same, ``(L, N, E)``, by PyTorch's own function, which knows every mask, with identities for projections."""
     identity = torch.eye(layer.embed_dim, dtype=projected[0].dtype, device=projected[0].device)
-    query, key, value = projected
+    query, key, value = (x.transpose(0, 1) for x in projected)
     output, _ = functional.multi_head_attention_forward(
         query,
         key,
@@ -169,7 +150,7 @@ def _mixed_by_torch(layer: nn.MultiheadAttention, projected: list[Tensor], given
         attn_mask=given.get("attn_mask"),
         is_causal=given.get("is_causal", False),
     )
-    return output
+    return output.transpose(0, 1)
 
 
 def _arguments(call: LayerCall) -> dict[str, Any]:
@@ -181,6 +162,12 @@ def _geometry(layer: _ConvNd, padding: tuple[int, ...]) -> ConvolutionGeometry:
     return ConvolutionGeometry(
         tuple(layer.weight.shape), tuple(layer.stride), padding, tuple(layer.dilation), layer.groups
     )
+
+
+def _heads_of_rows(layer: nn.MultiheadAttention, rows: SampleGradients) -> SampleGradients:
+    """Heads, each so many rows of the one weight of queries, keys and values."""
+    size = layer.embed_dim // layer.num_heads
+    return RowGroups(rows, tuple(slice(start, start + size) for start in range(0, 3 * layer.embed_dim, size)))
 
 
 def _head_slices(layer: nn.MultiheadAttention, gradients: tuple[Tensor, ...]) -> SampleGradients:
@@ -198,6 +185,7 @@ register_rule(
         transposed_convolution_gradients,
         count=lambda layer: layer.out_channels,
         slices=lambda layer, gradients: DenseGradients(transposed_filters(gradients[0], layer.groups)),
+        of_rows=None,
     ),
     nn.ConvTranspose1d,
     nn.ConvTranspose2d,
@@ -210,9 +198,10 @@ register_rule(
         count=lambda layer: 3 * layer.num_heads,
         parts=_head_names,
         weights=lambda layer: (
-            (layer.in_proj_weight,) if layer.in_proj_weight is not None else projection_weights(layer)
+            (layer.in_proj_weight,) if layer.in_proj_weight is not None else _projection_weights(layer)
         ),
         slices=_head_slices,
+        of_rows=_heads_of_rows,
         batch_dimension=lambda layer: 0 if layer.batch_first else 1,
     ),
     nn.MultiheadAttention,

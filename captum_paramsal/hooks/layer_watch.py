@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import LayerCall, tensors_in
 from captum_paramsal.hooks.filter_layer import FilterLayer
-from captum_paramsal.hooks.functions import FunctionCall
+from captum_paramsal.hooks.functions import OPENED, FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
+from captum_paramsal.hooks.opened import opened
 from captum_paramsal.hooks.plan import Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.rules import rule_of
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
@@ -80,7 +81,7 @@ class LayerWatch(ABC):
             return output
         dimension = self._plan.functions[name]
         for tensor in (call.input, output):
-            if dimension or not tensor.ndim or len(tensor) % self._count:
+            if dimension > 0 or not tensor.ndim or len(tensor) % self._count:
                 self._require_examples(tensor, dimension, [name])
         started: Tensor = start_graph(output, self.anchor)
         self._keep_function(self._layers[name], call.kept(attached=self.attached), started)
@@ -143,6 +144,9 @@ class _FunctionWatch(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
+        if func in OPENED:
+            with self:
+                return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         call = FunctionCall.of(func, args, kwargs or {})
         name = None if call is None else self._names.get(id(call.weight))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.layer_rules import CONVOLUTIONS
-from captum_paramsal.hooks.rules import rows_of_weight, rule_of
+from captum_paramsal.hooks.rules import rule_of
 from captum_paramsal.hooks.uses import WeightUses, watching
 
 
@@ -31,8 +31,8 @@ class Plan:
     Attributes:
         hooked: Modules whose own calls give the gradients of a layer, by that layer's name; a weight that several
             layers share has several.
-        functions: Dimension of the examples (0 also where they are folded with windows), by the name of a layer whose
-            weight is used in functions that multiply by it.
+        functions: Where the examples are (see :func:`~captum_paramsal.hooks.functions.examples_first`), by the name of
+            a layer whose weight is used in functions that multiply by it.
         through: Module whose calls give them on the ``torch.func`` path, by the layer's name.
         at_places: Layers that are applied at places or tokens.
         unused: Layers whose weight takes no part in the forward pass.
@@ -104,9 +104,12 @@ def plan_recording(
         # Its calls have other than one row per example, so each example goes through the whole model by itself.
         elif layer.name in folded:
             through[layer.name] = model
-        elif (modules := _hookable(model, layer, users, uses)) is not None:
+            continue
+        modules, dimension = _hookable(model, layer, users, uses), _dimension(layer, uses)
+        # Hooks cost less than looking at every function, but those on attention see no projection: it is made again.
+        if modules is not None and (dimension is None or not isinstance(layer.module, nn.MultiheadAttention)):
             hooked[layer.name] = modules
-        elif (dimension := _dimension(layer, uses)) is not None:
+        elif dimension is not None:
             functions[layer.name] = dimension
         else:
             through[layer.name] = model.get_submodule(_owner(users, uses))
@@ -132,9 +135,6 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
     if layer.rule.gradients is None or (layer.bias and not known):
         return None
     modules = tuple(model.get_submodule(name) for name in sorted(users))
-    if len(modules) == 1 and _projects_output_of(layer, modules[0]):
-        kept = uses.keeps_examples(next(iter(users)), rule_of(modules[0]).batch_dimension(modules[0]))
-        return modules if kept else None
     for name, module in zip(sorted(users), modules, strict=True):
         like = module is layer.module or (
             type(module) is type(layer.module)
@@ -149,18 +149,10 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
     return modules
 
 
-def _projects_output_of(layer: FilterLayer, module: nn.Module) -> bool:
-    """Whether a layer is the output projection of an attention layer, which uses its weight without a call."""
-    attention = isinstance(module, nn.MultiheadAttention) and module.out_proj is layer.module
-    return attention and rule_of(module).gradients is not None
-
-
 def _dimension(layer: FilterLayer, uses: WeightUses) -> int | None:
     """Dimension of the examples, if each use of the weight is a call of a function that multiplies by it."""
-    if layer.rule.slices is not rows_of_weight:
-        return None
     weight, *biases = layer.weights
-    if not isinstance(weight, nn.Parameter):
+    if layer.rule.of_rows is None or len(biases) > layer.bias or not isinstance(weight, nn.Parameter):
         return None
     return uses.functions.dimension(id(weight), id(biases[0]) if biases else None, linear=weight.ndim == 2)
 

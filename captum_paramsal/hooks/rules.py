@@ -51,9 +51,12 @@ def _one_weight(layer: nn.Module) -> tuple[Tensor, ...]:
     return (weight_of(layer),)
 
 
-def rows_of_weight(layer: nn.Module, gradients: tuple[Tensor, ...]) -> SampleGradients:  # noqa: ARG001
-    """Each row of the weight is a filter."""
+def _rows_of_weight(layer: nn.Module, gradients: tuple[Tensor, ...]) -> SampleGradients:  # noqa: ARG001
     return DenseGradients(gradients[0])
+
+
+def _each_row(layer: nn.Module, rows: SampleGradients) -> SampleGradients:  # noqa: ARG001
+    return rows
 
 
 def _examples_first(layer: nn.Module) -> int:  # noqa: ARG001
@@ -71,6 +74,7 @@ class FilterRule:
         parts: Names of a layer's filters where an index does not say what they are.
         weights: The parameters that hold the filters.
         slices: From the written-out gradients of those parameters, ``(N, *shape)`` each, to the filters.
+        of_rows: From the gradients of the rows of its one weight to the filters; None where rows are no part of them.
         batch_dimension: Dimension of inputs and output that holds the examples.
     """
 
@@ -78,7 +82,8 @@ class FilterRule:
     count: Callable[[Any], int] = _row_count
     parts: Callable[[Any], tuple[str, ...]] = _no_parts
     weights: Callable[[Any], tuple[Tensor, ...]] = _one_weight
-    slices: Callable[[Any, tuple[Tensor, ...]], SampleGradients] = rows_of_weight
+    slices: Callable[[Any, tuple[Tensor, ...]], SampleGradients] = _rows_of_weight
+    of_rows: Callable[[Any, SampleGradients], SampleGradients] | None = _each_row
     batch_dimension: Callable[[Any], int] = _examples_first
 
 

@@ -6,18 +6,28 @@ derivative in the library, although they are linear in what arrives: their secon
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """While this context lasts, what the library differentiates once only can be differentiated twice."""
+    # Fused attention has no second derivative, the same written out has.
+    with sdpa_kernel(SDPBackend.MATH), SecondDerivatives():
+        yield
+
+
 class SecondDerivatives(TorchFunctionMode):
-    """While this mode lasts, what the library differentiates once only can be differentiated twice."""
+    """Functions that are written out, while this mode lasts."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.hooks.calls import tensors_in
-from captum_paramsal.hooks.functions import FunctionCall
+from captum_paramsal.hooks.functions import INSIDE, OPENED, FunctionCall
 from captum_paramsal.hooks.module_calls import module_calls
+from captum_paramsal.hooks.opened import opened
 
 VALUES = 256
 """Most values of a row that two runs are compared by."""
@@ -71,15 +72,16 @@ class _FirstRows:
         Args:
             tensor: The tensor.
             count: Examples.
-            folded: Take several rows in dimension 0 for one example too, such as its windows.
+            folded: Take several rows in dimension 0 for one example too, such as its windows or tokens.
         """
         rows = {
             dimension: tensor.detach().select(dimension, 0).flatten()
             for dimension in range(min(tensor.ndim, 2))
             if tensor.shape[dimension] == count
         }
-        if folded and tensor.ndim and tensor.shape[0] > count and tensor.shape[0] % count == 0:
+        if folded and tensor.ndim and tensor.shape[0] >= count and tensor.shape[0] % count == 0:
             rows[0] = tensor.detach()[: tensor.shape[0] // count].flatten()
+            rows[INSIDE] = tensor.detach()[::count].flatten()
         spread = {key: row[:: len(row) // VALUES + 1].double().cpu() for key, row in rows.items()}
         return cls(spread, DOUBLE_ROUNDING if tensor.dtype == torch.float64 else ROUNDING)
 
@@ -145,7 +147,8 @@ class FunctionUses:
         if bias is not None and (bias in self._otherwise or any(product.bias != bias for product in products)):
             return None
         places = min(len(product.input) - 1 for product in products)
-        for dimension in range(min(places, 2) if linear else 1):
+        dimensions: tuple[int, ...] = (*range(min(places, 2)), INSIDE) if linear else (0,)
+        for dimension in dimensions:
             if all(dimension in end.values for product in products for end in product.ends) and all(
                 ours.agrees(theirs, dimension)
                 for run in runs
@@ -215,6 +218,9 @@ class _WeightWatch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in OPENED:
+            with self:
+                return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if name in _SELECTIONS or (name == "__getitem__" and any(t.dtype == torch.bool for t in tensors_in(args[1:]))):

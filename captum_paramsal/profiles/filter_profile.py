@@ -9,7 +9,6 @@ from warnings import catch_warnings, simplefilter, warn
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from captum_paramsal.batch import (
@@ -39,7 +38,6 @@ from captum_paramsal.hooks import (
     Plan,
     Recording,
     Reduction,
-    SecondDerivatives,
     StalePlanError,
     SummingReduction,
     frozen_eval,
@@ -47,6 +45,7 @@ from captum_paramsal.hooks import (
     scored_model,
     synthetic_inputs,
     tokens_in_one_piece,
+    twice_differentiable,
     watching_layers,
 )
 from captum_paramsal.profiles.default_layers import DefaultLayers
@@ -356,9 +355,8 @@ class FilterProfile:
     def _differentiated(self, plan: Plan, batch: ModelInputs, objective: Objective) -> tuple[Tensor, ...]:
         recording = DifferentiableRecording(self.layers, plan, len(batch))
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
-        # Fused attention has no second derivative.
-        with watching_layers(recording, plan), sdpa_kernel(SDPBackend.MATH):
-            with FrozenConvolutions(), SecondDerivatives():
+        with watching_layers(recording, plan), twice_differentiable():
+            with FrozenConvolutions():
                 losses, logits = self._losses(replace(batch, inputs=tuple(leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)

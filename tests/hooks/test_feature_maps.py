@@ -90,7 +90,7 @@ def test_a_layer_that_is_called_twice_or_never(images):
 def test_a_layer_without_maps(images):
     model = network()
     with (
-        pytest.raises(LayerError, match=r"'3' to give feature maps \(N, K, H, W\), got shape \(5, 8\)"),
+        pytest.raises(LayerError, match=r"feature maps \(N, K, H, W\) or tokens \(N, T, K\), got shape \(5, 8\)"),
         feature_maps(model, "3"),
     ):
         model(images)

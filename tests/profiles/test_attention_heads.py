@@ -10,6 +10,7 @@ from torch.nn import functional
 from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.errors import LayerError, ReferenceMismatchError, UnscoredWeightsWarning
 from captum_paramsal.hooks import equal_heads, heads_of
+from captum_paramsal.hooks.functions import INSIDE
 
 SMALL = (16, 4, 2, 4, 16, 32, 5)
 """Image, patch, blocks, heads, width, hidden features, classes."""
@@ -315,7 +316,8 @@ def test_output_projection_of_attention(batch_first, bias):
     model, (x, y) = Net().double(), tokens()
     saliency = ParameterSaliency(model, layers="attention.out_proj", bias=bias)
     scores = saliency.attribute(x, target=y)
-    assert saliency.profiler._plan.hooked["attention.out_proj"] == (model.attention,)
+    # With tokens first inside of PyTorch's own function, whatever it is given.
+    assert saliency.profiler._plan.functions["attention.out_proj"] == INSIDE
     layer = model.attention.out_proj.requires_grad_(True)
     for n in range(3):
         loss = functional.cross_entropy(model(x[n : n + 1]), y[n : n + 1])
@@ -326,3 +328,31 @@ def test_output_projection_of_attention(batch_first, bias):
     pixels = InputSpaceSaliency(saliency, top_k=2)
     alone = torch.cat([pixels.attribute(x[n : n + 1], target=y[n : n + 1]) for n in range(3)])
     torch.testing.assert_close(pixels.attribute(x, target=y), alone, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("across", [False, True], ids=["own tokens", "other tokens"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_projections_of_the_run_itself_are_taken_where_it_shows_them(batch_first, across):
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.head = nn.MultiheadAttention(6, 2, batch_first=batch_first), nn.Linear(6, 3)
+
+        def forward(self, x):
+            y = x if batch_first else x.transpose(0, 1)
+            mixed = self.attention(y.cos() if across else y, y, y)[0]
+            return self.head(mixed.sin().mean(1 if batch_first else 0))
+
+    model, (x, y) = Net().double(), tokens()
+    saliency = ParameterSaliency(model, layers="attention")
+    scores = saliency.attribute(x, target=y)
+    plan = saliency.profiler._plan
+    assert plan.hooked == ({"attention": (model.attention,)} if across else {})
+    assert plan.functions == ({} if across else {"attention": 1})
+    weight = model.attention.in_proj_weight.requires_grad_(True)
+    for n in range(3):
+        loss = functional.cross_entropy(model(x[n : n + 1]), y[n : n + 1])
+        (gradient,) = torch.autograd.grad(loss, weight)
+        torch.testing.assert_close(scores[n], gradient.abs().view(6, -1).mean(dim=1), rtol=1e-10, atol=1e-14)

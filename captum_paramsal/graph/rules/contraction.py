@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.functional.attention import attention_shares
 from captum_paramsal.graph.operations import OPERATIONS, Kind, name_of
 from captum_paramsal.graph.registry import trace_rule
 from captum_paramsal.graph.rule import Found, TraceRule
@@ -124,7 +125,13 @@ class Attention(_Mixing):
     def product(self, step: Step) -> _Product:
         """Shares times values."""
         query, key, value = (step.argument(place, name) for place, name in enumerate(("query", "key", "value")))
-        shares = self._shares(step, step.value(query), step.value(key))
+        shares = attention_shares(
+            step.value(query),
+            step.value(key),
+            mask=step.value(step.argument(3, "attn_mask")),
+            causal=step.argument(5, "is_causal", default=False),
+            scale=step.argument(6, "scale"),
+        )
         values = step.value(value)
         if step.argument(7, "enable_gqa", default=False):
             message = f"Expected attention with as many heads of keys as of queries, got grouped ones in '{step.node}'."
@@ -133,17 +140,6 @@ class Attention(_Mixing):
         return _Product(
             value, values, shares, (f"{heads[len(heads) + 2 - values.ndim :]}jd", f"{heads}ij", f"{heads}id")
         )
-
-    def _shares(self, step: Step, query: Tensor, key: Tensor) -> Tensor:
-        mask = step.value(step.argument(3, "attn_mask"))
-        scale = step.argument(6, "scale")
-        scores: Tensor = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        if step.argument(5, "is_causal", default=False):
-            earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~earlier, -torch.inf)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        return scores.softmax(dim=-1)
 
 
 @trace_rule(*OPERATIONS[Kind.CONTRACTION].calls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -26,11 +27,15 @@ First: TypeAlias = Literal["label", "predicted"]
 Second: TypeAlias = Literal["masked", "all"]
 """Which channels should be no evidence for the wrong class: its relevant ones, as in the program, or all of them."""
 
+Part: TypeAlias = Literal["output", "attention"]
+"""What of a layer is constrained: its output, or the shares in which it mixes tokens."""
+
 _WORDS = {
     "first": ("label", "predicted"),
     "second": ("masked", "all"),
     "reduce": ("abs", "relu"),
     "score": ("logit", "probability"),
+    "part": ("output", "attention"),
 }
 
 
@@ -40,10 +45,11 @@ class ClassEvidence:
 
     Attributes:
         scores: ``(B, C)``, in a graph.
-        maps: ``(B, K, H, W)``, that the scores depend on.
+        maps: That the scores depend on, ``(B, K, H, W)``, or of another shape that ``laid_out`` knows.
         labels: ``(B,)``.
         reduce: What of a gradient counts.
         multiply_by_inputs: Whether gradients are taken times the maps.
+        laid_out: From evidence in the shape of the maps to ``(B, K, H, W)``; None where it has that shape.
 
     Raises:
         InputError: The shapes do not fit, or the scores are in no graph.
@@ -55,11 +61,13 @@ class ClassEvidence:
     labels: Tensor
     reduce: Reduce
     multiply_by_inputs: bool
+    laid_out: Callable[[Tensor], Tensor] | None = None
     _known: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         scores, maps = self.scores, self.maps
-        if scores.ndim != 2 or scores.shape[1] < 2 or maps.ndim != 4 or len(maps) != len(scores):
+        fits = len(maps) == len(scores) and (maps.ndim == 4 or self.laid_out is not None)
+        if scores.ndim != 2 or scores.shape[1] < 2 or not fits:
             message = (
                 "Expected `scores` (B, C) of two classes or more and `maps` (B, K, H, W) of as many images, got "
                 f"{tuple(scores.shape)} and {tuple(maps.shape)}."
@@ -99,9 +107,8 @@ class ClassEvidence:
             if gradients is None:
                 message = "Expected `scores` that depend on `maps`, got ones that do not. Choose another layer."
                 raise LayerError(message)
-            self._known[which] = evidence_of(
-                gradients, self.maps, reduce=self.reduce, multiply_by_inputs=self.multiply_by_inputs
-            )
+            evidence = evidence_of(gradients, self.maps, reduce=self.reduce, multiply_by_inputs=self.multiply_by_inputs)
+            self._known[which] = evidence if self.laid_out is None else self.laid_out(evidence)
         return self._known[which]
 
     def channel_penalty(self, relevant: Tensor, first: First, second: Second) -> Tensor:
@@ -111,7 +118,7 @@ class ClassEvidence:
             InputError: ``relevant`` is not ``(C, K)`` bool.
         """
         require_relevant(relevant)
-        expected = self.scores.shape[1], self.maps.shape[1]
+        expected = self.scores.shape[1], self.of(first).shape[1]
         if relevant.shape != expected:
             message = f"Expected `relevant` (classes, channels) of shape {expected}, got {tuple(relevant.shape)}."
             raise InputError(message)
@@ -140,8 +147,9 @@ class ClassEvidence:
         if not (low >= 0 and high <= 1):
             message = f"Expected `foreground` in [0, 1], got values from {low.item():g} to {high.item():g}."
             raise InputError(message)
-        height, width = self.maps.shape[2:]
-        return space_penalty(self.of("label"), foreground_at(values, (height, width)))
+        evidence = self.of("label")
+        height, width = evidence.shape[2:]
+        return space_penalty(evidence, foreground_at(values, (height, width)))
 
 
 def require_relevant(relevant: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal, Protocol
@@ -16,6 +16,7 @@ from captum_paramsal.functional import Reduce
 from captum_paramsal.repair.treatment.class_evidence import (
     ClassEvidence,
     First,
+    Part,
     Second,
     require_choices,
     require_relevant,
@@ -121,7 +122,8 @@ class Constraints:
     """Which constraints a treatment has, and how strong they are.
 
     Attributes:
-        layer: Name of the layer whose feature maps are constrained.
+        layer: Name of the layer whose feature maps are constrained: maps ``(N, K, H, W)``, maps with channels last,
+            tokens of a map (a class token apart), or attention.
         relevant: Which channels are evidence for which class, ``(C, K)`` bool; None for no channel constraint.
         channel: Strength of the channel constraint; 0 leaves it out.
         space: Strength of the space constraint; 0 leaves it out.
@@ -133,6 +135,7 @@ class Constraints:
         relative: Whether a strength s means that the constraint is added with s times the weight that makes it as
             large as the loss before the treatment; else it is the weight itself. The authors' program takes weights of
             10 under an extra 1 / B, for B = 128 images a weight of 0.08 here.
+        part: "output" of the layer, or "attention": the shares A in which it mixes tokens, see :meth:`of_attention`.
 
     Raises:
         InputError: A value is outside its range, or the only constraint has no ``relevant`` channels.
@@ -148,9 +151,10 @@ class Constraints:
     multiply_by_inputs: bool = False
     score: Score = "logit"
     relative: bool = True
+    part: Part = "output"
 
     def __post_init__(self) -> None:
-        require_choices(first=self.first, second=self.second, reduce=self.reduce, score=self.score)
+        require_choices(first=self.first, second=self.second, reduce=self.reduce, score=self.score, part=self.part)
         for name, strength in (("channel", self.channel), ("space", self.space)):
             if not isfinite(strength) or strength < 0:
                 message = f"Expected the strength `{name}` to be a number from 0 on, got {strength!r}."
@@ -176,6 +180,33 @@ class Constraints:
         taken = {name: diagnosis.settings[name] for name in ("reduce", "multiply_by_inputs", "score")}
         return cls(**{"layer": diagnosis.layer, "relevant": diagnosis.relevant(threshold), **taken, **options})
 
+    @classmethod
+    def of_attention(cls, layer: str, space: float = 1.0, **options: Any) -> Constraints:
+        """No evidence in the shares of background tokens, for a transformer.
+
+        With A the shares ``(heads, T, S)`` of an attention layer, the evidence for the label is
+        sum_t A(h, t, s) · max(0, dz_y / dA(h, t, s)) in head h for token s, a place of the map that the tokens were
+        made of; a class token has none, since it is no place. The constraint is that evidence in the background.
+
+        Args:
+            layer: Name of the attention layer: the innermost one around its softmax, such as ``"blocks.11.attn"``.
+            space: Strength of the constraint.
+            **options: Other attributes. With ``relevant`` ``(classes, heads)`` and a strength ``channel`` above 0,
+                heads take the place of channels.
+
+        Raises:
+            InputError: See the class.
+
+        References:
+            Hu et al., Transformer Doctor: Diagnosing and Treating Vision Transformers, NeurIPS 2024 (evidence in
+            dynamic integration). What is done with it here is the space constraint of Model Doctor.
+
+        >>> Constraints.of_attention("blocks.11.attn").strengths
+        {'space': 1.0}
+        """
+        taken = {"channel": 0.0, "reduce": "relu", "multiply_by_inputs": True, "part": "attention"}
+        return cls(**{"layer": layer, "space": space, **taken, **options})
+
     @property
     def strengths(self) -> dict[str, float]:
         """Strength of each constraint that is not left out, by name."""
@@ -187,7 +218,13 @@ class Constraints:
         return self if self.relevant is None else replace(self, relevant=self.relevant.to(device))
 
     def penalties(
-        self, scores: Tensor, maps: Tensor, labels: Tensor, foreground: Tensor | None = None
+        self,
+        scores: Tensor,
+        maps: Tensor,
+        labels: Tensor,
+        foreground: Tensor | None = None,
+        *,
+        laid_out: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The constraints of a batch, ``()`` each and without their strengths, by name; gradients are taken once.
 
@@ -196,12 +233,14 @@ class Constraints:
             maps: Feature maps, ``(B, K, H, W)``, that the scores depend on.
             labels: ``(B,)``.
             foreground: ``(B, h, w)`` in [0, 1]; None where no image is annotated.
+            laid_out: For values of another shape than maps, such as tokens: from evidence in that shape to
+                ``(B, K, H, W)``.
 
         Raises:
             InputError, TargetError, LayerError: As in :func:`channel_constraint` and :func:`space_constraint`.
         """
         scores = scores.softmax(dim=1) if self.score == "probability" else scores
-        evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs)
+        evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs, laid_out)
         found: dict[str, Tensor] = {}
         if "channel" in self.strengths and self.relevant is not None:
             found["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second).mean()

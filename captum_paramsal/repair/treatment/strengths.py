@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from captum_paramsal.batch import require_gradient
 from captum_paramsal.errors import TreatmentError
-from captum_paramsal.hooks import FeatureMaps, feature_maps
+from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.training_items import (
     TrainingItem,
@@ -27,19 +27,19 @@ MEASURED_BATCHES = 8
 """Training batches that loss and constraints are measured on; more where a constraint is 0 on all of these."""
 
 
-def loss_terms(
-    model: nn.Module, batch: TrainingItem, constraints: Constraints | None, maps: FeatureMaps | None
-) -> dict[str, Tensor]:
+def loss_terms(model: nn.Module, batch: TrainingItem, constrained: ConstrainedLayer | None) -> dict[str, Tensor]:
     """Mean cross entropy of a batch and its constraints, without their weights, from one forward pass."""
+    if constrained is not None:
+        constrained.settle(model, batch)
     scores = require_gradient(scores_of(model, batch), of="trained parameters")
     terms = {"loss": cross_entropy(scores, batch.labels)}
-    if constraints is not None and maps is not None:
-        terms |= constraints.penalties(scores, maps.latest, batch.labels, batch.foreground)
+    if constrained is not None:
+        terms |= constrained.penalties(scores, batch)
     return terms
 
 
 def measured_weights(
-    model: nn.Module, batches: Iterable[Any], constraints: Constraints, *key: int | str
+    model: nn.Module, batches: Iterable[Any], constrained: ConstrainedLayer, *key: int | str
 ) -> dict[str, float]:
     """Weight of each constraint.
 
@@ -49,23 +49,24 @@ def measured_weights(
     Args:
         model: The untreated model, put into evaluation mode.
         batches: The training batches.
-        constraints: What is asked of the treatment.
+        constrained: What is asked of which layer.
         key: What the order of the batches depends on.
 
     Raises:
         InputError: There are no batches, or they do not fit the model or the constraints.
         TreatmentError: A constraint is 0 or does not depend on what is trained, or the loss is 0 or not finite.
     """
+    constraints = constrained.constraints
     sums = dict.fromkeys(("loss", *constraints.strengths), 0.0)
     acts = dict.fromkeys(constraints.strengths, False)
     images = 0
     model.eval()
-    with feature_maps(model, constraints.layer) as maps, same_every_time(batches, device_of(model), *key) as checked:
+    with constrained.watched(model), same_every_time(batches, device_of(model), *key) as checked:
         for number, batch in enumerate(checked):
             if number >= MEASURED_BATCHES and all(acts.values()):
                 break
             with naming(number, str(key[0])):
-                terms = loss_terms(model, batch, constraints, maps)
+                terms = loss_terms(model, batch, constrained)
                 require_finite({name: term.item() for name, term in terms.items()}, "before the treatment")
             images += len(batch.inputs)
             for name, term in terms.items():

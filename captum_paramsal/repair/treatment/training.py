@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.hooks import feature_maps
+from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.strengths import loss_terms, require_finite
 from captum_paramsal.repair.treatment.training_items import count_of, device_of, naming, require_some, same_every_time
@@ -91,6 +91,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.constrained = None if self.constraints is None else ConstrainedLayer(self.constraints)
         schedule = self.schedule
         self.optimizer = (
             SGD(self._parameters, schedule.learning_rate, schedule.momentum, weight_decay=schedule.weight_decay)
@@ -128,13 +129,12 @@ class Training:
         sums: dict[str, float] = {}
         images = 0
         self._training_mode()
-        layer = None if self.constraints is None else self.constraints.layer
-        watching = nullcontext() if layer is None else feature_maps(self.model, layer)
+        watching = nullcontext() if self.constrained is None else self.constrained.watched(self.model)
         device = device_of(self.model)
-        with watching as maps, same_every_time(self.batches, device, "training", self.schedule.seed, number) as batches:
+        with watching, same_every_time(self.batches, device, "training", self.schedule.seed, number) as batches:
             for step, batch in enumerate(batches):
                 with naming(step, "training"):
-                    terms = loss_terms(self.model, batch, self.constraints, maps)
+                    terms = loss_terms(self.model, batch, self.constrained)
                 values = self._step(terms, number, step)
                 images += len(batch.inputs)
                 sums = {name: sums.get(name, 0.0) + value * len(batch.inputs) for name, value in values.items()}

@@ -99,9 +99,9 @@ class TreatmentRun:
     def _begin(self) -> None:
         training = self._training
         self.before = HeldOutPredictions.of(training.model, self._held_out, "held-out")
-        if training.constraints is not None:
+        if training.constrained is not None:
             key = ("training", training.schedule.seed, 1)
-            training.weights = measured_weights(training.model, training.batches, training.constraints, *key)
+            training.weights = measured_weights(training.model, training.batches, training.constrained, *key)
         self._judge(0, {})
 
     def _judge(self, epoch: int, means: dict[str, float]) -> None:
