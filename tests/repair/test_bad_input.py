@@ -101,7 +101,7 @@ def test_batches_that_are_no_pairs():
     ("wanted", "error", "said"),
     [
         (Constraints("features.9"), LayerError, "a layer of the model, got 'features.9'; nearest"),
-        (Constraints("classifier"), LayerError, r"feature maps \(N, K, H, W\), got shape \(8, 3\)"),
+        (Constraints("classifier"), LayerError, r"tokens \(N, T, K\), got shape \(8, 3\)"),
         (Constraints("features.3", relevant()[:2]), InputError, r"of shape \(3, 5\), got \(2, 5\)"),
         (Constraints("features.0", relevant()), InputError, r"of shape \(3, 4\), got \(3, 5\)"),
     ],
