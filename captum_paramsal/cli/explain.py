@@ -160,4 +160,6 @@ def _announce(explanation: Explanation, report: Path) -> None:
         name = explanation.filters[column]
         top_k = explanation.context["parameters"]["top_k"]
         print(f"most often guilty: {name}, among the top {top_k} of {count} mistakes")
+    for caveat in explanation.caveats:
+        print(f"note: {caveat}")
     print(report.resolve())

@@ -58,17 +58,22 @@ def run(args: argparse.Namespace) -> int:
     from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
     from captum_paramsal.files import open_folder  # noqa: PLC0415
     from captum_paramsal.report import fit_reference  # noqa: PLC0415
+    from captum_paramsal.report.shared.predictions import sampled_caveats  # noqa: PLC0415
 
     open_folder(args.out.parent)
     with process_group() as group:
         job = load_job(args)
+        device = args.device or group.device or choose_device(None)
+        if group.rank == 0:
+            for caveat in sampled_caveats(job.model, job.photos, batch_size=args.batch_size, device=device):
+                print(f"note: {caveat}", flush=True)
         reference = fit_reference(
             job.model,
             job.photos,
             layers=args.layers,
             tail=args.tail or None,
             batch_size=args.batch_size,
-            device=args.device or group.device or choose_device(None),
+            device=device,
             checkpoint=args.checkpoint,
             show_progress=shows_progress(args),
         )

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from captum_paramsal.errors import SourceError
+
+_WHOLE = re.compile(r"\+?0*(\d+?)(\.0*)?")
+_DIGITS = 9
+"""Of a class number, at most."""
+_SHOWN, _LONGEST = 5, 60
 
 
 class ClassNames(Mapping[int, str]):
@@ -27,7 +35,7 @@ class ClassNames(Mapping[int, str]):
         self._numbers: dict[str, list[int]] = {}
         words = [(name, number) for number, name in self._names.items()]
         for word, number in [*words, *(aliases or {}).items()]:
-            numbers = self._numbers.setdefault(word.casefold().strip(), [])
+            numbers = self._numbers.setdefault(_folded(word), [])
             if number not in numbers:
                 numbers.append(number)
 
@@ -36,11 +44,11 @@ class ClassNames(Mapping[int, str]):
         """Read ``["tench", ...]``, ``[["n01440764", "tench"], ...]`` or ``{"0": either of these, ...}``.
 
         Raises:
-            SourceError: The file is not there, is not JSON, or holds something else.
+            SourceError: The file is not there, is not JSON, names a class twice, or holds something else.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_once)
+        except (OSError, ValueError, RecursionError) as error:
             message = f"Expected a JSON file of class names at '{path}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
         try:
@@ -48,7 +56,7 @@ class ClassNames(Mapping[int, str]):
         except (TypeError, ValueError) as error:
             message = (
                 f'Expected class names in \'{path}\' as ["tench", ...], [["n01440764", "tench"], ...] or '
-                f'{{"0": "tench", ...}}, got {json.dumps(content)[:60]}.'
+                f'{{"0": "tench", ...}}, got {json.dumps(content)[:60]} ({error}).'
             )
             raise SourceError(message) from error
         return cls(
@@ -67,7 +75,49 @@ class ClassNames(Mapping[int, str]):
 
     def knows(self, word: str) -> bool:
         """Whether a class is called so."""
-        return word.casefold().strip() in self._numbers
+        return _folded(word) in self._numbers
+
+    def numbers(self, words: Iterable[str]) -> dict[str, int]:
+        """The class of each word, which is a class number or a name.
+
+        Where names are numbers themselves, the names that were given win.
+
+        Raises:
+            SourceError: A word that is neither, or that several classes share; names that are numbers, and words of
+                which only some are such names.
+
+        Warns:
+            UserWarning: Words that are the name of one class and the number of another are taken as names.
+
+        >>> ClassNames({0: "cat", 1: "dog"}).numbers(["1", "cat", "1.0"])
+        {'1': 1, 'cat': 0, '1.0': 1}
+        """
+        words = list(dict.fromkeys(words))
+        whole = {word: number for word in words if (number := class_number(word)) is not None}
+        valued: dict[int, str] = {}
+        for name in self._numbers:
+            if name.isdecimal() and (value := class_number(name)) is not None:
+                valued.setdefault(value, name)
+        names = {word: word if self.knows(word) else valued.get(number) for word, number in whole.items()}
+        differing = [w for w, name in names.items() if name and self._numbers[_folded(name)] != [whole[w]]]
+        strange = [word for word, name in names.items() if name is None]
+        shifted = any(self._numbers[name] != [value] for value, name in valued.items())
+        if strange and (differing or (shifted and len(valued) >= len(self))):
+            message = (
+                f"Expected class numbers, or names of classes, of which {len(valued)} are numbers themselves, got "
+                f"{_listed(strange)}, which are no names, "
+                f"{f'beside {_listed(differing)}, which are' if differing else 'so that numbers may mean either'}. "
+                "Use the names alone."
+            )
+            raise SourceError(message)
+        if differing:
+            message = (
+                f"{len(differing)} labels are the name of one class and the number of another, and are taken as names: "
+                f"{_listed(differing)}. Check labels and classes."
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
+            return {word: self.number(names.get(word) or word) for word in words}
+        return {word: whole[word] if word in whole else self.number(word) for word in words}
 
     def number(self, word: str) -> int:
         """The class that is called so.
@@ -75,7 +125,7 @@ class ClassNames(Mapping[int, str]):
         Raises:
             SourceError: No class is, or several are.
         """
-        numbers = self._numbers.get(word.casefold().strip(), [])
+        numbers = self._numbers.get(_folded(word), [])
         if len(numbers) == 1:
             return numbers[0]
         if numbers:
@@ -89,14 +139,55 @@ class ClassNames(Mapping[int, str]):
         raise SourceError(message)
 
 
+def class_number(word: str) -> int | None:
+    """The class number that a word is, also where a table has it in floating point; None for another word.
+
+    Raises:
+        SourceError: More than nine digits.
+
+    >>> class_number("007"), class_number("3.0"), class_number("3.5"), class_number("cat")
+    (7, 3, None, None)
+    """
+    found = _WHOLE.fullmatch(word.strip())
+    if found is None:
+        return None
+    if len(found[1]) > _DIGITS:
+        message = f"Expected class numbers of at most {_DIGITS} digits, got {word[:20]!r} of {len(found[1])} digits."
+        raise SourceError(message)
+    return int(found[1])
+
+
+def _folded(word: str) -> str:
+    return word.casefold().strip()
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(map(repr, words[:_SHOWN])) + (", ..." if len(words) > _SHOWN else "")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which would otherwise lose all but the last of equal keys."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        message = "a key that is there twice"
+        raise ValueError(message)
+    return content
+
+
 def _words(content: object) -> dict[int, list[str]]:
     """What each class is called, its name last; TypeError or ValueError for anything else."""
-    entries = content.items() if isinstance(content, dict) else enumerate(content)  # type: ignore[arg-type]
+    entries = list(content.items() if isinstance(content, dict) else enumerate(content))  # type: ignore[arg-type]
     words = {int(number): [entry] if isinstance(entry, str) else list(entry) for number, entry in entries}
     if isinstance(content, str) or not words or not all(words.values()):
         message = "not a list of names"
         raise TypeError(message)
-    if not all(isinstance(word, str) for entry in words.values() for word in entry):
-        message = "not all of them are words"
-        raise TypeError(message)
+    if len(words) < len(entries) or min(words) < 0:
+        message = "a class number that is there twice, or below 0"
+        raise ValueError(message)
+    for entry in words.values():
+        for word in entry:
+            # A lone half of a pair of UTF-16 fits into no file and no figure.
+            if not isinstance(word, str) or any("\ud800" <= letter <= "\udfff" for letter in word):
+                message = f"no word: {word!a}"[:_LONGEST]
+                raise TypeError(message)
     return words

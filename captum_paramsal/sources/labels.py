@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,19 @@ class Labels:
         items: Files that are there and have a label; their names are paths relative to the folder.
         skipped: Files that are not there, have no label, or are no images, each with the reason.
         classes: Names of the classes, as far as known.
+        counted: Folders that were numbered in alphabetical order, since nothing says which class is which; 0 where
+            labels are known.
     """
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
     classes: ClassNames
+    counted: int = 0
 
 
-def is_image_name(path: Path) -> bool:
+def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Whether a file's name ends like that of an image."""
-    return path.suffix.lower() in _SUFFIXES
+    return os.path.splitext(path)[1].lower() in _SUFFIXES  # noqa: PTH122 -- many paths, of which Path would be slow
 
 
 def require_folder(folder: Path) -> None:
@@ -55,7 +59,8 @@ def require_folder(folder: Path) -> None:
     Raises:
         SourceError: A file, or nothing.
     """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+    # Not `Path.is_dir`, which raises for a path that is too long.
+    if not os.path.isdir(folder):  # noqa: PTH112
+        found = "a file" if os.path.lexists(folder) else "nothing"
         message = f"Expected a folder of images at '{folder}', got {found}."
         raise SourceError(message)

@@ -93,6 +93,11 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         return self._labels.classes
 
     @property
+    def counted(self) -> int:
+        """Folders that were numbered in alphabetical order; 0 where it is known which class each is."""
+        return self._labels.counted
+
+    @property
     def skipped(self) -> Sequence[Skipped]:
         """Files left out so far; those that cannot be read come to light when they are."""
         return (*self._labels.skipped, *(self._unreadable[i] for i in sorted(self._unreadable)))

@@ -144,8 +144,8 @@ def _require_both(scored: ScoredImages) -> None:
         raise InputError(message)
     if wrong == len(scored.labels):
         message = (
-            f"Expected correct images to compare mistakes with, but the model gets all {wrong} images wrong. Check "
-            "that labels and classes of the model have the same numbers."
+            f"Expected correct images to compare mistakes with, but the model gets all {wrong} images wrong: "
+            "check labels and classes, which must have the same numbers as the classes of the model."
         )
         raise InputError(message)
 

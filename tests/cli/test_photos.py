@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from sources.photo_files import save_photo
 
 from captum_paramsal.cli import loading, main
 from captum_paramsal.reference import Reference
@@ -13,7 +14,7 @@ from captum_paramsal.sources import LabelledPhotos
 def test_reference_then_explain(workplace, arguments, capsys):
     assert main(["reference", *arguments, "--out", "made/here.safetensors"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "12 images, 14 filters in 2 layers"
+    assert printed[1] == "12 images, 14 filters in 2 layers"
     assert printed[-1] == str(workplace / "made" / "here.safetensors")
     assert any(line.startswith("skipped broken.jpg: image file is truncated") for line in printed)
     assert Reference.load("made/here.safetensors").count == 12
@@ -42,12 +43,13 @@ def test_explain_says_where_and_what(workplace, arguments, capsys):
     assert main(["explain", *arguments, "--out", "out"]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].startswith("12 images, ")
     assert lines[0].endswith("2 files skipped")
     assert lines[1] == "14 filters in 2 layers scored"
     assert lines[2].startswith("most often guilty: ")
-    assert lines[3] == str(workplace / "out" / "report.html")
+    assert lines[3].startswith("note: Accuracy 33.3 % is no better than chance (33.3 %): check labels and classes")
+    assert lines[4] == str(workplace / "out" / "report.html")
     assert captured.err == ""
     content = json.loads((workplace / "out" / "explanation.json").read_text())
     assert content["reference"]["fitted_on_these_images"]
@@ -123,12 +125,12 @@ def _replaced(arguments, **changes):
         ({"weights": "gone.pt"}, r"Expected a weights file at 'gone.pt', got nothing"),
         ({"labels": "gone.csv"}, "Expected a label file at 'gone.csv', got FileNotFoundError"),
         ({"labels": "outside.csv"}, "from 0 to 2, the classes of the model, got 3 for '0.png'"),
-        ({"labels": "columns.csv"}, "columns 'file' and 'label' in 'columns.csv', got 'path', 'class'"),
+        ({"labels": "columns.csv"}, "columns 'file' and 'label' in 'columns.csv', got 'picture', 'kind'"),
     ],
 )
 def test_errors_are_one_message(workplace, arguments, capsys, change, message):
     (workplace / "outside.csv").write_text("file,label\n0.png,3\n1.png,0\n")
-    (workplace / "columns.csv").write_text("path,class\n0.png,3\n")
+    (workplace / "columns.csv").write_text("picture,kind\n0.png,3\n")
     assert main(["explain", *_replaced(arguments, **change), "--out", "out"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("captum-paramsal: Expected")
@@ -194,3 +196,32 @@ def test_interrupted(workplace, arguments, capsys, monkeypatch, command):
     assert captured.out == ""
     assert {path.name for path in workplace.iterdir()} - before == {"out"}
     assert list((workplace / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain --no-pixels --no-traces",
+        "reference --out r.safetensors",
+        pytest.param("doctor --confidence 0", marks=pytest.mark.slow),
+        pytest.param("compare --methods random --metrics sparsity", marks=pytest.mark.slow),
+        "triage",
+    ],
+)
+def test_accuracy_at_chance_is_said_by_every_command(arguments, capsys, command):
+    assert main([*command.split(), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "note: Accuracy 33.3 % is no better than chance (33.3 %): check labels and classes" in output
+
+
+@pytest.mark.parametrize(
+    "command", ["explain", "reference --out r.safetensors", "doctor", "compare --methods random", "triage"]
+)
+def test_folders_that_are_not_as_many_as_classes_are_refused_by_every_command(workplace, capsys, command):
+    for name in ("ant", "cat"):
+        save_photo(workplace / "folders" / name / "0.png")
+    model = (workplace / "model").read_text()
+    assert main([*command.split(), "--model", model, "--image-size", "16", "folders"]) == 2
+    error = capsys.readouterr().err
+    assert "a folder for each of the 3 classes of the model, got 2 folders" in error
+    assert "--classes FILE.json" in error

@@ -25,6 +25,7 @@ from captum_paramsal.report.compare.duration import announcement, seconds_by_met
 from captum_paramsal.report.compare.report import ComparisonReport
 from captum_paramsal.report.shared.predictions import (
     Prediction,
+    caveats_of,
     evenly_spread,
     occurring,
     on_device,
@@ -136,7 +137,7 @@ def compare(
         candidates_accuracy=sum(prediction.correct for prediction in predictions) / len(predictions),
         skipped=tuple(images.skipped),
         classes=occurring(picked, classes),
-        caveats=tuple(comparison_caveats(compared, compared.predicted != labels, tailed)),
+        caveats=(*caveats_of(predictions), *comparison_caveats(compared, compared.predicted != labels, tailed)),
         context=_context(model, about or About(), settings, reference, device),
         pictures={number: pictures[positions[number]] for number in compared.kept if positions[number] in pictures},
     )

@@ -21,6 +21,7 @@ from captum_paramsal.report.doctor.treating import Treated, TreatmentSettings, t
 from captum_paramsal.report.doctor.treatment_section import shown_changes
 from captum_paramsal.report.shared.predictions import (
     Prediction,
+    caveats_of,
     classes_of,
     evenly_spread,
     on_device,
@@ -132,6 +133,7 @@ def _with_names(
     seen = classes_of(predictions) | set(treated.result.after if treated else ())
     named = seen | set(report.diagnosis.counts.nonzero()[:, 0].tolist())
     caveats = (
+        *caveats_of(predictions),
         *warned,
         *doctor_caveats(report.diagnosis, report.mistakes, seen, classes),
         *(treated.caveats if treated else ()),

@@ -25,7 +25,14 @@ from captum_paramsal.report.explain.report import Explanation
 from captum_paramsal.report.explain.settings import ExplainSettings
 from captum_paramsal.report.explain.tail_summary import TailSummary, summarize_tails
 from captum_paramsal.report.explain.trace_maps import Traces, trace_mistakes
-from captum_paramsal.report.shared.predictions import Prediction, occurring, on_device, pictures_of, predict
+from captum_paramsal.report.shared.predictions import (
+    Prediction,
+    caveats_of,
+    occurring,
+    on_device,
+    pictures_of,
+    predict,
+)
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.sources import ImageSource, Picture
 
@@ -149,6 +156,7 @@ def _explanation(
         correct_group=scored.of_correct.group(),
         mistake_group=scored.of_mistakes.group(),
         classes=occurring(predictions, classes),
+        caveats=caveats_of(predictions),
         places=scored.places,
         context=describe(job, scored.saliency, scored.reference, about=about, fitted_here=not scored.given),
         dead=tuple(scored.dead),

@@ -11,7 +11,7 @@ from torch import nn
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.shared.predictions import on_device
+from captum_paramsal.report.shared.predictions import on_device, require_classes
 from captum_paramsal.sources import ImageSource, SourceBatches
 
 
@@ -50,6 +50,7 @@ def fit_reference(
     """
     model = scored_model(model, output)
     with on_device(model, device) as place:
+        require_classes(model, images, device=place)
         batches = SourceBatches(images, model, positions, batch_size, place)
         return Reference.fit(
             model,

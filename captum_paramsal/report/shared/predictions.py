@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
-from captum_paramsal.errors import InputError, ParamsalError, SourceError
+from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.report.shared.label_checks import label_caveats, require_labels
 from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
+
+_SAMPLED = 256
+"""Images that are classified, at most, to see whether a model is better than chance."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,36 @@ def on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[t
 
 
 def predict(
-    model: nn.Module, images: ImageSource, *, batch_size: int, device: torch.device, show_progress: bool = True
+    model: nn.Module,
+    images: ImageSource,
+    positions: Sequence[int] | None = None,
+    *,
+    batch_size: int,
+    device: torch.device,
+    show_progress: bool = True,
 ) -> list[Prediction]:
     """Classify every image that can be read, in one pass.
+
+    Args:
+        model: A classifier.
+        images: Labelled images.
+        positions: Which of them; all by default.
+        batch_size: Images at once.
+        device: Where the model is.
+        show_progress: Show a progress bar.
 
     Raises:
         InputError: The model does not take the images, or does not return finite class scores ``(N, C)``.
         SourceError: Labels that are none of the model's classes.
     """
     predictions: list[Prediction] = []
-    batches = SourceBatches(images, model, batch_size=batch_size, device=device)
+    batches = SourceBatches(images, model, positions, batch_size, device)
     with frozen_eval(model), torch.no_grad():
         for batch in batches.read("predictions", show_progress=show_progress):
             # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
             given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
             logits = forward_scores(model, given, per_place=False)
-            _require_labels(logits.shape[1], batch, images)
+            require_labels(logits.shape[1], batch, images)
             predictions += _predictions(logits, batch)
     return predictions
 
@@ -93,6 +111,39 @@ def evenly_spread(positions: Sequence[int], most: int) -> list[int]:
     """
     count = min(len(positions), most)
     return [positions[i * len(positions) // count] for i in range(count)]
+
+
+def caveats_of(predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    """What the accuracy says about the labels."""
+    return label_caveats([one.label for one in predictions], [one.predicted for one in predictions])
+
+
+def sampled_caveats(
+    model: nn.Module, images: ImageSource, *, batch_size: int, device: str | torch.device | None
+) -> tuple[str, ...]:
+    """What the accuracy on some images, evenly spread, says about the labels, before a long pass.
+
+    Raises:
+        ParamsalError: See :func:`predict` and :func:`on_device`.
+    """
+    positions = evenly_spread(range(len(images.items)), _SAMPLED)
+    with on_device(model, device) as place:
+        sample = predict(model, images, positions, batch_size=batch_size, device=place, show_progress=False)
+    return caveats_of(sample)
+
+
+def require_classes(model: nn.Module, images: ImageSource, *, device: torch.device) -> None:
+    """Refuse folders that do not tell which classes they are, by one image, before a long pass.
+
+    Raises:
+        SourceError: Folders that were numbered in alphabetical order, and are not as many as classes.
+    """
+    if getattr(images, "counted", 0):
+        # The first image may be damaged.
+        batches = SourceBatches(images, model, batch_size=1, device=device)
+        first = next(iter(batches.read()), None)
+        if first is not None:
+            predict(model, images, first.positions, batch_size=1, device=device, show_progress=False)
 
 
 def classes_of(predictions: Sequence[Prediction]) -> set[int]:
@@ -110,17 +161,6 @@ def pictures_of(images: ImageSource, positions: Iterable[int]) -> dict[int, Pict
     """Pictures of the images at these positions, of those that have one."""
     pictures = ((position, images.picture(position)) for position in positions)
     return {position: picture for position, picture in pictures if picture is not None}
-
-
-def _require_labels(classes: int, batch: SourceBatch, images: ImageSource) -> None:
-    items = [images.items[position] for position in batch.positions]
-    outside = [item for item in items if item.label >= classes]
-    if outside:
-        message = (
-            f"Expected labels from 0 to {classes - 1}, the classes of the model, "
-            f"got {outside[0].label} for '{outside[0].name}'."
-        )
-        raise SourceError(message)
 
 
 def _predictions(logits: Tensor, batch: SourceBatch) -> list[Prediction]:

@@ -15,7 +15,8 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
-from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of
+from captum_paramsal.report.shared.label_checks import label_caveats
+from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of, require_classes
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.report.triage.caveats import triage_caveats
 from captum_paramsal.report.triage.page_groups import pictured
@@ -87,6 +88,7 @@ def triage(
     everything = range(len(images.items))
     wanted = everything if settings.limit is None else evenly_spread(everything, settings.limit)
     with on_device(model, settings.device) as device:
+        require_classes(model, images, device=device)
         batches = SourceBatches(images, model, wanted, settings.batch_size, device)
         result = _triage(model, batches, reference, settings)
     positions = [batches.delivered[place] for place in result.images.tolist()]
@@ -100,7 +102,10 @@ def triage(
         candidates=len(images.items),
         skipped=tuple(images.skipped),
         classes={number: name for number, name in (classes or {}).items() if number in occurring},
-        caveats=tuple(triage_caveats(result, len(batches.delivered), given=reference is not None)),
+        caveats=(
+            *label_caveats(*_labels_and_predictions(batches, result)),
+            *triage_caveats(result, len(batches.delivered), given=reference is not None),
+        ),
         context=_context(model, about or About(), reference, settings, result=result, device=device),
         pictures={number: pictures[positions[number]] for number in shown if positions[number] in pictures},
     )
@@ -125,6 +130,13 @@ def _triage(model: nn.Module, batches: SourceBatches, reference: Reference | Non
     except TargetError as error:
         message = f"Expected labels that are classes of the model, got {_suspect(batches)}. {error}"
         raise SourceError(message) from error
+
+
+def _labels_and_predictions(batches: SourceBatches, result: Triage) -> tuple[list[int], list[int]]:
+    """Of all images, right ones included."""
+    labels = [batches.images.items[position].label for position in batches.delivered]
+    mistaken = dict(zip(result.images.tolist(), result.predicted.tolist(), strict=True))
+    return labels, [mistaken.get(place, label) for place, label in enumerate(labels)]
 
 
 def _suspect(batches: SourceBatches) -> str:
