@@ -15,6 +15,9 @@ from captum_paramsal.errors import InputError, LayerError, ParamsalError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Target, boosted_similarity
 
+_TOP_K = 10
+"""Filters that are boosted where nobody says how many, as in the paper."""
+
 
 class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly
     """Pixels whose change would make an image's most salient filters stand out more.
@@ -28,7 +31,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
     Args:
         saliency: A method that scores filters: :class:`~captum_paramsal.ParameterSaliency`,
             :class:`~captum_paramsal.POTSaliency`, or your own :class:`~captum_paramsal.FilterAttribution`.
-        top_k: Filters that are boosted, at most the number of filters.
+        top_k: Filters that are boosted, at most the number of filters; if None ten, or all where there are fewer.
         boost: What their scores are multiplied by.
 
     Raises:
@@ -48,7 +51,7 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
     torch.Size([5, 3, 8, 8])
     """
 
-    def __init__(self, saliency: FilterAttribution, top_k: int = 10, boost: float = 100.0) -> None:
+    def __init__(self, saliency: FilterAttribution, top_k: int | None = None, boost: float = 100.0) -> None:
         if not isinstance(saliency, FilterAttribution):
             message = (
                 "Expected `saliency` to be a method that scores filters, such as ParameterSaliency or POTSaliency, "
@@ -58,14 +61,25 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         super().__init__(saliency.model)
         # Which filters there are may be known only once the model has run.
         fewest = saliency.profiler.fewest
-        if not isinstance(top_k, int) or top_k < 1 or (top_k > fewest and not self._fits(saliency, top_k)):
+        whole = isinstance(top_k, int) and top_k >= 1
+        if top_k is not None and (not whole or (top_k > fewest and not self._fits(saliency, top_k))):
             raise ParamsalError(_no_such_top(top_k, len(saliency.profiler.candidates)))
         if not isinstance(boost, (int, float)) or not 0 < boost < inf:
             message = f"Expected `boost` to be a positive number, got {boost!r}."
             raise ParamsalError(message)
         self.saliency = saliency
-        self.top_k = top_k
+        self._top_k = top_k
         self.boost = boost
+
+    @property
+    def top_k(self) -> int:
+        """Filters that are boosted; of a network that has not run yet, at most."""
+        if self._top_k is not None:
+            return self._top_k
+        try:
+            return min(_TOP_K, len(self.saliency.filters))
+        except LayerError:
+            return min(_TOP_K, len(self.saliency.profiler.candidates))
 
     @property
     def filters(self) -> FilterIndex:
@@ -126,8 +140,8 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
             return True
 
     def _similarity(self, profile: Tensor) -> Tensor:
-        if self.top_k > profile.shape[1]:
-            raise ParamsalError(_no_such_top(self.top_k, profile.shape[1]))
+        if self._top_k is not None and self._top_k > profile.shape[1]:
+            raise ParamsalError(_no_such_top(self._top_k, profile.shape[1]))
         scores = self.saliency.score(profile)
         reference = self.saliency.reference
         # A filter that never varied has the lowest score by convention, not by its gradient: it would turn the cosine.

@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     """Load, examine, treat, write, say where."""
     _require_options_that_go_together(args)
 
-    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_folder, open_place  # noqa: PLC0415
 
     folder = open_folder(args.out)
     if args.save_weights is not None:
-        open_folder(args.save_weights.parent)
+        open_place(args.save_weights)
     checkup = _examine_demo(args) if args.model is None else _examine_photos(args)
     report = checkup.write(folder)
     if args.save_weights is not None:

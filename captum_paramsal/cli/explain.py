@@ -55,7 +55,9 @@ def add_to(commands: Commands, summary: str) -> None:
         help="from `captum-paramsal reference`; by default it is taken on the very images given",
     )
     add_out_option(report, "paramsal-report")
-    report.add_argument("--top-k", metavar="K", type=positive, default=10, help="filters per mistake (default 10)")
+    report.add_argument(
+        "--top-k", metavar="K", type=positive, help="filters per mistake (default 10, or all where there are fewer)"
+    )
     report.add_argument(
         "--cards",
         metavar="N",

@@ -56,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
     """Load, fit, save; in each process of a group, saved by the first one."""
     from captum_paramsal.cli.group import process_group  # noqa: PLC0415
     from captum_paramsal.cli.loading import choose_device, load_job, shows_progress  # noqa: PLC0415
-    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.files import open_place  # noqa: PLC0415
     from captum_paramsal.report import fit_reference  # noqa: PLC0415
     from captum_paramsal.report.shared.predictions import sampled_caveats  # noqa: PLC0415
 
-    open_folder(args.out.parent)
+    open_place(args.out)
+    if args.checkpoint is not None:
+        open_place(args.checkpoint)
     with process_group() as group:
         job = load_job(args)
         device = args.device or group.device or choose_device(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
@@ -31,6 +32,38 @@ def open_folder(path: str | Path) -> Path:
     return folder
 
 
+def open_place(path: str | Path) -> Path:
+    """Make sure that a file can be written here, and make its folder if need be.
+
+    Meant to be called before long work, whose result would otherwise have nowhere to go.
+
+    Raises:
+        SourceError: A folder is there, or its own folder cannot be made or written to.
+    """
+    file = Path(path)
+    open_folder(file.parent)
+    try:
+        try_place(file)
+    except OSError as error:
+        message = f"Expected a place to write a file to, got '{file}': {error.strerror}. Name a file."
+        raise SourceError(message) from error
+    return file
+
+
+def try_place(file: Path) -> None:
+    """Find out whether a file can be written here, without writing it.
+
+    Raises:
+        OSError: A folder is there, or nothing can be.
+    """
+    # Not `Path.is_dir`, which raises for a name that is too long.
+    if os.path.isdir(file):  # noqa: PTH112
+        raise IsADirectoryError(errno.EISDIR, "there is a folder", str(file))
+    trial = _partial_of(file)
+    trial.touch(exist_ok=False)
+    trial.unlink()
+
+
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Partial files beside some files, which take their places, in this order, when the block ends without an error.
@@ -44,7 +77,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     modes: dict[Path, int] = {}
     try:
         for path in paths:
-            partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+            partial = _partial_of(path)
             partial.touch(exist_ok=False)
             # Libraries that write tensors put a file in its place that only its owner may read.
             modes[partial] = partial.stat().st_mode
@@ -59,6 +92,10 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     finally:
         for partial in modes:
             partial.unlink(missing_ok=True)
+
+
+def _partial_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from pathlib import Path
-from pickle import UnpicklingError
 from reprlib import repr as shortened
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from captum_paramsal.errors import CheckpointError
-from captum_paramsal.files.atomic import replacing
+from captum_paramsal.files.atomic import replacing, try_place
+from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.files.kinds import CHECKPOINT
 
 SECONDS = 30.0
@@ -39,18 +41,30 @@ class Checkpoint:
         """State of the pass when it was last written; None if it never was.
 
         Raises:
-            CheckpointError: The file is damaged, or was written by another run.
+            CheckpointError: The file is damaged, cannot be written later on, or was written by another run.
         """
+        try:
+            try_place(self.path)
+        except OSError as error:
+            raise self._unwritable(error) from error
         if not self.path.exists():
             return None
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+            with warnings.catch_warnings():
+                # What torch has to say of a damaged file is said by the checksum.
+                warnings.simplefilter("ignore")
+                content = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
             written = content["format"], content["version"]
             run, state = content["run"], content["state"]
-        except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-            raise self._unreadable(str(error)) from error
+            whole = content.get("checksum") == _checksum(content)
+        except Exception as error:  # a damaged pickle raises nearly anything
+            why = f"{type(error).__name__}: {error}"
+            raise self._unreadable(why) from error
         if written != (CHECKPOINT.format, CHECKPOINT.versions[-1]):
             why = f"format {written[0]!r} version {written[1]!r}"
+            raise self._unreadable(why)
+        if not whole:
+            why = "it does not match its checksum"
             raise self._unreadable(why)
         different = {name: value for name, value in self._run.items() if run.get(name) != value}
         if different:
@@ -67,6 +81,11 @@ class Checkpoint:
         return CheckpointError(
             f"Expected a checkpoint of version {CHECKPOINT.versions[-1]} in {str(self.path)!r}, got a file that cannot "
             f"be read: {why}. Delete it to begin again."
+        )
+
+    def _unwritable(self, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"Expected a place for the checkpoint, but {str(self.path)!r} cannot be written: {error}."
         )
 
     def is_due(self) -> bool:
@@ -87,14 +106,35 @@ class Checkpoint:
             "state": state,
         }
         try:
+            content["checksum"] = _checksum(content)
             with replacing(self.path) as [partial]:
                 torch.save(content, partial)
         except (OSError, RuntimeError) as error:
-            message = f"Expected a place for the checkpoint, but {str(self.path)!r} cannot be written: {error}."
-            raise CheckpointError(message) from error
+            raise self._unwritable(error) from error
         now = time.monotonic()
         # Not a fixed rhythm: a state that takes long to write would slow the pass down.
         self._next = now + max(SECONDS, (now - start) / SHARE)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    tensors: dict[str, Tensor] = {}
+    described = [_described(content[key], key, tensors) for key in ("format", "version", "run", "state")]
+    return checksum("\n".join(described), tensors)
+
+
+def _described(value: Any, name: str, tensors: dict[str, Tensor]) -> str:
+    """A value in words, types included, its tensors by the place that they have in it."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return f"tensor {name} {value.requires_grad}"
+    kind = type(value).__name__
+    if isinstance(value, dict):
+        parts = [f"{key!r}: {_described(part, f'{name}/{key!r}', tensors)}" for key, part in value.items()]
+        return f"{kind}{{{', '.join(parts)}}}"
+    if isinstance(value, (list, tuple)):
+        parts = [_described(part, f"{name}/{place}", tensors) for place, part in enumerate(value)]
+        return f"{kind}[{', '.join(parts)}]"
+    return f"{kind} {value!r}"
 
 
 def _parted(was: Any, is_now: Any) -> tuple[Any, Any]:

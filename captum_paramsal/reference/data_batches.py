@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, RandomSampler
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InputError
@@ -66,11 +66,24 @@ class LoaderItem:
 
 
 def total_of(batches: Iterable[Any]) -> int | None:
-    """Images in a DataLoader or a list of batches; None for a stream."""
+    """Images in a DataLoader or a list of batches; None for a stream, and for a loader that does not tell."""
     if isinstance(batches, DataLoader):
-        return len(batches.sampler) if isinstance(batches.sampler, Sized) else None
+        return _total_of_loader(batches)
     if isinstance(batches, Sequence):
         return sum(len(LoaderItem.of(batch)) for batch in batches)
+    return None
+
+
+def _total_of_loader(loader: DataLoader[Any]) -> int | None:
+    drawn = loader.batch_sampler
+    # Without one each item is a batch of any size; and a loader with a loop of its own draws what it likes.
+    if drawn is None or type(loader).__iter__ is not DataLoader.__iter__:
+        return None
+    if type(drawn) is BatchSampler and isinstance(drawn.sampler, Sized):
+        count = len(drawn.sampler)
+        return count - count % drawn.batch_size if drawn.drop_last else count
+    if isinstance(drawn, Sequence) and all(isinstance(indices, Sized) for indices in drawn):
+        return sum(len(indices) for indices in drawn)
     return None
 
 

@@ -98,10 +98,24 @@ class ReferencePass:
                         self.profile.prepare(batch.inputs, batch.target, batch.extra)
                     else:
                         trail.statistics.add(self._scored(batch))
+                        self._require_told(trail.statistics.count, total)
                         trail.went_on()
                 bar.update(len(batch))
             trail.require_all_passed(number + 1)
         return trail.statistics
+
+    def _require_told(self, images: int, total: int | None) -> None:
+        """Stop where a loader said less than there is, since too few values would be kept of the tails.
+
+        Raises:
+            InputError: More images than the batches told.
+        """
+        if self.tail is not None and self.total is None and total is not None and images > total:
+            message = (
+                f"Expected the {total} images that the loader tells, got {images} so far: its batches hold more than "
+                "it knows of. Give `total=`, the number of images in all."
+            )
+            raise InputError(message)
 
     def _scored(self, batch: LoaderItem) -> Tensor:
         return self.profile(batch.inputs, batch.target, batch.extra, self.internal_batch_size)

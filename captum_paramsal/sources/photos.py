@@ -28,6 +28,9 @@ from captum_paramsal.sources.tables import labels_from_csv
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_PIXELS = 2 * 89_478_485
+"""Of one picture: what Pillow refuses by default, also where a program has lifted its limit."""
+
 
 class LabelledPhotos(Dataset[tuple[Tensor, int]]):
     """Photos of a folder with their labels: a map-style data set, and an ``ImageSource`` for reports.
@@ -201,12 +204,25 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         path = self._folder / self.items[position].name
         try:
             with Image.open(path) as photo:
+                _require_size(photo)
                 yield photo
         except SourceError:
             raise
         except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
             message = f"Expected a readable image at '{path}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
+
+
+def _require_size(photo: Image.Image) -> None:
+    """Before anything is unpacked: a file of some kilobytes may hold a picture that takes all memory.
+
+    Raises:
+        ValueError: Too many pixels.
+    """
+    width, height = photo.size
+    if width * height > MOST_PIXELS:
+        message = f"{width:,} x {height:,} pixels, of which {MOST_PIXELS:,} are the most that is unpacked"
+        raise ValueError(message)
 
 
 def _nothing_left(folder: Path, skipped: Sequence[Skipped]) -> SourceError:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import SourceError
+from captum_paramsal.sources.depth import eight_bits
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,7 +130,7 @@ class Preprocessing:
         from PIL import ImageOps  # noqa: PLC0415
 
         upright = ImageOps.exif_transpose(photo)
-        coloured = upright.convert("L" if len(self.mean) == 1 else "RGB")
+        coloured = eight_bits(upright).convert("L" if len(self.mean) == 1 else "RGB")
         place = self.placement(*coloured.size)
         larger = self._resized(coloured, place.width, place.height)
         side = self.image_size

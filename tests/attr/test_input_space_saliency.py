@@ -12,6 +12,7 @@ from cases.images import image
 from cases.tail_cases import TAIL_CASES
 from oracles.input_space_saliency import input_space_loop, standardized, tail_scores
 from oracles.weights import seeded
+from torch import nn
 from torch.nn.functional import cosine_similarity
 
 from captum_paramsal import InputSpaceSaliency, ParameterSaliency, POTSaliency, Reference
@@ -299,3 +300,15 @@ def test_whole_numbers_have_no_gradient():
     saliency = ParameterSaliency(model, layers="convolution")
     with pytest.raises(ParamsalError, match="int64"):
         InputSpaceSaliency(saliency, top_k=3).attribute(numbers, target=1)
+
+
+def test_of_few_filters_all_are_boosted_where_nobody_says_how_many():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
+    images = torch.rand(4, 3, 8, 8)
+    pixels = InputSpaceSaliency(ParameterSaliency(model))
+    six = InputSpaceSaliency(ParameterSaliency(model), top_k=6)
+    assert torch.equal(pixels.attribute(images), six.attribute(images))
+    assert pixels.top_k == 6
+    with pytest.raises(ParamsalError, match="from 1 to 6, the number of filters, got 7"):
+        InputSpaceSaliency(ParameterSaliency(model), top_k=7).attribute(images)

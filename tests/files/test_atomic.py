@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.files import open_folder, write_atomically
+from captum_paramsal.files import open_folder, open_place, write_atomically
 
 
 def test_makes_the_folder_and_leaves_no_trace(tmp_path):
@@ -59,3 +59,12 @@ def test_a_stop_while_writing_leaves_the_old_files(tmp_path, monkeypatch, error)
         write_atomically(tmp_path, {"a.txt": "new", "b.txt": "new"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
     assert Path(tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_place_for_a_file(tmp_path):
+    assert open_place(tmp_path / "made" / "file") == tmp_path / "made" / "file"
+    assert list((tmp_path / "made").iterdir()) == []
+    with pytest.raises(SourceError, match=r"a place to write a file to, got .*: there is a folder. Name a file"):
+        open_place(tmp_path / "made")
+    with pytest.raises(SourceError, match=r"a place to write a file to, got .*File name too long"):
+        open_place(tmp_path / ("x" * 300))

@@ -13,9 +13,11 @@ from oracles.parameter_saliency import matrix, moments, profile_loop, standardiz
 from oracles.weights import seeded
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from captum_paramsal import ParameterSaliency, Reference
-from captum_paramsal.errors import ParamsalError, ReferenceFileError, ReferenceMismatchError
+from captum_paramsal.errors import InputError, ParamsalError, ReferenceFileError, ReferenceMismatchError
+from captum_paramsal.reference.data_batches import total_of
 
 LAYERS = ["first", "second", "third"]
 COUNT = 17
@@ -294,3 +296,39 @@ def test_a_reference_with_additional_arguments(data):
     reference = Reference.fit(model, parts, show_progress=False, internal_batch_size=4)
     exact = profile_loop(model, *data, LAYERS, additional_forward_args=(scale, 2))
     assert_moments(reference, matrix(exact))
+
+
+class Doubling(DataLoader):
+    def __iter__(self):
+        return iter([*super().__iter__(), *super().__iter__()])
+
+
+IMAGES_AND_LABELS = TensorDataset(torch.rand(30, 3, 6, 6), torch.arange(30) % 3)
+GROUPED = TensorDataset(torch.rand(6, 5, 3, 6, 6), torch.arange(30).view(6, 5) % 3)
+LOADERS = {
+    "plain": (DataLoader(IMAGES_AND_LABELS, batch_size=4), 30),
+    "drop last": (DataLoader(IMAGES_AND_LABELS, batch_size=4, drop_last=True), 28),
+    "list of indices": (DataLoader(IMAGES_AND_LABELS, batch_sampler=[[0, 1, 2], [3, 4], [0]]), 6),
+    "batches of the data set": (DataLoader(GROUPED, batch_size=None), None),
+    "a stream of indices": (DataLoader(IMAGES_AND_LABELS, batch_sampler=map(list, [[0, 1], [2]])), None),
+    "a loop of its own": (Doubling(IMAGES_AND_LABELS, batch_size=4), None),
+    "a list": ([(torch.rand(3, 3, 6, 6), [0, 1, 2])] * 2, 6),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_only_loaders_that_know_how_many_images_they_draw_tell(name):
+    loader, count = LOADERS[name]
+    assert total_of(loader) == count
+    if count is not None:
+        assert sum(len(batch[0]) for batch in loader) == count
+
+
+def test_a_loader_that_tells_too_little_is_refused_at_once():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
+    loader = DataLoader(GROUPED, batch_size=1, collate_fn=lambda items: items[0])
+    with pytest.raises(InputError, match=r"Expected the 6 images that the loader tells, got 10 so far.*`total="):
+        Reference.fit(model, loader, show_progress=False)
+    assert Reference.fit(model, loader, total=30, show_progress=False).tail.total == 30
+    assert Reference.fit(model, loader, tail=None, show_progress=False).count == 30

@@ -1,7 +1,10 @@
 import base64
 import io
+import struct
 import threading
+import zlib
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -116,3 +119,83 @@ def test_tensors_that_no_picture_can_show():
 def test_tensors_that_do_not_belong_together(labels, names, message):
     with pytest.raises(SourceError, match=message):
         LabelledTensors(torch.rand(3, 3, 4, 4), torch.zeros(labels, dtype=torch.long), names=names)
+
+
+RAMP = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
+DEEP = {
+    "8.png": RAMP,
+    "16.png": RAMP.astype(np.uint16) * 257,
+    "16.tif": RAMP.astype(np.uint16) * 257,
+    "16.pgm": RAMP.astype(np.uint16) * 257,
+    "10 in 16.png": (RAMP / 255 * 1023).round().astype(np.uint16),
+    "12 in 16.png": (RAMP / 255 * 4095).round().astype(np.uint16),
+    "8 in 16.tif": RAMP.astype(np.uint16),
+    "big endian.tif": (RAMP.astype(np.uint16) * 257).astype(">u2"),
+    "32.tif": RAMP.astype(np.int32) * 257,
+    "8 in 32.tif": RAMP.astype(np.int32),
+    "large 32.tif": RAMP.astype(np.int32) * 2**20,
+    "negative 32.tif": RAMP.astype(np.int32) * 100 - 9000,
+    "unit.tif": (RAMP / 255).astype(np.float32),
+    "bytes.tif": RAMP.astype(np.float32),
+    "signed.tif": (RAMP / 127.5 - 1).astype(np.float32),
+    "huge.tif": RAMP.astype(np.float32) * 1e20,
+}
+
+
+def _one_photo(folder, name, pixels, channels):
+    (folder / "0").mkdir()
+    Image.fromarray(pixels).save(folder / "0" / name)
+    plain = Preprocessing(image_size=64, short_side=64, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return LabelledPhotos.open(folder, plain)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", DEEP)
+def test_pictures_of_any_depth_have_their_whole_range(tmp_path, name, channels):
+    photos = _one_photo(tmp_path, name, DEEP[name], channels)
+    seen = photos[0][0]
+    assert seen.shape == (channels, 64, 64)
+    assert np.abs(seen.numpy() - RAMP / 255).max() <= 1 / 255
+    assert photos.picture(0) is not None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "grey"),
+    [
+        (np.zeros((9, 9), np.uint16), 0.0),
+        (np.full((9, 9), 32768, np.uint16), 0.5),
+        (np.full((9, 9), 65535, np.uint16), 1.0),
+        (np.full((9, 9), 0.5, np.float32), 0.5),
+        (np.full((9, 9), -7.0, np.float32), 0.0),
+    ],
+)
+def test_pictures_of_one_value(tmp_path, pixels, grey):
+    seen = _one_photo(tmp_path, "a.tif", pixels, 1)[0][0]
+    assert torch.allclose(seen, torch.full_like(seen, grey), atol=0.003)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_named(tmp_path, value):
+    photos = _one_photo(tmp_path, "a.tif", np.array([[0.0, value]], np.float32), 3)
+    with pytest.raises(SourceError, match=r"got none that can be used; 1 were skipped .*NaN or infinite"):
+        list(photos.batches(1))
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+def test_a_bomb_of_pixels_is_not_unpacked(tmp_path, monkeypatch, lifted):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(3_000_000))
+    save_photo(tmp_path / "0" / "b.png")
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "0" / "a.png").write_bytes(bomb)
+    if lifted:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    loaded = []
+    monkeypatch.setattr(Image.core, "zip_decoder", lambda *args: loaded.append(args), raising=False)
+    photos = LabelledPhotos.open(tmp_path, SMALL)
+    with pytest.raises(SourceError, match=r"30,000 x 30,000 pixels" if lifted else "DecompressionBombError"):
+        photos[0]
+    assert not loaded

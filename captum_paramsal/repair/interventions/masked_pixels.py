@@ -18,6 +18,7 @@ from captum_paramsal.stats.bootstrap import bootstrap_means
 
 Fill: TypeAlias = Literal["mean", "blur"] | float
 Which: TypeAlias = Literal["salient", "least", "random"]
+_TOP_K = 10
 FilterScores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From images and labels to scores of the filters, ``(N, F)``, such as ``saliency.attribute``."""
 
@@ -67,7 +68,7 @@ def mask_pixels(
     which: Which = "salient",
     fill: Fill = 0.0,
     filter_scores: FilterScores | None = None,
-    top_k: int = 10,
+    top_k: int | None = None,
     seed: int = 0,
     output: Output | None = None,
 ) -> MaskedPixels:
@@ -83,7 +84,7 @@ def mask_pixels(
         fill: What covers them: a number (0 is the data set's mean in normalised images), the image's own ``"mean"``
             colour, or its ``"blur"``.
         filter_scores: Scores filters, such as ``saliency.attribute``, to see whether the guilty ones calm down.
-        top_k: How many filters are the guilty ones.
+        top_k: How many filters are the guilty ones; if None ten, or all where there are fewer.
         seed: Of the random pixels.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
@@ -151,10 +152,13 @@ def _probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return scores.double().softmax(dim=1).cpu()
 
 
-def _guilty(filter_scores: FilterScores | None, images: Tensor, covered: Tensor, labels: Tensor, top_k: int) -> Tensor:
+def _guilty(
+    filter_scores: FilterScores | None, images: Tensor, covered: Tensor, labels: Tensor, top_k: int | None
+) -> Tensor:
     if filter_scores is None:
         return torch.full((len(images), 2), torch.nan, dtype=torch.float64)
     before, after = (filter_scores(one, labels).detach().double().cpu() for one in (images, covered))
+    top_k = min(_TOP_K, before.shape[1]) if top_k is None else top_k
     if not 1 <= top_k <= before.shape[1]:
         message = f"Expected `top_k` from 1 to {before.shape[1]}, the number of filters, got {top_k}."
         raise InterventionError(message)

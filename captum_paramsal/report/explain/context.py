@@ -37,7 +37,7 @@ def describe(
             "fingerprint": reference.fingerprint.short,
         },
         "parameters": {
-            "top_k": settings.top_k,
+            "top_k": job.top_k(saliency),
             "batch_size": settings.batch_size,
             "device": str(job.device),
             "layers": None if settings.layers is None else list(saliency.filters.layers),

@@ -114,6 +114,9 @@ def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex
     # A score beyond the end of its tail stands for a probability of 0, at the upper edge whatever its number.
     drawn = [score for score in mistake.curve if score < ZERO_PROBABILITY]
     low, high = min([0.0, *drawn]), max([limit, *drawn])
+    if high <= low:
+        # Images whose profiles are all the same have scores of 0 alone, and their limit may be 0 too.
+        high = low + 1.0
     steps = _ticks(low, high)
     high *= 1.04
 
@@ -146,6 +149,9 @@ def _marks(mistake: Mistake, filters: FilterIndex) -> Iterator[tuple[float, floa
         layer = ranked.filter.layer
         rank = ranks.setdefault(layer, 0)
         ranks[layer] += 1
+        # Where images leave fewer filters with a score than are named, the others have no place on the curve.
+        if rank >= filters.counts[layer]:
+            continue
         yield filters.layers.index(layer) + (rank + 0.5) / filters.counts[layer], ranked.score
 
 

@@ -22,6 +22,9 @@ from captum_paramsal.viz import tail_levels
 _COMPARED = 256
 """Images of a group that are scored for comparison, at most: enough for a mean, and no longer than need be."""
 
+_NAMED = 10
+"""Filters per mistake, where nobody says how many."""
+
 _INSIDE = 0.9
 """Levels reach up to this share of the tail: at its very threshold, ties decide."""
 
@@ -47,10 +50,14 @@ class ExplainJob:
             return POTSaliency(self.model, reference, fit=settings.fit, layers=settings.layers)
         return ParameterSaliency(self.model, reference, layers=settings.layers)
 
+    def top_k(self, saliency: Saliency) -> int:
+        """Filters that are named per mistake."""
+        return self.settings.top_k or min(_NAMED, len(saliency.filters))
+
     def scoring(self, saliency: Saliency) -> ScoringPass:
         """How the images get to a method."""
         scale, settings = SCORE_SCALES[self.settings.method], self.settings
-        return ScoringPass(saliency, scale, self.batches, settings.top_k, settings.show_progress)
+        return ScoringPass(saliency, scale, self.batches, self.top_k(saliency), settings.show_progress)
 
     def statistics(self, saliency: Saliency) -> GroupStatistics:
         """Statistics of no image yet, for the filters and tails of a method."""

@@ -76,7 +76,7 @@ def explain(
         job = ExplainJob(model, images, settings, device)
         # Built before the first pass, so that a wrong layer or reference shows at once.
         saliency = job.saliency(reference)
-        _require_top(settings.top_k, saliency)
+        _require_top(job.top_k(saliency), saliency)
         predictions = predict(
             model, images, batch_size=settings.batch_size, device=device, show_progress=settings.show_progress
         )

@@ -20,7 +20,7 @@ class ExplainSettings:
         method: ``"parameter"`` for ``ParameterSaliency``, in standard deviations of the reference; ``"pot"`` for
             ``POTSaliency``, in nats, with p-values and a check of them.
         fit: How ``POTSaliency`` fits its tails.
-        top_k: Filters that are named per mistake.
+        top_k: Filters that are named per mistake; if None ten, or all where there are fewer.
         layers: Layers to score; those of the reference, or the default layers, if None.
         cards: Mistakes that get a picture and a profile in the report, the most confident first; all are in the data.
         pixels: Trace the guilty filters of the mistakes with a card back to pixels (``InputSpaceSaliency``), which
@@ -36,7 +36,7 @@ class ExplainSettings:
 
     method: SaliencyMethod = "parameter"
     fit: TailMethod = "mle"
-    top_k: int = 10
+    top_k: int | None = None
     layers: LayerSelection | None = None
     cards: int = 300
     pixels: bool = True
@@ -54,6 +54,6 @@ class ExplainSettings:
                 raise ParamsalError(message)
         for name in ("top_k", "batch_size"):
             size = getattr(self, name)
-            if size < 1:
+            if size is not None and size < 1:
                 message = f"Expected `{name}` to be at least 1, got {size}."
                 raise ParamsalError(message)

@@ -103,3 +103,12 @@ def test_limit_of_significance_falls_with_the_number_of_significant_filters():
     for scores, found in zip(-p_values.log(), nats.unusual(-p_values.log()), strict=True):
         limit = nats.limit(int(found.sum()), 200)
         assert torch.equal(scores >= limit, found)
+
+
+@pytest.mark.parametrize("counts", [{"conv1": 0, "conv2": 4}, {"conv1": 1, "conv2": 0}, {"conv1": 0, "conv2": 0}])
+def test_filters_without_a_score_have_no_mark(counts):
+    living = FilterIndex(counts)
+    named = tuple(RankedFilter(one, 0.0) for one in FILTERS)
+    mistake = Mistake(0, "a.png", 0, 1, 0.1, 0.9, named, 0, curve=(0.0,) * 6)
+    drawing = draw_profile(mistake, CurveSampler(FILTERS).places, living, 0.0)
+    assert len(_points(drawing.marks)) == sum(counts.values())

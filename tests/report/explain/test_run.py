@@ -272,3 +272,27 @@ def test_former_names_are_deprecated():
     ):
         with pytest.warns(DeprecationWarning, match=f"{former}`.* is now .*{name}`"):
             assert getattr(owner, former) == getattr(owner, name)
+
+
+def test_of_few_filters_all_are_named_where_nobody_says_how_many():
+    few = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    found = explain(few, tiny_images(), settings=ExplainSettings(traces=False, cards=1, show_progress=False))
+    assert {len(mistake.filters) for mistake in found.mistakes} == {6}
+    assert found.context["parameters"]["top_k"] == 6
+    with pytest.raises(ParamsalError, match="at most 6, the number of filters, got 7"):
+        explain(few, tiny_images(), settings=ExplainSettings(top_k=7, show_progress=False))
+    enough = explain(tiny_net(), tiny_images(), settings=ExplainSettings(cards=0, show_progress=False))
+    assert enough.context["parameters"]["top_k"] == 10
+
+
+@pytest.mark.parametrize("pixels", [torch.zeros(6, 3, 16, 16), torch.ones(6, 3, 16, 16) * 0.3])
+def test_images_that_are_all_the_same(tmp_path, pixels):
+    images = LabelledTensors(pixels, torch.arange(6) % 3)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3)),
+    ).eval()
+    found = explain(model, images, settings=ExplainSettings(traces=False, show_progress=False))
+    assert len(found.dead) > 10
+    assert found.write(tmp_path).exists()
