@@ -20,6 +20,8 @@ SIGMA = 20 / 224
 def crowded(points: Tensor, size: tuple[int, int]) -> Tensor:
     """Which points are no outliers: more than 5 % of an image's points lie within 10 % of its diagonal.
 
+    Where that is true of none, there is no crowd that any of them is apart from, and none is an outlier.
+
     Args:
         points: Rows and columns, ``(K, 2)``.
         size: Height and width of the image.
@@ -34,7 +36,8 @@ def crowded(points: Tensor, size: tuple[int, int]) -> Tensor:
     radius = RADIUS * hypot(*size)
     # Squared, whole numbers stay exact.
     distances = ((places[:, None] - places[None]) ** 2).sum(dim=2)
-    return (distances <= radius**2).sum(dim=1) > CROWD * len(points)
+    crowd = (distances <= radius**2).sum(dim=1) > CROWD * len(points)
+    return crowd if crowd.any() else ~crowd
 
 
 def box_of_points(points: Tensor) -> Tensor:

@@ -327,14 +327,17 @@ def max_window(pool: plain.MaxPool, shape: Sequence[int], y: int, x: int) -> lis
 
 
 def with_company(points: Sequence[tuple[int, int]], height: int, width: int) -> list[tuple[int, int]]:
-    """The points (y, x) with more than 5 % of all points, itself among them, within a tenth of the diagonal."""
+    """The points (y, x) with more than 5 % of all points, itself among them, within a tenth of the diagonal.
+
+    All of them, where there is no such point.
+    """
     radius = 0.10 * sqrt(height**2 + width**2)
     kept = []
     for y, x in points:
         near = [1 for v, u in points if sqrt((y - v) ** 2 + (x - u) ** 2) <= radius]
         if len(near) > 0.05 * len(points):
             kept.append((y, x))
-    return kept
+    return kept or list(points)
 
 
 def box_around(points: Sequence[tuple[int, int]]) -> tuple[int, int, int, int] | None:
