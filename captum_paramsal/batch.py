@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import DoubleSoftmaxWarning, ForwardError, InputError, ModelError, ParamsalError
-from captum_paramsal.functional import Loss, Target, cross_entropy, detached, labels_of
+from captum_paramsal.functional import Loss, cross_entropy, detached, labels_of, loss_targets
 from captum_paramsal.hooks import scores_in
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -46,13 +46,16 @@ def forward_errors(shapes: str) -> Iterator[None]:
         raise ForwardError(message) from error
 
 
-def forward_scores(model: Callable[..., Any], batch: ModelInputs, *, per_place: bool = True) -> Tensor:
+def forward_scores(
+    model: Callable[..., Any], batch: ModelInputs, *, per_place: bool = True, binary: bool = True
+) -> Tensor:
     """Run a model, and make sure that it returns class scores.
 
     Args:
         model: The model, in whatever state it is.
         batch: What it is given, in copies.
         per_place: Take ``(N, C, ...)`` too.
+        binary: Take a single logit for two classes, see :func:`captum_paramsal.hooks.scores_in`.
 
     Returns:
         ``(N, C)``, or ``(N, C, ...)`` with one set of class scores per place.
@@ -63,16 +66,17 @@ def forward_scores(model: Callable[..., Any], batch: ModelInputs, *, per_place: 
     """
     with forward_errors(batch.shapes):
         output = batch.passed_to(model)
-    return require_scores(output, len(batch), per_place=per_place)
+    return require_scores(output, len(batch), per_place=per_place, binary=binary)
 
 
-def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor:
+def require_scores(output: Any, count: int, *, per_place: bool = True, binary: bool = True) -> Tensor:
     """The class scores in what a model returned: the tensor itself, or what it has as ``logits``.
 
     Args:
         output: What it returned.
         count: Examples that it was given.
         per_place: Take ``(N, C, ...)`` too.
+        binary: Take a single logit for two classes.
 
     Raises:
         ModelError: `output` is no tensor ``(count, C)``, and has none by that name.
@@ -80,7 +84,7 @@ def require_scores(output: Any, count: int, *, per_place: bool = True) -> Tensor
     >>> require_scores({"logits": torch.zeros(2, 3), "states": ()}, 2).shape
     torch.Size([2, 3])
     """
-    output = scores_in(output)
+    output = scores_in(output, binary=binary)
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != count or (output.ndim > 2 and not per_place):
         got = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
         message = (
@@ -151,8 +155,12 @@ def _wanted(output: Any, count: int) -> str:
     if output.shape[:1] != (count,):
         return "of what it returns a row for each example, in their order"
     if output.ndim < 2:
-        return "of what it returns a score for each class, two for a yes or no"
+        return "of what it returns a score for each class, or a column (N, 1) for a yes or no"
     return "of what it returns one set of scores per example, such as their mean over the places"
+
+
+_ALIKE = 0.5
+"""Two images that differ by no more than this share of their values may hide that one influences the other."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ class ModelInputs:
         inputs: What the model takes, N rows each.
         extra: Further arguments; tensors with N rows go with their examples.
         labels: ``(N, D)``; None for the model's prediction.
+        targets: What a loss of one's own takes in the place of labels, one row per example.
         start: Place of the first example in the batch that the caller gave.
         shapes: Shapes of that batch, for messages.
         names: What the inputs are called, where the model takes them by name.
@@ -176,15 +185,19 @@ class ModelInputs:
     shapes: str
     names: tuple[str, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    targets: Tensor | None = None
 
     @classmethod
-    def of(cls, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> ModelInputs:
+    def of(
+        cls, inputs: Inputs, target: Any = None, additional_forward_args: Any = None, *, any_target: bool = False
+    ) -> ModelInputs:
         """Check what a caller gave.
 
         Args:
             inputs: One tensor, a tuple of them, or a mapping of names to them, such as a tokenizer returns.
             target: One class per example, see :func:`captum_paramsal.functional.labels_of`.
             additional_forward_args: One further argument of the model, a tuple of them, or a mapping of names to them.
+            any_target: Take a target that is no class, such as numbers or several classes each, for a loss that does.
 
         Raises:
             InputError: No examples, inputs with different numbers of them, or values that are not finite.
@@ -206,7 +219,10 @@ class ModelInputs:
         for tensor in tensors:
             _require_finite(tensor)
         extra, keywords = _further(additional_forward_args)
-        return cls(tensors, extra, labels_of(target, len(tensors[0])), 0, shapes, names, keywords)
+        count = len(tensors[0])
+        targets = loss_targets(target, count) if any_target else None
+        labels = labels_of(target, count) if targets is None else None
+        return cls(tensors, extra, labels, 0, shapes, names, keywords, targets)
 
     def passed_to(self, model: Callable[..., Any]) -> Any:
         """What a model returns for these examples. It gets copies, since it may write over what it is given."""
@@ -224,6 +240,11 @@ class ModelInputs:
     def __len__(self) -> int:
         return len(self.inputs[0])
 
+    def pair(self) -> ModelInputs:
+        """The first two examples, the second one other than the first: two equal ones do not show an influence."""
+        both = self.part(0, 2)
+        return replace(both, inputs=tuple(map(_unlike, both.inputs)))
+
     def part(self, start: int, size: int) -> ModelInputs:
         """Some of the examples, one after the other."""
         return replace(self._rows(slice(start, start + size)), start=self.start + start)
@@ -238,6 +259,7 @@ class ModelInputs:
             inputs=tuple(detached(_taken(tensor, which)) for tensor in self.inputs),
             extra=tuple(self._rows_of(value, which) for value in self.extra),
             labels=None if self.labels is None else detached(_taken(self.labels, which)),
+            targets=None if self.targets is None else detached(_taken(self.targets, which)),
             keywords={name: self._rows_of(value, which) for name, value in self.keywords.items()},
         )
 
@@ -264,6 +286,23 @@ def as_given(inputs: Inputs, tensors: Sequence[Tensor]) -> Any:
 
 def _taken(tensor: Tensor, which: slice | Tensor) -> Tensor:
     return tensor[which.to(tensor.device) if isinstance(which, Tensor) else which]
+
+
+def _unlike(tensor: Tensor) -> Tensor:
+    """Two rows, the second changed where it is as good as the first."""
+    if len(tensor) < 2 or not tensor[1].numel():
+        return tensor
+    first, second = tensor[0], tensor[1].clone()
+    if tensor.is_floating_point():
+        size = float(first.abs().max()) or 1.0
+        if float((first - second).abs().max()) > _ALIKE * size:
+            return tensor
+        waves = torch.arange(second.numel(), device=tensor.device).sin().view_as(second)
+        second = 0.5 * second.roll(1, -1) + (size * (0.5 + waves)).to(tensor.dtype)
+    elif torch.equal(first, second):
+        # Numbers that the model has a use for: those of this example, in another order.
+        second = ~second if tensor.dtype == torch.bool else second.flatten().roll(1).view_as(second)
+    return torch.stack([first, second])
 
 
 def _copied(value: Any) -> Any:

@@ -106,5 +106,9 @@ class UnscoredWeightsWarning(UserWarning):
     """More than a tenth of a model's weights, class scores apart, belongs to layers that are not scored by default."""
 
 
+class CutOffLayersWarning(UserWarning):
+    """Layers ran, and no gradient of the loss reaches them: their scores of 0 say nothing."""
+
+
 class DefaultLayersWarning(UserWarning):
     """The first run shows other default layers than a trial run with made-up inputs did."""

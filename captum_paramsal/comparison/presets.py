@@ -129,7 +129,9 @@ def preset(
     if chosen.needs_reference and reference is None:
         message = f"Expected a `reference` for {name!r}, which scores filters against one, got None."
         raise InputError(message)
-    return chosen.build(scored_model(model, output or scores_in), reference)
+    return chosen.build(
+        scored_model(model, lambda returned: scores_in(output(returned) if output else returned)), reference
+    )
 
 
 def _last_maps(model: nn.Module) -> nn.Module:

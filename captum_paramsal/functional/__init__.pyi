@@ -15,7 +15,7 @@ from .constraints import (
 )
 from .evidence import Reduce as Reduce, evidence_of as evidence_of
 from .gradient_coherence import coherence as coherence
-from .losses import Loss as Loss, cross_entropy as cross_entropy
+from .losses import Loss as Loss, cross_entropy as cross_entropy, loss_name as loss_name
 from .products import fused_products as fused_products, mean_abs_product as mean_abs_product
 from .profile import (
     boosted_similarity as boosted_similarity,
@@ -30,5 +30,10 @@ from .tails import (
     pareto_log_survival as pareto_log_survival,
     tail_scores as tail_scores,
 )
-from .targets import Target as Target, labels_of as labels_of, scores_at as scores_at
+from .targets import (
+    Target as Target,
+    labels_of as labels_of,
+    loss_targets as loss_targets,
+    scores_at as scores_at,
+)
 from .tensors import detached as detached

@@ -27,3 +27,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     tensor([4.])
     """
     return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def loss_name(loss: Loss) -> str:
+    """Name that a loss is recognised by."""
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__))

@@ -53,6 +53,39 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     raise TargetError(message)
 
 
+def loss_targets(target: Any, count: int) -> Tensor | None:
+    """A target that is no class, for a loss of one's own: one row per example.
+
+    Args:
+        target: Numbers ``(N,)``, several classes each ``(N, C)``, or whatever else has a row for each example.
+        count: Examples in the batch, N.
+
+    Returns:
+        ``(N, ...)``; None where the target is what :func:`labels_of` takes.
+
+    Raises:
+        TargetError: It has not one row per example, or is no tensor, array or list of numbers.
+
+    >>> loss_targets([0.5, 2.0], 2)
+    tensor([0.5000, 2.0000])
+    """
+    try:
+        labels_of(target, count)
+    except TargetError:
+        pass
+    else:
+        return None
+    try:
+        targets = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"Expected `target` as a tensor, an array or a list of numbers, got {_shown(target)}."
+        raise TargetError(message) from error
+    if not targets.ndim or len(targets) != count:
+        message = f"Expected `target` with one row for each of {count} examples, got shape {tuple(targets.shape)}."
+        raise TargetError(message)
+    return targets
+
+
 def scores_at(output: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
     """Class scores and label of each example.
 

@@ -25,6 +25,7 @@ from captum_paramsal.graph.registry import is_known, rule_of_type
 from captum_paramsal.hooks import module_calls, scores_in
 from captum_paramsal.hooks.calls import tensors_in
 from captum_paramsal.hooks.opened import opened
+from captum_paramsal.hooks.uses import LOOKS
 
 _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
     "__getitem__": (operator.getitem, False),
@@ -40,12 +41,6 @@ _OPERATORS: Mapping[str, tuple[Callable[..., Any], bool]] = {
 
 _OPENED = ("torch.nn.functional", "torch.functional")
 """Modules whose functions are looked into where nothing is known of the function itself."""
-
-_LOOKS = frozenset({
-    "__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy", "is_nonzero", "equal",
-    "allclose",
-})  # fmt: skip
-"""Functions that hand a tensor's values to the code around it."""
 
 _FROM_DATA = frozenset({"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "new_tensor", "scalar_tensor"})
 """Functions that make a tensor of what is none, perhaps of values that were looked at before."""
@@ -271,7 +266,7 @@ class _Recorder(TorchFunctionMode):
             node = self._note(op, target, operands, kwargs)
         if node is not None:
             self._noted(node, result, written if in_place else None)
-        elif func.__name__ in _LOOKS:
+        elif func.__name__ in LOOKS:
             self._recording.decisions.update(map(self._node_of, tensors_in(args)))
         return result
 

@@ -21,6 +21,8 @@ from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .module_calls import module_calls as module_calls
 from .plan import (
+    HiddenCallsError as HiddenCallsError,
+    OtherWayError as OtherWayError,
     Plan as Plan,
     StalePlanError as StalePlanError,
     plan_recording as plan_recording,
@@ -46,3 +48,4 @@ from .second_derivatives import SecondDerivatives as SecondDerivatives, twice_di
 from .state import frozen_eval as frozen_eval
 from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs
 from .token_layout import tokens_in_one_piece as tokens_in_one_piece
+from .unhooked import without_hooks as without_hooks

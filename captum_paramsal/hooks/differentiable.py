@@ -55,7 +55,11 @@ class DifferentiableRecording(LayerWatch):
         Args:
             losses: One loss per example, ``(N,)``.
             like: A tensor of the device and the type that the profile is wanted in.
+
+        Raises:
+            OtherWayError: Other layers took part than in the run that was planned with.
         """
+        self.require_way()
         self._forward_runs = False
         edges = [edge for kept in (*self._hooked, *self._around) for edge in kept.edges]
         arriving = iter(torch.autograd.grad(losses.sum(), edges, create_graph=True, allow_unused=True) if edges else ())

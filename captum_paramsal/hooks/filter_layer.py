@@ -46,12 +46,12 @@ class FilterLayer:
         added = self._bias
         return self.rule.weights(self.module) if added is None else (*self.rule.weights(self.module), added)
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """Filters of the layer."""
+        """Filters of the layer; looked up once, since some weights are computed anew whenever they are read."""
         return len(self.heads) or self.rule.count(self.module)
 
-    @property
+    @cached_property
     def parts(self) -> tuple[str, ...]:
         """Names of its filters, where an index does not say what they are."""
         if self.heads:

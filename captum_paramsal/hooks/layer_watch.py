@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.functions import OPENED, FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
 from captum_paramsal.hooks.opened import opened
-from captum_paramsal.hooks.plan import Plan, StalePlanError, weights_inside
+from captum_paramsal.hooks.plan import OtherWayError, Plan, StalePlanError, weights_inside
 from captum_paramsal.hooks.rules import rule_of
 from captum_paramsal.hooks.sample_weights import sample_weight_gradients
 
@@ -46,6 +46,8 @@ class LayerWatch(ABC):
         self._plan = plan
         self._count = count
         self._forward_runs = True
+        self._ran: set[str] = set()
+        self._hidden: Counter[str] = Counter()
 
     @abstractmethod
     def _keep_call(self, layer: FilterLayer, module: nn.Module, call: LayerCall, output: Any) -> None:
@@ -64,27 +66,29 @@ class LayerWatch(ABC):
         layer = self._layers[name]
 
         def on_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-            if not self._records():
+            if not self._sees(name):
                 return output
-            call = LayerCall.of(args, kwargs, attached=self.attached)
-            self._require_examples(call.inputs, rule_of(module).batch_dimension(module), [name])
             # Weights need no gradient and the inputs may need none: without this, no backward pass would come by.
-            output = start_graph(output, self.anchor)
-            self._keep_call(layer, module, call, output)
-            return output
+            started = start_graph(output, self.anchor)
+            if self._records(name):
+                call = LayerCall.of(args, kwargs, attached=self.attached)
+                self._require_examples(call.inputs, rule_of(module).batch_dimension(module), [name])
+                self._keep_call(layer, module, call, started)
+            return started
 
         return on_forward
 
     def watch_function(self, name: str, call: FunctionCall, output: Tensor) -> Tensor:
         """See a call of a function that multiplies by a layer's weight."""
-        if not self._records():
+        if not self._sees(name):
             return output
-        dimension = self._plan.functions[name]
-        for tensor in (call.input, output):
-            if dimension > 0 or not tensor.ndim or len(tensor) % self._count:
-                self._require_examples(tensor, dimension, [name])
         started: Tensor = start_graph(output, self.anchor)
-        self._keep_function(self._layers[name], call.kept(attached=self.attached), started)
+        if self._records(name):
+            dimension = self._plan.functions[name]
+            for tensor in (call.input, output):
+                if dimension > 0 or not tensor.ndim or len(tensor) % self._count:
+                    self._require_examples(tensor, dimension, [name])
+            self._keep_function(self._layers[name], call.kept(attached=self.attached), started)
         return started
 
     def watch_around(self, names: Sequence[str]) -> tuple[ForwardPreHook, ForwardHook]:
@@ -99,12 +103,13 @@ class LayerWatch(ABC):
 
         def on_forward(module: nn.Module, _: tuple[Any, ...], __: dict[str, Any], output: Any) -> Any:
             call = calls.pop()
-            if not self._records():
+            if not self._sees(*names):
                 return output
-            self._require_examples(tensors_in(output)[0], 0, names)
-            output = start_graph(output, self.anchor)
-            self._keep_call_around(layers, module, call, output)
-            return output
+            started = start_graph(output, self.anchor)
+            if self._records(*names):
+                self._require_examples(tensors_in(started)[0], 0, names)
+                self._keep_call_around(layers, module, call, started)
+            return started
 
         return on_enter, on_forward
 
@@ -123,9 +128,58 @@ class LayerWatch(ABC):
         """Identity of a layer's weight."""
         return id(self._layers[name].weights[0])
 
-    def _records(self) -> bool:
-        # Checkpointed models run forward again during the backward pass; what runs without gradients has none.
-        return self._forward_runs and torch.is_grad_enabled()
+    def watch_unused(self, name: str) -> None:
+        """See that a layer takes part which did not in the run that was planned with."""
+        if self._forward_runs:
+            self._ran.add(name)
+
+    def seen_unused(self, name: str) -> Callable[..., None]:
+        """The same, as a forward hook."""
+        return lambda *_: self.watch_unused(name)
+
+    def module_of(self, name: str) -> nn.Module:
+        """The layer itself."""
+        return self._layers[name].module
+
+    def unused_weights(self) -> dict[int, str]:
+        """Layers that took no part when it was planned, by the identities of their weights."""
+        return {id(weight): name for name in self._plan.unused for weight in self._layers[name].weights}
+
+    def require_way(self) -> None:
+        """Make sure that what ran is what was planned with.
+
+        Raises:
+            OtherWayError: Other layers took part.
+        """
+        planned = self._plan.hooked.keys() | self._plan.functions.keys() | self._plan.through.keys()
+        if planned != self._ran:
+            raise OtherWayError([name for name in self._layers if (name in planned) != (name in self._ran)])
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Layers with calls that no gradient was seen to go through."""
+        return tuple(name for name in self._layers if self._hidden[name] > 0)
+
+    def _sees(self, *names: str) -> bool:
+        """Whether a call has a gradient; one that has none may come again in the backward pass."""
+        if self._forward_runs:
+            self._ran.update(names)
+            if not torch.is_grad_enabled():
+                self._hidden.update(names)
+        return torch.is_grad_enabled()
+
+    def _records(self, *names: str) -> bool:
+        """Whether a call is to be kept: the first that has a gradient.
+
+        Checkpointed blocks run again in the backward pass, where they did without gradients in the forward pass as well
+        as where they had them.
+        """
+        if self._forward_runs:
+            return True
+        if not all(self._hidden[name] for name in names):
+            return False
+        self._hidden.subtract(names)
+        return True
 
     def _require_examples(self, tensor: Tensor, dimension: int, names: Sequence[str]) -> None:
         if tensor.ndim <= dimension or tensor.shape[dimension] != self._count:
@@ -139,6 +193,7 @@ class _FunctionWatch(TorchFunctionMode):
         super().__init__()
         self._watcher = watcher
         self._names = {watcher.weight_of(name): name for name in plan.functions}
+        self._unused = watcher.unused_weights()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -148,6 +203,10 @@ class _FunctionWatch(TorchFunctionMode):
             with self:
                 return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
+        if self._unused and isinstance(result, Tensor):
+            for tensor in tensors_in((args, kwargs or {})):
+                if id(tensor) in self._unused:
+                    self._watcher.watch_unused(self._unused[id(tensor)])
         call = FunctionCall.of(func, args, kwargs or {})
         name = None if call is None else self._names.get(id(call.weight))
         return result if call is None or name is None else self._watcher.watch_function(name, call, result)
@@ -160,13 +219,16 @@ def watching_layers(watcher: LayerWatch, plan: Plan) -> Iterator[None]:
     for name, module in plan.through.items():
         around[module].append(name)
     with ExitStack() as handles:
-        if plan.functions:
+        if plan.functions or plan.unused:
             handles.enter_context(_FunctionWatch(watcher, plan))
         # First among the hooks of a layer: others may change the output, and the weights made it as it is now.
         for name, modules in plan.hooked.items():
             for module in modules:
                 hook = watcher.watch_layer(name)
                 handles.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
+        for name in plan.unused:
+            layer = watcher.module_of(name)
+            handles.callback(layer.register_forward_hook(watcher.seen_unused(name)).remove)
         for module, names in around.items():
             before, after = watcher.watch_around(names)
             handles.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.filter_layer import FilterLayer
@@ -97,12 +98,13 @@ def plan_recording(
     unused = set()
     for layer in layers:
         users = _users(layer, uses)
+        if not users and layer.explicit:
+            raise LayerError(_never_reached(layer.name))
         if not users:
-            if layer.explicit:
-                raise LayerError(_never_reached(layer.name))
             unused.add(layer.name)
-        # Its calls have other than one row per example, so each example goes through the whole model by itself.
-        elif layer.name in folded:
+            continue
+        if layer.name in folded:
+            # Its calls have other than one row per example, so each example goes through the whole model by itself.
             through[layer.name] = model
             continue
         modules, dimension = _hookable(model, layer, users, uses), _dimension(layer, uses)
@@ -116,9 +118,13 @@ def plan_recording(
     batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
     largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
     at_places = frozenset(layer.name for layer in layers if _at_places(layer, uses))
-    return Plan(
-        hooked, functions, through, at_places, frozenset(unused), batched, largest, examples, uses.mixes_examples
-    )
+    mixes = uses.mixes_examples or takes_batch_statistics(model)
+    return Plan(hooked, functions, through, at_places, frozenset(unused), batched, largest, examples, mixes)
+
+
+def takes_batch_statistics(model: nn.Module) -> bool:
+    """Whether a batch norm normalizes by the batch in evaluation mode too, having kept no statistics."""
+    return any(isinstance(module, _BatchNorm) and module.running_mean is None for module in model.modules())
 
 
 def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
@@ -193,6 +199,30 @@ class StalePlanError(Exception):
 
     def __init__(self, layers: Sequence[str]) -> None:
         super().__init__(f"{', '.join(layers)}: other than one row per example")
+        self.layers = tuple(layers)
+
+
+class OtherWayError(Exception):
+    """Other layers took part than in the run that was planned with.
+
+    Attributes:
+        layers: Their names.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        super().__init__(f"{', '.join(layers)}: took part in one run and not in another")
+        self.layers = tuple(layers)
+
+
+class HiddenCallsError(Exception):
+    """Layers ran where no gradient goes, in blocks that run again in the backward pass or under `torch.no_grad`.
+
+    Attributes:
+        layers: Their names.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        super().__init__(f"{', '.join(layers)}: ran without gradients")
         self.layers = tuple(layers)
 
 

@@ -20,7 +20,7 @@ from captum_paramsal.hooks.calls import LayerCall, tensors_in
 from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.layer_watch import LayerWatch
-from captum_paramsal.hooks.plan import Plan
+from captum_paramsal.hooks.plan import HiddenCallsError, Plan
 
 Reduction: TypeAlias = Callable[[str, SampleGradients], Tensor]
 """From the name of a layer and its weight gradients to one number per example and filter, ``(N, O)``."""
@@ -43,11 +43,31 @@ class Recording(LayerWatch):
         self._gradients: dict[str, SampleGradients] = {}
         self._open_calls: dict[str, int] = defaultdict(int)
 
-    def backward(self, losses: Tensor) -> None:
-        """Run the backward pass of the summed losses; the calls of the forward pass end here."""
+    def backward(self, losses: Tensor, *, again: bool = False) -> None:
+        """Run the backward pass of the summed losses; the calls of the forward pass end here.
+
+        Args:
+            losses: One for each example.
+            again: Let blocks run again in it that ran without gradients before.
+
+        Raises:
+            OtherWayError: Other layers took part than in the run that was planned with.
+            HiddenCallsError: Calls had no gradient, and blocks are not to run again.
+        """
+        self.require_way()
+        if self.hidden and not again:
+            raise HiddenCallsError(self.hidden)
         self._forward_runs = False
-        if losses.requires_grad:
+        if losses.requires_grad and again:
+            # Such blocks refuse a backward pass to chosen tensors.
+            torch.autograd.backward(losses.sum())
+        elif losses.requires_grad:
             torch.autograd.grad(losses.sum(), self.anchor, allow_unused=True)
+
+    @property
+    def cut_off(self) -> tuple[str, ...]:
+        """Layers that ran, and that no gradient of the losses reached."""
+        return tuple(name for name in self._layers if name in self._ran and name not in self._profiles)
 
     def profile(self, like: Tensor) -> Tensor:
         """What the layers' gradients became, ``(N, F)``; 0 for weights that the loss does not depend on.
@@ -58,6 +78,7 @@ class Recording(LayerWatch):
         # What is left here has calls that the loss does not depend on: no backward pass closed them.
         for name, gradients in self._gradients.items():
             self._profiles[name] = self._reduce(name, gradients)
+        self._gradients.clear()
         return assemble_profile(self._layers, self._profiles, self._count, like)
 
     def _keep_call(self, layer: FilterLayer, module: nn.Module, call: LayerCall, output: Any) -> None:
@@ -100,7 +121,7 @@ class Recording(LayerWatch):
         self._open_calls[name] -= 1
         if name in self._gradients:
             gradients = self._gradients.pop(name) + gradients
-        if self._open_calls[name]:
+        if self._open_calls[name] or self._hidden[name]:
             self._gradients[name] = gradients
         else:
             # At once, so that the written-out gradients of one layer alone are in memory.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from threading import RLock
 from typing import cast
 
 import torch
@@ -13,7 +14,11 @@ from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import CheckpointError
 
 from captum_paramsal.errors import LayerError, ModelError
+from captum_paramsal.hooks.kept_state import as_it_was
 from captum_paramsal.hooks.norm_gradients import ContiguousNormGradients
+
+_ONE_AT_A_TIME = RLock()
+"""What scoring switches is the process's own in part: random states, fast attention, the stance of the compiler."""
 
 
 @contextmanager
@@ -21,7 +26,8 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
     """Evaluation mode, frozen weights and gradients on; everything is as before when the context ends.
 
     Put back, also after an exception: ``training`` of every submodule, ``requires_grad`` of every parameter, every
-    buffer, the random state of the CPU and of the model's CUDA devices, and the grad and inference modes.
+    buffer, attribute and submodule, weights that a module of one's own writes, the random state of the CPU and of the
+    model's CUDA devices, and the grad and inference modes. One thread at a time is inside, others wait.
 
     Args:
         model: The model.
@@ -32,35 +38,36 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         ModelError: Checkpointed blocks, inside the context, that cannot be differentiated as is asked.
     """
     require_weights(model)
-    training = [(module, module.training) for module in model.modules()]
-    # The flag of a parameter made in inference mode cannot be set again.
-    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters() if not parameter.is_inference()]
-    buffers = _Buffers(model)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    fast_attention = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
+        stack.enter_context(as_it_was(model))
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(ContiguousNormGradients())
         stack.enter_context(_uncompiled())
         stack.enter_context(_checkpointing())
-        try:
-            # The fast path of attention calls no layer, so no hook would see them.
-            torch.backends.mha.set_fastpath_enabled(False)
-            _to_evaluation(model)
-            for parameter, _ in frozen:
+        stack.enter_context(_slow_attention())
+        _to_evaluation(model)
+        for parameter in model.parameters():
+            # The flag of a parameter made in inference mode cannot be set.
+            if not parameter.is_inference():
                 parameter.requires_grad_(False)  # noqa: FBT003
-            for weight in trainable:
-                weight.requires_grad_()
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_attention)
-            for module, flag in training:
-                module.training = flag
-            for parameter, flag in frozen:
-                parameter.requires_grad_(flag)
-            buffers.put_back()
+        for weight in trainable:
+            weight.requires_grad_()
+        yield
+
+
+@contextmanager
+def _slow_attention() -> Iterator[None]:
+    """The fast path of attention calls no layer, so no hook would see them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def require_weights(model: nn.Module) -> None:
@@ -105,44 +112,3 @@ def _checkpointing() -> Iterator[None]:
             "such as by `set_grad_checkpointing(False)` or `gradient_checkpointing_disable()`."
         )
         raise ModelError(message) from error
-
-
-class _Buffers:
-    """The buffers of a model as they are, those that are None and which there are; and tensors that are attributes.
-
-    Pruning and the older weight norm keep the weight that they compute in an attribute.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._names = [(module, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001 -- None is not in `named_buffers`
-        self._attributes = [
-            (vars(module), {name: value for name, value in vars(module).items() if isinstance(value, Tensor)})
-            for module in model.modules()
-        ]
-        self._content = [
-            (buffer, buffer.detach().clone(), _version(buffer))
-            for _, buffers in self._names
-            for buffer in buffers.values()
-            if buffer is not None
-        ]
-
-    def put_back(self) -> None:
-        with torch.no_grad():
-            for buffer, content, version in self._content:
-                if version is None:
-                    with torch.inference_mode():
-                        buffer.copy_(content)
-                elif _version(buffer) != version:
-                    buffer.copy_(content)
-        for module, buffers in self._names:
-            # Added and taken away one by one: an interruption in between must not empty the model.
-            for name in module._buffers.keys() - buffers.keys():  # noqa: SLF001
-                del module._buffers[name]  # noqa: SLF001
-            module._buffers.update(buffers)  # noqa: SLF001 -- `register_buffer` refuses a name that is taken
-        for attributes, tensors in self._attributes:
-            attributes.update(tensors)
-
-
-def _version(tensor: Tensor) -> int | None:
-    """How often a tensor was written over; tensors made in inference mode do not count it."""
-    return None if tensor.is_inference() else tensor._version  # noqa: SLF001 -- documented, has no public name

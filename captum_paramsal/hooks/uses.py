@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_paramsal.hooks.calls import tensors_in
 from captum_paramsal.hooks.functions import INSIDE, OPENED, FunctionCall
@@ -25,6 +26,12 @@ ROUNDING, DOUBLE_ROUNDING = 0.02, 1e-9
 
 _SELECTIONS = {"argwhere", "masked_select", "nonzero", "unique"}
 """Functions whose result has a size that depends on values."""
+
+LOOKS = frozenset({
+    "__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy", "is_nonzero", "equal",
+    "allclose",
+})  # fmt: skip
+"""Functions that hand a tensor's values to the code around it, which may go another way by them."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,8 @@ class WeightUses:
         users: Modules that each weight was used in.
         calls: Calls of each module, by the number of examples run.
         functions: Calls of functions that multiply by a watched weight.
-        selects: Whether the model picks rows by their values, so that two examples do not show where others go.
+        selects: Whether the model picks rows, or its way, by values of the examples, so that two of them do not show
+            where others go.
     """
 
     users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -210,6 +218,11 @@ class _WeightWatch(TorchFunctionMode):
     def __init__(self, watched: frozenset[int], uses: WeightUses, stack: Sequence[str], count: int) -> None:
         super().__init__()
         self.watched, self.uses, self.stack, self.count = watched, uses, stack, count
+        self._of_examples = WeakIdKeyDictionary()
+
+    def begins(self, given: Any) -> None:
+        """The model is called."""
+        self._of_examples.update(dict.fromkeys(tensors_in(given), True))
 
     def __torch_function__(
         self,
@@ -223,7 +236,13 @@ class _WeightWatch(TorchFunctionMode):
                 return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if name in _SELECTIONS or (name == "__getitem__" and any(t.dtype == torch.bool for t in tensors_in(args[1:]))):
+        of_examples = any(tensor in self._of_examples for tensor in tensors_in((args, kwargs or {})))
+        if of_examples:
+            self._of_examples.update(dict.fromkeys(tensors_in(result), True))
+        picks = name in _SELECTIONS or (
+            name == "__getitem__" and any(t.dtype == torch.bool for t in tensors_in(args[1:]))
+        )
+        if picks or (of_examples and name in LOOKS):
             self.uses.selects = True
         # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
         if self.stack and tensors_in(result):
@@ -254,13 +273,16 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
     """
     stack = list[str]()
     calls = uses.calls[count] = defaultdict(list)
+    watch = _WeightWatch(weights, uses, stack, count)
 
-    def entered(name: str, *_: Any) -> None:
+    def entered(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not stack:
+            watch.begins((args, kwargs))
         stack.append(name)
 
     def left(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         stack.pop()
         calls[name].append(_Call.of(args, kwargs, output, count))
 
-    with module_calls(model, entered, left), _WeightWatch(weights, uses, stack, count):
+    with module_calls(model, entered, left), watch:
         yield

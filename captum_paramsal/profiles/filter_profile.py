@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 from warnings import catch_warnings, simplefilter, warn
@@ -20,20 +20,24 @@ from captum_paramsal.batch import (
     warn_if_probabilities,
 )
 from captum_paramsal.errors import (
+    CutOffLayersWarning,
     DefaultLayersWarning,
     InputError,
     LayerError,
     ModelError,
+    TargetError,
     UnscoredWeightsWarning,
 )
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
+from captum_paramsal.functional import Loss, Target, cross_entropy, loss_name, scores_at
 from captum_paramsal.hooks import (
     DifferentiableRecording,
     FilterLayer,
     FittingLinears,
     FrozenConvolutions,
     GradientSums,
+    HiddenCallsError,
+    OtherWayError,
     Output,
     Plan,
     Recording,
@@ -84,18 +88,46 @@ class FilterProfile:
     ) -> None:
         self.model = scored_model(model, output)
         self.loss = loss
-        with frozen_eval(self.model):
-            self._candidates = select_layers(self.model, layers, bias=bias)
-        certain = not any(layer.provisional for layer in self._candidates)
-        self._layers = self._candidates if certain else None
-        self._tried = False
-        self._plan: Plan | None = None
-        self._folded: frozenset[str] = frozenset()
+        self._choice = layers, bias
+        self._select()
         self._one_by_one = False
+        self._cut_off: frozenset[str] = frozenset()
 
         if self._layers is None and self.fewest == 0:
             # Nothing is certain: if no layer at all is left, who builds this should know.
             self._try_out()
+
+    def _select(self) -> None:
+        """Look for the layers in the model as it is now."""
+        layers, bias = self._choice
+        with frozen_eval(self.model):
+            self._candidates = select_layers(self.model, layers, bias=bias)
+            # Inside, since reading a weight of spectral norm in training mode changes its buffers.
+            filter_index(self._candidates)
+        certain = not any(layer.provisional for layer in self._candidates)
+        self._layers = self._candidates if certain else None
+        self._tried = False
+        self._plan: Plan | None = None
+        self._plans: dict[_Form, Plan] = {}
+        self._folded: frozenset[str] = frozenset()
+
+    def _follow_exchanges(self) -> None:
+        """Look for the layers again where one of them is no longer the model's.
+
+        Raises:
+            LayerError: The model's layers have other filters now.
+        """
+        if all(_is_there(self.model, layer) for layer in self._candidates):
+            return
+        before = filter_index(self._candidates)
+        self._select()
+        now = filter_index(self._candidates)
+        if now != before:
+            message = (
+                f"Expected the layers that this was made for, but layers of the model were exchanged since and "
+                f"{before.difference(now)}. Make it anew for the model as it is now."
+            )
+            raise LayerError(message)
 
     @property
     def layers(self) -> tuple[FilterLayer, ...]:
@@ -158,11 +190,9 @@ class FilterProfile:
             TargetError: The target does not name one class per example.
             LayerError: A layer that was asked for is never reached, or its input was overwritten.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
-        with frozen_eval(self.model):
-            parts = self._parts(batch, internal_batch_size)
-            shown = tqdm(parts, desc="saliency profiles", disable=not show_progress)
-            return torch.cat([self._replanned(part, self._recorded) for part in shown])
+        batch = self._given(inputs, target, additional_forward_args)
+        shown = "saliency profiles" if show_progress else None
+        return torch.cat(self._scored(batch, internal_batch_size, self._recorded, shown))
 
     def gradient_sums(  # noqa: PLR0917 -- what Captum takes, behind what it is summed over
         self,
@@ -186,15 +216,19 @@ class FilterProfile:
         Raises:
             InputError, TargetError, LayerError: See :meth:`__call__`.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = self._given(inputs, target, additional_forward_args)
 
         def summed(plan: Plan, part: ModelInputs) -> GradientSums:
-            reduction = SummingReduction(groups[part.start : part.start + len(part)], count)
-            self._recorded(plan, part, reduction)
-            return reduction.sums
+            made: list[SummingReduction] = []
 
-        with frozen_eval(self.model):
-            first, *others = (self._replanned(part, summed) for part in self._parts(batch, internal_batch_size))
+            def begin() -> SummingReduction:
+                made.append(SummingReduction(groups[part.start : part.start + len(part)], count))
+                return made[-1]
+
+            self._recorded(plan, part, begin)
+            return made[-1].sums
+
+        first, *others = self._scored(batch, internal_batch_size, summed, None)
         return sum(others, start=first)
 
     def input_gradients(
@@ -224,20 +258,41 @@ class FilterProfile:
             InputError: Inputs that are not floating point, or see :meth:`__call__`.
             TargetError, LayerError: See :meth:`__call__`.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = self._given(inputs, target, additional_forward_args)
         for tensor in batch.inputs:
             if not tensor.is_floating_point():
                 message = f"Expected floating-point `inputs`, which have gradients, got {tensor.dtype}."
                 raise InputError(message)
-        with frozen_eval(self.model):
-            parts = self._parts(batch, internal_batch_size)
-            shown = tqdm(parts, desc="pixels", disable=not show_progress)
 
-            def differentiated(plan: Plan, part: ModelInputs) -> tuple[Tensor, ...]:
-                return self._differentiated(plan, part, objective)
+        def differentiated(plan: Plan, part: ModelInputs) -> tuple[Tensor, ...]:
+            return self._differentiated(plan, part, objective)
 
-            gradients = [self._replanned(part, differentiated) for part in shown]
+        gradients = self._scored(batch, internal_batch_size, differentiated, "pixels" if show_progress else None)
         return tuple(torch.cat(pieces) for pieces in zip(*gradients, strict=True))
+
+    def _given(self, inputs: Inputs, target: Any, additional_forward_args: Any) -> ModelInputs:
+        """What a caller gave; a loss of one's own decides what a target may be."""
+        own = self.loss is not cross_entropy
+        return ModelInputs.of(inputs, target, additional_forward_args, any_target=own)
+
+    def _scored(
+        self,
+        batch: ModelInputs,
+        internal_batch_size: int | None,
+        score: Callable[[Plan, ModelInputs], _Result],
+        shown: str | None,
+    ) -> list[_Result]:
+        """What the parts of a batch become, one after the other, with a progress bar where it has a label."""
+        with frozen_eval(self.model):
+            self._follow_exchanges()
+            while True:
+                parts = self._parts(batch, internal_batch_size)
+                try:
+                    return [self._replanned(part, score) for part in tqdm(parts, desc=shown, disable=shown is None)]
+                except _OneByOneError:
+                    # Examples go different ways through the model: each goes its own.
+                    self._one_by_one = True
+                    self._forget_plans()
 
     def _parts(self, batch: ModelInputs, internal_batch_size: int | None) -> list[ModelInputs]:
         """The batch cut into what one pass takes."""
@@ -258,14 +313,25 @@ class FilterProfile:
             self._plan_for(batch)
 
     def _plan_for(self, batch: ModelInputs) -> Plan:
-        if self._plan is None or self._plan.examples < min(len(batch), 1 if self._one_by_one else 2):
-            self._plan = self._planned(batch)
-        return self._plan
+        examples = min(len(batch), 1 if self._one_by_one else 2)
+        plan = self._plans.get(_form(batch)) or self._plan
+        return plan if plan is not None and plan.examples >= examples else self._plan_anew(batch)
+
+    def _plan_anew(self, batch: ModelInputs) -> Plan:
+        plan = self._planned(batch)
+        self._plan = self._plans[_form(batch)] = plan
+        while len(self._plans) > _FORMS:
+            del self._plans[next(iter(self._plans))]
+        return plan
+
+    def _forget_plans(self) -> None:
+        self._plan = None
+        self._plans.clear()
 
     def _replanned(self, batch: ModelInputs, score: Callable[[Plan, ModelInputs], _Result]) -> _Result:
         """Score a batch, with a new plan where the one there turns out not to fit it."""
+        plan, is_new = self._plan_for(batch), False
         while True:
-            plan = self._plan or self._planned(batch)
             try:
                 return score(plan, batch)
             except StalePlanError as stale:
@@ -273,11 +339,18 @@ class FilterProfile:
                     message = f"Expected a model that returns one row per example, but {stale}."
                     raise ModelError(message) from stale
                 self._folded |= set(stale.layers)
-                self._plan = self._planned(batch)
+            except OtherWayError as other:
+                if is_new and len(batch) > 1:
+                    raise _OneByOneError from other
+                if is_new:
+                    message = f"Expected a model that goes the same way for the same example, but {other}."
+                    raise ModelError(message) from other
+                is_new = True
+            plan = self._plan_anew(batch)
 
     def _planned(self, batch: ModelInputs) -> Plan:
         def forward(count: int) -> Tensor:
-            return forward_scores(self.model, batch.part(0, count))
+            return forward_scores(self.model, batch.part(0, 1) if count == 1 else batch.pair())
 
         examples = 1 if self._one_by_one else min(len(batch), 2)
         plan = self._settled_plan(forward, examples, tried=False)
@@ -343,14 +416,37 @@ class FilterProfile:
             raise refused
         return False
 
-    def _recorded(self, plan: Plan, batch: ModelInputs, reduce: Reduction | None = None) -> Tensor:
-        recording = Recording(self.layers, plan, len(batch), reduce)
-        with tokens_in_one_piece(self.model), watching_layers(recording, plan):
-            losses, logits = self._losses(batch)
-            recording.backward(losses)
-            profile = recording.profile(like=logits)
+    def _recorded(
+        self, plan: Plan, batch: ModelInputs, begin: Callable[[], Reduction] | None = None, *, again: bool = False
+    ) -> Tensor:
+        recording = Recording(self.layers, plan, len(batch), None if begin is None else begin())
+        # Blocks that run again in the backward pass need an input with a gradient.
+        inputs = tuple(map(_with_gradient, batch.inputs)) if again else batch.inputs
+        try:
+            with tokens_in_one_piece(self.model), watching_layers(recording, plan):
+                losses, logits = self._losses(replace(batch, inputs=inputs))
+                recording.backward(losses, again=again or self._cut_off.issuperset(recording.hidden))
+                profile = recording.profile(like=logits)
+        except (HiddenCallsError, ModelError):
+            if again or not recording.hidden:
+                raise
+            return self._recorded(plan, batch, begin, again=True)
+        self._say_cut_off(recording.cut_off)
         self._require_finite(profile, batch.start)
         return profile
+
+    def _say_cut_off(self, names: Sequence[str]) -> None:
+        """Warn of layers that ran without a gradient, once of each."""
+        if self._cut_off.issuperset(names):
+            return
+        self._cut_off |= set(names)
+        some = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        message = (
+            f"No gradient of the loss reaches {len(names)} of {len(self.layers)} layers that ran: {some}. Their scores "
+            "are 0, which says nothing of them: the model cuts them off (`no_grad`, `detach`, conversions), or does "
+            "not use what they return. Take that out of its forward pass, or leave these layers out with `layers`."
+        )
+        warn(message, CutOffLayersWarning, stacklevel=2)
 
     def _differentiated(self, plan: Plan, batch: ModelInputs, objective: Objective) -> tuple[Tensor, ...]:
         recording = DifferentiableRecording(self.layers, plan, len(batch))
@@ -371,12 +467,40 @@ class FilterProfile:
 
     def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
         """Loss of each example, and the class scores."""
-        logits, labels = scores_at(require_gradient(forward_scores(self.model, batch)), batch.labels)
+        own = self.loss is not cross_entropy
+        scores = require_gradient(forward_scores(self.model, batch, binary=not own))
+        if own:
+            losses = self._losses_by(scores, batch)
+            _require_losses(losses, scores, batch)
+            return losses, scores
+        logits, labels = scores_at(scores, batch.labels)
         if batch.start == 0:
             warn_if_probabilities(logits, self.loss)
         losses = self.loss(logits, labels)
         _require_losses(losses, logits, batch)
         return losses, logits
+
+    def _losses_by(self, scores: Tensor, batch: ModelInputs) -> Any:
+        """What a loss of one's own makes of them.
+
+        Raises:
+            TargetError: The loss does not take the target.
+        """
+        targets = batch.targets
+        if targets is None and batch.labels is not None and scores.shape[1:] == (1,) and batch.labels.shape[1] == 1:
+            # One score has no classes to count: yes and no, or whatever the loss takes.
+            targets = batch.labels[:, 0]
+        if targets is None:
+            scores, targets = scores_at(scores, batch.labels)
+        targets = targets.to(scores.device)
+        try:
+            return self.loss(scores, targets)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            message = (
+                f"Expected a `target` that the loss {loss_name(self.loss)!r} takes, got {targets.dtype} of shape "
+                f"{tuple(targets.shape)} for scores {tuple(scores.shape)}: {error}"
+            )
+            raise TargetError(message) from error
 
     def _require_finite(self, profile: Tensor, start: int) -> None:
         bad = (~torch.isfinite(profile)).nonzero()
@@ -387,6 +511,32 @@ class FilterProfile:
                 f"{start + example}."
             )
             raise InputError(message)
+
+
+_Form: TypeAlias = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+
+_FORMS = 8
+"""Shapes of inputs that plans are kept for."""
+
+
+class _OneByOneError(Exception):
+    """Examples of a batch go different ways through the model."""
+
+
+def _form(batch: ModelInputs) -> _Form:
+    """Shape and type of an example."""
+    return tuple((tuple(tensor.shape[1:]), tensor.dtype) for tensor in batch.inputs)
+
+
+def _is_there(model: nn.Module, layer: FilterLayer) -> bool:
+    try:
+        return model.get_submodule(layer.name) is layer.module
+    except AttributeError:
+        return False
+
+
+def _with_gradient(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_() if tensor.is_floating_point() else tensor
 
 
 def _takes(forward: Callable[[int], Tensor]) -> bool:

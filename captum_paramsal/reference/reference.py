@@ -13,7 +13,7 @@ from captum_paramsal.errors import ReferenceMismatchError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import REFERENCE
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.functional import Loss, cross_entropy, loss_name
 from captum_paramsal.hooks import Output, unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.one_pass import ReferencePass
@@ -248,8 +248,3 @@ class Reference:
                 "for these weights, or use `transfer` to keep this one on purpose."
             )
             raise ReferenceMismatchError(message)
-
-
-def loss_name(loss: Loss) -> str:
-    """Name that a loss is recognised by."""
-    return str(getattr(loss, "__qualname__", type(loss).__qualname__))

@@ -8,6 +8,9 @@ from torch.nn.functional import cross_entropy
 from captum_paramsal.functional import coherence
 from captum_paramsal.profiles import FilterProfile
 
+# Some of these networks cut layers off on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:No gradient of the loss")
+
 
 class SharedTwice(nn.Module):
     """A layer that is called twice, a layer without a rule's usual shape, and one that no gradient reaches."""

@@ -15,6 +15,9 @@ from torch import nn
 from captum_paramsal.attr import ParameterSaliency
 from captum_paramsal.errors import ParamsalError
 
+# Some of these networks cut layers off on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:No gradient of the loss")
+
 HALF = torch.finfo(torch.bfloat16).eps
 
 
