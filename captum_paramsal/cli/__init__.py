@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from captum_paramsal import __version__
+from captum_paramsal.cli.saying import say
 from captum_paramsal.errors import ParamsalError
 
 _COMMANDS = {
@@ -49,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.run(args)
     except ParamsalError as error:
-        print(f"captum-paramsal: {error}", file=sys.stderr)
+        say(f"captum-paramsal: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ncaptum-paramsal: interrupted; no result was written.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        say(f"\ncaptum-paramsal: interrupted; {stop or 'no result was written'}.", file=sys.stderr)
         return 130
     return status
 

@@ -16,6 +16,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
+from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import ComparisonReport, ComparisonSettings
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         if not checkpoint.exists():
             raise
         words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command resumes from there"
-        print(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
+        say(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
         return 130
     report = found.write(args.out)
     checkpoint.unlink(missing_ok=True)
@@ -210,9 +211,9 @@ def _announce(found: ComparisonReport, report: Path) -> None:
     comparison = found.comparison
     methods, mistakes = len(comparison.agreement), int(found.wrong.sum())
     skipped = f", {len(found.skipped)} files skipped" if found.skipped else ""
-    print(f"{methods} methods on {len(found.items)} images, {mistakes} of them mistakes{skipped}")
+    say(f"{methods} methods on {len(found.items)} images, {mistakes} of them mistakes{skipped}")
     if comparison.failures:
-        print(f"{len(comparison.failures)} steps failed; the report lists them")
+        say(f"{len(comparison.failures)} steps failed; the report lists them")
     for caveat in found.caveats:
-        print(f"note: {caveat}")
-    print(report.resolve())
+        say(f"note: {caveat}")
+    say(report.resolve())

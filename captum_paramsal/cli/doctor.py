@@ -15,6 +15,7 @@ from captum_paramsal.cli.options import (
     given_of,
     require_photos_or_demo,
 )
+from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.cli.loading import LoadedJob
@@ -200,21 +201,21 @@ def _save_weights(checkup: DoctorReport, path: Path) -> None:
 def _announce(checkup: DoctorReport, report: Path) -> None:
     mistakes = len(checkup.mistakes)
     skipped = f", {len(checkup.skipped)} files skipped" if checkup.skipped else ""
-    print(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")
-    print(f"layer {checkup.diagnosis.layer}, {checkup.diagnosis.channels} channels")
+    say(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")
+    say(f"layer {checkup.diagnosis.layer}, {checkup.diagnosis.channels} channels")
     for caveat in checkup.caveats:
-        print(f"note: {caveat}")
+        say(f"note: {caveat}")
     result = checkup.treatment
     if result is not None:
-        print(
+        say(
             f"treated: accuracy {result.accuracy_before:.1%} -> {result.accuracy_after:.1%}, {len(result.cured)} cured"
             f", {len(result.broken)} broken (McNemar p {result.p_value:.2g}), epoch {result.best_epoch} of "
             f"{result.settings['epochs']}"
         )
         if result.control is not None:
             control = result.control
-            print(
+            say(
                 f"without constraints: accuracy {control.accuracy:.1%}, {control.cured} cured, {control.broken} broken "
                 f"(McNemar p of the difference {control.p_value:.2g})"
             )
-    print(report.resolve())
+    say(report.resolve())

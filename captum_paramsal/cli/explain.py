@@ -16,6 +16,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
+from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import ExplainSettings, Explanation
@@ -155,13 +156,13 @@ def _settings(args: argparse.Namespace) -> ExplainSettings:
 def _announce(explanation: Explanation, report: Path) -> None:
     mistakes = len(explanation.mistakes)
     skipped = f", {len(explanation.skipped)} files skipped" if explanation.skipped else ""
-    print(f"{explanation.images} images, {mistakes} mistakes (accuracy {explanation.accuracy:.1%}){skipped}")
-    print(f"{len(explanation.filters)} filters in {len(explanation.filters.layers)} layers scored")
+    say(f"{explanation.images} images, {mistakes} mistakes (accuracy {explanation.accuracy:.1%}){skipped}")
+    say(f"{len(explanation.filters)} filters in {len(explanation.filters.layers)} layers scored")
     often = sorted(explanation.mistake_group.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
     for column, count in often[:1]:
         name = explanation.filters[column]
         top_k = explanation.context["parameters"]["top_k"]
-        print(f"most often guilty: {name}, among the top {top_k} of {count} mistakes")
+        say(f"most often guilty: {name}, among the top {top_k} of {count} mistakes")
     for caveat in explanation.caveats:
-        print(f"note: {caveat}")
-    print(report.resolve())
+        say(f"note: {caveat}")
+    say(report.resolve())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_paramsal.cli.options import Commands, add_command, add_compute_options, add_source_options
+from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.reference import Reference
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         device = args.device or group.device or choose_device(None)
         if group.rank == 0:
             for caveat in sampled_caveats(job.model, job.photos, batch_size=args.batch_size, device=device):
-                print(f"note: {caveat}", flush=True)
+                say(f"note: {caveat}")
         reference = fit_reference(
             job.model,
             job.photos,
@@ -91,10 +92,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> None:
-    print(f"{reference.count} images, {len(reference.filters)} filters in {len(reference.filters.layers)} layers")
+    say(f"{reference.count} images, {len(reference.filters)} filters in {len(reference.filters.layers)} layers")
     if reference.tail is not None:
         typical = int(reference.tail.exceedances.median())
-        print(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
+        say(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
     for skip in dict.fromkeys(skipped):
-        print(f"skipped {skip.name}: {skip.reason}")
-    print(out.resolve())
+        say(f"skipped {skip.name}: {skip.reason}")
+    say(out.resolve())

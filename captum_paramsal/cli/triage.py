@@ -15,6 +15,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
+from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import TriageReport, TriageSettings
@@ -127,12 +128,12 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
 def _announce(one: TriageReport, report: Path) -> None:
     found = one.triage
     skipped = f", {len(one.skipped)} files skipped" if one.skipped else ""
-    print(f"{one.images} images, {len(found)} mistakes (accuracy {one.accuracy:.1%}){skipped}")
+    say(f"{one.images} images, {len(found)} mistakes (accuracy {one.accuracy:.1%}){skipped}")
     label, predicted, count = one.pairs_among(range(len(found)))[0]
-    print(f"most often: {label} taken for {predicted}, {count} of {len(found)}")
-    print(f"{int(found.significant.sum())} of {len(found.filters)} filters significantly more salient in mistakes")
+    say(f"most often: {label} taken for {predicted}, {count} of {len(found)}")
+    say(f"{int(found.significant.sum())} of {len(found.filters)} filters significantly more salient in mistakes")
     groups = "1 group" if found.group_count == 1 else f"{found.group_count} groups"
-    print(f"{groups} of mistakes, {int((found.groups < 0).sum())} mistakes in none")
+    say(f"{groups} of mistakes, {int((found.groups < 0).sum())} mistakes in none")
     for caveat in one.caveats:
-        print(f"note: {caveat}")
-    print(report.resolve())
+        say(f"note: {caveat}")
+    say(report.resolve())

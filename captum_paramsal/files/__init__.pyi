@@ -8,3 +8,4 @@ from .checkpoint import Checkpoint as Checkpoint
 from .fingerprint import Fingerprint as Fingerprint
 from .tables import as_csv as as_csv, as_json as as_json
 from .tensor_file import write_tensors as write_tensors
+from .text import readable as readable

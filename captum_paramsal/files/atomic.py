@@ -5,12 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
+import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from captum_paramsal.errors import SourceError
+
+COMPLETE = "the files had been written"
+"""What a ``KeyboardInterrupt`` says that came while files were put in their places."""
 
 
 def open_folder(path: str | Path) -> Path:
@@ -65,11 +71,16 @@ def try_place(file: Path) -> None:
 
 
 @contextmanager
-def replacing(*paths: Path) -> Iterator[list[Path]]:
-    """Partial files beside some files, which take their places, in this order, when the block ends without an error.
+def replacing(*paths: Path, without: Collection[Path] = ()) -> Iterator[list[Path]]:
+    """Partial files beside some files, which take their places, all at once, when the block ends without an error.
 
-    A reader, or a kill at any moment, finds each file old or new, never half. The new files have the mode that the
-    umask gives, whatever wrote them.
+    A reader finds each file old or new, never half. After an error, Ctrl-C or SIGTERM at any moment the files are all
+    old or all new, and none is new where one cannot be put in its place. The new files have the mode that the umask
+    gives, whatever wrote them.
+
+    Args:
+        paths: The files.
+        without: Files that are gone once these are there.
 
     Raises:
         OSError: A file cannot be written.
@@ -87,11 +98,81 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
             partial.chmod(mode)
-        for partial, path in zip(modes, paths, strict=True):
-            partial.replace(path)
+        with uninterrupted():
+            _exchange(dict(zip(modes, paths, strict=True)), without)
     finally:
         for partial in modes:
             partial.unlink(missing_ok=True)
+
+
+def _exchange(new: Mapping[Path, Path], without: Collection[Path]) -> None:
+    """Put files in their places; where one cannot be, put all back that was there."""
+    places = [*new.values(), *without]
+    if len(places) == 1:
+        for partial, path in new.items():
+            partial.replace(path)
+        return
+    kept = {path: _partial_of(path) for path in places if path.is_symlink() or path.exists()}
+    try:
+        for path, copy in kept.items():
+            _keep(path, copy)
+        try:
+            for partial, path in new.items():
+                partial.replace(path)
+            for path in without:
+                path.unlink(missing_ok=True)
+        except BaseException:
+            _put_back(places, kept)
+            raise
+    finally:
+        for copy in kept.values():
+            copy.unlink(missing_ok=True)
+
+
+def _put_back(places: Collection[Path], kept: Mapping[Path, Path]) -> None:
+    for path in places:
+        if path in kept:
+            kept[path].replace(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _keep(path: Path, copy: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, "there is a folder", str(path))
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        # Some file systems know no second name of a file.
+        shutil.copy2(path, copy, follow_symlinks=False)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block has ended.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came meanwhile; it says that the block has ended.
+    """
+    came: list[int] = []
+    before = {}
+    # Only the main thread gets signals, and only it may say what becomes of them.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler is not None:
+                before[number] = handler
+                signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    try:
+        for late in came:
+            signal.raise_signal(late)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(COMPLETE) from None
 
 
 def _partial_of(path: Path) -> Path:
@@ -99,7 +180,7 @@ def _partial_of(path: Path) -> Path:
 
 
 def write_atomically(folder: Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write files, each whole or not at all, in the order given.
+    """Write files, all or none.
 
     Args:
         folder: Where.

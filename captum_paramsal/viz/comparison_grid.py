@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import literal
 from captum_paramsal.viz.signed_maps import MAP_COLORS, presentable, signed_overlay
 from captum_paramsal.viz.style import new_axes, styled
 
@@ -68,10 +69,10 @@ def comparison_grid(
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
         axes.set_aspect("equal")
-        axes.set_xticks([column + 0.5 for column in range(columns)], ["image", *methods])
+        axes.set_xticks([column + 0.5 for column in range(columns)], ["image", *map(literal, methods)])
         for name in axes.get_xticklabels() if columns > 3 else ():
             name.set(rotation=35, horizontalalignment="left", rotation_mode="anchor")
-        axes.set_yticks([row + 0.5 for row in range(rows)], titles)
+        axes.set_yticks([row + 0.5 for row in range(rows)], [literal(title) for title in titles])
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.spines[:].set_visible(False)
         shades = ScalarMappable(Normalize(-1, 1), mpl.colormaps[MAP_COLORS])

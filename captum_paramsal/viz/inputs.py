@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -10,12 +11,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.files import readable
 
 Values: TypeAlias = ArrayLike | Tensor
 """A tensor, an array of numpy, or what numpy makes one of."""
 
 NamesOfClasses: TypeAlias = Mapping[int, str] | Sequence[str] | None
 """Names by class number, as far as known."""
+
+_DOLLAR = re.compile(r"(?<!\\)\$")
 
 
 def as_values(values: Values) -> Tensor:
@@ -48,5 +52,16 @@ def class_label(names: NamesOfClasses, number: int) -> str:
     ('cat', 'class 4', 'class 0')
     """
     if isinstance(names, Mapping):
-        return names.get(number) or f"class {number}"
-    return names[number] if names is not None and number < len(names) else f"class {number}"
+        name = names.get(number)
+    else:
+        name = names[number] if names is not None and number < len(names) else None
+    return literal(name or f"class {number}")
+
+
+def literal(name: str) -> str:
+    r"""A name as a figure shows it: every character as it is, no formula between dollar signs, nothing unreadable.
+
+    >>> print(literal("$x$ \x1b"))
+    \$x\$ \x1b
+    """
+    return _DOLLAR.sub(r"\\$", readable(name))

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import Formatter
 from torch import Tensor
 
+from captum_paramsal.viz.inputs import literal
+
 UNKNOWN = "#9aa0a8"
 """Grey, which is no shade of the colour maps."""
 _BRIGHT = 0.5
@@ -43,8 +45,8 @@ def draw_matrix(
     drawn = axes.pcolormesh(values.where(values.isfinite(), float("nan")).numpy(), cmap=shades, vmin=low, vmax=high)
     axes.invert_yaxis()
     turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axes.set_xticks([number + 0.5 for number in range(len(columns))], list(columns), **turned)
-    axes.set_yticks([number + 0.5 for number in range(len(rows))], list(rows))
+    axes.set_xticks([number + 0.5 for number in range(len(columns))], [literal(name) for name in columns], **turned)
+    axes.set_yticks([number + 0.5 for number in range(len(rows))], [literal(name) for name in rows])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, **color_bar)

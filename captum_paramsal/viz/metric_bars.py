@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.viz.inputs import literal
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
 _MARKERS = "osD^v"
@@ -161,7 +162,7 @@ def _draw_group(axes: Axes, scores: Sequence[Tensor], share: tuple[int, int], na
 
 
 def _finish(axes: Axes, methods: Sequence[str], unit: str, better: str, title: str, *, legend: bool) -> None:
-    axes.set_yticks(range(len(methods)), list(methods))
+    axes.set_yticks(range(len(methods)), [literal(method) for method in methods])
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=INK, alpha=0.15, linewidth=0.6)

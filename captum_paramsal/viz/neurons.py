@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.viz.inputs import Values, grey
+from captum_paramsal.viz.inputs import Values, grey, literal
 from captum_paramsal.viz.layer_neurons import LayerNeurons
 from captum_paramsal.viz.style import INK, new_axes, styled
 
@@ -132,7 +132,7 @@ def _describe(axes: Axes, layer: LayerNeurons, corner: tuple[float, float], name
     lines = (layer.name, _counts(layer), _most_supported(layer, names))
     for number, (line, weight) in enumerate(zip(lines, ("bold", "normal", "normal"), strict=True)):
         shown = line if len(line) <= _LETTERS else line[: _LETTERS - 1] + "…"
-        axes.text(left, top + 0.26 * number, shown, fontsize=8, fontweight=weight, verticalalignment="top")
+        axes.text(left, top + 0.26 * number, literal(shown), fontsize=8, fontweight=weight, verticalalignment="top")
 
 
 def _counts(layer: LayerNeurons) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import profile_curve
-from captum_paramsal.viz.inputs import Values, as_values
+from captum_paramsal.viz.inputs import Values, as_values, literal
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
 
 _DASHES = ("-", "--", ":", "-.")
@@ -72,7 +72,9 @@ def profile_plot(
         _draw_layers(axes, filters)
         for k, y in enumerate(heights):
             color, dashes = colors[k % len(colors)], _DASHES[k // len(colors) % len(_DASHES)]
-            axes.plot(x.numpy(), y.numpy(), dashes, color=color, label=labels[k] if labels else f"_profile {k}")
+            axes.plot(
+                x.numpy(), y.numpy(), dashes, color=color, label=literal(labels[k]) if labels else f"_profile {k}"
+            )
         if marks:
             _draw_marks(axes, curves[0], filters, marks)
         axes.axhline(0.0, color=INK, linewidth=0.6, zorder=1.5)
@@ -94,7 +96,7 @@ def _draw_layers(axes: Axes, filters: FilterIndex) -> None:
     shown = range(0, count, step)
     names = [_short(filters.layers[place]) for place in shown]
     upright = max(map(len, names)) * len(names) > _FITTING
-    axes.set_xticks([place + 0.5 for place in shown], names, rotation=90 if upright else 0)
+    axes.set_xticks([place + 0.5 for place in shown], [literal(name) for name in names], rotation=90 if upright else 0)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(0, count)
     axes.set_xlabel("layer, shallow to deep; the filters of each from highest to lowest")

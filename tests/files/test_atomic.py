@@ -1,10 +1,12 @@
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.files import open_folder, open_place, write_atomically
+from captum_paramsal.files import open_folder, open_place, replacing, write_atomically
 
 
 def test_makes_the_folder_and_leaves_no_trace(tmp_path):
@@ -68,3 +70,69 @@ def test_a_place_for_a_file(tmp_path):
         open_place(tmp_path / "made")
     with pytest.raises(SourceError, match=r"a place to write a file to, got .*File name too long"):
         open_place(tmp_path / ("x" * 300))
+
+
+NAMES = ("a.txt", "b.txt", "c.txt", "gone.txt")
+
+
+def _write_set(folder, words):
+    with replacing(*(folder / name for name in NAMES[:3]), without=[folder / NAMES[3]]) as partials:
+        for partial in partials:
+            partial.write_text(words)
+
+
+def _files(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt])
+def test_where_one_file_cannot_be_put_in_place_all_stay_old(tmp_path, monkeypatch, error, place):
+    old = dict.fromkeys(NAMES[1:], "old")
+    for name, words in old.items():
+        (tmp_path / name).write_text(words)
+    replace = Path.replace
+
+    def failing(self, target):
+        if Path(target).name == NAMES[place] and self.read_text() == "new":
+            raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        _write_set(tmp_path, "new")
+    assert _files(tmp_path) == old
+
+
+def test_a_folder_in_the_place_of_a_file_leaves_all_old(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "c.txt").mkdir()
+    with pytest.raises(IsADirectoryError):
+        _write_set(tmp_path, "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "c.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_ctrl_c_waits_until_all_files_are_in_place_and_says_so(tmp_path, monkeypatch, place):
+    (tmp_path / "gone.txt").write_text("old")
+    replace = Path.replace
+
+    def interrupted(self, target):
+        if Path(target).name == NAMES[place]:
+            signal.raise_signal(signal.SIGINT)
+        return replace(self, target)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="the files had been written"):
+        _write_set(tmp_path, "new")
+    assert _files(tmp_path) == dict.fromkeys(NAMES[:3], "new")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_write_too(tmp_path):
+    thread = threading.Thread(target=_write_set, args=(tmp_path, "new"))
+    thread.start()
+    thread.join()
+    assert _files(tmp_path) == dict.fromkeys(NAMES[:3], "new")

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from captum_paramsal.comparison import Comparison, PairedDifference
 from captum_paramsal.comparison.batch_scores import COST
-from captum_paramsal.report.shared.report import Report
+from captum_paramsal.report.shared.report import PAGE, Report
 from captum_paramsal.sources import Item
 
 SCORES_FILE = "comparison.safetensors"
@@ -39,6 +39,10 @@ class ComparisonData(Report):
     schema: ClassVar[str] = "captum_paramsal.comparison"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "comparison.json"
+    files: ClassVar[tuple[str, ...]] = (
+        *(data_file, "comparison.csv", SCORES_FILE),
+        *("metrics.png", "agreement.png", "maps.png", PAGE),
+    )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"remarks": "caveats"})
     context_keys: ClassVar[tuple[str, ...]] = ("versions", "model", "images", "reference", "parameters")
 

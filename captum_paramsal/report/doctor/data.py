@@ -18,7 +18,7 @@ from captum_paramsal.repair import Patch
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
 from captum_paramsal.report.shared.codec import from_json, from_json_or_none
 from captum_paramsal.report.shared.mistake import ImageMistake
-from captum_paramsal.report.shared.report import Report
+from captum_paramsal.report.shared.report import PAGE, Report
 from captum_paramsal.sources import Picture
 
 DIAGNOSIS, PATCH = "diagnosis.safetensors", "treated.patch.safetensors"
@@ -198,6 +198,7 @@ class DoctorData(Report):
     schema: ClassVar[str] = "captum_paramsal.checkup"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "doctor.json"
+    files: ClassVar[tuple[str, ...]] = (data_file, "channels.csv", DIAGNOSIS, PATCH, PAGE)
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "prediction": "predicted",

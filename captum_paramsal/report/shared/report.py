@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torch import nn
 from typing_extensions import Self, deprecated
 
 from captum_paramsal.errors import ParamsalError, SourceError
-from captum_paramsal.files import Fingerprint, as_json, open_folder, write_atomically
+from captum_paramsal.files import Fingerprint, as_json, open_folder, replacing
 from captum_paramsal.report.shared.codec import renamed_keys, to_json
 from captum_paramsal.sources import Picture, Skipped
 from captum_paramsal.versions import versions
@@ -73,6 +74,7 @@ class Report(ABC):
         schema: Name of the kind in its JSON.
         version: Of the JSON that is written; all versions from 1 on are read.
         data_file: Name of the JSON file.
+        files: Names of all files that it may write.
         former_keys: What keys of older versions are called now.
         context_keys: Keys of the context.
     """
@@ -81,6 +83,7 @@ class Report(ABC):
     schema: ClassVar[str]
     version: ClassVar[int]
     data_file: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     context_keys: ClassVar[tuple[str, ...]]
 
@@ -152,7 +155,9 @@ class Report(ABC):
         """Save what has a file format of its own into the folder, before the JSON that names it."""
 
     def write(self, out_dir: str | Path) -> Path:
-        """Write data and page, each file whole or not.
+        """Write data and page: all files at once, once everything is drawn; those of an earlier report go.
+
+        After an error or Ctrl-C at any moment, the folder has the old files or the new ones, never some of each.
 
         Returns:
             Path of the page, ``report.html``.
@@ -161,8 +166,23 @@ class Report(ABC):
             SourceError: The folder cannot be written to.
         """
         folder = open_folder(out_dir)
-        self.save_beside(folder)
-        write_atomically(folder, {self.data_file: as_json(self.to_dict()), **self.contents()})
+        texts = {self.data_file: as_json(self.to_dict()), **self.contents()}
+        try:
+            with TemporaryDirectory(dir=folder, prefix=".report.", suffix=".partial") as staging:
+                self.save_beside(Path(staging))
+                saved = {file.name: file for file in sorted(Path(staging).iterdir())}
+                names = [*saved, *texts]
+                stale = [folder / name for name in self.files if name not in names]
+                with replacing(*(folder / name for name in names), without=stale) as partials:
+                    for name, partial in zip(names, partials, strict=True):
+                        if name in saved:
+                            saved[name].replace(partial)
+                        else:
+                            content = texts[name]
+                            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            message = f"Expected to write into '{folder}', got {type(error).__name__}: {error}."
+            raise SourceError(message) from error
         return folder / PAGE
 
     @classmethod

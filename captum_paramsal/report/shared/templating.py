@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from captum_paramsal.files import readable
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.report.shared.sections import rendered_sections
 
@@ -27,7 +28,9 @@ def render(template: str, report: Report, **parts: Any) -> str:
     page = environment().get_template(template)
     skipped = report.skipped[:_LISTED]
     more = rendered_sections(report)
-    return page.render(report=report, context=report.context, skipped=skipped, more_sections=more, **parts) + "\n"
+    text = page.render(report=report, context=report.context, skipped=skipped, more_sections=more, **parts)
+    # All names at once, also those in figures and in sections of others; the page itself has no such character.
+    return readable(text) + "\n"
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
-from captum_paramsal.report.shared.report import Report
+from captum_paramsal.report.shared.report import PAGE, Report
 from captum_paramsal.sources import Item
 from captum_paramsal.triage import GuiltyFilter, Triage
 
@@ -34,6 +34,10 @@ class TriageData(Report):
     schema: ClassVar[str] = "captum_paramsal.triage"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "triage.json"
+    files: ClassVar[tuple[str, ...]] = (
+        *(data_file, "triage.csv", "mistakes.csv", VALUES_FILE),
+        *("confusion.png", "filters.png", PAGE),
+    )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"remarks": "caveats", "likeness": "similarity", "mistakes_in_no_group": "ungrouped"}
     )

@@ -1,0 +1,21 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from captum_paramsal.files.text import readable
+
+
+def say(message: object, *, file: TextIO | None = None) -> None:
+    """Print a line, with an escape for whatever the terminal cannot show or would obey, such as in names of files.
+
+    Args:
+        message: What to print.
+        file: Where to; standard output by default.
+    """
+    stream = sys.stdout if file is None else file
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    text = readable(str(message)).encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, flush=True)
