@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COPIED_BYTES = 64 * 2**20
+COPIED_BYTES = 8 * 2**20
 """Up to this size all weights of a model are copied; of a larger one those that modules of one's own hold."""
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
