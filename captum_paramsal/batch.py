@@ -47,7 +47,7 @@ def forward_errors(shapes: str) -> Iterator[None]:
 
 
 def forward_scores(
-    model: Callable[..., Any], batch: ModelInputs, *, per_place: bool = True, binary: bool = True
+    model: Callable[..., Any], batch: ModelInputs, *, per_place: bool = True, binary: bool = False
 ) -> Tensor:
     """Run a model, and make sure that it returns class scores.
 
@@ -69,7 +69,7 @@ def forward_scores(
     return require_scores(output, len(batch), per_place=per_place, binary=binary)
 
 
-def require_scores(output: Any, count: int, *, per_place: bool = True, binary: bool = True) -> Tensor:
+def require_scores(output: Any, count: int, *, per_place: bool = True, binary: bool = False) -> Tensor:
     """The class scores in what a model returned: the tensor itself, or what it has as ``logits``.
 
     Args:

@@ -62,8 +62,8 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         # Which filters there are may be known only once the model has run.
         fewest = saliency.profiler.fewest
         whole = isinstance(top_k, int) and top_k >= 1
-        if top_k is not None and (not whole or (top_k > fewest and not self._fits(saliency, top_k))):
-            raise ParamsalError(_no_such_top(top_k, len(saliency.profiler.candidates)))
+        if top_k is not None and (not whole or (top_k > fewest and top_k > _filters_of(saliency, top_k))):
+            raise ParamsalError(_no_such_top(top_k, _filters_of(saliency, len(saliency.profiler.candidates))))
         if not isinstance(boost, (int, float)) or not 0 < boost < inf:
             message = f"Expected `boost` to be a positive number, got {boost!r}."
             raise ParamsalError(message)
@@ -132,13 +132,6 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         )
         return as_given(inputs, gradients)
 
-    @staticmethod
-    def _fits(saliency: FilterAttribution, top_k: int) -> bool:
-        try:
-            return top_k <= len(saliency.filters)
-        except LayerError:
-            return True
-
     def _similarity(self, profile: Tensor) -> Tensor:
         if self._top_k is not None and self._top_k > profile.shape[1]:
             raise ParamsalError(_no_such_top(self._top_k, profile.shape[1]))
@@ -148,6 +141,14 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         if reference is not None:
             scores = scores[:, ~reference.dead.to(scores.device)]
         return boosted_similarity(scores, min(self.top_k, scores.shape[1]), self.boost)
+
+
+def _filters_of(saliency: FilterAttribution, unknown: int) -> int:
+    """Filters that are scored; `unknown` where a run has to tell."""
+    try:
+        return len(saliency.filters)
+    except LayerError:
+        return unknown
 
 
 def _no_such_top(top_k: object, filters: int) -> str:

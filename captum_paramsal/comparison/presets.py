@@ -130,7 +130,8 @@ def preset(
         message = f"Expected a `reference` for {name!r}, which scores filters against one, got None."
         raise InputError(message)
     return chosen.build(
-        scored_model(model, lambda returned: scores_in(output(returned) if output else returned)), reference
+        scored_model(model, lambda returned: scores_in(output(returned) if output else returned, binary=True)),
+        reference,
     )
 
 

@@ -14,15 +14,14 @@ COPIED_BYTES = 8 * 2**20
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-
 
 @contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Put a model back when the context ends, also after an exception.
 
-    Flags, buffers, submodules and attributes of every module, weights that a forward pass may write, and what ``train``
-    and ``eval`` of modules of one's own do besides setting a flag.
+    Flags, buffers, submodules and tensors in attributes of every module, weights that a forward pass may write, and what
+    ``train`` and ``eval`` of modules of one's own do besides setting a flag. What a module counts or collects in Python
+    is its own.
 
     Args:
         model: The model.
@@ -46,7 +45,7 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
 
 
 class _Module:
-    """One module: its attributes, what is registered in it, and the content of its buffers and plain containers."""
+    """One module: its attributes, what is registered in it, and the content of its buffers."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -54,11 +53,6 @@ class _Module:
         # Parameters and modules are found by name in these; the dicts themselves stay.
         self._attributes = {name: value for name, value in vars(module).items() if name not in _REGISTERED}
         self._registered = {name: dict(vars(module)[name]) for name in _REGISTERED if name in vars(module)}
-        self._containers = [
-            (value, value.copy())
-            for name, value in self._attributes.items()
-            if type(value) in (list, dict, set) and name not in _OF_EVERY_MODULE
-        ]
         self._buffers = [(buffer, buffer.detach().clone()) for buffer in module._buffers.values() if buffer is not None]  # noqa: SLF001
 
     def switch_back(self) -> None:
@@ -80,17 +74,15 @@ class _Module:
         # Added and taken away one by one: an interruption in between must not empty the model.
         for name, registered in self._registered.items():
             _restore(attributes[name], registered)
-        for name in attributes.keys() - self._attributes.keys() - self._registered.keys():
-            del attributes[name]
-        attributes.update(self._attributes)
-        for container, content in self._containers:
-            if isinstance(container, dict):
-                _restore(container, content)
-            elif isinstance(container, list):
-                container[:] = content
+        for name, value in list(attributes.items()):
+            before = self._attributes.get(name)
+            if name in self._registered or value is before or not isinstance(value, Tensor):
+                continue
+            if name in self._attributes:
+                attributes[name] = before
             else:
-                container.intersection_update(content)
-                container.update(content)
+                del attributes[name]
+        attributes.update({name: value for name, value in self._attributes.items() if isinstance(value, Tensor)})
         for buffer, content in self._buffers:
             _write_back(buffer, content)
 

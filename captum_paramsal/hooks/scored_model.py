@@ -63,17 +63,15 @@ def scored_model(model: nn.Module, output: Output | None = None) -> nn.Module:
     return _view(inner, output)
 
 
-def scores_in(output: Any, *, binary: bool = True) -> Any:
+def scores_in(output: Any, *, binary: bool = False) -> Any:
     """What a model's output has as ``logits``, such as Hugging Face's; the output itself where it has none.
-
-    A single logit z for yes or no becomes the scores of two classes, (-z/2, z/2): their softmax is the sigmoid of z,
-    their cross entropy the binary one.
 
     Args:
         output: What the model returned.
-        binary: Take a single logit so; else it stays one score.
+        binary: Take a single logit z ``(N, 1)`` for yes or no as the scores of two classes, (-z/2, z/2): their softmax
+            is the sigmoid of z, their cross entropy the binary one.
 
-    >>> scores_in(torch.tensor([[3.0]])).tolist()
+    >>> scores_in(torch.tensor([[3.0]]), binary=True).tolist()
     [[-1.5, 1.5]]
     """
     if not isinstance(output, Tensor):
@@ -81,10 +79,9 @@ def scores_in(output: Any, *, binary: bool = True) -> Any:
         if not isinstance(logits, Tensor):
             return output
         output = logits
-    if not binary or output.ndim < 2 or output.shape[1] != 1 or not output.is_floating_point():
+    if not binary or output.shape[1:] != (1,) or not output.is_floating_point():
         return output
-    halves = torch.tensor([-0.5, 0.5], dtype=output.dtype, device=output.device)
-    return output * halves.reshape(2, *[1] * (output.ndim - 2))
+    return output * torch.tensor([-0.5, 0.5], dtype=output.dtype, device=output.device)
 
 
 def whole_model(model: nn.Module) -> nn.Module:

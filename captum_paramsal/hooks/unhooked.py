@@ -44,6 +44,8 @@ def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> nn.Module:
         name: child if child is None else _copied(child, copies)
         for name, child in module._modules.items()  # noqa: SLF001
     }
+    # Code that was compiled in place belongs to the module that it was compiled for.
+    state["_compiled_call_impl"] = None
     # Lists and dicts that the forward pass fills are the copy's own.
     state |= {name: value.copy() for name, value in state.items() if type(value) in (list, dict, set)}
     object.__setattr__(copy, "__dict__", state)

@@ -238,7 +238,7 @@ def _confidences(
 
 
 def _scores(forward: Callable[..., Tensor], images: Tensor, batch: ModelInputs) -> Tensor:
-    return require_finite_scores(forward_scores(forward, replace(batch, inputs=(images,))), batch.start)
+    return require_finite_scores(forward_scores(forward, replace(batch, inputs=(images,)), binary=True), batch.start)
 
 
 @contextmanager

@@ -77,7 +77,9 @@ def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, s
 def _confidence(case: Case, pictures: Tensor, image: Tensor) -> Tensor:
     """Probability of the target in pictures made of these images, ``(M,)``."""
     batch = case.batch.chosen(image)
-    scores, labels = scores_at(forward_scores(case.model, replace(batch, inputs=(pictures,))), batch.labels)
+    scores, labels = scores_at(
+        forward_scores(case.model, replace(batch, inputs=(pictures,)), binary=True), batch.labels
+    )
     if not scores.isfinite().all():
         message = "Expected finite class scores while pixels are exchanged, got NaN or infinity."
         raise InputError(message)

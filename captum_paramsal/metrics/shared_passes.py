@@ -55,7 +55,7 @@ class SharedPasses:
                 if known.model is model and _same(known.arguments, arguments):
                     return known.output
             images, *extra = arguments
-            output = forward_scores(model, ModelInputs.of(images, None, tuple(extra)))
+            output = forward_scores(model, ModelInputs.of(images, None, tuple(extra)), binary=True)
             self._passes.append(_Pass(model, arguments, output))
             return output
 

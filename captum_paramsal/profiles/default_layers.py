@@ -43,9 +43,7 @@ class DefaultLayers:
             UnscoredWeightsWarning: More than a tenth of the weights, class scores apart, is left out.
         """
         at_places = {layer.name for layer in self.candidates if layer.provisional and layer.name in plan.at_places}
-        # A single logit was taken for two classes.
-        sizes = {classes, 1} if classes == 2 else {classes}
-        suspects = [layer for layer in self.candidates if layer.provisional and layer.count in sizes]
+        suspects = [layer for layer in self.candidates if layer.provisional and layer.count == classes]
         left = self._left_out({layer.name for layer in self.candidates if not layer.provisional} | at_places, set())
         scores: frozenset[str] = frozenset()
         if any(layer.name in at_places for layer in suspects) or left.share > LARGE_SHARE:

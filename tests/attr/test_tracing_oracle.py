@@ -343,8 +343,13 @@ class TestPoints:
 
     def test_twenty_points_need_company_and_nineteen_do_not(self):
         far_apart = [(10 * y, 10 * x) for y in range(4) for x in range(5)]
-        assert with_company(far_apart, 60, 60) == []
+        pair = [(0, 0), (0, 1)]
+        assert with_company([*pair, *far_apart[2:]], 60, 60) == pair
         assert with_company(far_apart[:19], 60, 60) == far_apart[:19]
+
+    def test_where_all_points_are_apart_from_each_other_none_is_an_outlier(self):
+        far_apart = [(10 * y, 10 * x) for y in range(4) for x in range(5)]
+        assert with_company(far_apart, 60, 60) == far_apart
 
     def test_box(self):
         assert box_around([(3, 7), (5, 2), (4, 4)]) == (2, 3, 8, 6)

@@ -97,7 +97,7 @@ def predict(
         for batch in batches.read("predictions", show_progress=show_progress):
             # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
             given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
-            logits = forward_scores(model, given, per_place=False)
+            logits = forward_scores(model, given, per_place=False, binary=True)
             require_labels(logits.shape[1], batch, images)
             predictions += _predictions(logits, batch)
     return predictions
