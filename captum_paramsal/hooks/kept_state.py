@@ -19,9 +19,9 @@ _REGISTERED = ("_parameters", "_buffers", "_modules")
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Put a model back when the context ends, also after an exception.
 
-    Flags, buffers, submodules and tensors in attributes of every module, weights that a forward pass may write, and what
-    ``train`` and ``eval`` of modules of one's own do besides setting a flag. What a module counts or collects in Python
-    is its own.
+    Flags, buffers, submodules and tensors in attributes of every module, weights that a forward pass may write, and
+    what ``train`` and ``eval`` of modules of one's own do besides setting a flag. What a module counts or collects in
+    Python is its own.
 
     Args:
         model: The model.

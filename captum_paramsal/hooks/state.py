@@ -107,8 +107,8 @@ def _checkpointing() -> Iterator[None]:
         if not isinstance(error, CheckpointError) and "use_reentrant=True" not in str(error):
             raise
         message = (
-            "Expected a model whose blocks can be differentiated here, got activation checkpointing that cannot: filters "
-            "can be scored with it, and without it everything works. Switch it off, such as by "
+            "Expected a model whose blocks can be differentiated here, got activation checkpointing that cannot: "
+            "filters can be scored with it, and without it everything works. Switch it off, such as by "
             "`set_grad_checkpointing(False)` or `gradient_checkpointing_disable()`."
         )
         raise ModelError(message) from error
