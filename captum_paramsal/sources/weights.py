@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 import warnings
@@ -17,8 +18,12 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import write_tensors
+from captum_paramsal.sources.bounds import bounded
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "model_ema", "state_dict_ema")
+_PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights")
+_AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "params_ema", "ema")
+_WRAPPERS = (*_PLAIN, *_AVERAGED)
+"""Keys that checkpoints have their tensors under, in the order in which they are taken."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 _NAMED = 3
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -29,19 +34,20 @@ def read_state_dict(path: Path, model: nn.Module) -> dict[str, Tensor]:
 
     A checkpoint that holds its state dict under a usual key (``state_dict``, ``model``, ...) is unwrapped,
     and the prefixes that data-parallel, compiled and Lightning modules put before every name are taken off,
-    unless the model's own names have them. Where all of the model's names are there behind such a prefix, tensors
-    without it, such as those of a loss, are left out with a warning.
+    unless the model's own names have them. Where all of the model's names are there behind one prefix, whatever it is,
+    tensors without it, such as those of a loss, are left out with a warning.
 
     Raises:
-        SourceError: The file is not there, is damaged, or holds something else than named tensors.
+        SourceError: The file is not there, is damaged, would unpack to far more than the model can hold, or holds
+            something else than named tensors.
     """
-    if not path.is_file():
-        message = f"Expected a weights file at '{path}', got {'a folder' if path.is_dir() else 'nothing'}."
+    # Not `Path.is_file`, which raises for a path that is too long.
+    if not os.path.isfile(path):  # noqa: PTH113
+        got = "a folder" if os.path.isdir(path) else "nothing"  # noqa: PTH112
+        message = f"Expected a weights file at '{path}', got {got}."
         raise SourceError(message)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, model)
+    content = _unwrapped(content)
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         message = (
             f"Expected named tensors in '{path}', got {_describe(content)}. "
@@ -114,10 +120,12 @@ def _read_safetensors(path: Path) -> object:
         raise SourceError(message) from error
 
 
-def _read_pickle(path: Path) -> object:
+def _read_pickle(path: Path, model: nn.Module) -> object:
     try:
-        with _plain_values():
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with bounded(path, model.state_dict().values()) as file, _plain_values():
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except SourceError:
+        raise
     except pickle.UnpicklingError as error:
         strange = _GLOBAL.search(str(error))
         got = f"one that holds code ({strange[1]})" if strange else "one that is damaged or holds code"
@@ -126,7 +134,7 @@ def _read_pickle(path: Path) -> object:
             "`torch.save(model.state_dict(), path)`."
         )
         raise SourceError(message) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         message = f"Expected a state-dict file at '{path}', got {type(error).__name__}: {error}."
         raise SourceError(message) from error
 
@@ -136,31 +144,54 @@ def _plain_values() -> AbstractContextManager[None]:
     allow = getattr(torch.serialization, "safe_globals", None)
     core = getattr(np, "_core", None) or np.core
     kinds = [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "b1")]
-    plain = [argparse.Namespace, core.multiarray.scalar, np.dtype, *kinds]
+    arrays = [core.multiarray.scalar, core.multiarray._reconstruct, np.ndarray, np.dtype, *kinds]  # noqa: SLF001
+    plain = [argparse.Namespace, type(Path()), *arrays]
     return nullcontext() if allow is None else cast("AbstractContextManager[None]", allow(plain))
 
 
 def _without_prefix(state: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) and name not in own for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-        elif wanted := _behind(prefix, state, own):
-            outside = [name for name in state if not name.startswith(prefix)]
-            state = wanted
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    if not needed or all(name in state for name in needed):
+        return state
+    # As many as wrapped each other: a compiled module in a data-parallel one in one of Lightning.
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) and n not in own for n in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    ends = {name.removesuffix(needed[0]) for name in state if name.endswith(f".{needed[0]}")}
+    fitting = sorted(end for end in ends if all(end + name in state for name in needed))
+    known = [end for end in fitting if end in _PREFIXES]
+    if not fitting or all(name in state for name in needed):
+        return state
+    if len(fitting) > 1 and len(known) != 1:
+        message = (
+            f"Expected the tensors of one model, got a weights file with those of {len(fitting)}, behind "
+            f"{', '.join(map(repr, fitting[:_NAMED]))}. Save the right ones alone."
+        )
+        raise SourceError(message)
+    prefix = (known or fitting)[0]
+    outside = [name for name in state if not name.startswith(prefix)]
+    if outside:
+        message = (
+            f"Left out {len(outside)} tensors of the weights file that are not behind {prefix!r}, as all of the "
+            f"model's are: {', '.join(outside[:_NAMED])}{', ...' if len(outside) > _NAMED else ''}."
+        )
+        warnings.warn(message, UserWarning, stacklevel=2)
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _unwrapped(content: object) -> object:
+    """What lies under the usual keys."""
+    while isinstance(content, Mapping):
+        wrappers = [name for name in _WRAPPERS if isinstance(content.get(name), Mapping)]
+        if not wrappers:
+            break
+        if len(wrappers) > 1:
             message = (
-                f"Left out {len(outside)} tensors of the weights file that are not behind {prefix!r}, as all of the "
-                f"model's are: {', '.join(outside[:_NAMED])}{', ...' if len(outside) > _NAMED else ''}."
+                f"Took {wrappers[0]!r} of the weights file, which has {', '.join(map(repr, wrappers[1:]))} as well. "
+                "Save those alone to take them."
             )
             warnings.warn(message, UserWarning, stacklevel=2)
-    return state
-
-
-def _behind(prefix: str, state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
-    """The tensors behind a prefix, if all of the model's names are there and none without it."""
-    needed = [name for name in own if not name.endswith("num_batches_tracked")]
-    if not needed or any(prefix + name not in state or name in state for name in needed):
-        return {}
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        content = content[wrappers[0]]
+    return content
 
 
 def _describe(content: object) -> str:

@@ -2,7 +2,9 @@ import argparse
 import builtins
 import fractions
 import sys
+import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.sources import class_names_of, load_model, save_weights
+from captum_paramsal.sources import bounds, class_names_of, load_model, save_weights
 from captum_paramsal.sources.weights import load_strictly, read_state_dict
 
 
@@ -239,3 +241,64 @@ def test_weights_that_cannot_be_written(tmp_path):
     with pytest.raises(SourceError, match=r"write weights to '.*nowhere/w.safetensors'"):
         save_weights(nn.Linear(2, 2), tmp_path / "nowhere" / "w.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def _bomb(path, compression, described, **entries):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", described)
+        for name, content in entries.items():
+            archive.writestr(f"archive/data/{name}", content)
+        archive.writestr("archive/version", "3")
+
+
+@pytest.mark.parametrize("kind", ["contents", "data", "older format"])
+def test_a_file_that_unpacks_to_far_more_than_the_model_is_refused_unread(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(bounds, "_PICKLE", 1 << 12)
+    path, lists = tmp_path / "bomb.pth", b"\x80\x02" + b"]" * 40_000
+    if kind == "contents":
+        _bomb(path, zipfile.ZIP_STORED, lists)
+    elif kind == "data":
+        _bomb(path, zipfile.ZIP_DEFLATED, b"\x80\x02].", a=bytes(70_000_000))
+        assert path.stat().st_size < 100_000
+    else:
+        path.write_bytes(lists)
+    with pytest.raises(SourceError, match=r"Expected a weights file that unpacks to at most .*Save the weights alone"):
+        read_state_dict(path, nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_checkpoints_within_the_bounds_are_read_in_both_formats(tmp_path, new):
+    model = nn.Linear(2, 2)
+    content = {"model": model.state_dict(), "optimizer": nn.Linear(500, 500).state_dict(), "epoch": 3}
+    torch.save(content, tmp_path / "w.pt", _use_new_zipfile_serialization=new)
+    assert read_state_dict(tmp_path / "w.pt", model).keys() == {"weight", "bias"}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["model.", "net.", "network.", "model.module.", "_orig_mod.module.", "model._orig_mod.module.", "a.b."]
+)
+def test_whatever_stands_before_all_of_the_names_is_taken_off(tmp_path, prefix):
+    model = nn.Linear(2, 2)
+    state = {prefix + name: value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"path": Path("x"), "rates": np.zeros(2)}}, tmp_path / "w.pt")
+    assert read_state_dict(tmp_path / "w.pt", model).keys() == {"weight", "bias"}
+    torch.save(state | {"criterion.scale": torch.ones(1)}, tmp_path / "w.pt")
+    with pytest.warns(UserWarning, match=r"Left out 1 tensors .*criterion.scale"):
+        assert read_state_dict(tmp_path / "w.pt", model).keys() == {"weight", "bias"}
+
+
+def test_of_two_models_in_one_file_the_choice_is_said_or_refused(tmp_path):
+    model = nn.Linear(2, 2)
+    state = model.state_dict()
+    both = {prefix + name: value for prefix in ("student.", "teacher.") for name, value in state.items()}
+    torch.save(both, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match=r"those of 2, behind 'student.', 'teacher.'"):
+        read_state_dict(tmp_path / "w.pt", model)
+    torch.save({"model": {"state_dict": state}, "ema": state}, tmp_path / "w.pt")
+    with pytest.warns(UserWarning, match="Took 'model' of the weights file, which has 'ema' as well"):
+        assert read_state_dict(tmp_path / "w.pt", model).keys() == state.keys()
+
+
+def test_a_path_that_is_too_long_is_no_file(tmp_path):
+    with pytest.raises(SourceError, match=r"weights file at .*, got nothing"):
+        read_state_dict(tmp_path / ("x" * 300), nn.Linear(2, 2))
