@@ -21,8 +21,10 @@ CASES = {
     "vgg16": ("vgg16", 4, 224),
     "mobilenet_v2": ("mobilenet_v2", 8, 224),
     "resnet18_small": ("resnet18", 32, 64),
+    "vit_b_16": ("vit_b_16", 8, 224),
+    "swin_t": ("swin_t", 8, 224),
 }
-LIMITS = {"resnet50": 1.15, "vgg16": 1.2, "mobilenet_v2": 1.1, "resnet18_small": 2.5}
+LIMITS = {"resnet50": 1.15, "vgg16": 1.2, "mobilenet_v2": 1.1, "resnet18_small": 2.5, "vit_b_16": 1.2, "swin_t": 1.2}
 
 
 def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:

@@ -46,6 +46,7 @@ def test_squeezenet_on_a_handful_of_imagenet(paramsal_data, tmp_path, capsys):
         assert 0 < mistake["filters"][0]["score"] <= 23 / 24**0.5 + 1e-3
 
 
+@pytest.mark.slow
 def test_doctor_with_boxes_of_imagenet(paramsal_data, tmp_path, capsys):
     _, source = _photos(paramsal_data, tmp_path, 0, 24, "few")
     command = [

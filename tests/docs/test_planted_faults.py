@@ -63,6 +63,7 @@ def test_faults_do_what_they_are_called(benchmark):
     assert ((made["noise"] - weight).std() / weight.std()).item() == pytest.approx(2, rel=0.5)
 
 
+@pytest.mark.slow
 def test_every_fault_is_ranked_by_every_method(studied):
     subject, folder = studied
     rows = [json.loads(line) for line in (folder / "faults.jsonl").read_text().splitlines()]
@@ -78,6 +79,7 @@ def test_every_fault_is_ranked_by_every_method(studied):
             assert len(ranks) == (1 if name.startswith("all") else min(most, row["mistakes"]))
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on(benchmark, studied):
     subject, folder = studied
     before = (folder / "faults.jsonl").read_text()
@@ -87,6 +89,7 @@ def test_an_interrupted_study_goes_on(benchmark, studied):
     assert json.loads((folder / "faults.jsonl").read_text().splitlines()[-1]) == json.loads(lines[-1])
 
 
+@pytest.mark.slow
 def test_tables_and_figure(page, studied, monkeypatch):
     subject, folder = studied
     monkeypatch.setattr(page, "LAYERS", {"resnet20": lambda: subject.filters.layers})

@@ -231,6 +231,7 @@ def test_a_callable_whose_model_says_how_photos_are_prepared():
         preprocessing_of("package:callable", None, model)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_real_network_of_timm_by_name(paramsal_data):
     pytest.importorskip("timm")
