@@ -17,6 +17,7 @@ _COMMANDS = {
     "doctor": "find the channels that misled each mistake, and treat the model",
     "compare": "compare attribution methods on the same images",
     "triage": "sort all mistakes: which belong together, and by which filters",
+    "about": "print versions, devices and threads, for reports of errors",
 }
 """Each one a file of this folder, with what the help says of it."""
 _EPILOG = """\
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"captum-paramsal: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        say(f"\ncaptum-paramsal: interrupted; {stop or 'no result was written'}.", file=sys.stderr)
+        say(f"\ncaptum-paramsal: interrupted; {str(stop) or 'no result was written'}.", file=sys.stderr)
         return 130
     return status
 

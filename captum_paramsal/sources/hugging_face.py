@@ -46,7 +46,7 @@ def pretrained(name: str) -> nn.Module:
     """
     classifier = transformers().AutoModelForImageClassification
     try:
-        model, loaded = classifier.from_pretrained(name, output_loading_info=True)
+        model, loaded = classifier.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
     except Exception as error:  # reading, fetching and fitting weights raise nearly anything
         raise _not_there(name, error) from error
     # Left to itself it would fill what is missing with random numbers.
@@ -69,7 +69,7 @@ def untrained(name: str) -> nn.Module:
     """
     library = transformers()
     try:
-        config = library.AutoConfig.from_pretrained(name)
+        config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
         model: nn.Module = library.AutoModelForImageClassification.from_config(config)
     except Exception as error:  # whatever reading and building raise
         raise _not_there(name, error) from error
@@ -83,7 +83,7 @@ def preprocessing_from(name: str) -> Preprocessing:
         SourceError: There is no processor, or it does what cannot be done here.
     """
     try:
-        processor = transformers().AutoImageProcessor.from_pretrained(name)
+        processor = transformers().AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # whatever reading raises
         message = (
             f"Expected an image processor beside the model {name!r} (preprocessor_config.json), got "

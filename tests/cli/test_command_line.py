@@ -1,10 +1,18 @@
+import io
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+import torch
 
 from captum_paramsal import __version__
-from captum_paramsal.cli import main
+from captum_paramsal.cli import about, main
+from captum_paramsal.cli.saying import say
+from captum_paramsal.files import kinds
+from captum_paramsal.files.atomic import COMPLETE
+from captum_paramsal.files.file_kind import FileKind
 
 
 def _exit_of(argv):
@@ -76,3 +84,43 @@ def test_runs_as_a_module():
 def test_wrong_usage(capsys, argv, message):
     assert _exit_of(argv) == 2
     assert message in capsys.readouterr().err
+
+
+def test_about_says_what_a_report_of_an_error_needs(capsys):
+    assert main(["about"]) == 0
+    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert facts["captum-paramsal"] == __version__
+    assert facts["torch"] == version("torch")
+    assert facts["python"].startswith(platform.python_version())
+    assert facts["devices"].startswith("cpu")
+    assert facts["threads"].startswith(str(torch.get_num_threads()))
+    for kind in vars(kinds).values():
+        if isinstance(kind, FileKind):
+            assert f"{kind.name} {kind.versions[-1]}" in facts["files"].split(", ")
+
+
+def test_about_takes_no_package_for_granted(capsys, monkeypatch):
+    monkeypatch.setattr(about, "_WITH", ("torch", "no-such-package"))
+    assert main(["about"]) == 0
+    assert "no-such-package  not installed" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_no_character_that_it_obeys_or_cannot_show(capsys):
+    say("a\x1b[31m caf\udce9 é")
+    assert capsys.readouterr().out == "a\\x1b[31m caf\\xe9 é\n"
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    say("é 猫", file=narrow)
+    assert narrow.buffer.getvalue() == b"\\xe9 \\u732b\n"
+
+
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [(KeyboardInterrupt(), "no result was written"), (KeyboardInterrupt(COMPLETE), "the files had been written")],
+)
+def test_an_interrupt_says_what_became_of_the_files(capsys, monkeypatch, stop, words):
+    def interrupted(_):
+        raise stop
+
+    monkeypatch.setattr(about, "run", interrupted)
+    assert main(["about"]) == 130
+    assert capsys.readouterr().err == f"\ncaptum-paramsal: interrupted; {words}.\n"
