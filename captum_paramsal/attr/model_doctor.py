@@ -35,7 +35,8 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
 
     Args:
         model: A classifier that returns class scores ``(N, C, ...)``; left as it is. It is followed while it runs; one
-            with operations that cannot be run again on their own runs as a whole for each copy, with a warning.
+            with operations that cannot be run again on their own runs as a whole for each copy, with a warning. One
+            whose images influence each other, as by statistics of the batch, runs image by image and copy by copy.
         layer: Name of a layer with maps ``(N, K, H, W)``, or the module; or several. Maps with channels last and tokens
             of a map are understood; tokens of no place, such as the class token, are left apart. None for the last
             feature maps before the head; in a network with branches, what the last block returns. See

@@ -23,7 +23,7 @@ from captum_paramsal.batch import (
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Selected, TraceSettings, trace_back, traced_run
-from captum_paramsal.hooks import Output, frozen_eval, scored_model
+from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch_statistics
 from captum_paramsal.traces import Neurons, Trace
 
 
@@ -137,7 +137,8 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
             )
             raise InputError(message)
         require_size(internal_batch_size)
-        size = internal_batch_size or len(batch)
+        # Statistics of the batch would make an image's trace depend on the images beside it.
+        size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
         parts = [batch.part(start, size) for start in range(0, len(batch), size)]
         shown = tqdm(parts, desc="trace", disable=not show_progress, leave=False)
         with frozen_eval(self.model), torch.no_grad():

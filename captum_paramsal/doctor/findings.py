@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum_paramsal.doctor.diagnosis import Diagnosis
 from captum_paramsal.files.kinds import FINDINGS
-from captum_paramsal.functional import channel_correlation
+from captum_paramsal.functional import channel_correlation, cosine
 from captum_paramsal.stats import FilterTails, UpperTail
 
 LEVEL = 0.05
@@ -155,8 +155,7 @@ class Findings:
         relevant = diagnosis.relevant()
         wrong = (maps * (p_values <= LEVEL)[:, :, None, None]).sum(dim=1)
         whole = maps.sum(dim=1)
-        row = diagnosis.correlation[predicted]
-        cosine = torch.nn.functional.cosine_similarity(correlation, row, dim=1)
+        similarity = cosine(correlation, diagnosis.correlation[predicted])
         nothing = torch.full((len(images),), torch.nan, dtype=torch.float64)
         shares = (nothing,) * 3
         if foreground is not None:
@@ -164,7 +163,7 @@ class Findings:
             shares = (_share(whole, outside), _share(wrong, outside), outside.mean(dim=(1, 2)))
         return cls(
             images, labels, predicted, confidence.double(), correlation, usual, p_values,
-            relevant[predicted], relevant[labels], 1 - cosine, whole, wrong, *shares,
+            relevant[predicted], relevant[labels], 1 - similarity, whole, wrong, *shares,
         )  # fmt: skip
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs, forward_errors, require_size
-from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork
-from captum_paramsal.errors import LayerError
+from captum_paramsal.batch import ModelInputs, forward_errors, forward_scores, require_size
+from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork, is_close
+from captum_paramsal.errors import ForwardError, LayerError, ModelError
 from captum_paramsal.graph import Network, last_feature_maps, probed_network
-from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
+from captum_paramsal.hooks import frozen_eval, layer_named, scored_model, takes_batch_statistics
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""
@@ -28,6 +29,7 @@ class SplitModel:
     def __init__(self, model: nn.Module) -> None:
         self.model = scored_model(model)
         self._parts_at: dict[tuple[str, bool], SplitNetwork] = {}
+        self._mixing: dict[str, bool] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts_at": {}}
@@ -87,7 +89,7 @@ class SplitModel:
     def activations(
         self, batch: ModelInputs, layer: str, size: int | None, *, to_input: bool = False, shown: str | None = None
     ) -> Iterator[LayerActivations]:
-        """A batch at a layer, part by part.
+        """A batch at a layer, part by part; image by image, and copy by copy, where they have influence on each other.
 
         Args:
             batch: Images.
@@ -97,9 +99,27 @@ class SplitModel:
             shown: Label of a progress bar; None for no bar.
         """
         require_size(size)
+        size = 1 if self._mixes(batch) else size
         divided, step = self.at(layer, to_input=to_input), size or len(batch)
         for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
             yield divided.run_to_layer(batch.part(start, step), size)
+
+    def _mixes(self, batch: ModelInputs) -> bool:
+        """Whether an image's scores depend on the image beside it, as two runs with another second image show."""
+        form = f"{batch.shapes} {[tensor.dtype for tensor in batch.inputs]}"
+        if form not in self._mixing:
+            self._mixing[form] = takes_batch_statistics(self.model) or self._depends_on_others(batch)
+        return self._mixing[form]
+
+    def _depends_on_others(self, batch: ModelInputs) -> bool:
+        twice = batch.chosen(torch.tensor([0, 0]))
+        try:
+            with torch.no_grad():
+                scores, others = (forward_scores(self.model, one)[0] for one in (twice, twice.pair()))
+        except (ForwardError, ModelError):
+            # It takes single images alone, or says what is wrong when it runs on what was given.
+            return True
+        return not is_close(others, scores)
 
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:

@@ -19,6 +19,7 @@ from .losses import Loss as Loss, cross_entropy as cross_entropy, loss_name as l
 from .products import fused_products as fused_products, mean_abs_product as mean_abs_product
 from .profile import (
     boosted_similarity as boosted_similarity,
+    cosine as cosine,
     mean_abs as mean_abs,
     profile_curve as profile_curve,
     standardize as standardize,

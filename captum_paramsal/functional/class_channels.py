@@ -14,7 +14,7 @@ from torch import Tensor
 Noise = Literal["uniform", "normal"]
 
 EPSILON = 1e-5
-"""What the smallest and the largest correlation of a class are apart at least when they are brought to [0, 1]."""
+"""What the smallest and the largest correlation of a class are taken further apart when they are brought to [0, 1]."""
 
 
 def disturbances(count: int, shape: Sequence[int], size: float, kind: Noise = "uniform", seed: int = 0) -> Tensor:
@@ -59,11 +59,15 @@ def channel_correlation(evidence: Tensor) -> Tensor:
 def normalized_per_class(correlation: Tensor) -> Tensor:
     """Correlations of each class ``(classes, K)`` brought to [0, 1] by their smallest and largest one.
 
+    All 0 where they are the same.
+
     >>> normalized_per_class(torch.tensor([[1.0, 3.0, 2.0]])).round(decimals=3)
     tensor([[0.0000, 1.0000, 0.5000]])
     """
     low = correlation.amin(dim=1, keepdim=True)
-    return (correlation - low) / (correlation.amax(dim=1, keepdim=True) - low + EPSILON)
+    apart = correlation.amax(dim=1, keepdim=True) - low
+    # A share of what they are apart where that is small: otherwise evidence on a smaller scale would have no channels.
+    return (correlation - low) / (apart + EPSILON * apart.clamp(max=1)).where(apart != 0, 1.0)
 
 
 def relevant_channels(correlation: Tensor, threshold: float | Literal["mean"] = 0.2) -> Tensor:

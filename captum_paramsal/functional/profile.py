@@ -68,6 +68,32 @@ def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return scores.to(profile.dtype)
 
 
+def cosine(rows: Tensor, others: Tensor) -> Tensor:
+    """Cosine similarity of rows, whatever their lengths: tiny ones are as good as any; 0 for a row of zeros.
+
+    Args:
+        rows: ``(N, F)``.
+        others: ``(N, F)``, or ``(1, F)`` for all.
+
+    Returns:
+        ``(N,)``, differentiable.
+
+    >>> cosine(torch.tensor([[3e-30, 4e-30], [3e30, 0.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([0.6000, 1.0000])
+    """
+    # The function of PyTorch takes lengths below 1e-8 as that. Powers of two change no digit.
+    return torch.nn.functional.cosine_similarity(_near_one(rows), _near_one(others), dim=1)
+
+
+def _near_one(rows: Tensor) -> Tensor:
+    """Each row over the power of two that its largest number is 1 to 2 times."""
+    if not rows.shape[1]:
+        return rows
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    power = largest / (2 * torch.frexp(largest).mantissa)
+    return rows / power.where(largest > 0, 1.0)
+
+
 def boosted_similarity(scores: Tensor, top_k: int, boost: float) -> Tensor:
     """Cosine similarity of scores with a fixed copy of them in which the highest are boosted.
 
@@ -90,7 +116,7 @@ def boosted_similarity(scores: Tensor, top_k: int, boost: float) -> Tensor:
     fixed = scores.detach()
     top = fixed.topk(top_k, dim=1).indices
     boosted = fixed.scatter(1, top, fixed.gather(1, top) * boost)
-    similarity = torch.nn.functional.cosine_similarity(scores, boosted, dim=1)
+    similarity = cosine(scores, boosted)
     # Where nothing but the highest is there, scores and copy are parallel and no change brings them closer: the
     # gradient is zero, not what rounding leaves of it.
     others = fixed.scatter(1, top, 0.0).any(dim=1)

@@ -130,7 +130,11 @@ def _answer(network: Network, node: fx.Node) -> bool | None:
         dimensions = given if isinstance(given, (tuple, list)) else (given,)
         total = len(network.shapes[node.all_input_nodes[0]])
         if all(isinstance(one, int) for one in dimensions):
-            return total - 1 not in {one % total for one in dimensions}
+            gone = {one % total for one in dimensions}
+            # One that leaves places, or goes over the images, may go over either.
+            return next(
+                (last for last in (False, True) if gone == {*range(1, total)} - {total - 1 if last else 1}), None
+            )
     return None
 
 

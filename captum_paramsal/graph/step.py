@@ -119,14 +119,15 @@ class Step:
         Raises:
             TraceError: An operation has no rule, or its rule gave other than one support for each neuron.
         """
-        supports = [self.supports(self._at(node), sites, limit) for node, sites in neurons]
+        supports = [self.supports(self.at(node), sites, limit) for node, sites in neurons]
         joined = supports[0] if len(supports) == 1 else torch.cat(supports)
         if len(joined) != count:
             message = f"Expected a support for each of {count} neurons of '{self.node}', got {len(joined)}."
             raise TraceError(message)
         return joined
 
-    def _at(self, node: fx.Node) -> Step:
+    def at(self, node: fx.Node) -> Step:
+        """Another operation of the same pass."""
         return Step(self.run, node, self.settings, self.supports)
 
     def _value_of(self, node: fx.Node) -> Tensor:

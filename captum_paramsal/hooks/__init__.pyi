@@ -26,6 +26,7 @@ from .plan import (
     Plan as Plan,
     StalePlanError as StalePlanError,
     plan_recording as plan_recording,
+    takes_batch_statistics as takes_batch_statistics,
 )
 from .recorder import Recording as Recording, Reduction as Reduction
 from .replaced import replaced_maps as replaced_maps, require_single_call as require_single_call

@@ -10,25 +10,34 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import detached, tail_scores
-from captum_paramsal.stats.pareto import MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
+from captum_paramsal.stats.pareto import BOUNDARY, MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
 from captum_paramsal.stats.upper_tail import UpperTail
+
+SAME = 1e-6
+"""Values that are apart by less than this share are one, which occurs several times, but for rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class FilterTails:
     """Peaks over threshold: ``P(S > s) = rate · P(Y > s - threshold)`` above each filter's threshold.
 
+    A tail of shape -1 ends at the largest excess, as where an image that occurs several times is the largest: the fit
+    gives no probability to what was seen. There the largest of n excesses, k times, has a probability of
+    ``rate · k / (n + 1)``.
+
     Attributes:
         threshold: t, ``(F,)`` float64.
         rate: Share of the reference set strictly above the threshold, ``(F,)`` float64; 0 for a dead filter.
         pareto: Shape and scale of the excesses over it.
         goodness_of_fit: p-value of the Anderson-Darling test of each tail, ``(F,)``.
+        end: Excess from which on a tail of shape -1 has no probability, ``(F,)``; its scale.
     """
 
     threshold: Tensor
     rate: Tensor
     pareto: GeneralizedPareto
     goodness_of_fit: Tensor
+    end: Tensor
 
     @classmethod
     def fit(cls, tail: UpperTail, method: TailMethod = "mle") -> FilterTails:
@@ -47,19 +56,21 @@ class FilterTails:
         (tensor([0.0990], dtype=torch.float64), tensor([0.97...], dtype=torch.float64))
         """
         excesses = tail.excesses
+        # One value several times has no tail, however it was rounded each time.
+        rounded = excesses[:, 0] <= SAME * tail.values[:, 0].double().abs()
+        excesses = excesses.masked_fill(rounded[:, None], 0.0)
         pareto = GeneralizedPareto.fit(excesses, method)
-        return cls(
-            tail.threshold.double(), pareto.count.double() / tail.count, pareto, pareto.goodness_of_fit(excesses)
-        )
+        rate, fits = pareto.count.double() / tail.count, pareto.goodness_of_fit(excesses)
+        return cls(tail.threshold.double(), rate, pareto, fits, _end_of_uniform(tail, pareto.count))
 
     def scores(self, profile: Tensor) -> Tensor:
         """-log tail probability of a profile ``(N, F)`` in nats, see :func:`captum_paramsal.functional.tail_scores`.
 
         Computed in float64 and returned in the type of the profile; differentiable.
         """
+        scale = self.end.where(self.pareto.shape <= BOUNDARY, self.pareto.scale)
         threshold, rate, shape, scale = (
-            detached(value).to(profile.device)
-            for value in (self.threshold, self.rate, self.pareto.shape, self.pareto.scale)
+            detached(value).to(profile.device) for value in (self.threshold, self.rate, self.pareto.shape, scale)
         )
         scores = tail_scores(profile.double() - threshold, rate, shape, scale)
         return scores.to(profile.dtype)
@@ -80,6 +91,13 @@ class FilterTails:
         return [
             dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)
         ]
+
+
+def _end_of_uniform(tail: UpperTail, count: Tensor) -> Tensor:
+    """End of a uniform tail whose largest excess, of n the one that occurs k times, is reached by ``k / (n + 1)``."""
+    largest = tail.values[:, :1].double()
+    times = (largest - tail.values.double() <= SAME * largest.abs()).sum(dim=1).minimum(count)
+    return (largest[:, 0] - tail.threshold.double()) * (count + 1) / (count + 1 - times)
 
 
 @dataclass(frozen=True, eq=False)

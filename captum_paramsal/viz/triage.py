@@ -60,7 +60,8 @@ def triage_plot(
     values = values.where(values.isfinite(), torch.nan)
     rows = _highest(values, k)
     shown = values[:, rows].T
-    largest = max(float(shown.nan_to_num().max()), 1e-12)
+    largest = float(shown.nan_to_num().max())
+    largest = largest if largest > 0 else 1.0
     with styled():
         axes = new_axes(3.2 + 0.42 * len(columns), 1.3 + 0.2 * len(rows)) if ax is None else ax
         labels = [str(filters[row]) for row in rows]

@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from captum_paramsal import FilterIndex, InputError
-from captum_paramsal.functional import boosted_similarity, mean_abs, profile_curve, standardize
+from captum_paramsal.functional import (
+    boosted_similarity,
+    cosine,
+    mean_abs,
+    normalized_per_class,
+    profile_curve,
+    relevant_channels,
+    standardize,
+)
 
 
 def test_absolute_value_comes_before_the_mean():
@@ -51,3 +59,27 @@ def test_nothing_stands_out_more_where_there_is_nothing_else():
     assert torch.equal(gradient[0], torch.zeros(8))
     assert torch.equal(gradient[2], torch.zeros(8))
     assert gradient[1].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("power", [-120, -60, -30, 40, 100])
+def test_similarity_does_not_depend_on_the_scale(power):
+    scores = torch.rand(4, 30, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (gradient,) = torch.autograd.grad(boosted_similarity(scores, 3, 100.0).sum(), scores)
+    scaled = (scores.detach() * 2.0**power).requires_grad_()
+    similarity = boosted_similarity(scaled, 3, 100.0)
+    assert torch.equal(similarity, boosted_similarity(scores, 3, 100.0))
+    (other,) = torch.autograd.grad(similarity.sum(), scaled)
+    assert torch.equal(other * 2.0**power, gradient)
+
+
+def test_similarity_with_nothing():
+    rows = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
+    torch.testing.assert_close(cosine(rows, rows), torch.tensor([0.0, 1.0]))
+    assert cosine(rows[:, :0], rows[:, :0]).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-12, 1e9])
+def test_relevant_channels_do_not_depend_on_the_scale(scale):
+    correlation = torch.rand(3, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(relevant_channels(scale * correlation), relevant_channels(correlation))
+    assert normalized_per_class(torch.full((1, 3), scale)).tolist() == [[0.0, 0.0, 0.0]]

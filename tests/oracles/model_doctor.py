@@ -219,9 +219,9 @@ def class_channel(
 
 
 def normalized(row: Sequence[float]) -> list[float]:
-    """(A - min) / (max - min + 1e-5) over the channels of one class."""
+    """(A - min) / (max - min + 1e-5), or that share of what they are apart, over the channels of one class."""
     low, high = min(row), max(row)
-    return [(value - low) / (high - low + 1e-5) for value in row]
+    return [(value - low) / ((high - low + 1e-5 * min(1.0, high - low)) or 1.0) for value in row]
 
 
 def relevant(row: Sequence[float], threshold: float | str = 0.2) -> set[int]:

@@ -58,7 +58,16 @@ def log_p(s: float, tail: Tail) -> float:
     """Log of P(S > s), 0 at or below the threshold and minus infinity beyond the end; 0 for a dead filter."""
     if tail.fit is None or s <= tail.threshold:
         return 0.0
-    return math.log(tail.rate) + log_survival(s - tail.threshold, tail.fit.shape, tail.fit.scale)
+    return math.log(tail.rate) + log_survival(s - tail.threshold, tail.fit.shape, scale_of(tail))
+
+
+def scale_of(tail: Tail) -> float:
+    """Scale of a tail; of a uniform one so that the largest of n excesses, k times, has the probability k / (n + 1)."""
+    if tail.fit.shape > -1 + 1e-9:
+        return tail.fit.scale
+    n, largest = len(tail.excesses), max(tail.excesses)
+    times = sum(excess == largest for excess in tail.excesses)
+    return largest * (n + 1) / (n + 1 - times)
 
 
 def ranking(profile: Sequence[float], tails: Sequence[Tail]) -> list[int]:
@@ -68,7 +77,7 @@ def ranking(profile: Sequence[float], tails: Sequence[Tail]) -> list[int]:
     above = [j for j, tail in enumerate(tails) if tail.fit is not None and float(profile[j]) > tail.threshold]
 
     def key(j: int) -> tuple[float, float]:
-        scale = tails[j].fit.scale
+        scale = scale_of(tails[j])
         return log_p(float(profile[j]), tails[j]), -(float(profile[j]) - tails[j].threshold) / scale
 
     return sorted(above, key=key)

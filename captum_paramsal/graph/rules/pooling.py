@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -14,13 +14,18 @@ from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.functional.receptive_fields import of_flat_map
-from captum_paramsal.graph.operations import OPERATIONS, Kind, name_of
-from captum_paramsal.graph.registry import trace_rule
+from captum_paramsal.graph.operations import OPERATIONS, Kind, kind_of, name_of
+from captum_paramsal.graph.registry import trace_rule, trace_rule_of
 from captum_paramsal.graph.rule import Found, Passing, TraceRule
 from captum_paramsal.graph.rules.convolution import per_dimension, reaching
 from captum_paramsal.graph.rules.joining import largest, operand_at
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
+
+_ON_THE_WAY = frozenset({
+    Kind.SAME, Kind.DROPOUT, Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING, Kind.PRODUCT, Kind.QUOTIENT,
+})  # fmt: skip
+"""What may lie between two averages that are one: what moves values, or scales all by the same number."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,6 @@ class Pooled:
 
 class _Pool(TraceRule):
     """A pool over windows of a map."""
-
-    @abstractmethod
-    def back(self, step: Step, sites: Sites) -> Found:
-        """The strongest neuron of the window."""
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The support itself."""
@@ -103,18 +104,105 @@ class MaxPool(_Pool):
         return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
 
-@trace_rule(*OPERATIONS[Kind.AVERAGE_POOL].calls)
-class AveragePool(_Pool):
-    """A neuron's value is the average of its window."""
+class Averaging(TraceRule):
+    """A neuron's value is an average or a sum of others: the strongest of these carried it."""
+
+    @abstractmethod
+    def seen(self, step: Step, sites: Sites) -> Pooled:
+        """What some neurons were made of."""
+
+    @abstractmethod
+    def divisor(self, step: Step, seen: Pooled) -> Tensor | float:
+        """What the sum of these is divided by."""
 
     def back(self, step: Step, sites: Sites) -> Found:
-        """The strongest place of the window; of the whole map, as many as are followed."""
-        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
+        """The strongest place of a window; of whole dimensions, as many as are followed."""
+        averaged = Averaged.of(self, step, sites)
+        scaled = replace(sites, gain=sites.gain * averaged.gain)
+        return [(averaged.step.source, strongest(averaged.step, scaled, averaged.seen))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
-        """The largest share of the average."""
-        seen = self.seen(step, sites)
-        return largest_share(step, sites, seen) / (_divisor(step) or seen.size)
+        """The largest share of the average, or the largest summand."""
+        averaged = Averaged.of(self, step, sites)
+        return largest_share(averaged.step, sites, averaged.seen) / averaged.divisor
+
+    def limit(self, step: Step, sites: Sites) -> Tensor:
+        """The support itself."""
+        return self.support(step, sites)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """What M neurons are averages of, where averages of averages are taken for one, as they are the same function.
+
+    Attributes:
+        step: The first of these operations.
+        seen: What it was made of.
+        divisor: What the sum of that is divided by, ``(M,)``.
+        gain: How many times the average the neurons' values are, ``(M,)``: for a sum the number of summands.
+    """
+
+    step: Step
+    seen: Pooled
+    divisor: Tensor
+    gain: Tensor
+
+    @classmethod
+    def of(cls, rule: Averaging, step: Step, sites: Sites) -> Averaged:
+        """Go back from an average as far as it is one."""
+        averaged = cls._alone(rule, step, sites)
+        while averaged.seen.whole and averaged.seen.index.numel():
+            further = averaged.further()
+            if further is None:
+                break
+            averaged = further
+        return averaged
+
+    @classmethod
+    def _alone(cls, rule: Averaging, step: Step, sites: Sites) -> Averaged:
+        seen = rule.seen(step, sites)
+        divisor = torch.ones_like(sites.gain) * rule.divisor(step, seen)
+        return cls(step, seen, divisor, seen.size / divisor)
+
+    def further(self) -> Averaged | None:
+        """As averages of what an average before was made of; None where there is none, or its shares differ."""
+        count, width = self.seen.index.shape
+        nothing = self.divisor.new_zeros(count * width, 4)
+        every = Sites(self.seen.index.flatten(), self.seen.index.flatten(), torch.ones_like(nothing[:, 0]), nothing)
+        step = self.step
+        while True:
+            node = step.source
+            step, rule = step.at(node), trace_rule_of(node, step.run.model)
+            if node not in step.run.of_inputs or node.op == "placeholder":
+                return None
+            if isinstance(rule, Averaging):
+                break
+            if rule is None or len(node.all_input_nodes) != 1 or kind_of(node, step.run.model) not in _ON_THE_WAY:
+                return None
+            found = rule.back(step, every)
+            if len(found) != 1 or len(found[0][1]) != len(every):
+                return None
+            every = found[0][1]
+        before, scale = self._alone(rule, step, every), every.gain.view(count, width)
+        index = before.seen.index.view(count, -1)
+        apart = bool((index.sort(dim=1).values.diff(dim=1) > 0).all()) and bool(before.seen.inside.all())
+        shares = (scale / before.divisor.view(count, width)).expand(count, width)
+        if not apart or not bool((shares == shares[:, :1]).all()) or not bool((shares > 0).all()):
+            return None
+        size = torch.full_like(self.seen.size, index.shape[1])
+        seen = Pooled(index, torch.ones_like(index, dtype=torch.bool), size, whole=True)
+        divisor = self.divisor / shares[:, 0]
+        return Averaged(step, seen, divisor, size / divisor)
+
+
+@trace_rule(*OPERATIONS[Kind.AVERAGE_POOL].calls)
+class AveragePool(_Pool, Averaging):
+    """A neuron's value is the average of its window."""
+
+    def divisor(self, step: Step, seen: Pooled) -> Tensor | float:
+        """The size of the window, or what it was told."""
+        divisor = _divisor(step)
+        return seen.size if divisor is None else divisor
 
 
 class _OverDimensions(TraceRule):
@@ -139,30 +227,23 @@ class _OverDimensions(TraceRule):
 
 
 @trace_rule(*OPERATIONS[Kind.AVERAGE].calls)
-class Average(_OverDimensions):
+class Average(_OverDimensions, Averaging):
     """An average over dimensions of each image."""
 
-    def back(self, step: Step, sites: Sites) -> Found:
-        """The strongest places, as many as are followed."""
-        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
-
-    def support(self, step: Step, sites: Sites) -> Tensor:
-        """The largest share of the average."""
-        seen = self.seen(step, sites)
-        return largest_share(step, sites, seen) / seen.size
+    def divisor(self, step: Step, seen: Pooled) -> Tensor | float:
+        """How many places there are."""
+        del step
+        return seen.size
 
 
 @trace_rule("sum", torch.sum)
-class SumOverDimensions(_OverDimensions):
-    """A sum over dimensions of each image."""
+class SumOverDimensions(_OverDimensions, Averaging):
+    """A sum over dimensions of each image: so many times their average."""
 
-    def back(self, step: Step, sites: Sites) -> Found:
-        """The strongest places, as many as are followed."""
-        return [(step.source, strongest(step, sites, self.seen(step, sites)))]
-
-    def support(self, step: Step, sites: Sites) -> Tensor:
-        """The largest summand."""
-        return largest_share(step, sites, self.seen(step, sites))
+    def divisor(self, step: Step, seen: Pooled) -> Tensor | float:
+        """Nothing."""
+        del step, seen
+        return 1
 
 
 @trace_rule(*OPERATIONS[Kind.MAXIMUM].calls, *OPERATIONS[Kind.LARGER].calls)

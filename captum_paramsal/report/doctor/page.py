@@ -117,6 +117,6 @@ def _strip(one: ChannelFinding, label: str, predicted: str) -> _Strip:
 def _band(one: ChannelFinding) -> _Band | None:
     if one.usual is None or one.low is None or one.high is None:
         return None
-    full = max(one.correlation, one.high, 1e-30)
+    full = max(one.correlation, one.high) or 1.0
     here, low, high, usual = (round(100 * value / full, 1) for value in (one.correlation, one.low, one.high, one.usual))
     return _Band(here, low, round(max(high - low, 0.0), 1), usual)

@@ -161,7 +161,7 @@ def _grouped(split: Sequence[Sequence[str]], shared: int, depth: int) -> list[tu
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    rough = max(high - low, 1e-6) / 5
+    rough = (high - low or 1.0) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -1,0 +1,67 @@
+"""Images that influence each other: what is said of one does not depend on which others are beside it."""
+
+import pytest
+import torch
+from torch import nn
+
+from captum_paramsal import CNNFixations, DiscernibleNeurons, ModelDoctor
+
+
+class LessTheMean(nn.Module):
+    """What an image has in common with the others of its batch is taken away; alone it stays."""
+
+    def forward(self, x):
+        return x - 0.5 * x.mean(0, keepdim=True)
+
+
+def mixing(between):
+    torch.manual_seed(0)
+    return (
+        nn.Sequential(
+            nn.Conv2d(3, 6, 3), between, nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(5, 3),
+        )
+        .eval()
+        .double()
+    )  # fmt: skip
+
+
+BETWEEN = {"batch statistics": lambda: nn.BatchNorm2d(6, track_running_stats=False), "mean of the batch": LessTheMean}
+SAME = {"photos": False, "one photo several times": True}
+
+
+@pytest.mark.parametrize("layer", ["0", "3"])
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("same", SAME)
+def test_evidence_of_a_batch_is_that_of_its_images(between, layer, same):
+    model = mixing(BETWEEN[between]())
+    x = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(1)).double()
+    if SAME[same]:
+        x[1], x[2] = x[0], x[0]
+    doctor = ModelDoctor(model, layer, noise_samples=3)
+    together = doctor.attribute(x, target=0)
+    for image, row in zip(x, together, strict=True):
+        # By hand: each perturbed copy goes through the rest by itself.
+        maps = model[: int(layer) + 1](image[None]).detach()
+        expected = 0
+        for noise in doctor.settings._noise(maps):
+            leaf = (maps + noise).requires_grad_()
+            expected = expected + torch.autograd.grad(model[int(layer) + 1 :](leaf)[0, 0], leaf)[0].abs() / 3
+        torch.testing.assert_close(row, expected[0])
+
+
+def test_a_model_that_keeps_images_apart_runs_on_all_of_them():
+    sizes = []
+    model = mixing(nn.BatchNorm2d(6))
+    model[0].register_forward_hook(lambda _module, _args, output: sizes.append(len(output)))
+    ModelDoctor(model, "3", noise_samples=3).attribute(torch.rand(4, 3, 9, 9).double(), target=0)
+    assert max(sizes) == 4
+
+
+@pytest.mark.parametrize("method", [DiscernibleNeurons, CNNFixations])
+def test_traces_take_the_statistics_of_the_image_itself(method):
+    model = mixing(BETWEEN["batch statistics"]())
+    x = torch.randn(3, 3, 9, 9, generator=torch.Generator().manual_seed(1)).double()
+    together = method(model).attribute(x, target=1)
+    alone = torch.cat([method(model).attribute(image[None], target=1) for image in x])
+    torch.testing.assert_close(together, alone)
