@@ -27,7 +27,7 @@ def runnable(page):
 
 
 # The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the README's code,
-# the doctests and the commands' own tests do on less; the last one's table is what `test_ways_to_run` runs.
+# the doctests and the commands' own tests do on less; the last two pages have tests of their own.
 SLOW = (
     "docs/index.md",
     "docs/gallery.md",
@@ -41,6 +41,7 @@ SLOW = (
     "docs/methods/discernible_neurons.md",
     "docs/methods/model_doctor.md",
     "docs/methods/pot_saliency.md",
+    "docs/troubleshooting.md",
     "docs/works_here.md",
 )
 WITH_CODE = [page for page in PAGES if runnable(page)]
