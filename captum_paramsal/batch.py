@@ -146,12 +146,16 @@ def require_gradient(scores: Tensor, of: str = "layers") -> Tensor:
 
 
 def _wanted(output: Any, count: int) -> str:
-    if isinstance(output, Mapping) and output:
-        return f"them of what it returns, such as `lambda returned: returned[{next(iter(output))!r}]`"
-    if isinstance(output, (tuple, list)):
-        return "them of what it returns, such as `lambda returned: returned[0]`"
+    if isinstance(output, (tuple, list)) or (isinstance(output, Mapping) and output):
+        key = next(iter(output)) if isinstance(output, Mapping) else 0
+        return f"them of what it returns, such as `lambda returned: returned[{key!r}]`"
     if not isinstance(output, Tensor):
         return "a tensor of class scores of what it returns"
+    if count == 1 and output.ndim == 1 and len(output) > 1:
+        return (
+            "them `(1, C)` of a single image too, such as `lambda returned: returned.reshape(-1, C)`: a `squeeze()` "
+            "without a dimension takes the images' own away where there is only one image"
+        )
     if output.shape[:1] != (count,):
         return "of what it returns a row for each example, in their order"
     if output.ndim < 2:

@@ -19,6 +19,7 @@ _KEEP_CHANNELS_APART = frozenset({
     Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SOFTMAX, Kind.SAME, Kind.DROPOUT,
     Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATION, Kind.MAX_POOL, Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL,
     Kind.OTHER_POOL, Kind.RESIZING, Kind.FLATTENING, Kind.RESHAPING, Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT,
+    Kind.REARRANGEMENT, Kind.LARGER, Kind.ORDER,
 })  # fmt: skip
 
 _OVER_DIMENSIONS = frozenset({Kind.AVERAGE, Kind.REDUCTION, Kind.MAXIMUM, Kind.SOFTMAX})
@@ -64,13 +65,13 @@ def class_score_nodes(network: Network) -> Iterator[fx.Node]:
         kind = kind_of(node, network.model)
         if kind is Kind.CONVOLUTION:
             yield node
-        elif _keeps_channels_apart(node, kind):
+        elif _keeps_channels_apart(network, node, kind):
             waiting.extend(source for source in node.all_input_nodes if source in network.of_inputs)
 
 
-def _keeps_channels_apart(node: fx.Node, kind: Kind | None) -> bool:
+def _keeps_channels_apart(network: Network, node: fx.Node, kind: Kind | None) -> bool:
     if kind in _OVER_DIMENSIONS and node.op != "call_module":
-        return _goes_over_places(node, kind)
+        return _goes_over_places(node, kind) or _goes_over_stacked(network, node)
     return kind in _KEEP_CHANNELS_APART
 
 
@@ -79,6 +80,13 @@ def _goes_over_places(node: fx.Node, kind: Kind | None) -> bool:
     given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     dimensions = set(given) if isinstance(given, (tuple, list)) else {given}
     return dimensions <= _PLACES or (kind is Kind.SOFTMAX and dimensions == {1})
+
+
+def _goes_over_stacked(network: Network, node: fx.Node) -> bool:
+    """Whether a reduction goes over several values that were stacked in front of the images."""
+    given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    before = node.all_input_nodes[0]
+    return given in (0, (0,), [0]) and network.shapes.get(before, ())[1:] == network.shapes.get(node)
 
 
 def _last_registered(model: nn.Module) -> frozenset[str]:

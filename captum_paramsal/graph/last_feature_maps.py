@@ -17,6 +17,11 @@ _MAKES_VECTORS = _RESHAPES | {Kind.CONVOLUTION}
 
 _ACTIVATIONS = frozenset({Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE})
 
+_EACH_CHANNEL = frozenset({
+    Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.OTHER_POOL, Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATION,
+})  # fmt: skip
+"""What works on each channel of the maps by itself."""
+
 _SAME = frozenset({Kind.SAME, Kind.DROPOUT})
 """What returns the maps as they are."""
 
@@ -52,14 +57,17 @@ def last_feature_maps(network: Network) -> str | None:
     if maps is not None and _is_read_in_one_token(network, maps):
         return _before_last_mixing(network, maps)
     aliases: list[str] = []
-    # The maps may be no module's own output: then they are looked for before what only squashes or copies them.
+    # The maps may be no module's own output, as those of a pool that is used twice: then they are looked for before
+    # what only squashes, pools or copies them.
     while maps is not None:
         named, kind = modules_at(network, maps), kind_of(maps, network.model)
         if named and kind not in _SAME:
             return named[0]
         aliases += named
         # Among them the tokens of places without the class token.
-        passes = kind in _SAME | _ACTIVATIONS | _RESHAPES or (kind is Kind.REARRANGEMENT and named == [])
+        passes = kind in _SAME | _ACTIVATIONS | _RESHAPES | _EACH_CHANNEL or (
+            kind is Kind.REARRANGEMENT and named == []
+        )
         maps = _before(network, maps) if passes else None
     return aliases[0] if aliases else None
 

@@ -47,6 +47,7 @@ class Kind(Enum):
     OVERLAY = "windows laid over each other, and added up where they overlap"
     AVERAGE = "means over some dimensions"
     MAXIMUM = "largest values over some dimensions"
+    ORDER = "the largest or smallest values along a dimension, or all in their order"
     LARGER = "the larger of two operands"
     REDUCTION = "sums over some dimensions"
     FLATTENING = "several dimensions as one"
@@ -154,6 +155,7 @@ OPERATIONS: Mapping[Kind, Spellings] = {
     Kind.AVERAGE: _spelled("mean"),
     Kind.MAXIMUM: _spelled("amax max"),
     Kind.LARGER: _spelled("maximum"),
+    Kind.ORDER: _spelled("topk sort kthvalue median quantile cummax"),
     Kind.REDUCTION: _spelled("sum logsumexp"),
     Kind.FLATTENING: _spelled("flatten", (nn.Flatten,)),
     Kind.RESHAPING: _spelled("view view_as reshape reshape_as unflatten squeeze ravel", (nn.Unflatten,)),

@@ -119,7 +119,10 @@ class InputMaps:
         with torch.inference_mode(mode=False), torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_ANNOUNCED_HOOKS)
             output = self._attribute(
-                tensors, _usable(target), _usable(additional_forward_args), {**self.arguments, **more}
+                tensors,
+                _of_each(_usable(target), len(tensors[0])),
+                _usable(additional_forward_args),
+                {**self.arguments, **more},
             )
         maps = tuple(output) if isinstance(output, (tuple, list)) else (output,)
         if len(maps) != len(tensors):
@@ -173,6 +176,11 @@ def _owner(method: Any) -> Any:
         method = method.func
     bound = getattr(method, "__self__", None)
     return bound if isinstance(bound, Attribution) else method
+
+
+def _of_each(target: Any, count: int) -> Any:
+    """The target of a single image for all its copies, of which Captum's metrics make several."""
+    return target.expand(count) if isinstance(target, Tensor) and target.shape == (1,) else target
 
 
 def _usable(value: Any) -> Any:

@@ -63,14 +63,18 @@ class FilterTails:
         rate, fits = pareto.count.double() / tail.count, pareto.goodness_of_fit(excesses)
         return cls(tail.threshold.double(), rate, pareto, fits, _end_of_uniform(tail, pareto.count))
 
+    @property
+    def scale(self) -> Tensor:
+        """Scale that probabilities are computed with, ``(F,)``: that of the fit, and the end of a tail of shape -1."""
+        return self.end.where(self.pareto.shape <= BOUNDARY, self.pareto.scale)
+
     def scores(self, profile: Tensor) -> Tensor:
         """-log tail probability of a profile ``(N, F)`` in nats, see :func:`captum_paramsal.functional.tail_scores`.
 
         Computed in float64 and returned in the type of the profile; differentiable.
         """
-        scale = self.end.where(self.pareto.shape <= BOUNDARY, self.pareto.scale)
         threshold, rate, shape, scale = (
-            detached(value).to(profile.device) for value in (self.threshold, self.rate, self.pareto.shape, scale)
+            detached(value).to(profile.device) for value in (self.threshold, self.rate, self.pareto.shape, self.scale)
         )
         scores = tail_scores(profile.double() - threshold, rate, shape, scale)
         return scores.to(profile.dtype)

@@ -25,7 +25,7 @@ def scoring_of(saliency):
     """What the oracle needs to know of a scoring method, and which filters live."""
     if isinstance(saliency, POTSaliency):
         tails = saliency.tails
-        return tail_scores(tails.threshold, tails.rate, tails.pareto.shape, tails.pareto.scale), tails.rate > 0
+        return tail_scores(tails.threshold, tails.rate, tails.pareto.shape, tails.scale), tails.rate > 0
     if saliency.reference is None:
         return lambda profile: profile, torch.ones(len(saliency.filters), dtype=torch.bool)
     return standardized(saliency.reference.mean, saliency.reference.std), saliency.reference.std > 0

@@ -219,3 +219,15 @@ def test_what_is_no_method():
 def test_description():
     found = InputMaps(Saliency(small_model()), abs=False, baselines=torch.zeros(1, 3), size=(3, 4)).description
     assert found == "Saliency(abs=False, baselines=tensor (1, 3), size=(3, 4), interpolate_mode='bilinear')"
+
+
+def test_the_target_of_one_image_is_that_of_its_copies():
+    seen = []
+
+    def method(inputs, target=None, additional_forward_args=None):
+        del additional_forward_args
+        seen.append(target)
+        return inputs
+
+    InputMaps(method)(torch.rand(3, 1, 4, 4), target=torch.tensor([2]))
+    assert seen[0].tolist() == [2, 2, 2]

@@ -116,7 +116,7 @@ def test_pixel_maps_are_those_of_one_double_backward_pass_per_image(small, metho
         scoring, living = standardized(exact.reference.mean, exact.reference.std), exact.reference.std > 0
     else:
         found = exact.tails
-        scoring = tail_scores(found.threshold, found.rate, found.pareto.shape, found.pareto.scale)
+        scoring = tail_scores(found.threshold, found.rate, found.pareto.shape, found.scale)
         living = found.rate > 0
     (expected,) = input_space_loop(double, images.double(), labels, small.layers, scoring=scoring, living=living)
     got = InputSpaceSaliency(exact).attribute(images.double(), target=labels)

@@ -64,7 +64,7 @@ class FilterParameters:
         """Slices of one filter, its weight first.
 
         Raises:
-            InterventionError: The model has no such filter.
+            InterventionError: The model has no such filter, or its numbers are computed for each pass.
         """
         layer = self._modules.get(item.layer)
         if layer is None:
@@ -79,7 +79,11 @@ class FilterParameters:
         if not 0 <= item.index < count:
             message = f"Expected filters of this model, got {item}, and {item.layer!r} has {count} filters."
             raise InterventionError(message)
-        return (*self._weights(item, layer), *self._rows_of_norm(item))
+        slices = (*self._weights(item, layer), *self._rows_of_norm(item))
+        for part in slices:
+            if not isinstance(part.parameter, nn.Parameter):
+                raise InterventionError(_computed(part.layer, part.name))
+        return slices
 
     def every(self, items: Sequence[Filter]) -> list[tuple[ParameterSlice, ...]]:
         """Slices of several filters, each once.
@@ -99,7 +103,7 @@ class FilterParameters:
         if item.part in self._rows_of_heads.get(item.layer, {}):
             return self._rows(item, layer, self._rows_of_heads[item.layer][item.part])
         weight = weight_of(layer)
-        name = next(name for name, one in layer.named_parameters(recurse=False) if one is weight)
+        name = next((name for name, one in layer.named_parameters(recurse=False) if one is weight), "weight")
         bias = getattr(layer, "bias", None)
         found = [ParameterSlice(item.layer, name, weight, _place_of(layer, item.index), item.index)]
         if self._bias and isinstance(bias, Tensor):
@@ -148,6 +152,15 @@ def _norms_of(model: nn.Module) -> dict[str, str]:
         )
         raise InterventionError(message)
     return batch_norms_after(network)
+
+
+def _computed(layer: str, name: str) -> str:
+    return (
+        f"Expected filters whose numbers are parameters, but the {name} of {layer!r} is computed for each pass, by "
+        "pruning, weight norm, spectral norm or another parametrization: what is written there would be lost. Make it "
+        "a parameter first, with `prune.remove(layer, 'weight')`, `remove_parametrizations(layer, 'weight')`, "
+        "`remove_weight_norm(layer)` or `remove_spectral_norm(layer)` of `torch.nn.utils`."
+    )
 
 
 def _place_of(layer: Any, index: int) -> Place:
