@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from files.small_values import VALUES, small_value
@@ -87,6 +88,23 @@ def test_a_truncated_file_is_refused(kind, load, path):
         path.write_bytes(whole[:length])
         with pytest.raises(kind.error, match=r"Expected a .*file'"):
             load(path)
+
+
+@pytest.mark.slow
+def test_damaged_files_are_refused_or_hold_the_same(kind, load, path, tmp_path):
+    whole, draw, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for number in range(350):
+        place, bit = int(draw.integers(len(whole))), 1 << int(draw.integers(8))
+        flipped = whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :]
+        path.write_bytes(flipped if number < 300 else whole[:place])
+        try:
+            loaded = load(path)
+        except kind.error:
+            refused += 1
+        else:
+            loaded.save(tmp_path / "again")
+            assert (tmp_path / "again").read_bytes() == whole, (number, place, bit)
+    assert refused >= 340
 
 
 def test_another_kind_is_refused_and_both_are_named(kind, load, tmp_path):

@@ -17,6 +17,7 @@ from typing_extensions import Self, deprecated
 
 from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.files import Fingerprint, as_json, open_folder, replacing
+from captum_paramsal.files.sealed_json import file_digest, require_whole_json, sealed_json
 from captum_paramsal.report.shared.codec import renamed_keys, to_json
 from captum_paramsal.sources import Picture, Skipped
 from captum_paramsal.versions import versions
@@ -166,11 +167,14 @@ class Report(ABC):
             SourceError: The folder cannot be written to.
         """
         folder = open_folder(out_dir)
-        texts = {self.data_file: as_json(self.to_dict()), **self.contents()}
+        data, contents = self.to_dict(), self.contents()
         try:
             with TemporaryDirectory(dir=folder, prefix=".report.", suffix=".partial") as staging:
                 self.save_beside(Path(staging))
                 saved = {file.name: file for file in sorted(Path(staging).iterdir())}
+                # So that a page of one report is never read with the numbers of another.
+                data["files"] = {name: file_digest(file) for name, file in saved.items()}
+                texts = {self.data_file: sealed_json(as_json(data)), **contents}
                 names = [*saved, *texts]
                 stale = [folder / name for name in self.files if name not in names]
                 with replacing(*(folder / name for name in names), without=stale) as partials:
@@ -220,17 +224,33 @@ class Report(ABC):
         """
         file = Path(path) / cls.data_file if Path(path).is_dir() else Path(path)
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            content = json.loads(text)
+            require_whole_json(text)
             schema, version = content["schema"], content["schema_version"]
             if schema == cls.schema and version in range(1, cls.version + 1):
+                _require_files(file.parent, content.get("files", {}))
                 known = content if version == cls.version else renamed_keys(content, cls.former_keys)
                 return cls.from_dict(known, file.parent)
         except ParamsalError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             message = f"Expected {cls.schema} at '{file}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
         message = (
             f"Expected {cls.schema} of version {cls.version} or before at '{file}', got {schema} of version {version}."
         )
         raise SourceError(message)
+
+
+def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Refuse files beside the JSON that are not those it was written with.
+
+    Raises:
+        ValueError: They are not.
+        OSError: One is missing.
+    """
+    for name, digest in digests.items():
+        if file_digest(folder / name) != digest:
+            message = f"a file {name!r} beside it that is damaged, or that another report was written with"
+            raise ValueError(message)

