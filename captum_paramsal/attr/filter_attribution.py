@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from captum.attr import Attribution
@@ -12,13 +13,14 @@ from typing_extensions import deprecated
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, Target, cross_entropy
+from captum_paramsal.functional import Loss, Target, cross_entropy, loss_name
 from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
+from captum_paramsal.summary import Summarized
 
 
-class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not typed strictly
+class FilterAttribution(Summarized, Attribution, ABC):  # type: ignore[misc] # Captum is not typed strictly
     """A method that gives every filter a score for every image, from the image's saliency profile.
 
     A subclass writes one method, :meth:`score`: from profiles, which :func:`captum_paramsal.functional.mean_abs`
@@ -71,6 +73,12 @@ class FilterAttribution(Attribution, ABC):  # type: ignore[misc] # Captum is not
         self.reference = reference
         if reference is not None:
             reference.check_profile(self.profiler)
+
+    def _facts(self) -> Mapping[str, Any]:
+        reference = self.reference
+        known = {} if reference is None else {"reference": f"{reference.count} images"}
+        layers = f"{len(self.profiler.candidates)} at most"
+        return {"model": type(self.model).__name__, "layers": layers, "loss": loss_name(self.profiler.loss), **known}
 
     @property
     def model(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -14,12 +15,13 @@ from captum_paramsal.batch import Inputs, as_given
 from captum_paramsal.errors import InputError, LayerError, ParamsalError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Target, boosted_similarity
+from captum_paramsal.summary import Summarized
 
 _TOP_K = 10
 """Filters that are boosted where nobody says how many, as in the paper."""
 
 
-class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly
+class InputSpaceSaliency(Summarized, GradientAttribution):  # type: ignore[misc] # Captum is not typed strictly
     """Pixels whose change would make an image's most salient filters stand out more.
 
     The gradient with respect to the image of ``cos(ŝ(x), b)``, which is
@@ -70,6 +72,15 @@ class InputSpaceSaliency(GradientAttribution):  # type: ignore[misc] # Captum is
         self.saliency = saliency
         self._top_k = top_k
         self.boost = boost
+
+    def _facts(self) -> Mapping[str, Any]:
+        top = f"{_TOP_K} at most" if self._top_k is None else self._top_k
+        return {
+            "model": type(self.saliency.model).__name__,
+            "saliency": type(self.saliency).__name__,
+            "top_k": top,
+            "boost": self.boost,
+        }
 
     @property
     def top_k(self) -> int:

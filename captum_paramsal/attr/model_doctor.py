@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from warnings import warn
 
@@ -22,9 +22,10 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
 from captum_paramsal.reference.data_batches import LoaderItem
+from captum_paramsal.summary import Summarized
 
 
-class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
+class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum is not typed strictly
     r"""Evidence for a class in each channel of a layer, at each place.
 
     With m the layer's output, ``y_n`` the score of class n and ``e_j`` small perturbations of the maps,
@@ -98,6 +99,10 @@ class ModelDoctor(LayerAttribution):  # type: ignore[misc] # Captum is not typed
         modules = [self.model.get_submodule(name) for name in names]
         super().__init__(model, modules if self.several else (modules or [self.model])[0])
         self._names = names
+
+    def _facts(self) -> Mapping[str, Any]:
+        layers = self._names or "the last feature maps"
+        return {"model": type(self.model).__name__, "layers": layers, **self.settings.as_dict()}
 
     @property
     def layer_names(self) -> tuple[str, ...]:

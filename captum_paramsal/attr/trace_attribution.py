@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,10 +25,11 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch_statistics
+from captum_paramsal.summary import Summarized
 from captum_paramsal.traces import Neurons, Trace
 
 
-class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed strictly
+class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum is not typed strictly
     """A method that follows a class score back through the network to pixels.
 
     A subclass writes its settings: which neurons before a selected one are candidates, how they are weighed (Ω, see
@@ -62,6 +64,9 @@ class TraceAttribution(Attribution):  # type: ignore[misc] # Captum is not typed
         super().__init__(model)
         self.model = scored_model(model, output)
         self.settings = settings
+
+    def _facts(self) -> Mapping[str, Any]:
+        return {"model": type(self.model).__name__, **vars(self.settings)}
 
     @property
     @deprecated("`following` of a method that traces is now `settings`; the old name goes with version 0.3.")

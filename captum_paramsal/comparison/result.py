@@ -17,6 +17,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import COMPARISON
 from captum_paramsal.metrics import Column
 from captum_paramsal.stats import bootstrap_mean
+from captum_paramsal.summary import Summarized
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +46,8 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Summarized):
     """Scores of M methods by C columns on N images.
 
     Attributes:

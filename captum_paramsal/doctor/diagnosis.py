@@ -22,6 +22,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import DIAGNOSIS
 from captum_paramsal.functional import jaccard, jaccard_by_chance, normalized_per_class, relevant_channels
 from captum_paramsal.hooks import unwrap
+from captum_paramsal.summary import Summarized
 
 Threshold = float | Literal["mean"]
 
@@ -29,8 +30,8 @@ _SAME = 1e-6
 """Evidence that varies by less than this share of its mean within a class does not vary."""
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Summarized):
     """How strongly each class depends on each channel of a layer, in images that the model is right about.
 
     Made by :meth:`captum_paramsal.ModelDoctor.fit`.

@@ -15,6 +15,7 @@ from captum_paramsal.doctor.diagnosis import Diagnosis
 from captum_paramsal.files.kinds import FINDINGS
 from captum_paramsal.functional import channel_correlation, cosine
 from captum_paramsal.stats import FilterTails, UpperTail
+from captum_paramsal.summary import Summarized
 
 LEVEL = 0.05
 """Tail probability from which on down a channel counts as one that should not speak as it does."""
@@ -23,8 +24,8 @@ EXTRAPOLATED = 500
 """Usual images from which on probabilities go beyond what counting can tell."""
 
 
-@dataclass(frozen=True, eq=False)
-class Findings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Findings(Summarized):
     """Evidence for the predicted class of M images, channel by channel.
 
     Made by :meth:`captum_paramsal.ModelDoctor.diagnose`.

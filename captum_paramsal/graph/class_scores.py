@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from torch import fx, nn
 
 from captum_paramsal.graph.network import Network
-from captum_paramsal.graph.operations import Kind, kind_of, kind_of_type
+from captum_paramsal.graph.operations import Kind, kind_of, kind_of_type, name_of
 from captum_paramsal.graph.probing import probed_network
 
 _KEEP_CHANNELS_APART = frozenset({
     Kind.ACTIVATION, Kind.GATED_ACTIVATION, Kind.ELEMENTWISE, Kind.NEGATION, Kind.SOFTMAX, Kind.SAME, Kind.DROPOUT,
     Kind.BATCH_NORMALIZATION, Kind.INSTANCE_NORMALIZATION, Kind.MAX_POOL, Kind.ADAPTIVE_MAX_POOL, Kind.AVERAGE_POOL,
     Kind.OTHER_POOL, Kind.RESIZING, Kind.FLATTENING, Kind.RESHAPING, Kind.SUM, Kind.PRODUCT, Kind.QUOTIENT,
-    Kind.REARRANGEMENT, Kind.LARGER, Kind.ORDER,
+    Kind.LARGER, Kind.ORDER,
 })  # fmt: skip
 
 _OVER_DIMENSIONS = frozenset({Kind.AVERAGE, Kind.REDUCTION, Kind.MAXIMUM, Kind.SOFTMAX})
 """Kinds that keep channels apart where they go over places alone."""
+
+_TAKING = frozenset({"getitem", "select", "unsqueeze", "narrow", "stack", "index_select", "flip", "pad"})
 
 _PLACES = {2, 3, 4, -1, -2}
 """Dimensions that hold places, whatever the number of dimensions."""
@@ -72,6 +74,8 @@ def class_score_nodes(network: Network) -> Iterator[fx.Node]:
 def _keeps_channels_apart(network: Network, node: fx.Node, kind: Kind | None) -> bool:
     if kind in _OVER_DIMENSIONS and node.op != "call_module":
         return _goes_over_places(node, kind) or _goes_over_stacked(network, node)
+    if kind is Kind.REARRANGEMENT:
+        return _leaves_channels(network, node)
     return kind in _KEEP_CHANNELS_APART
 
 
@@ -80,6 +84,18 @@ def _goes_over_places(node: fx.Node, kind: Kind | None) -> bool:
     given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     dimensions = set(given) if isinstance(given, (tuple, list)) else {given}
     return dimensions <= _PLACES or (kind is Kind.SOFTMAX and dimensions == {1})
+
+
+def _leaves_channels(network: Network, node: fx.Node) -> bool:
+    """Whether values are taken, or put beside each other, so that the channels stay where they are."""
+    before, after = network.shapes.get(node.all_input_nodes[0]), network.shapes.get(node)
+    name = name_of(node.target).rpartition(".")[2]
+    if name not in _TAKING or after is None:
+        return False
+    if name == "stack" and before == after[1:]:
+        return True
+    # One of several results has no shape before; scores that are in no places may be taken in any order.
+    return before is None or len(before) == 2 == len(after) or before[:2] == after[:2]
 
 
 def _goes_over_stacked(network: Network, node: fx.Node) -> bool:

@@ -18,10 +18,11 @@ from captum_paramsal.hooks import Output, unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.one_pass import ReferencePass
 from captum_paramsal.stats import Moments, UpperTail
+from captum_paramsal.summary import Summarized
 
 
-@dataclass(frozen=True)
-class Reference:
+@dataclass(frozen=True, repr=False)
+class Reference(Summarized):
     """Mean and standard deviation of every filter's saliency over a reference set.
 
     Made by :meth:`fit`; a value that is merged, saved and loaded, and never changes.

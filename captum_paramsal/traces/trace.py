@@ -13,6 +13,7 @@ from typing_extensions import deprecated
 
 from captum_paramsal.files.kinds import TRACE
 from captum_paramsal.functional.fixations import box_of_points, crowded, heat_map
+from captum_paramsal.summary import Summarized
 
 _FIELDS = ("image", "channel", "y", "x", "score", "current", "preceding", "succeeding")
 
@@ -77,8 +78,8 @@ class Points:
         return torch.stack([self.y[rows], self.x[rows]], dim=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace(Summarized):
     """The way of a decision from the class scores back to the pixels.
 
     Attributes:

@@ -10,10 +10,11 @@ from typing import Any
 from captum_paramsal.files.kinds import WEIGHT_SEARCH
 from captum_paramsal.graph.settings import TraceWeights
 from captum_paramsal.stats import BanditRun
+from captum_paramsal.summary import Summarized
 
 
-@dataclass(frozen=True)
-class WeightSearch:
+@dataclass(frozen=True, repr=False)
+class WeightSearch(Summarized):
     """Weights that were learned, and how.
 
     Attributes:

@@ -14,6 +14,7 @@ from typing_extensions import deprecated
 from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import TRIAGE
 from captum_paramsal.filters import Filter, FilterIndex
+from captum_paramsal.summary import Summarized
 from captum_paramsal.triage.set_saliency import SetSaliency
 
 _OF_IMAGES = ("images", "labels", "predicted", "confidence", "groups", "similarity")
@@ -61,8 +62,8 @@ class GuiltyFilter:
     q_value: float
 
 
-@dataclass(frozen=True, eq=False)
-class Triage:
+@dataclass(frozen=True, eq=False, repr=False)
+class Triage(Summarized):
     """All mistakes of a labelled set of N images, sorted.
 
     Made by :func:`captum_paramsal.triage.triage`. Set 0 of the filters' values are all M mistakes, set g + 1 is group

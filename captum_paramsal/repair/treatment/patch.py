@@ -16,6 +16,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import PATCH
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.repair.treatment.weights import tensors_of
+from captum_paramsal.summary import Summarized
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Change:
     after: str
 
 
-@dataclass(frozen=True, eq=False)
-class Patch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Patch(Summarized):
     """What turns one model into another with the same layers, and back.
 
     It holds the exclusive or of the bytes of every tensor that changed, so that putting it on and taking it off are the

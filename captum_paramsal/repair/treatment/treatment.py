@@ -18,10 +18,11 @@ from captum_paramsal.files.kinds import TREATMENT
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.repair.treatment.held_out import HeldOutPredictions
 from captum_paramsal.repair.treatment.patch import Patch
+from captum_paramsal.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class Treatment:
+@dataclass(frozen=True, eq=False, repr=False)
+class Treatment(Summarized):
     """A treated model, and what the treatment did on held-out images.
 
     Attributes:
