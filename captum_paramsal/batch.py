@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,16 @@ def forward_errors(shapes: str) -> Iterator[None]:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         message = f"Expected inputs the model can take; its forward pass failed on shape {shapes}: {error}"
-        raise ForwardError(message) from error
+        raise ForwardError(message + _remedy(shapes, str(error))) from error
+
+
+def _remedy(shapes: str, error: str) -> str:
+    """What to do where images were given as they are often held."""
+    if any(word in error for word in ("unsigned char", "Byte", "uint8")):
+        return " Images of whole numbers (uint8) are scaled first as in training: `(images / 255 - mean) / std`."
+    if re.fullmatch(r"\([134], \d+, \d+\)", shapes):
+        return " A single image (C, H, W) needs a dimension of examples: `image[None]`."
+    return ""
 
 
 def forward_scores(
@@ -215,6 +225,10 @@ class ModelInputs:
             message = (
                 f"Expected `inputs` to be a tensor with one row per example, or a tuple or dict of them, got ({got})."
             )
+            if any(type(tensor).__module__.partition(".")[0] == "numpy" for tensor in tensors):
+                message += " Make tensors of numpy's arrays in the model's type: `torch.as_tensor(images).float()`."
+            elif isinstance(inputs, list):
+                message += " Put a list of images together: `torch.stack(images)`."
             raise InputError(message)
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
