@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.attr import ParameterSaliency, POTSaliency
+from captum_paramsal.errors import InputError
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration, HeldOut, calibrate
 from captum_paramsal.report.explain.halves import fit_halves, require_enough
@@ -85,8 +86,18 @@ class ExplainJob:
         return evenly_spread(correct, most)
 
     def fit_references(self, predictions: Sequence[Prediction]) -> tuple[Reference, ...]:
-        """References of these images themselves; for tails in two halves, so that they can be checked."""
+        """References of these images themselves; for tails in two halves, so that they can be checked.
+
+        Raises:
+            InputError: Fewer than two images.
+        """
         positions = [prediction.position for prediction in predictions]
+        if len(positions) < 2:
+            message = (
+                f"Expected a reference, or at least two images to take one on, got {len(positions)} image and none. "
+                "Give one that was taken on other images: `reference=`, or `--reference FILE` on the command line."
+            )
+            raise InputError(message)
         layers, shown = self.settings.layers, self.settings.show_progress
         if self.settings.method == "pot":
             require_enough(len(positions))

@@ -220,7 +220,11 @@ class _Pair(nn.Module):
             InputError,
             "NaN or infinity for image 0",
         ),
-        ({"images": LabelledTensors(torch.rand(1, 3, 12, 12), torch.tensor([0]))}, InputError, "two images, got 1"),
+        (
+            {"images": LabelledTensors(torch.rand(1, 3, 12, 12), torch.tensor([0]))},
+            InputError,
+            "two images to take one on, got 1",
+        ),
     ],
 )
 def test_what_cannot_be_explained(change, error, message):
@@ -296,3 +300,11 @@ def test_images_that_are_all_the_same(tmp_path, pixels):
     found = explain(model, images, settings=ExplainSettings(traces=False, show_progress=False))
     assert len(found.dead) > 10
     assert found.write(tmp_path).exists()
+
+
+def test_one_image_needs_a_reference():
+    settings = ExplainSettings(traces=False, pixels=False, show_progress=False)
+    with pytest.raises(InputError, match=r"at least two images .* got 1 image.*--reference FILE"):
+        explain(tiny_net(), tiny_images(1), settings=settings)
+    reference = fit_reference(tiny_net(), tiny_images(), show_progress=False)
+    assert explain(tiny_net(), tiny_images(1), reference, settings=settings).images == 1
