@@ -17,7 +17,7 @@ def test_files_at_the_root():
     at_root = {name.removeprefix("captum_paramsal.") for name in HOUSE.modules if name.count(".") == 1}
     files = {path.stem for path in (HOUSE.root / "captum_paramsal").glob("*.py")} - {"__init__"}
     assert files <= at_root
-    assert files == {"__main__", "batch", "errors", "filters", "versions"}
+    assert files == {"__main__", "batch", "errors", "filters", "summary", "versions"}
 
 
 @pytest.mark.parametrize("size", [2, 3])
