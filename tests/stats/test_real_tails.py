@@ -87,7 +87,10 @@ def test_scores_p_values_and_significance_are_the_literal_ones(small):
     profiles = ParameterSaliency(small.model).attribute(**given)
     found = pot.tails
     rows = zip(found.threshold, found.rate, found.pareto.shape, found.pareto.scale, strict=True)
-    tails = [Tail(float(t), [], float(r), Fit(float(c), float(s), 0.0) if r > 0 else None) for t, r, c, s in rows]
+    tails = [
+        Tail(float(t), excesses(column, float(t)), float(r), Fit(float(c), float(s), 0.0) if r > 0 else None)
+        for column, (t, r, c, s) in zip(small.matrix.T.tolist(), rows, strict=True)
+    ]
     assert (scores > 0).any()
     for n in range(len(images)):
         expected = np.array([log_p(s, tail) for s, tail in zip(profiles[n].tolist(), tails, strict=True)])
