@@ -85,7 +85,7 @@ def shares(tails: FilterTails, levels: Tensor) -> Tensor:
     """True probability of a p-value at or below each level, as a multiple of it, averaged over filters."""
     shape, odds = tails.pareto.shape[:, None], torch.log(tails.rate[:, None] / levels)
     reach = torch.where(shape == 0, odds, torch.expm1(shape * odds) / torch.where(shape == 0, 1.0, shape))
-    values = tails.threshold[:, None] + tails.pareto.scale[:, None] * reach
+    values = tails.threshold[:, None] + tails.scale[:, None] * reach
     true = (1 + SHAPE * values) ** (-1 / SHAPE)
     return true.mean(dim=0) / levels
 
