@@ -173,6 +173,9 @@ def _wanted(output: Any, count: int) -> str:
     return "of what it returns one set of scores per example, such as their mean over the places"
 
 
+Form: TypeAlias = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+"""Shape and type of each input of an example."""
+
 _ALIKE = 0.5
 """Two images that differ by no more than this share of their values may hide that one influences the other."""
 
@@ -257,6 +260,11 @@ class ModelInputs:
 
     def __len__(self) -> int:
         return len(self.inputs[0])
+
+    @property
+    def form(self) -> Form:
+        """Shape and type of an example: what is known of a model is known for these."""
+        return tuple((tuple(tensor.shape[1:]), tensor.dtype) for tensor in self.inputs)
 
     def pair(self) -> ModelInputs:
         """The first two examples, the second one other than the first: two equal ones do not show an influence."""

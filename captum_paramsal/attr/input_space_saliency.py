@@ -87,10 +87,7 @@ class InputSpaceSaliency(Summarized, GradientAttribution):  # type: ignore[misc]
         """Filters that are boosted; of a network that has not run yet, at most."""
         if self._top_k is not None:
             return self._top_k
-        try:
-            return min(_TOP_K, len(self.saliency.filters))
-        except LayerError:
-            return min(_TOP_K, len(self.saliency.profiler.candidates))
+        return min(_TOP_K, _filters_of(self.saliency, len(self.saliency.profiler.candidates)))
 
     @property
     def filters(self) -> FilterIndex:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs, forward_errors, forward_scores, require_size
+from captum_paramsal.batch import Form, ModelInputs, forward_errors, forward_scores, require_size
 from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork, is_close
 from captum_paramsal.errors import ForwardError, LayerError, ModelError
 from captum_paramsal.graph import Network, last_feature_maps, probed_network
@@ -29,7 +29,7 @@ class SplitModel:
     def __init__(self, model: nn.Module) -> None:
         self.model = scored_model(model)
         self._parts_at: dict[tuple[str, bool], SplitNetwork] = {}
-        self._mixing: dict[str, bool] = {}
+        self._mixing: dict[Form, bool] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts_at": {}}
@@ -106,10 +106,9 @@ class SplitModel:
 
     def _mixes(self, batch: ModelInputs) -> bool:
         """Whether an image's scores depend on the image beside it, as two runs with another second image show."""
-        form = f"{batch.shapes} {[tensor.dtype for tensor in batch.inputs]}"
-        if form not in self._mixing:
-            self._mixing[form] = takes_batch_statistics(self.model) or self._depends_on_others(batch)
-        return self._mixing[form]
+        if batch.form not in self._mixing:
+            self._mixing[batch.form] = takes_batch_statistics(self.model) or self._depends_on_others(batch)
+        return self._mixing[batch.form]
 
     def _depends_on_others(self, batch: ModelInputs) -> bool:
         twice = batch.chosen(torch.tensor([0, 0]))

@@ -106,10 +106,9 @@ class _Weights:
 
 
 def _restore(changed: dict[Any, Any], content: dict[Any, Any]) -> None:
-    """Bring a dict back to a content, its order included."""
-    if list(changed) != [key for key in content if key in changed] or len(changed) > len(content):
-        for key in [key for key in changed if key not in content]:
-            del changed[key]
+    """Bring a dict back to a content; it is never empty in between."""
+    for key in [key for key in changed if key not in content]:
+        del changed[key]
     changed.update(content)
 
 

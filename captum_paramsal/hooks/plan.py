@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -190,40 +190,36 @@ def _never_reached(name: str) -> str:
     )
 
 
-class StalePlanError(Exception):
-    """Layers were called with other than one row per example, unlike in the run that was planned with.
+class _PlanError(Exception):
+    """What a run showed of layers that the plan does not go with.
 
     Attributes:
         layers: Their names.
     """
 
+    what: ClassVar[str]
+
     def __init__(self, layers: Sequence[str]) -> None:
-        super().__init__(f"{', '.join(layers)}: other than one row per example")
+        super().__init__(f"{', '.join(layers)}: {self.what}")
         self.layers = tuple(layers)
 
 
-class OtherWayError(Exception):
-    """Other layers took part than in the run that was planned with.
+class StalePlanError(_PlanError):
+    """Layers were called with other than one row per example, unlike in the run that was planned with."""
 
-    Attributes:
-        layers: Their names.
-    """
-
-    def __init__(self, layers: Sequence[str]) -> None:
-        super().__init__(f"{', '.join(layers)}: took part in one run and not in another")
-        self.layers = tuple(layers)
+    what = "other than one row per example"
 
 
-class HiddenCallsError(Exception):
-    """Layers ran where no gradient goes, in blocks that run again in the backward pass or under `torch.no_grad`.
+class OtherWayError(_PlanError):
+    """Other layers took part than in the run that was planned with."""
 
-    Attributes:
-        layers: Their names.
-    """
+    what = "took part in one run and not in another"
 
-    def __init__(self, layers: Sequence[str]) -> None:
-        super().__init__(f"{', '.join(layers)}: ran without gradients")
-        self.layers = tuple(layers)
+
+class HiddenCallsError(_PlanError):
+    """Layers ran where no gradient goes, in blocks that run again in the backward pass or under `torch.no_grad`."""
+
+    what = "ran without gradients"
 
 
 def weights_inside(module: nn.Module, layers: Sequence[FilterLayer]) -> dict[str, Tensor]:

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from captum_paramsal.batch import (
+    Form,
     Inputs,
     ModelInputs,
     forward_scores,
-    require_gradient,
     require_size,
-    warn_if_probabilities,
 )
 from captum_paramsal.errors import (
     CutOffLayersWarning,
@@ -25,11 +24,10 @@ from captum_paramsal.errors import (
     InputError,
     LayerError,
     ModelError,
-    TargetError,
     UnscoredWeightsWarning,
 )
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, Target, cross_entropy, loss_name, scores_at
+from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import (
     DifferentiableRecording,
     FilterLayer,
@@ -54,6 +52,7 @@ from captum_paramsal.hooks import (
 )
 from captum_paramsal.profiles.default_layers import DefaultLayers
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
+from captum_paramsal.profiles.losses import losses_of
 from captum_paramsal.profiles.pending_filters import PendingFilters
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]
@@ -108,7 +107,7 @@ class FilterProfile:
         self._layers = self._candidates if certain else None
         self._tried = False
         self._plan: Plan | None = None
-        self._plans: dict[_Form, Plan] = {}
+        self._plans: dict[Form, Plan] = {}
         self._folded: frozenset[str] = frozenset()
 
     def _follow_exchanges(self) -> None:
@@ -272,8 +271,7 @@ class FilterProfile:
 
     def _given(self, inputs: Inputs, target: Any, additional_forward_args: Any) -> ModelInputs:
         """What a caller gave; a loss of one's own decides what a target may be."""
-        own = self.loss is not cross_entropy
-        return ModelInputs.of(inputs, target, additional_forward_args, any_target=own)
+        return ModelInputs.of(inputs, target, additional_forward_args, any_target=self.loss is not cross_entropy)
 
     def _scored(
         self,
@@ -308,18 +306,19 @@ class FilterProfile:
         Raises:
             InputError, TargetError, LayerError: See :meth:`__call__`.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = self._given(inputs, target, additional_forward_args)
         with frozen_eval(self.model):
+            self._follow_exchanges()
             self._plan_for(batch)
 
     def _plan_for(self, batch: ModelInputs) -> Plan:
         examples = min(len(batch), 1 if self._one_by_one else 2)
-        plan = self._plans.get(_form(batch)) or self._plan
+        plan = self._plans.get(batch.form) or self._plan
         return plan if plan is not None and plan.examples >= examples else self._plan_anew(batch)
 
     def _plan_anew(self, batch: ModelInputs) -> Plan:
         plan = self._planned(batch)
-        self._plan = self._plans[_form(batch)] = plan
+        self._plan = self._plans[batch.form] = plan
         while len(self._plans) > _FORMS:
             del self._plans[next(iter(self._plans))]
         return plan
@@ -424,7 +423,7 @@ class FilterProfile:
         inputs = tuple(map(_with_gradient, batch.inputs)) if again else batch.inputs
         try:
             with tokens_in_one_piece(self.model), watching_layers(recording, plan):
-                losses, logits = self._losses(replace(batch, inputs=inputs))
+                losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=inputs))
                 recording.backward(losses, again=again or self._cut_off.issuperset(recording.hidden))
                 profile = recording.profile(like=logits)
         except (HiddenCallsError, ModelError):
@@ -453,7 +452,7 @@ class FilterProfile:
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
         with watching_layers(recording, plan), twice_differentiable():
             with FrozenConvolutions():
-                losses, logits = self._losses(replace(batch, inputs=tuple(leaves)))
+                losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=tuple(leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
             total = objective(profile).sum()
@@ -464,43 +463,6 @@ class FilterProfile:
         for gradient in gradients:
             _require_finite_gradient(gradient, batch.start)
         return tuple(gradients)
-
-    def _losses(self, batch: ModelInputs) -> tuple[Tensor, Tensor]:
-        """Loss of each example, and the class scores."""
-        own = self.loss is not cross_entropy
-        scores = require_gradient(forward_scores(self.model, batch, binary=not own))
-        if own:
-            losses = self._losses_by(scores, batch)
-            _require_losses(losses, scores, batch)
-            return losses, scores
-        logits, labels = scores_at(scores, batch.labels)
-        if batch.start == 0:
-            warn_if_probabilities(logits, self.loss)
-        losses = self.loss(logits, labels)
-        _require_losses(losses, logits, batch)
-        return losses, logits
-
-    def _losses_by(self, scores: Tensor, batch: ModelInputs) -> Any:
-        """What a loss of one's own makes of them.
-
-        Raises:
-            TargetError: The loss does not take the target.
-        """
-        targets = batch.targets
-        if targets is None and batch.labels is not None and scores.shape[1:] == (1,) and batch.labels.shape[1] == 1:
-            # One score has no classes to count: yes and no, or whatever the loss takes.
-            targets = batch.labels[:, 0]
-        if targets is None:
-            scores, targets = scores_at(scores, batch.labels)
-        targets = targets.to(scores.device)
-        try:
-            return self.loss(scores, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            message = (
-                f"Expected a `target` that the loss {loss_name(self.loss)!r} takes, got {targets.dtype} of shape "
-                f"{tuple(targets.shape)} for scores {tuple(scores.shape)}: {error}"
-            )
-            raise TargetError(message) from error
 
     def _require_finite(self, profile: Tensor, start: int) -> None:
         bad = (~torch.isfinite(profile)).nonzero()
@@ -513,19 +475,12 @@ class FilterProfile:
             raise InputError(message)
 
 
-_Form: TypeAlias = tuple[tuple[tuple[int, ...], torch.dtype], ...]
-
 _FORMS = 8
 """Shapes of inputs that plans are kept for."""
 
 
 class _OneByOneError(Exception):
     """Examples of a batch go different ways through the model."""
-
-
-def _form(batch: ModelInputs) -> _Form:
-    """Shape and type of an example."""
-    return tuple((tuple(tensor.shape[1:]), tensor.dtype) for tensor in batch.inputs)
 
 
 def _is_there(model: nn.Module, layer: FilterLayer) -> bool:
@@ -565,20 +520,3 @@ def _fast_size(count: int, largest_output: int, device: torch.device) -> int:
         return count
     fitting = max(1, REUSED_BYTES // max(largest_output, 1))
     return -(-count // -(-count // fitting))
-
-
-def _require_losses(losses: Any, logits: Tensor, batch: ModelInputs) -> None:
-    if not isinstance(losses, Tensor) or losses.shape != (len(batch),):
-        got = tuple(losses.shape) if isinstance(losses, Tensor) else f"{losses!r} ({type(losses).__name__})"
-        message = f"Expected `loss` to return one loss per example, a tensor of shape ({len(batch)},), got {got}."
-        raise InputError(message)
-    if logits.requires_grad and not losses.requires_grad:
-        message = (
-            "Expected `loss` to be differentiable, got losses that need no gradient: nothing depends on the scores."
-        )
-        raise InputError(message)
-    bad = (~torch.isfinite(losses)).nonzero()
-    if len(bad):
-        example = int(bad[0])
-        message = f"Expected a finite loss, got {losses[example].item()} for example {batch.start + example}."
-        raise InputError(message)
