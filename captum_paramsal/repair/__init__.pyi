@@ -8,6 +8,7 @@ from .interventions.editing import fine_tune_step as fine_tune_step, knock_out a
 from .interventions.intervention_curve import InterventionCurve as InterventionCurve
 from .interventions.masked_pixels import MaskedPixels as MaskedPixels, mask_pixels as mask_pixels
 from .interventions.neighbors import Neighbors as Neighbors, neighbors as neighbors
+from .interventions.pasted_pixels import PastedPixels as PastedPixels, paste_pixels as paste_pixels
 from .interventions.rankings import (
     channel_scores as channel_scores,
     magnitude_ranking as magnitude_ranking,

@@ -24,7 +24,7 @@ from captum_paramsal.metrics.map_similarity import rank_correlation, structural_
 from captum_paramsal.metrics.model_state import seeded
 from captum_paramsal.metrics.randomised_models import randomise
 from captum_paramsal.repair import MaskedPixels, mask_pixels
-from captum_paramsal.repair.interventions.masked_pixels import pixel_mask
+from captum_paramsal.repair.interventions.pixel_regions import pixel_mask
 from captum_paramsal.viz import comparison_grid, to_png
 
 OURS, CAM, TRUE_CAM, LOSS = "input-space saliency", "Grad-CAM, predicted class", "Grad-CAM, true class", "loss gradient"

@@ -21,6 +21,7 @@ from captum_paramsal.repair import (
     fine_tune_step,
     knock_out_curve,
     mask_pixels,
+    paste_pixels,
     perturb_curve,
     step_transfer,
     treat,
@@ -170,6 +171,12 @@ DOORS = {
     ),
     "mask_pixels": Door(
         lambda m, k, **o: mask_pixels(m, IMAGES, k.wrong, IMAGES.abs().sum(dim=1), **o), FORWARD_ONLY
+    ),
+    "paste_pixels": Door(
+        lambda m, k, **o: paste_pixels(
+            m, IMAGES, k.wrong, IMAGES[:2], IMAGES.abs().sum(dim=1), draws=1, show_progress=False, **o
+        ),
+        FORWARD_ONLY,
     ),
     "treat": Door(
         lambda m, k, **o: treat(m, [(IMAGES, k.mixed)], [(IMAGES, k.mixed)], epochs=1, show_progress=False, **o)

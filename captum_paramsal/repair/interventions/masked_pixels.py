@@ -1,4 +1,4 @@
-"""Mistakes with their most salient pixels covered: what the classes and the guilty filters do then."""
+"""Mistakes with their most salient pixels, or a region, covered: what the classes and the guilty filters do then."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs
-from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.errors import InterventionError
 from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.metrics import Boxes
 from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
+from captum_paramsal.repair.interventions.pixel_regions import Which, chosen_pixels
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
 Fill: TypeAlias = Literal["mean", "blur"] | float
-Which: TypeAlias = Literal["salient", "least", "random"]
 _TOP_K = 10
 FilterScores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From images and labels to scores of the filters, ``(N, F)``, such as ``saliency.attribute``."""
@@ -62,8 +63,10 @@ def mask_pixels(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    maps: Tensor,
+    maps: Tensor | None = None,
     *,
+    boxes: Boxes | None = None,
+    masks: Tensor | None = None,
     share: float = 0.05,
     which: Which = "salient",
     fill: Fill = 0.0,
@@ -72,15 +75,20 @@ def mask_pixels(
     seed: int = 0,
     output: Output | None = None,
 ) -> MaskedPixels:
-    """Cover a share of each image's pixels, chosen by a map, and see what changes.
+    """Cover pixels of each image, the most salient of a map or a region of your own, and see what changes.
+
+    Give one of ``maps``, ``boxes`` and ``masks``.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         images: ``(N, C, H, W)``, as the model takes them.
         labels: True classes, ``(N,)``.
         maps: ``(N, C, H, W)`` or ``(N, H, W)``; salient are the largest absolute sums over channels.
-        share: Of the pixels, in (0, 1].
-        which: ``"salient"`` pixels; or as controls equally many of the ``"least"`` salient or of ``"random"`` ones.
+        boxes: Regions ``(x0, y0, x1, y1)`` in pixels: one ``(4,)`` for all images, ``(N, 4)``, or N tensors ``(B, 4)``.
+        masks: Regions as bool, ``(H, W)`` for all images or ``(N, H, W)``.
+        share: Of the pixels, in (0, 1], where they are chosen by ``maps``.
+        which: ``"salient"`` pixels, or the region; or as controls equally many of the ``"least"`` salient or of
+            ``"random"`` ones.
         fill: What covers them: a number (0 is the data set's mean in normalised images), the image's own ``"mean"``
             colour, or its ``"blur"``.
         filter_scores: Scores filters, such as ``saliency.attribute``, to see whether the guilty ones calm down.
@@ -90,52 +98,34 @@ def mask_pixels(
             these or ``logits``.
 
     Raises:
-        InterventionError: An option is out of its range.
-        InputError: ``maps`` have another size or values that are not finite, there are no labels, or the images cannot
-            be scored.
+        InterventionError: An option is out of its range, or none or several of ``maps``, ``boxes`` and ``masks`` are
+            given.
+        InputError: ``maps`` have another size or values that are not finite, a region is none or lies outside its
+            image, there are no labels, or the images cannot be scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figures 7, 8, 17 and 20.
+
+    >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> image = torch.tensor([[[[0.0, 9.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]]])
+    >>> found = mask_pixels(model, image, torch.tensor([1]), boxes=torch.tensor([1, 0, 2, 1]))
+    >>> found.masks.int().tolist(), found.corrected.tolist()
+    ([[[0, 1], [0, 0]]], [[False, True]])
     """
     model = scored_model(model, output)
-    masks = pixel_mask(maps, images, share, which, seed)
-    covered = images.where(~masks[:, None], _cover(images, fill))
-    both = torch.stack([_probabilities(model, one, labels) for one in (images, covered)], dim=1)
+    covered_pixels = chosen_pixels(images, maps, boxes, masks, share=share, which=which, seed=seed)
+    covered = images.where(~covered_pixels[:, None], _cover(images, fill))
+    both = torch.stack([class_probabilities(model, one, labels) for one in (images, covered)], dim=1)
     rows, predicted = torch.arange(len(images)), both[:, 0].argmax(dim=1)
     labels = labels.cpu()
     return MaskedPixels(
-        masks=masks,
+        masks=covered_pixels,
         images=covered,
         wrong=both[rows, :, predicted],
         true=both[rows, :, labels],
         corrected=both.argmax(dim=2) == labels[:, None],
         guilty=_guilty(filter_scores, images, covered, labels.to(images.device), top_k),
     )
-
-
-def pixel_mask(maps: Tensor, images: Tensor, share: float = 0.05, which: Which = "salient", seed: int = 0) -> Tensor:
-    """A share of the pixels by a map, ``(N, H, W)`` bool; see :func:`mask_pixels`."""
-    size = (len(images), *images.shape[2:])
-    values = maps.detach().sum(dim=1) if maps.ndim == 4 else maps.detach()
-    if values.shape != size:
-        message = f"Expected `maps` of size {size}, with channels or without, got {tuple(maps.shape)}."
-        raise InputError(message)
-    if not bool(values.isfinite().all()):
-        message = "Expected finite `maps`, got some values that are not."
-        raise InputError(message)
-    if not 0 < share <= 1:
-        message = f"Expected `share` in (0, 1], got {share}."
-        raise InterventionError(message)
-    if which not in ("salient", "least", "random"):
-        message = f"Expected `which` to be 'salient', 'least' or 'random', got {which!r}."
-        raise InterventionError(message)
-    order = values.abs().flatten(1)
-    if which == "random":
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.rand(order.shape, generator=generator).to(order.device)
-    count = max(1, round(share * order.shape[1]))
-    chosen = order.sort(dim=1, descending=which != "least", stable=True).indices[:, :count]
-    return torch.zeros_like(order, dtype=torch.bool).scatter(1, chosen, value=True).view(size)
 
 
 def _cover(images: Tensor, fill: Fill) -> Tensor:
@@ -147,7 +137,8 @@ def _cover(images: Tensor, fill: Fill) -> Tensor:
     return BASELINES[fill](images)
 
 
-def _probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def class_probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Probabilities of the classes, ``(N, C)`` float64 on the CPU."""
     scores, _ = class_scores(model, ModelInputs.of(images, labels))
     return scores.double().softmax(dim=1).cpu()
 

@@ -7,7 +7,7 @@ from torch import nn
 from captum_paramsal import ParameterSaliency
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.repair import mask_pixels
-from captum_paramsal.repair.interventions.masked_pixels import pixel_mask
+from captum_paramsal.repair.interventions.pixel_regions import pixel_mask
 
 
 def small(seed=0):
@@ -68,9 +68,40 @@ def test_guilty_filters_are_those_of_the_image_before():
     assert model.training
 
 
+def test_a_region_of_ones_own_is_what_is_covered():
+    model, images, labels, maps = small()
+    box = torch.tensor([2, 1, 5, 4])
+    wanted = torch.zeros(10, 8, dtype=torch.bool)
+    wanted[1:4, 2:5] = True
+    every = wanted.expand(5, 10, 8)
+    forms = {"boxes": [box, box.expand(5, 4), [box[None]] * 5], "masks": [wanted, every]}
+    given = [{name: form} for name, values in forms.items() for form in values]
+    results = [mask_pixels(model, images, labels, **one) for one in given]
+    for found in results:
+        assert torch.equal(found.masks, every)
+        assert torch.equal(found.wrong, results[0].wrong)
+    two = [torch.stack([box, torch.tensor([0, 0, 8, 1])]), *[box[None]] * 4]
+    assert mask_pixels(model, images, labels, boxes=two).masks.flatten(1).sum(dim=1).tolist() == [17, 9, 9, 9, 9]
+    by_chance = mask_pixels(model, images, labels, boxes=two, which="random").masks
+    assert by_chance.flatten(1).sum(dim=1).tolist() == [17, 9, 9, 9, 9]
+    assert not torch.equal(by_chance[1], by_chance[2])
+    asked = mask_pixels(model, images, labels, maps, share=0.1)
+    again = mask_pixels(model, images, labels, masks=asked.masks)
+    assert torch.equal(asked.images, again.images)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
+        ({"maps": None}, InterventionError, "one of `maps`, `boxes` and `masks`, got none"),
+        ({"masks": torch.ones(10, 8) > 0}, InterventionError, "got maps and masks"),
+        ({"maps": None, "masks": torch.ones(10, 8)}, InputError, "of bool, got torch.float32"),
+        ({"maps": None, "masks": torch.ones(8, 10) > 0}, InputError, r"\(10, 8\) or \(5, 10, 8\), got \(8, 10\)"),
+        ({"maps": None, "masks": torch.arange(5).view(5, 1, 1).expand(5, 10, 8) != 3}, InputError, "none for image 3"),
+        ({"maps": None, "boxes": torch.tensor([0, 0, 9, 12])}, InputError, "within the image of 10 x 8"),
+        ({"maps": None, "boxes": torch.tensor([3, 0, 3, 2])}, InputError, "x1 < x2"),
+        ({"maps": None, "boxes": torch.tensor([[0, 0, 2, 2]] * 3)}, InputError, r"each image \(5"),
+        ({"maps": None, "boxes": torch.tensor([0, 0, 2, 2]), "which": "least"}, InterventionError, "got 'least'"),
         ({"share": 0.0}, InterventionError, r"in \(0, 1\], got 0.0"),
         ({"which": "most"}, InterventionError, "'salient', 'least' or 'random', got 'most'"),
         ({"fill": "grey"}, InterventionError, "a number, 'mean' or 'blur', got 'grey'"),
