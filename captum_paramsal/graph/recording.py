@@ -22,7 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
-from captum_paramsal.hooks import module_calls, scores_in
+from captum_paramsal.hooks import module_calls, scores_in, uncompiled
 from captum_paramsal.hooks.calls import tensors_in
 from captum_paramsal.hooks.opened import opened
 from captum_paramsal.hooks.uses import LOOKS
@@ -149,7 +149,7 @@ def _recorded(
     recorder = _Recorder(model, keeps)
     with torch.no_grad():
         given = recorder.inputs((tuple(args), dict(kwargs)))
-        with torch.compiler.set_stance("force_eager"), module_calls(model, recorder.entered, recorder.left), recorder:
+        with uncompiled(), module_calls(model, recorder.entered, recorder.left), recorder:
             return recorder.finished(scores_in(model(*given[0], **given[1])))
 
 

@@ -46,7 +46,7 @@ from .scored_model import (
     whole_model as whole_model,
 )
 from .second_derivatives import SecondDerivatives as SecondDerivatives, twice_differentiable as twice_differentiable
-from .state import frozen_eval as frozen_eval
+from .state import frozen_eval as frozen_eval, uncompiled as uncompiled
 from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs
 from .token_layout import tokens_in_one_piece as tokens_in_one_piece
 from .unhooked import without_hooks as without_hooks

@@ -15,10 +15,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     """The tensors of a value and of the tuples, lists and dicts in it."""
     if isinstance(value, Tensor):
         return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    # Every operation that is watched comes by here: the abstract class, which is slow to ask, comes last.
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in tensors_in(item)]
+    if isinstance(value, (dict, Mapping)):
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
     return []
 
 

@@ -46,7 +46,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(ContiguousNormGradients())
-        stack.enter_context(_uncompiled())
+        stack.enter_context(uncompiled())
         stack.enter_context(_checkpointing())
         stack.enter_context(_slow_attention())
         _to_evaluation(model)
@@ -91,7 +91,7 @@ def _to_evaluation(model: nn.Module) -> None:
             module.training = False
 
 
-def _uncompiled() -> AbstractContextManager[None]:
+def uncompiled() -> AbstractContextManager[None]:
     """Run code eagerly that `torch.compile` compiled, in place or in part: compiled code calls no hook."""
     # Whoever compiled anything has loaded this; loading it for nobody takes a second.
     stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None

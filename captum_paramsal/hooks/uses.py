@@ -236,25 +236,26 @@ class _WeightWatch(TorchFunctionMode):
                 return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        of_examples = any(tensor in self._of_examples for tensor in tensors_in((args, kwargs or {})))
+        given, returned = tensors_in((args, kwargs or {})), tensors_in(result)
+        of_examples = any(tensor in self._of_examples for tensor in given)
         if of_examples:
-            self._of_examples.update(dict.fromkeys(tensors_in(result), True))
+            self._of_examples.update(dict.fromkeys(returned, True))
         picks = name in _SELECTIONS or (
             name == "__getitem__" and any(t.dtype == torch.bool for t in tensors_in(args[1:]))
         )
         if picks or (of_examples and name in LOOKS):
             self.uses.selects = True
         # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
-        if self.stack and tensors_in(result):
-            for tensor in tensors_in((args, kwargs or {})):
+        if self.stack and returned:
+            for tensor in given:
                 if id(tensor) in self.watched:
                     self.uses.users[id(tensor)].add(self.stack[-1])
-            self._note(FunctionCall.of(func, args, kwargs or {}), result, (args, kwargs or {}))
+            self._note(FunctionCall.of(func, args, kwargs or {}), result, given)
         return result
 
-    def _note(self, call: FunctionCall | None, result: Any, given: Any) -> None:
+    def _note(self, call: FunctionCall | None, result: Any, given: Sequence[Tensor]) -> None:
         product = None if call is None else (call.weight, call.bias)
-        for tensor in tensors_in(given):
+        for tensor in given:
             if id(tensor) in self.watched and not any(tensor is one for one in product or ()):
                 self.uses.functions.note_otherwise(id(tensor))
         if call is not None and id(call.weight) in self.watched:
@@ -282,7 +283,8 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
 
     def left(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         stack.pop()
-        calls[name].append(_Call.of(args, kwargs, output, count))
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- what is looked up here is no work of the model
+            calls[name].append(_Call.of(args, kwargs, output, count))
 
     with module_calls(model, entered, left), watch:
         yield

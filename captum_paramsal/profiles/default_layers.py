@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from warnings import warn
 
@@ -44,7 +44,9 @@ class DefaultLayers:
         """
         at_places = {layer.name for layer in self.candidates if layer.provisional and layer.name in plan.at_places}
         suspects = [layer for layer in self.candidates if layer.provisional and layer.count == classes]
-        left = self._left_out({layer.name for layer in self.candidates if not layer.provisional} | at_places, set())
+        convolutions = class_scores(self.model)
+        certain = {layer.name for layer in self.candidates if not layer.provisional}
+        left = self._left_out(certain | at_places, convolutions)
         scores: frozenset[str] = frozenset()
         if any(layer.name in at_places for layer in suspects) or left.share > LARGE_SHARE:
             scores = class_score_linears(suspects, forward)
@@ -55,15 +57,14 @@ class DefaultLayers:
         )
         if not kept:
             raise LayerError(no_default_layers(self.model.modules()))
-        left = self._left_out({layer.name for layer in kept}, set(scores))
+        left = self._left_out({layer.name for layer in kept}, convolutions | scores)
         if left.share > LARGE_SHARE:
             warn(left.message, UnscoredWeightsWarning, stacklevel=2)
         return kept
 
-    def _left_out(self, scored: set[str], scores: set[str]) -> _LeftOut:
+    def _left_out(self, scored: set[str], scores: AbstractSet[str]) -> _LeftOut:
         """What is not scored, class scores apart."""
         named = dict(self.model.named_modules())
-        scores = scores | class_scores(self.model)
         apart = {id(p) for name in scores for p in named[name].parameters()}
         weights = {id(p): p.numel() for p in self.model.parameters() if p.ndim > 1 and id(p) not in apart}
         taken = {id(p) for name in scored for p in _own_parameters(named[name])}

@@ -35,11 +35,17 @@ def test_nothing_below_draws_or_knows_torchvision_and_the_classes_only_as_captum
     # One process for all, since loading torch anew takes seconds; it names the module after which something is there.
     code = (
         "import importlib, sys, torch\n"
+        "from torch import nn\n"
+        "model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)).eval()\n"
         "state = torch.random.get_rng_state()\n"
         f"for module in {BELOW!r}:\n"
         "    importlib.import_module(f'captum_paramsal.{module}')\n"
         "    drawn = {'matplotlib', 'torchvision', 'pandas'} & sys.modules.keys()\n"
         "    assert not drawn, f'{module} loads {drawn}'\n"
+        # The compiler takes a second or two to load: only who compiles anything has it.
+        "import captum_paramsal.profiles\n"
+        "captum_paramsal.profiles.FilterProfile(model)(torch.ones(1, 1, 2, 2), torch.tensor([0]))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
         # captum.attr itself loads matplotlib; from then on, here, an import of it fails.
         "import captum.attr\n"
         "for name in [n for n in sys.modules if n.split('.')[0] == 'matplotlib']: sys.modules[name] = None\n"
