@@ -131,6 +131,7 @@ LAST = {
     "alexnet": (95, "features"),
     "vgg11": (64, "features"),
     "vgg13_bn": (64, "features"),
+    "resnet_small": (64, "layer4"),
     "resnet18": (64, "layer4"),
     "resnet50": (64, "layer4"),
     "resnext50_32x4d": (64, "layer4"),
@@ -151,7 +152,7 @@ LAST = {
     "regnet_y_400mf": (64, "trunk_output"),
     "convnext_tiny": (64, "features"),
 }
-FAST = ("resnet18", "squeezenet1_1")
+FAST = ("resnet_small", "squeezenet1_1")
 
 
 def family(name):

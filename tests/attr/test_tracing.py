@@ -115,17 +115,15 @@ def assert_same_picture(trace, expected):
         np.testing.assert_allclose(heat[number].double().numpy(), wanted.heat, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [
-        # The usual weights on networks of several branches; three of each and the fixations on all.
-        pytest.param(
-            name, method, marks=[pytest.mark.slow] * (method in RARE or (method == USUAL and name not in BATCHED))
-        )
-        for name in TRACING_CASES
-        for method in METHODS
-    ],
-)
+def networks_and_methods():
+    """The usual weights on networks of several branches; three of each and the fixations in turn on all."""
+    for number, name in enumerate(TRACING_CASES):
+        quick = {("three of each", "fixations")[number % 2]} | ({USUAL} if name in BATCHED else set())
+        for method in METHODS:
+            yield pytest.param(name, method, marks=[] if method in quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "method"), list(networks_and_methods()))
 def test_small_networks(name, method):
     case = TRACING_CASES[name]()
     trace = built(case.model, METHODS[method]).trace(case.images)  # the prediction

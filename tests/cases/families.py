@@ -84,6 +84,10 @@ def narrow_classifier(name: str, num_classes: int) -> nn.Module:
     return model.to_empty(device="cpu")
 
 
+def small_resnet(num_classes: int) -> nn.Module:
+    return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+
+
 def small_resnext(num_classes: int) -> nn.Module:
     return models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=num_classes, groups=8, width_per_group=4)
 
@@ -137,6 +141,7 @@ def small_swin(num_classes: int) -> nn.Module:
 SMALL: dict[str, Callable[..., nn.Module]] = {
     "maxvit_small": small_maxvit,
     "vit_small": small_vit,
+    "resnet_small": small_resnet,
     "resnext_small": small_resnext,
     "densenet_small": small_densenet,
     "efficientnet_small": small_efficientnet,
@@ -156,7 +161,8 @@ FAMILIES = [
     Family("vgg13_bn", 32, slow=True),
     Family("vgg16", 32, slow=True),
     Family("vgg19", 32, slow=True),
-    Family("resnet18", 32, images=3),
+    Family("resnet_small", 32, images=3),
+    Family("resnet18", 32, images=3, slow=True),
     Family("resnet50", 32, slow=True),
     Family("resnet101", 32, slow=True),
     Family("resnext_small", 32),

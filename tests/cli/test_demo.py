@@ -16,7 +16,7 @@ def _report(folder, *options):
 
 
 @pytest.fixture(
-    scope="module", params=[["--cards", "8"], pytest.param([], marks=pytest.mark.slow)], ids=["few cards", "as it is"]
+    scope="module", params=[["--cards", "3"], pytest.param([], marks=pytest.mark.slow)], ids=["few cards", "as it is"]
 )
 def demo_report(request, tmp_path_factory):
     """Pictures and traces of a few mistakes; of all of them it takes four times as long."""
@@ -28,7 +28,7 @@ def cards(demo_report):
     """The mistakes that have one."""
     mistakes = json.loads((demo_report / "explanation.json").read_text())["mistakes"]
     drawn = [mistake for mistake in mistakes if mistake["traces"]]
-    assert len(drawn) in (8, len(mistakes))
+    assert len(drawn) in (3, len(mistakes))
     return drawn
 
 

@@ -51,11 +51,18 @@ def plain(method):
     return MAPS[method](small(), None, lambda x: x).double()
 
 
-CASES = [(way, method) for way in WAYS for method in MAPS]
+def cases():
+    """Each way through two methods in turn, and whatever is refused or alike; the others where slow tests run."""
+    methods = list(MAPS)
+    for number, way in enumerate(WAYS):
+        usual = {methods[number % len(methods)], methods[(number + 2) % len(methods)]}
+        for method in methods:
+            quick = method in usual or (way, method) in REFUSED or (way, method) in ALIKE
+            yield pytest.param(way, method, marks=[] if quick else pytest.mark.slow)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad", "ignore:All of Around runs for each")
-@pytest.mark.parametrize(("name", "method"), CASES)
+@pytest.mark.parametrize(("name", "method"), list(cases()))
 def test_a_model_however_it_is_run(name, method):
     way = WAYS[name]
     with way.around():

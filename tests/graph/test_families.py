@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from cases.families import SMALL
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
 from captum_paramsal.graph import traced_run
 
-QUICK = {"squeezenet1_1": 64, "shufflenet_v2_x0_5": 64, "mobilenet_v3_small": 64, "resnet18": 64}
+QUICK = {"squeezenet1_1": 64, "shufflenet_small": 48, "mobilenet_v3_of_three_blocks": 48, "resnet_small": 48}
 THOROUGH = {
+    "shufflenet_v2_x0_5": 64,
+    "mobilenet_v3_small": 64,
+    "resnet18": 64,
     "alexnet": 96,
     "convnext_tiny": 64,
     "densenet121": 64,
@@ -33,7 +37,7 @@ def build(name):
     """Random weights, with batch norms that have seen such images, as in a trained network."""
     options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     torch.manual_seed(0)
-    model = models.get_model(name, weights=None, **options)
+    model = SMALL[name](10) if name in SMALL else models.get_model(name, weights=None, **options)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None

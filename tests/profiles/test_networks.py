@@ -122,8 +122,15 @@ def test_partly_frozen_model(name):
     assert_exact(name, scores_of_example(case), oracle)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    ("mode", "frozen"),
+    [
+        (torch.no_grad, False),
+        (torch.inference_mode, True),
+        pytest.param(torch.no_grad, True, marks=pytest.mark.slow),
+        pytest.param(torch.inference_mode, False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", HARD)
 def test_without_gradients(name, mode, frozen):
     case = CASES[name]()

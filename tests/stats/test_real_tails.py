@@ -59,7 +59,7 @@ def network(name: str, data, count: int, tail: float) -> Network:
 def small(request, paramsal_data):
     if request.param == "SqueezeNet":
         return network("SqueezeNet", paramsal_data, 60, 0.5)
-    return network("ResNet-20", paramsal_data, 240, 0.1)
+    return network("ResNet-20", paramsal_data, 120, 0.2)
 
 
 def test_the_streamed_tail_is_that_of_the_whole_matrix(small):

@@ -1,4 +1,4 @@
-"""Curves on trained networks and five real mistakes, against a fresh copy of the network for every step."""
+"""Curves on trained networks and three real mistakes, against a fresh copy of the network for every step."""
 
 import pytest
 import torch
@@ -9,12 +9,12 @@ from captum_paramsal import ParameterSaliency
 from captum_paramsal.repair import fine_tune_curve, knock_out_curve
 
 pytestmark = pytest.mark.data
-MISTAKES, FILTERS = 5, 10
+MISTAKES, FILTERS = 3, 6
 
 
 @pytest.fixture(scope="module", params=[pytest.param("SqueezeNet", marks=pytest.mark.slow), "ResNet-20"])
 def mistakes(request, paramsal_data):
-    """Network, five images that it gets wrong, and their labels."""
+    """Network, three images that it gets wrong, and their labels."""
     if request.param == "SqueezeNet":
         model, (images, labels) = real.squeezenet(paramsal_data), real.imagenet(paramsal_data, 60)
     else:
