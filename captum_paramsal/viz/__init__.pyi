@@ -13,6 +13,7 @@ from .confusion import confused_classes as confused_classes, confusion_plot as c
 from .evidence import evidence_overlay as evidence_overlay, evidence_plot as evidence_plot
 from .interventions import intervention_plot as intervention_plot
 from .metric_bars import metric_bars as metric_bars, metric_panels as metric_panels
+from .neighbor_grid import neighbor_grid as neighbor_grid
 from .neurons import neurons_plot as neurons_plot
 from .outlines import outline as outline
 from .pixels import (

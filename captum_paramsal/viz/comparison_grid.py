@@ -14,10 +14,10 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.inputs import literal
+from captum_paramsal.viz.placing import place_picture
 from captum_paramsal.viz.signed_maps import MAP_COLORS, presentable, signed_overlay
 from captum_paramsal.viz.style import new_axes, styled
 
-_GAP = 0.06
 _SIDE = 1.25
 
 
@@ -62,9 +62,9 @@ def comparison_grid(
     with styled():
         axes = new_axes(_SIDE * columns + 1.6, _SIDE * rows + 1.3) if ax is None else ax
         for row, (picture, of_image) in enumerate(zip(shown, drawn, strict=True)):
-            _place(axes, presentable(picture), row, 0)
+            place_picture(axes, presentable(picture), row, 0)
             for column, values in enumerate(of_image, 1):
-                _place(axes, signed_overlay(picture, values), row, column)
+                place_picture(axes, signed_overlay(picture, values), row, column)
                 _remark(axes, values, row, column)
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
@@ -80,16 +80,6 @@ def comparison_grid(
         bar.ax.set_yticklabels(["against", "0", "for"])
         axes.set_title(title)
     return axes
-
-
-def _place(axes: Axes, picture: Tensor, row: int, column: int) -> None:
-    """In the middle of its unit square, with its own aspect."""
-    height, width = picture.shape[1:]
-    longest = max(height, width) / (1 - 2 * _GAP)
-    half_width, half_height = width / longest / 2, height / longest / 2
-    x, y = column + 0.5, row + 0.5
-    box = (x - half_width, x + half_width, y + half_height, y - half_height)
-    axes.imshow(picture.permute(1, 2, 0).numpy(), extent=box, interpolation="nearest")
 
 
 def _remark(axes: Axes, values: Tensor, row: int, column: int) -> None:

@@ -95,6 +95,8 @@ def to_svg(axes: Axes, description: str, *, prefix: str = "") -> str:
     body = (
         re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", body.partition(">")[0]) + body[body.index(">") :]
     )
+    # A picture that stands twice in a figure has one id, from its content; nothing refers to it.
+    body = re.sub(r'(<image\b[^>]*?)\sid="[^"]*"', r"\1", body)
     body = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{prefix}", body)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor").strip()

@@ -29,7 +29,12 @@ COMMANDS = {
 RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 
 # What a report says today that it did not say then.
-ADDED = {"compare": [".model: fingerprint is new", ": classes is new"], "triage": [": mistakes is new"]}
+ADDED = {
+    "compare": [".model: fingerprint is new", ": classes is new"],
+    "explain": [": neighbors is new"],
+    "explain-pot": [": neighbors is new"],
+    "triage": [": mistakes is new"],
+}
 
 # Not compared: versions change with each release, and prose is no result.
 SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats"}

@@ -110,6 +110,12 @@ FIGURES: Mapping[str, Figure] = {
         axes=2,
         own_axes=False,
     ),
+    "neighbor_grid": Figure(
+        lambda of, values, ax: viz.neighbor_grid(
+            [of(picture()), of(values)], [0], of([[1]]), of([[0.5]]), ax, labels=of([0, 1]), predicted=of([1, 1])
+        ),
+        noise(3, 8, 8),
+    ),
     "neurons_plot": Figure(_neurons, torch.tensor([0.5, 1.0]), own_axes=False),
     "pixel_plot": Figure(lambda of, values, ax: viz.pixel_plot(of(picture()), of(values), ax), noise(3, 8, 8)),
     "profile_plot": Figure(

@@ -64,6 +64,19 @@ class Mistake(ImageMistake):
 
 
 @dataclass(frozen=True)
+class NearMistake:
+    """A mistake in which the same filters stand out as in another.
+
+    Attributes:
+        position: Place among the source's images.
+        similarity: Cosine of the angle between the profiles of both.
+    """
+
+    position: int
+    similarity: float
+
+
+@dataclass(frozen=True)
 class ImageGroup:
     """Scored images taken together: the mistakes, or correctly classified images for comparison.
 
@@ -96,6 +109,8 @@ class ExplanationData(Report):
             their own.
         tails: How well the tails fit; None for a method without.
         calibration: Whether the p-values are what they say; None for a method without.
+        neighbors: The nearest of each mistake with a card among these, nearest first, by position; none where no filter
+            is above its threshold.
         tracing: How mistakes were traced back to pixels, or why they could not be; None if that was turned off.
         pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
@@ -127,6 +142,7 @@ class ExplanationData(Report):
     dead: tuple[int, ...] = ()
     tails: TailSummary | None = None
     calibration: Calibration | None = None
+    neighbors: Mapping[int, tuple[NearMistake, ...]] = field(default_factory=dict)
     tracing: Tracing | None = None
     pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
     maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
@@ -157,6 +173,7 @@ class ExplanationData(Report):
             "groups": {"correct": self.correct_group, "mistakes": self.mistake_group},
             "dead": self.dead,
             "places": self.places,
+            "neighbors": self.neighbors,
             "mistakes": [mistake.to_dict(self.classes) for mistake in self.mistakes],
         }
 
@@ -188,6 +205,7 @@ class ExplanationData(Report):
             dead=tuple(content["dead"]),
             tails=from_json_or_none(content.get("tails"), TailSummary),
             calibration=from_json_or_none(content.get("calibration"), Calibration),
+            neighbors=from_json(content.get("neighbors", {}), dict[int, tuple[NearMistake, ...]]),
             tracing=from_json_or_none(content.get("traces"), Tracing),
             caveats=tuple(content.get("caveats", ())),
             context={key: content[key] if key in content else _BEFORE[key] for key in cls.context_keys},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -108,20 +108,25 @@ class GroupStatistics:
         return ImageGroup(self._images, mean, self._unusual / self._images, dict(sorted(self._appearances.items())))
 
 
+def positions_with_cards(wrong: Sequence[Prediction], cards: int) -> set[int]:
+    """Of the most confident mistakes, so many."""
+    most_confident = sorted(wrong, key=lambda prediction: -prediction.confidence)[:cards]
+    return {prediction.position for prediction in most_confident}
+
+
 def explain_mistakes(
     scoring: ScoringPass,
     wrong: Sequence[Prediction],
-    cards: int,
+    drawn: Container[int],
     sampler: CurveSampler,
-    statistics: GroupStatistics,
+    takers: Sequence[Callable[[ScoredBatch], None]],
 ) -> tuple[Mistake, ...]:
-    """Every mistake with its filters, the ``cards`` most confident with their curves; all are counted."""
+    """Every mistake with its filters, those at the positions ``drawn`` with their curves; takers get all scores."""
     by_position = {prediction.position: prediction for prediction in wrong}
-    most_confident = sorted(wrong, key=lambda prediction: -prediction.confidence)[:cards]
-    drawn = {prediction.position for prediction in most_confident}
     mistakes: list[Mistake] = []
     for batch in scoring.scores(list(by_position), "mistakes"):
-        statistics.add(batch)
+        for take in takers:
+            take(batch)
         for row, (position, curve) in enumerate(zip(batch.positions, sampler(batch.scores), strict=True)):
             prediction = by_position[position]
             mistakes.append(_mistake(scoring, prediction, batch, row, curve if position in drawn else ()))

@@ -14,6 +14,7 @@ from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
 from captum_paramsal.report.explain.data import ExplanationData, Mistake, RankedFilter
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
+from captum_paramsal.report.explain.near_section import NearCard, near_cards, near_drawing
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
@@ -51,6 +52,7 @@ class _Card:
     tiles: Sequence[TraceTile]
     bars: Sequence[_Bar]
     drawing: ProfileDrawing
+    near: Sequence[NearCard]
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class _Row:
 def explain_page(explanation: ExplanationData) -> str:
     """The report as one HTML page that needs no other file."""
     scale = SCORE_SCALES[explanation.context["method"]["name"]]
-    cards = _cards(explanation, scale)
-    numbers = {card.mistake.position: card.number for card in cards}
+    drawn = sorted((mistake for mistake in explanation.mistakes if mistake.curve), key=lambda one: -one.confidence)
+    numbers = {mistake.position: number for number, mistake in enumerate(drawn, 1)}
+    cards = _cards(explanation, drawn, numbers, scale)
     common, bands = layer_bands(explanation.filters)
     tails, calibration = explanation.tails, explanation.calibration
     return render(
@@ -82,23 +85,30 @@ def explain_page(explanation: ExplanationData) -> str:
         ceiling=scale.ceiling,
         profile=_mean_profile(explanation, scale),
         tails=tail_section(tails, calibration) if tails and calibration else None,
+        near=near_drawing(explanation, numbers),
         neurons=neuron_pairs(explanation, numbers),
         guilty=_guilty(explanation, numbers),
         confusions=_confusions(explanation, numbers),
     )
 
 
-def _cards(explanation: ExplanationData, scale: ScoreScale) -> list[_Card]:
-    drawn = [mistake for mistake in explanation.mistakes if mistake.curve]
-    drawn.sort(key=lambda mistake: -mistake.confidence)
+def _cards(
+    explanation: ExplanationData, drawn: Sequence[Mistake], numbers: Mapping[int, int], scale: ScoreScale
+) -> list[_Card]:
     living, _ = without(explanation.filters, explanation.dead)
-    return [_card(explanation, mistake, number, living, scale) for number, mistake in enumerate(drawn, 1)]
+    return [_card(explanation, mistake, numbers, living, scale) for mistake in drawn]
 
 
-def _card(explanation: ExplanationData, mistake: Mistake, number: int, living: FilterIndex, scale: ScoreScale) -> _Card:
+def _card(
+    explanation: ExplanationData,
+    mistake: Mistake,
+    numbers: Mapping[int, int],
+    living: FilterIndex,
+    scale: ScoreScale,
+) -> _Card:
     limit = scale.limit(mistake.unusual, len(explanation.filters))
     return _Card(
-        number=number,
+        number=numbers[mistake.position],
         mistake=mistake,
         label=explanation.class_name(mistake.label),
         predicted=explanation.class_name(mistake.predicted),
@@ -107,6 +117,7 @@ def _card(explanation: ExplanationData, mistake: Mistake, number: int, living: F
         tiles=trace_tiles(explanation, mistake),
         bars=_bars(mistake, limit),
         drawing=draw_profile(mistake, explanation.places, living, limit),
+        near=near_cards(explanation, mistake, numbers),
     )
 
 

@@ -16,10 +16,16 @@ from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.context import describe
-from captum_paramsal.report.explain.curves import CurveSampler
-from captum_paramsal.report.explain.data import Mistake
+from captum_paramsal.report.explain.curves import CurveSampler, without
+from captum_paramsal.report.explain.data import Mistake, NearMistake
 from captum_paramsal.report.explain.job import ExplainJob
-from captum_paramsal.report.explain.mistakes import GroupStatistics, Saliency, explain_mistakes
+from captum_paramsal.report.explain.mistakes import (
+    GroupStatistics,
+    Saliency,
+    explain_mistakes,
+    positions_with_cards,
+)
+from captum_paramsal.report.explain.nearest import MistakeProfiles
 from captum_paramsal.report.explain.pixel_maps import PixelMaps, trace_pixels
 from captum_paramsal.report.explain.report import Explanation
 from captum_paramsal.report.explain.settings import ExplainSettings
@@ -98,6 +104,7 @@ class _Scored:
     of_mistakes: GroupStatistics
     of_correct: GroupStatistics
     calibration: Calibration | None
+    neighbors: Mapping[int, tuple[NearMistake, ...]]
 
 
 @dataclass(frozen=True)
@@ -117,11 +124,14 @@ def _score(
     sampler = CurveSampler(saliency.filters, dead)
     statistics = job.statistics(saliency)
     wrong = job.mistakes(predictions)
-    mistakes = explain_mistakes(job.scoring(saliency), wrong, job.settings.cards, sampler, statistics)
+    scoring, drawn = job.scoring(saliency), positions_with_cards(wrong, job.settings.cards)
+    profiles = MistakeProfiles(drawn, without(saliency.filters, dead)[1], scoring.scale.ceiling)
+    mistakes = explain_mistakes(scoring, wrong, drawn, sampler, (statistics.add, profiles.add))
     of_correct = job.statistics_of(saliency, job.compared(predictions), "correct images, to compare")
     given = reference is not None
     calibration = job.check(predictions, parts, of_correct, statistics, given=given)
-    return _Scored(saliency, whole, given, dead, sampler.places, mistakes, statistics, of_correct, calibration)
+    near = profiles.nearest()
+    return _Scored(saliency, whole, given, dead, sampler.places, mistakes, statistics, of_correct, calibration, near)
 
 
 def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str]) -> _Drawn:
@@ -162,6 +172,7 @@ def _explanation(
         dead=tuple(scored.dead),
         tails=_summary(scored, job.settings.fit),
         calibration=scored.calibration,
+        neighbors=scored.neighbors,
         tracing=drawn.traces.tracing,
         pixel_gradients=drawn.maps.gradients,
         pictures=drawn.pictures,

@@ -29,12 +29,13 @@ class FilterLine:
 
 @dataclass(frozen=True)
 class Tile:
-    """A mistake in a grid of pictures."""
+    """A mistake in a grid of pictures; its similarity is the mean with the others of its group, None if in none."""
 
     file: str
     label: str
     predicted: str
     confidence: float
+    similarity: float | None
     picture: Picture | None
 
 
@@ -125,6 +126,7 @@ def mistake_tiles(report: TriageData, numbers: Sequence[int]) -> list[Tile]:
             label=report.class_name(int(triage.labels[number])),
             predicted=report.class_name(int(triage.predicted[number])),
             confidence=float(triage.confidence[number]),
+            similarity=float(triage.similarity[number]) if int(triage.groups[number]) >= 0 else None,
             picture=report.pictures.get(number),
         )
         for number in numbers

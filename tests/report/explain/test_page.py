@@ -33,8 +33,8 @@ def test_one_file_without_scripts_or_addresses(page, html):
 def test_every_picture_has_a_text(page):
     images, drawings = page.all("img"), page.all("svg")
     assert len(images) == 6 * 2
-    profiles, traces, neurons = 6 + 1, 6 * 2, 2 * 2
-    assert len(drawings) == profiles + traces + neurons
+    profiles, traces, neurons, neighbors = 6 + 1, 6 * 2, 2 * 2, 1
+    assert len(drawings) == profiles + traces + neurons + neighbors
     assert all(image["alt"] for image in images)
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
 
