@@ -45,11 +45,14 @@ class DiscernibleNeurons(TraceAttribution):
         linear_top_k: Features kept for each neuron of a linear layer over vectors; None for all with positive Ω.
         places: Places of each channel that the trace starts from below a pool over the whole map: a whole number, or
             a share of the map's places in (0, 1], at least one place.
+        classes: How many classes the trace starts from, those with the highest softmax (section 3). With more than
+            one, no ``target`` is given: the votes are those of all of them together.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
 
     Raises:
-        ParamsalError: ``top_k``, ``linear_top_k`` or ``places`` is below 1, or a share of places is not in (0, 1].
+        ParamsalError: ``top_k``, ``linear_top_k``, ``places`` or ``classes`` is below 1, or a share of places is not
+            in (0, 1].
 
     References:
         Iqbal, Muqeet and Bae, *Visual Interpretation of CNN Prediction Through Layerwise Sequential Selection of
@@ -63,6 +66,8 @@ class DiscernibleNeurons(TraceAttribution):
     torch.Size([5, 3, 8, 8])
     >>> list(neurons.trace(torch.rand(5, 3, 8, 8), target=1).layers)
     ['output', '4', '0', 'input']
+    >>> DiscernibleNeurons(model, classes=2).trace(torch.rand(1, 3, 8, 8)).layers["output"].channel
+    tensor([0, 1])
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class DiscernibleNeurons(TraceAttribution):
         top_k: int = 1,
         linear_top_k: int | None = 10,
         places: float = 0.1,
+        classes: int = 1,
         output: Output | None = None,
     ) -> None:
         if isinstance(places, float) and not 0 < places <= 1:
@@ -80,7 +86,8 @@ class DiscernibleNeurons(TraceAttribution):
                 f"Expected `places` to be a whole number from 1 up, or a share of the map in (0, 1], got {places}."
             )
             raise ParamsalError(message)
-        numbers: dict[str, Any] = {"top_k": top_k, "linear_top_k": 1 if linear_top_k is None else linear_top_k}
+        numbers: dict[str, Any] = {"top_k": top_k, "classes": classes}
+        numbers["linear_top_k"] = 1 if linear_top_k is None else linear_top_k
         if not isinstance(places, float):
             numbers["places"] = places
         for name, number in numbers.items():
@@ -95,6 +102,7 @@ class DiscernibleNeurons(TraceAttribution):
             places=places,
             active_only=True,
             single_place=False,
+            classes=classes,
         )
         super().__init__(model, settings, output=output)
 
@@ -119,7 +127,7 @@ class DiscernibleNeurons(TraceAttribution):
 
         Args:
             images: ``(N, C, H, W)``.
-            labels: Class that each is traced for.
+            labels: Class that each is traced for, whatever ``classes`` is.
             boxes: Boxes of the object in each image, ``(N, 4)`` or N tensors ``(B, 4)``.
             grid: Values that are tried.
             trials: Trials for each weight; the images are taken in a random order, again from the start after the last.

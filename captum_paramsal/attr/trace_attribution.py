@@ -21,7 +21,7 @@ from captum_paramsal.batch import (
     require_scores,
     require_size,
 )
-from captum_paramsal.errors import InputError
+from captum_paramsal.errors import InputError, TargetError
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch_statistics
@@ -102,9 +102,11 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
             positive evidence in some layer. A tuple of one if ``inputs`` is a tuple.
 
         Raises:
-            TargetError: ``target`` does not name one class per image.
+            TargetError: ``target`` does not name one class per image, or is given although the trace starts from
+                several.
             TraceError: The model has an operation without a trace-back rule, or a value that came about unseen.
-            InputError: No images, an empty batch, values that are not finite, a shape the model cannot take.
+            InputError: No images, an empty batch, values that are not finite, a shape the model cannot take, or fewer
+                classes than the trace starts from.
         """
         trace = self.trace(inputs, target, additional_forward_args, internal_batch_size, show_progress=show_progress)
         (images,) = ModelInputs.of(inputs).inputs
@@ -142,6 +144,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
             )
             raise InputError(message)
         require_size(internal_batch_size)
+        _require_no_label(batch, self.settings.classes)
         # Statistics of the batch would make an image's trace depend on the images beside it.
         size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
         parts = [batch.part(start, size) for start in range(0, len(batch), size)]
@@ -152,7 +155,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
     def _traced(self, batch: ModelInputs) -> Trace:
         with forward_errors(batch.shapes):
             run = batch.passed_to(lambda *args, **kwargs: traced_run(self.model, args, kwargs))
-        labels, index = _traced_scores(batch, run.output)
+        labels, index = _traced_scores(batch, run.output, self.settings.classes)
         # The walk back is thousands of small operations, which no mode of the scoring state has to see.
         with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
             layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
@@ -160,14 +163,29 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         return Trace(layers, labels, (count, channels, height, width))
 
 
-def _traced_scores(batch: ModelInputs, scores: Any) -> tuple[Tensor, Tensor]:
-    """Class of each image, and its place among the image's flattened scores."""
+def _traced_scores(batch: ModelInputs, scores: Any, classes: int) -> tuple[Tensor, Tensor]:
+    """Class of each image, the first of several, and their places ``(N, n)`` among the image's flattened scores."""
     scores = require_finite_scores(require_scores(scores, len(batch)), batch.start)
-    _, labels = scores_at(scores, batch.labels)
-    index = labels
+    at_place, labels = scores_at(scores, batch.labels)
+    index = labels[:, None]
+    if classes > 1:
+        if classes > at_place.shape[1]:
+            message = f"Expected a model of at least {classes} classes to start from, got one of {at_place.shape[1]}."
+            raise InputError(message)
+        index = at_place.sort(dim=1, descending=True, stable=True).indices[:, :classes]
     for dimension, size in enumerate(scores.shape[2:], start=1):
-        index = index * size + (0 if batch.labels is None else batch.labels[:, dimension].to(labels.device))
+        place = 0 if batch.labels is None else batch.labels[:, dimension, None].to(labels.device)
+        index = index * size + place
     return labels, index
+
+
+def _require_no_label(batch: ModelInputs, classes: int) -> None:
+    if classes > 1 and batch.labels is not None:
+        message = (
+            f"Expected no `target`, since the trace starts from the {classes} classes with the highest scores, got "
+            "one. Leave it out, or give `classes=1` to trace a class of your choice."
+        )
+        raise TargetError(message)
 
 
 def _neurons(selected: Selected) -> Neurons:

@@ -51,6 +51,7 @@ class TraceSettings:
         places: Places kept of each channel below a pool over the whole map: how many, or which share of the map.
         active_only: Whether only neurons with positive values are candidates.
         single_place: Whether a linear layer over a flattened map keeps one feature alone.
+        classes: How many classes the trace starts from, those with the highest scores, where none is named.
     """
 
     weights: TraceWeights | None
@@ -59,6 +60,7 @@ class TraceSettings:
     places: int | float
     active_only: bool
     single_place: bool
+    classes: int = 1
 
     def places_of(self, size: int) -> int:
         """How many places are kept of a map of ``size`` places; at least one."""

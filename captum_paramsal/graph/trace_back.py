@@ -84,7 +84,7 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
 
     Args:
         run: A forward pass that returned class scores ``(N, C, ...)``.
-        labels: Which of each image's scores, as a place in the image's flattened output, ``(N,)``.
+        labels: Which of each image's scores, as places in the image's flattened output, ``(N,)`` or ``(N, n)``.
         settings: What the trace follows.
 
     Returns:
@@ -97,7 +97,7 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
     nodes, images = run.graph.nodes, len(labels)
     scores: Any = next(node for node in nodes if node.op == "output").args[0]
     start = _start(run.output.flatten(1), labels)
-    nothing = start[torch.zeros_like(labels, dtype=torch.bool)]
+    nothing = start[:0]
     image = next(node for node in nodes if node.op == "placeholder")
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
     apart, tokens_first = {scores}, _inside_attention(run.model)
@@ -128,12 +128,13 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
 
 
 def _start(scores: Tensor, labels: Tensor) -> Sites:
-    images = torch.arange(len(scores), device=scores.device)
     scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
-    own = scores[images, labels]
+    # Neurons stand sorted by image and place.
+    labels = labels.reshape(len(scores), -1).sort(dim=1).values
+    images = torch.arange(len(scores), device=scores.device).repeat_interleave(labels.shape[1])
+    own, index = scores.gather(1, labels).flatten(), images * scores.shape[1] + labels.flatten()
     nothing = torch.zeros_like(own)
-    supports = torch.stack([own, nothing, nothing, nothing], dim=1)
-    return Sites(images, images * scores.shape[1] + labels, torch.ones_like(own), supports)
+    return Sites(images, index, torch.ones_like(own), torch.stack([own, nothing, nothing, nothing], dim=1))
 
 
 def _inside_attention(model: nn.Module) -> set[str]:

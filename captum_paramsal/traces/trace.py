@@ -86,7 +86,7 @@ class Trace(Summarized):
         layers: Selected neurons by layer: ``"output"``, then layers by name from the last to the first, then
             ``"input"``. An image without positive evidence has no neurons from there on, and a layer that only makes
             a gate has none at all.
-        labels: Class that each image was traced for, ``(N,)``.
+        labels: Class that each image was traced for, ``(N,)``; of several the one with the highest score.
         shape: Of the inputs, ``(N, C, H, W)``.
     """
 

@@ -17,6 +17,7 @@ from oracles import discernible_neurons as oracle, plain_network as plain
 from torch import nn
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, TraceWeights
+from captum_paramsal.errors import InputError, ParamsalError, TargetError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
@@ -31,13 +32,13 @@ USUAL, RARE = "current and preceding", {"current alone", "preceding above all"}
 BATCHED = ["flatten and linear layers", "residual in place", "fire modules", "dense", "inverted residuals"]
 
 
-def built(model, method):
+def built(model, method, **options):
     """The package's method for what the slow twin does."""
     if method.fixations:
         return CNNFixations(model)
     weights = TraceWeights(current=method.current, preceding=method.preceding, succeeding=method.succeeding)
     counts = {"top_k": method.top_k, "linear_top_k": method.linear_top_k, "places": method.places}
-    return DiscernibleNeurons(model, weights, **counts)
+    return DiscernibleNeurons(model, weights, **counts, **options)
 
 
 @cache
@@ -133,6 +134,42 @@ def test_small_networks(name, method):
     assert all(found.kept for found in expected), "nothing to compare"
     assert_same_neurons(case.model, trace.layers, expected)
     assert_same_picture(trace, expected)
+
+
+SEVERAL = {("flatten and linear layers", 2), ("residual in place", 3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        pytest.param(name, classes, marks=[] if (name, classes) in SEVERAL else pytest.mark.slow)
+        for name in TRACING_CASES
+        for classes in (2, 3)
+    ],
+)
+@pytest.mark.parametrize("method", [USUAL, "three of each"])
+def test_from_the_classes_with_the_highest_softmax(name, classes, method):
+    case = TRACING_CASES[name]()
+    trace = built(case.model, METHODS[method], classes=classes).trace(case.images, internal_batch_size=2)
+    softmax = case.model(case.images).softmax(dim=1)
+    assert torch.equal(trace.labels, softmax.argmax(dim=1))
+    highest = softmax.topk(classes, dim=1).indices
+    expected = [
+        oracle.trace(case.network, image.numpy(), row.tolist(), METHODS[method])
+        for image, row in zip(case.images, highest, strict=True)
+    ]
+    assert_same_neurons(case.model, trace.layers, expected)
+    assert_same_picture(trace, expected)
+
+
+def test_what_several_classes_do_not_go_with():
+    case = TRACING_CASES["flatten and linear layers"]()
+    with pytest.raises(TargetError, match="no `target`, since the trace starts from the 2 classes"):
+        DiscernibleNeurons(case.model, classes=2).trace(case.images, target=0)
+    with pytest.raises(InputError, match="at least 99 classes to start from, got one of 4"):
+        DiscernibleNeurons(case.model, classes=99).trace(case.images)
+    with pytest.raises(ParamsalError, match="`classes` to be a whole number from 1 up, got 0"):
+        DiscernibleNeurons(case.model, classes=0)
 
 
 @pytest.mark.slow

@@ -81,14 +81,14 @@ class Trace:
 def trace(
     network: Sequence[plain.Operation],
     image: np.ndarray,
-    target: int,
+    target: int | Sequence[int],
     method: Method = Method(),
     *,
     sigma: float | None = None,
 ) -> Trace:
-    """From the logit ``target`` down to the pixels of ``image`` ``(C, H, W)``."""
+    """From the logit ``target``, or several, down to the pixels of ``image`` ``(C, H, W)``."""
     walk = Walk(network, image, method)
-    selected = walk.down(target)
+    selected = walk.down([target] if isinstance(target, int) else target)
     names = [node.operation.name for node in walk.nodes]
     layers = {name: found for name, found in zip(names, selected, strict=True) if name}
     points: dict[tuple[int, int], float] = {}
@@ -115,10 +115,11 @@ class Walk:
             return plain.padded_for(node.operation, self.values[node.sources[0]])
         return self.values[node.sources[0]] if isinstance(node.operation, plain.Linear) else None
 
-    def down(self, target: int) -> list[dict[Place, Selected]]:
+    def down(self, targets: Sequence[int]) -> list[dict[Place, Selected]]:
         """The neurons selected at every node's output."""
         selected: list[dict[Place, Selected]] = [{} for _ in self.nodes]
-        selected[-1][target, 0, 0] = Selected(float("nan"), float("nan"), float("nan"), 1)
+        for target in targets:
+            selected[-1][target, 0, 0] = Selected(float("nan"), float("nan"), float("nan"), 1)
         for number in range(len(self.nodes) - 1, 0, -1):
             for source, place, neuron in self.step(number, selected[number]):
                 arrive(selected[source], place, neuron)
