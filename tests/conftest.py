@@ -1,8 +1,10 @@
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,6 +15,12 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
 
+# As many inputs as find what is wrong with a law; `--hypothesis-profile many` looks for what is rare.
+settings.register_profile("few", max_examples=30)
+settings.register_profile("many", max_examples=500)
+settings.load_profile("few")
+
+
 @pytest.fixture(scope="session")
 def paramsal_data() -> Path:
     """Folder of the real models and labelled images; the test is skipped where it is absent."""
@@ -20,6 +28,15 @@ def paramsal_data() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip(f"no real models and images at {folder} (set PARAMSAL_DATA)")
     return folder
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """For tests of what a report says and leaves, not of its figures: these are put together, and not drawn."""
+    from cases.undrawn import undrawn  # noqa: PLC0415 -- most tests need no matplotlib
+
+    with undrawn():
+        yield
 
 
 def pytest_collectstart() -> None:

@@ -193,8 +193,15 @@ def neurons(layer):
     return dict(zip(parts, supports, strict=True))
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(
+    ("pair", "method"),
+    [
+        # The methods in turn; each pair of writings with each where slow tests run.
+        pytest.param(pair, method, marks=[pytest.mark.slow] * ((number + place) % 2))
+        for number, pair in enumerate(PAIRS)
+        for place, method in enumerate(METHODS)
+    ],
+)
 def test_two_writings(pair, method):
     torch.manual_seed(3)
     one, other = PAIRS[pair]()

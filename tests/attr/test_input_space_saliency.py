@@ -54,6 +54,13 @@ def reference(case):
     return case.fit(tail=FRACTION)
 
 
+@pytest.fixture(scope="module")
+def single(case):
+    """The same network in single precision, and a reference of it."""
+    twin = in_float32(case)
+    return twin, twin.fit(tail=FRACTION)
+
+
 @pytest.fixture(
     scope="module", params=[pytest.param(m, marks=[pytest.mark.slow] * (m == "exponential")) for m in METHODS]
 )
@@ -102,10 +109,10 @@ def test_the_constants_of_the_paper_are_the_defaults():
     assert relative_error(got, loop(case, saliency)) <= 1e-9
 
 
-def test_float32_points_the_way_of_the_loop(case, saliency, request):
-    single = in_float32(case)
-    twin = METHODS[request.node.callspec.params["saliency"]](single, single.fit(tail=FRACTION))
-    got = InputSpaceSaliency(twin, top_k=3).attribute(single.images[0], target=single.images[1])
+def test_float32_points_the_way_of_the_loop(case, saliency, single, request):
+    rounded, usual = single
+    twin = METHODS[request.node.callspec.params["saliency"]](rounded, usual)
+    got = InputSpaceSaliency(twin, top_k=3).attribute(rounded.images[0], target=rounded.images[1])
     assert got.dtype == torch.float32
     assert float(cosines(got, loop(case, saliency, top_k=3)).min()) >= 0.9999
 

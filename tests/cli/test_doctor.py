@@ -95,6 +95,7 @@ def test_doctor_says_where_and_what(workplace, arguments, capsys):
     assert "Background" in Page((workplace / "out" / "report.html").read_text()).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_images_to_compare_with(workplace, arguments, capsys):
     assert main(["doctor", *arguments, "--reference-labels", "train.csv", "--out", "out"]) == 0
     assert "skipped" not in capsys.readouterr().out
@@ -102,6 +103,7 @@ def test_other_images_to_compare_with(workplace, arguments, capsys):
     assert usual == {"origin": "train.csv", "fitted_on_these_images": False, "images": 24, "confident_images": 24}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_diagnosis_that_was_written_before(arguments):
     assert main(["doctor", *arguments, "--out", "first"]) == 0
     command = ["doctor", *arguments, "--diagnosis", "first/diagnosis.safetensors", "--out", "second"]
@@ -128,6 +130,7 @@ def test_treatment(workplace, arguments, capsys):
     assert "Treatment" in Page((workplace / "out" / "report.html").read_text()).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_column_of_boxes_of_another_name(workplace, arguments):
     text = (workplace / "test.csv").read_text().replace("boxes", "mine")
     (workplace / "test.csv").write_text(text)
@@ -137,6 +140,7 @@ def test_column_of_boxes_of_another_name(workplace, arguments):
     assert DoctorReport.load("with").mistake_group.background.images == 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_progress_bars_when_asked_for(arguments, capsys):
     command = ["doctor", *arguments, "--treat", "--train-labels", "train.csv", "--epochs", "1", "--no-control"]
     assert main([*command, "--out", "out", "--progress"]) == 0

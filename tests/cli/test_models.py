@@ -50,6 +50,7 @@ def explained(workplace, model, *more):
     return json.loads((workplace / "out" / "explanation.json").read_text())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_that_says_how_photos_are_prepared(workplace, networks):
     content = explained(workplace, f"{networks}:carrying", "--no-traces", "--no-pixels")
     assert content["images"]["preprocessing"] == (
@@ -59,6 +60,7 @@ def test_a_model_that_says_how_photos_are_prepared(workplace, networks):
 
 
 # All doors take an `output`, as the contract tests show; the other commands hand it on like these.
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "command",
     ["explain", "reference", *(pytest.param(one, marks=pytest.mark.slow) for one in ("doctor", "compare", "triage"))],
@@ -94,6 +96,7 @@ def test_parts_of_results():
             PartOfResult(name)(result)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_transformers(workplace):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -109,6 +112,7 @@ def test_a_folder_of_transformers(workplace):
     assert {mistake["label_name"] for mistake in content["mistakes"]} <= {"cat", "dog", "eel"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_transformers_without_a_processor(workplace, capsys):
     transformers = pytest.importorskip("transformers")
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
@@ -128,6 +132,7 @@ def test_a_name_of_timm_needs_weights(capsys):
     assert timm.is_model("resnet18")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_timm(workplace):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from captum_paramsal.report import Explanation
 from captum_paramsal.sources import LabelledPhotos
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_reference_then_explain(workplace, arguments, capsys):
     assert main(["reference", *arguments, "--out", "made/here.safetensors"]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -56,6 +57,7 @@ def test_explain_says_where_and_what(workplace, arguments, capsys):
     assert "on these same 12 images" in (workplace / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pixels_can_be_saved_or_left_out(workplace, arguments):
     assert main(["explain", *arguments, "--out", "out", "--save-pixels", "--no-traces"]) == 0
     found = Explanation.load(workplace / "out")
@@ -67,6 +69,7 @@ def test_pixels_can_be_saved_or_left_out(workplace, arguments):
     assert not (workplace / "without" / "pixels.safetensors").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_traces_can_be_left_out(workplace, arguments):
     assert main(["explain", *arguments, "--out", "out"]) == 0
     content = json.loads((workplace / "out" / "explanation.json").read_text())
@@ -81,6 +84,7 @@ def test_traces_can_be_left_out(workplace, arguments):
     assert "trace of" not in (workplace / "without" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_progress_bars_when_asked_for(arguments, capsys):
     assert main(["explain", *arguments, "--out", "out", "--progress"]) == 0
     drawn = capsys.readouterr().err
@@ -91,6 +95,7 @@ def test_progress_bars_when_asked_for(arguments, capsys):
     assert "traces" in drawn
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_folder_per_class_and_class_names(workplace, capsys):
     for i in range(12):
         target = workplace / "sorted" / ["cat", "dog", "eel"][i % 3] / f"{i}.png"
@@ -198,6 +203,7 @@ def test_interrupted(workplace, arguments, capsys, monkeypatch, command):
     assert list((workplace / "out").iterdir()) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "command",
     [

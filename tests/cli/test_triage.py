@@ -34,6 +34,7 @@ def test_photos(workplace, arguments, capsys):
     assert all(int(row["label"]) == int(row["file"].removesuffix(".png")) % 3 != int(row["predicted"]) for row in rows)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_reference_from_a_file(workplace, arguments, capsys):
     assert main(["reference", *arguments, "--out", "usual.safetensors"]) == 0
     reference = Reference.load(workplace / "usual.safetensors")

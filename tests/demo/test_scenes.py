@@ -93,10 +93,10 @@ def test_the_chances_decide_the_patch_alone(scenes):
 
 
 def test_chances_are_met():
-    scenes = make_scenes(800, seed=4, cue_agreement=0.7, cue_presence=0.8)
+    scenes = make_scenes(400, seed=4, cue_agreement=0.7, cue_presence=0.8)
     there = scenes.cue_labels >= 0
     # Four standard errors.
-    assert abs(there.float().mean() - 0.8) < 4 * (0.8 * 0.2 / 800) ** 0.5
+    assert abs(there.float().mean() - 0.8) < 4 * (0.8 * 0.2 / 400) ** 0.5
     agrees = (scenes.cue_labels == scenes.labels)[there].float()
     assert abs(agrees.mean() - 0.7) < 4 * (0.7 * 0.3 / len(agrees)) ** 0.5
 

@@ -411,7 +411,7 @@ def test_nothing_wrong_nothing_found(known, diagnosis):
     assert findings.to_table() == []
 
 
-@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 5, 64])
 def test_internal_batch_size_of_a_diagnosis(known, diagnosis, findings, masks, size):
     found = known.doctor.diagnose(known.x, known.y, diagnosis, masks=masks, internal_batch_size=size)
     for name in ("correlation", "p_values", "evidence", "wrong_evidence", "background", "deviation"):

@@ -13,7 +13,7 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(*(st.integers(1, 7) for _ in range(4)))
 def test_equals_the_literal_mean(batch, rows, width, positions):
     outputs, columns = drawn(batch, rows, positions), drawn(batch, width, positions, seed=1)

@@ -1,3 +1,6 @@
+import shutil
+from functools import cache
+
 import pytest
 import torch
 from repair.small_models import Small, batches, labelled, relevant, same, state
@@ -28,12 +31,18 @@ def loader(after=-1):
     return DataLoader(Cut(*labelled(24), after=after), 8, shuffle=True)
 
 
+@cache
+def uninterrupted(*, with_validation):
+    options = OPTIONS | {"validation_batches": batches(seed=2) if with_validation else None}
+    return treat(Small(), loader(), batches(seed=1), WANTED, **options)
+
+
 @pytest.mark.parametrize("validation", [None, batches(seed=2)])
 @pytest.mark.parametrize("after", [10, pytest.param(24 + 10, marks=pytest.mark.slow), 3 * 24 + 5, 4 * 24 + 5])
 def test_a_second_call_ends_with_the_same_bits(tmp_path, after, validation):
     """Interrupted while the constraints are measured, or in the first, third or fourth epoch."""
     options = OPTIONS | {"validation_batches": validation}
-    whole = treat(Small(), loader(), batches(seed=1), WANTED, **options)
+    whole = uninterrupted(with_validation=validation is not None)
     assert 0 < whole.best_epoch < 3, "no difference between the last weights and the best"
     path, model = tmp_path / "treatment.checkpoint", Small()
     before = state(model)
@@ -60,6 +69,14 @@ def test_adaptive_optimizers_go_on_too(tmp_path):
     assert same(state(resumed.model)[0], state(whole.model)[0])
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The checkpoint of a treatment that ran to its end."""
+    path = tmp_path_factory.mktemp("finished") / "checkpoint"
+    treat(Small(), batches(), batches(seed=1), WANTED, **OPTIONS, checkpoint=path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -75,10 +92,9 @@ def test_adaptive_optimizers_go_on_too(tmp_path):
         ({"optimizer": torch.optim.Adam}, 'optimizer "SGD'),
     ],
 )
-def test_a_checkpoint_of_another_treatment_is_refused(tmp_path, changes, said):
-    path = tmp_path / "checkpoint"
+def test_a_checkpoint_of_another_treatment_is_refused(finished, tmp_path, changes, said):
     given = {"model": Small(), "train_batches": batches(), "held_out_batches": batches(seed=1), "constraints": WANTED}
-    treat(**given, **OPTIONS, checkpoint=path)
+    path = shutil.copy(finished, tmp_path)
     with pytest.raises(CheckpointError, match=said):
         treat(**{**given, **OPTIONS, **changes}, checkpoint=path)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases.undrawn import undrawn
 from report.every_kind import KINDS, strange_report
 
 from captum_paramsal import ParamsalError
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Glyph")
 def written(request, tmp_path_factory):
     report = strange_report(request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    report.write(folder)
+    with undrawn():
+        report.write(folder)
     return type(report), report, folder
 
 

@@ -35,6 +35,7 @@ def written(request, tmp_path):
     return report, tmp_path
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_files_of_an_earlier_report_go(written):
     report, folder = written

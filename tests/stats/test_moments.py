@@ -10,7 +10,7 @@ def rows(count, seed=0):
     return 1e6 + torch.randn(count, 3, generator=generator, dtype=torch.float64)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_any_split_in_any_order_gives_the_moments_of_all(sizes, random):
     data = rows(sum(sizes))

@@ -88,7 +88,7 @@ def test_parts_of_a_known_whole(sizes, fraction, levels):
     assert_is_the_tail(whole, rows, fraction)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     levels=st.sampled_from([None, 2, 6]),
@@ -122,7 +122,7 @@ def test_rows_are_not_kept_alive_or_changed():
     assert torch.equal(tail.values, values)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
     levels=st.sampled_from([None, 2, 6]),
@@ -219,7 +219,7 @@ class TestPartsThatKeptTooLittle:
                 got = whole.excesses[j]
                 assert got[got > 0].sort(descending=True).values.tolist() == above
 
-    @settings(max_examples=60, deadline=None, derandomize=True)
+    @settings(deadline=None, derandomize=True)
     @given(
         sizes=st.lists(st.integers(2, 40), min_size=2, max_size=5),
         levels=st.sampled_from([None, 3]),

@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def reference(model):
-    scenes = load_scenes("validation")[:240]
+    scenes = load_scenes("validation")[:210]
     usual = LabelledTensors(scenes.images, scenes.labels, normalize)
     return fit_reference(model, usual, batch_size=64, show_progress=False)
 

@@ -126,8 +126,14 @@ def assert_same(found, wanted):
         torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        pytest.param(kind, size, marks=[pytest.mark.slow] * ((number + place) % 2))
+        for number, kind in enumerate(NETWORKS)
+        for place, size in enumerate([1, 3])
+    ],
+)
 def test_knocked_out_as_in_a_copy_for_each(kind, size):
     model = network(kind)
     images, labels = mistakes(model)

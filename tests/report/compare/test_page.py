@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases.undrawn import undrawn
 from report.compare.small_comparisons import WithSkipped, small_comparison, small_images
 from report.pages import Page
 
@@ -38,7 +39,8 @@ def found():
 def written(found, tmp_path_factory):
     """The folder of its files, which no test changes."""
     folder = tmp_path_factory.mktemp("comparison")
-    assert found.write(folder) == folder / "report.html"
+    with undrawn():
+        assert found.write(folder) == folder / "report.html"
     return folder
 
 
@@ -92,6 +94,7 @@ def test_mistakes_and_correct_images_are_apart(found, page):
     assert rows[1]["mean"] == pytest.approx(float(groups[rows[1]["group"]].column("sparsity")[0].nanmean()))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_noise_is_never_the_best():
     found = small_comparison(methods=["saliency", "grad_cam", "random"], metrics=["sensitivity"], shown=0)
     assert float(found.comparison.column("sensitivity")[2].nan_to_num().max()) == 0
@@ -113,6 +116,7 @@ def test_words_units_and_directions_are_on_the_page(found, page):
         assert page.text.count(f"{note.name}{arrow} {unit_of_mean(note)}") >= len(found.groups)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("explained", ["prediction", "label"])
 def test_which_class_and_which_baselines(explained):
     found = small_comparison(methods=["saliency"], metrics=["pointing_game"], explained=explained, shown=1)

@@ -38,6 +38,7 @@ def test_the_best_against_the_others(better, best):
     assert best in verdict(found, note, best)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_differences_are_on_the_page_with_their_unit():
     found = scored([BASE, [one + 1 for one in BASE], [one + 2 for one in BASE]])
     page = Page(compare_page(found))
@@ -48,6 +49,7 @@ def test_differences_are_on_the_page_with_their_unit():
     assert "corrected by Holm" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_is_scored_on_few_images_is_not_the_best():
     few = [0.0, 0.0, *[torch.nan] * 6]
     found = scored([few, [one + 1 for one in BASE], [one + 2 for one in BASE]])
@@ -60,6 +62,7 @@ def test_who_is_scored_on_few_images_is_not_the_best():
     assert all(f"{count} of {size}" in text for count, size in zip(counts, sizes, strict=True) if count)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_costs_of_a_batch_are_no_sample():
     """The images of a batch share its time: they have no interval, and no test between methods."""
     found = small_comparison(metrics=["deletion"], shown=0)

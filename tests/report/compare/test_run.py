@@ -34,6 +34,7 @@ class SeveralSizes(LabelledTensors):
             yield SourceBatch(batch.positions, inputs, batch.labels)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_of_several_sizes(tmp_path):
     source = small_images(6, boxes=False)
     source.__class__ = SeveralSizes

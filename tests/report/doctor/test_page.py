@@ -154,6 +154,7 @@ def test_no_mistake(checkup):
     assert "Every mistake" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 import torch
 
@@ -71,9 +69,8 @@ def _section(share, error, images=5000):
         (0.0, 0.0, "too few images to tell", False),
     ],
 )
-def test_verdicts(share, error, words, good, monkeypatch):
-    # Its figure, which takes half a second, is looked at elsewhere.
-    monkeypatch.setattr(sys.modules[tail_section.__module__], "_picture", lambda *_: "")
+@pytest.mark.usefixtures("undrawn")
+def test_verdicts(share, error, words, good):
     hundredth = _section(share, error).checks[0]
     assert (hundredth.level, hundredth.share, hundredth.error) == (0.01, share, 2 * error)
     assert hundredth.verdict.startswith(words)
@@ -82,5 +79,6 @@ def test_verdicts(share, error, words, good, monkeypatch):
 
 
 @pytest.mark.parametrize(("images", "beyond"), [(5000, [False, False]), (480, [False, True]), (60, [True, True])])
+@pytest.mark.usefixtures("undrawn")
 def test_levels_that_the_reference_never_reached(images, beyond):
     assert [check.beyond for check in _section(0.01, 0.001, images).checks] == beyond

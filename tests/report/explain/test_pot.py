@@ -142,6 +142,7 @@ def test_the_halves_together_are_the_reference_of_all(crossed):
         assert [ranked.score for ranked in mistake.filters] == pytest.approx(expected.tolist(), rel=1e-3)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_is_held_out_where_halves_are_too_small():
     found = _explained(tiny_images(250), cards=1, pixels=False)
     assert (found.calibration.held_out, found.calibration.reference_images) == ("same", 250)
@@ -161,6 +162,7 @@ def test_a_reference_without_tails_is_refused_before_any_pass():
         explain(tiny_net(), images, _reference(tail=None), settings=ExplainSettings(method="pot", show_progress=False))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_filter_without_a_tail_is_told_and_never_named(reference):
     values = reference.tail.values.clone()
     values[5] = values[5, 0]
@@ -171,6 +173,7 @@ def test_a_filter_without_a_tail_is_told_and_never_named(reference):
     assert "1 filter has no tail at all and is never ranked first." in Page(explain_page(found)).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_saved_and_loaded(found, tmp_path):
     assert Explanation.load(found.write(tmp_path).parent) == found
     assert Explanation.from_dict(found.to_dict()) == found
@@ -208,6 +211,7 @@ def test_page_with_several_figures_has_unique_ids(page):
     assert {clip.removeprefix("url(#").removesuffix(")") for clip in clips} <= set(ids)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_mistake_without_any_filter_above_its_threshold(found):
     first = replace(found.mistakes[0], filters=(), unusual=0, curve=(0.0,) * len(found.places))
     page = Page(explain_page(replace(found, mistakes=(first,), maps={})))
@@ -215,6 +219,7 @@ def test_a_mistake_without_any_filter_above_its_threshold(found):
     assert f"{log(14 / 0.05):.1f}" > "5"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scores_beyond_the_end_of_a_tail_are_no_numbers_to_read(found):
     drawn = next(mistake for mistake in found.mistakes if mistake.curve and mistake.filters)
     beyond = replace(drawn.filters[0], score=746.2, p_value=0.0)

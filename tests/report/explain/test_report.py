@@ -132,6 +132,7 @@ def test_explanations_of_earlier_versions_can_still_be_loaded(found, folder, tmp
     assert json.loads((before.write(tmp_path).parent / "explanation.json").read_text())["schema_version"] == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pixel_gradients_are_saved_on_demand(tmp_path):
     kept = untraced_explanation(keep_pixels=True)
     kept.write(tmp_path)
@@ -146,6 +147,7 @@ def test_pixel_gradients_are_saved_on_demand(tmp_path):
     assert "pixels.safetensors" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pixel_gradients_of_an_earlier_run_are_not_taken_for_those_of_this_one(found, tmp_path):
     untraced_explanation(keep_pixels=True, cards=2).write(tmp_path)
     assert len(Explanation.load(tmp_path).pixel_gradients) == 2

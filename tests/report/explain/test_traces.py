@@ -52,10 +52,12 @@ def test_boxes_pixels_and_overlap_are_those_of_the_method(found):
     assert any(one.traces.label != one.traces.predicted for one in found.mistakes)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_batch_size_changes_no_trace(found):
     assert [one.traces for one in tiny_explanation(batch_size=24).mistakes] == [one.traces for one in found.mistakes]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_mistakes_with_a_card_are_traced():
     found = tiny_explanation(cards=2)
     assert {one.position for one in found.mistakes if one.traces} == {one.position for one in _surest(found)[:2]}
@@ -113,6 +115,7 @@ def test_traces_can_be_left_out():
     assert len(page.all("img")) == 2 * 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_traces_without_pixel_maps():
     page = Page(explain_page(tiny_explanation(pixels=False)))
     assert (len(page.all("img")), len(_drawn(page))) == (6, 2 * 6)
@@ -144,6 +147,7 @@ def _unruly():
     return model
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_whose_way_depends_on_values_is_traced_the_way_it_went():
     settings = ExplainSettings(top_k=4, show_progress=False)
     hesitant, plain = (explain(model, tiny_images(), settings=settings) for model in (_Hesitant(), tiny_net()))

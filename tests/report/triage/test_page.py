@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases.undrawn import undrawn
 from report.explain.small_jobs import CLASSES, tiny_images, tiny_net
 from report.pages import Page
 
@@ -137,6 +138,7 @@ def test_what_is_compared_is_said(found, page):
         assert f"{name} {name.split(' taken for ')[1]} {count}" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_the_largest_groups_are_shown_and_the_others_counted():
     page = Page(triage_page(made_up()))
     assert sum(attributes.get("id", "").startswith("group-") for _, attributes in page.elements) == 12
@@ -153,6 +155,7 @@ def test_only_the_largest_groups_are_shown_and_the_others_counted():
     assert "should be stronger" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_group():
     text = Page(triage_page(made_up(groups=0, ungrouped=4))).text
     assert "No two classes are confused more than once" in text
@@ -164,7 +167,8 @@ def test_no_group():
 def written(tmp_path_factory):
     """A report and the folder of its files."""
     report, folder = made_up(), tmp_path_factory.mktemp("triage")
-    assert report.write(folder) == folder / "report.html"
+    with undrawn():
+        assert report.write(folder) == folder / "report.html"
     return report, folder
 
 
@@ -199,6 +203,7 @@ def test_a_written_report_is_loaded_again(written):
         TriageReport.load(folder / "triage.csv")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_limit_reference_and_layers():
     reference = fit_reference(fair_net(), fair_images(seed=2), layers="2", show_progress=False)
     found = tiny_triage(reference=reference, limit=12)
