@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, overload
@@ -163,6 +164,27 @@ class FilterIndex(Sequence[Filter]):
             raise LayerError(message)
         place = self.layers.index(layer)
         return slice(self._starts[place], self._starts[place + 1])
+
+    def columns(self, *patterns: str) -> list[int]:
+        """Columns of the scores that belong to some layers, in the order of the filters.
+
+        Args:
+            *patterns: Names of layers, or glob patterns such as ``"layer4.*"``.
+
+        Raises:
+            LayerError: A pattern matches no layer.
+
+        >>> FilterIndex({"stem": 1, "block.conv1": 2, "block.conv2": 1}).columns("block.*")
+        [1, 2, 3]
+        """
+        chosen = set()
+        for pattern in patterns:
+            matched = [name for name in self._counts if fnmatchcase(name, pattern)]
+            if not matched:
+                message = f"Expected patterns of {', '.join(self.layers)}, got {pattern!r}, which matches none."
+                raise LayerError(message)
+            chosen.update(matched)
+        return [column for name in self.layers if name in chosen for column in range(len(self))[self.slice(name)]]
 
     def split(self, scores: Tensor) -> dict[str, Tensor]:
         """Cut scores ``(..., F)`` into one view ``(..., O)`` per layer.

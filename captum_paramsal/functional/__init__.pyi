@@ -26,6 +26,7 @@ from .profile import (
 )
 from .tails import (
     anderson_darling as anderson_darling,
+    normal_tail_scores as normal_tail_scores,
     p_values_of as p_values_of,
     pareto_log_density as pareto_log_density,
     pareto_log_survival as pareto_log_survival,

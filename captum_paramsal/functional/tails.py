@@ -120,6 +120,28 @@ def tail_scores(excess: Tensor, rate: Tensor, shape: Tensor, scale: Tensor) -> T
     return torch.where(living, scores, -torch.finfo(torch.float32).tiny)
 
 
+def normal_tail_scores(z: Tensor) -> Tensor:
+    """How improbable z-scores are where the filters' saliencies are normal, in nats: ``-log(1 - Φ(z))``.
+
+    It rises with z and is the same for all filters: under a normal tail, a ranking by z-scores is one by peaks over
+    threshold (proposition 1). Real profiles have other tails; :func:`tail_scores` takes those that were observed.
+
+    Args:
+        z: From :func:`~captum_paramsal.functional.standardize`.
+
+    Returns:
+        The same shape, above 0; differentiable.
+
+    References:
+        Wang and Sato, arXiv 2310.17951, proposition 1.
+
+    >>> normal_tail_scores(torch.tensor([0.0, 3.0]))
+    tensor([0.6931, 6.6077])
+    """
+    scores: Tensor = -torch.special.log_ndtr(-z)
+    return scores
+
+
 def p_values_of(scores: Tensor) -> Tensor:
     """Tail probabilities from scores in nats: ``p = exp(-score)``.
 

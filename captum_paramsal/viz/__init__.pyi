@@ -10,6 +10,7 @@ from .calibration import (
 from .class_channels import channel_order as channel_order, class_channel_plot as class_channel_plot
 from .comparison_grid import comparison_grid as comparison_grid
 from .confusion import confused_classes as confused_classes, confusion_plot as confusion_plot
+from .distributions import score_distribution_plot as score_distribution_plot, stage_plot as stage_plot
 from .evidence import evidence_overlay as evidence_overlay, evidence_plot as evidence_plot
 from .interventions import intervention_plot as intervention_plot
 from .metric_bars import metric_bars as metric_bars, metric_panels as metric_panels

@@ -122,9 +122,17 @@ FIGURES: Mapping[str, Figure] = {
         lambda of, values, ax: viz.profile_plot(of(values), FilterIndex({"one": 3, "two": 5}), ax), noise(2, 8)
     ),
     "qq_plot": Figure(lambda of, values, ax: viz.qq_plot(of(values), 0.1, 1.0, ax), noise(50).abs() + 0.1),
+    "score_distribution_plot": Figure(
+        lambda of, values, ax: viz.score_distribution_plot(of(values), of([0.0, 0.1]), of([1.0, 2.0]), 20, ax),
+        noise(2, 9),
+    ),
     "share_plot": Figure(
         lambda of, values, ax: viz.share_plot(of(viz.tail_levels()), [("a", of(values), of(0.1 * values))], ax),
         viz.tail_levels().clone(),
+    ),
+    "stage_plot": Figure(
+        lambda of, values, ax: viz.stage_plot(of(values), of(2 * values), ["a", "b"], ax),
+        torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]),
     ),
     "threshold_stability_plot": Figure(_stability, torch.rand(6, 5, generator=seeded()).cumsum(1), axes=2),
     "trace_plot": Figure(

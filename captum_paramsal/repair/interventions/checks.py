@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores
-from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.errors import InputError, InterventionError, LayerError
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import scores_at
 from captum_paramsal.hooks import frozen_eval
@@ -29,6 +31,18 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
         output = torch.cat([forward_scores(model, part) for part in parts])
     scores, labels = scores_at(output, batch.labels)
     return require_finite_scores(scores), labels
+
+
+def columns_of(filters: FilterIndex, patterns: Sequence[str]) -> list[int]:
+    """Columns of the scores of some layers, by names or glob patterns.
+
+    Raises:
+        InterventionError: A pattern matches no layer.
+    """
+    try:
+        return filters.columns(*patterns)
+    except LayerError as error:
+        raise InterventionError(str(error)) from error
 
 
 def require_mistakes(scores: Tensor, labels: Tensor, advice: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.repair.interventions.checks import columns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +104,4 @@ def _columns(profiles: Tensor, filters: FilterIndex | None, layers: str | Sequen
     if filters is None:
         message = "Expected `filters` to choose `layers` by, got None."
         raise InputError(message)
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    chosen = [name for name in filters.layers if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    if not chosen:
-        message = f"Expected patterns of {', '.join(filters.layers)}, got {', '.join(patterns)}, which match none."
-        raise InterventionError(message)
-    return torch.cat([torch.arange(len(filters))[filters.slice(name)] for name in chosen])
+    return torch.tensor(columns_of(filters, [layers] if isinstance(layers, str) else list(layers)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.repair.interventions.checks import columns_of
 from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
 
 
@@ -37,13 +37,8 @@ def restrict_to_layers(ranking: Tensor, filters: FilterIndex, *patterns: str) ->
     Raises:
         InterventionError: A pattern matches no layer.
     """
-    for pattern in patterns:
-        if not any(fnmatchcase(layer, pattern) for layer in filters.layers):
-            message = f"Expected patterns of {', '.join(filters.layers)}, got {pattern!r}, which matches none."
-            raise InterventionError(message)
-    chosen = [any(fnmatchcase(layer, pattern) for pattern in patterns) for layer in filters.layers]
-    counts = torch.tensor(list(filters.counts.values()), device=ranking.device)
-    kept = torch.tensor(chosen, device=ranking.device).repeat_interleave(counts)
+    kept = torch.zeros(len(filters), dtype=torch.bool, device=ranking.device)
+    kept[columns_of(filters, patterns)] = True
     return ranking.masked_fill(~kept, -torch.inf)
 
 

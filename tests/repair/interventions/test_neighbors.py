@@ -42,7 +42,7 @@ def test_of_images_that_are_not_among_them():
         ({"k": 9}, InterventionError, "from 1 to 8, the number of other images, got 9"),
         ({"query": [9]}, InputError, "places from 0 to 8"),
         ({"query": torch.randn(2, 3)}, InputError, r"\(Q, 12\)"),
-        ({"layers": "head"}, InterventionError, "head, which match none"),
+        ({"layers": "head"}, InterventionError, "'head', which matches none"),
         ({"layers": "stem", "filters": None}, InputError, "`filters` to choose"),
         ({"profiles": torch.zeros(4, 12)}, InputError, "zeros alone in row 0"),
         ({"profiles": torch.full((4, 12), torch.nan)}, InputError, "finite `profiles`"),
