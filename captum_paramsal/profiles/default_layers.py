@@ -9,8 +9,9 @@ from warnings import warn
 from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError, UnscoredWeightsWarning
+from captum_paramsal.graph import class_score_layers
 from captum_paramsal.hooks import FilterLayer, Plan, class_score_linears
-from captum_paramsal.profiles.layers import class_scores, no_default_layers
+from captum_paramsal.profiles.layers import no_default_layers
 
 LARGE_SHARE = 0.1
 """Share of the weights that the default may leave out without a word."""
@@ -44,7 +45,7 @@ class DefaultLayers:
         """
         at_places = {layer.name for layer in self.candidates if layer.provisional and layer.name in plan.at_places}
         suspects = [layer for layer in self.candidates if layer.provisional and layer.count == classes]
-        convolutions = class_scores(self.model)
+        convolutions = class_score_layers(self.model)
         certain = {layer.name for layer in self.candidates if not layer.provisional}
         left = self._left_out(certain | at_places, convolutions)
         scores: frozenset[str] = frozenset()

@@ -76,11 +76,6 @@ def filter_index(layers: Iterable[FilterLayer]) -> FilterIndex:
     return FilterIndex(counts, parts, bias=any(layer.bias for layer in layers))
 
 
-def class_scores(model: nn.Module) -> frozenset[str]:
-    """Names of the convolutions whose channels are the class scores."""
-    return class_score_layers(model)
-
-
 def _chosen_by(layers: LayerSelection | None, model: nn.Module, named: dict[str, nn.Module]) -> dict[str, _Choice]:
     if layers is None:
         layers = ...
@@ -104,7 +99,7 @@ def _default(model: nn.Module, named: dict[str, nn.Module]) -> list[tuple[str, _
     attention = [name for name, module in named.items() if isinstance(module, nn.MultiheadAttention)]
     inside = {f"{name}.out_proj" if name else "out_proj" for name in attention}
     convolutions = [name for name, module in named.items() if isinstance(module, CONVOLUTIONS)]
-    scores = class_scores(model) if convolutions else frozenset()
+    scores = class_score_layers(model) if convolutions else frozenset()
     chosen: list[tuple[str, _Choice]] = []
     for name, module in named.items():
         if name in heads:
