@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["any_of", "cifar10_pictures", "real_models"]
+__all__ = ["CLASSES", "any_of", "cifar10_pictures", "real_models"]
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def any_of(count: int) -> np.ndarray:

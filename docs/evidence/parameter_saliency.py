@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10 import any_of, cifar10_pictures, real_models
+from cifar10 import CLASSES, any_of, cifar10_pictures, real_models
 from photos import (
     LITE1_INPUT,
     SQUEEZENET_INPUT,
@@ -24,7 +24,7 @@ from photos import (
     load_squeezenet,
     scores_of,
 )
-from results import Results
+from results import Results, fewer_colours
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -44,6 +44,8 @@ from captum_paramsal.repair import (
     ties_by,
 )
 from captum_paramsal.stats.bootstrap import bootstrap_means
+from captum_paramsal.viz import neighbor_grid, to_png
+from captum_paramsal.viz.style import new_panels
 
 LOG = logging.getLogger("parameter_saliency")
 RATE = 0.001
@@ -394,6 +396,29 @@ def neighbour_shares(subject: Subject) -> dict[str, Any]:
     return found
 
 
+def neighbour_panel(subject: Subject, shown: int = 4, k: int = 5) -> bytes:
+    """The first mistakes with their nearest photos by early layers, left, and by deep ones, right, as a PNG."""
+    query = subject.mistakes[:shown]
+    spaces = {"early layers": list(subject.layout.early), "deep layers": subject.deep}
+    names = CLASSES if subject.name == "resnet20" else None
+    panels = new_panels(2 * (1.2 * k + 1.6), 1.85 * len(query) + 0.6, 1, 2)
+    for axes, (space, layers) in zip(panels, spaces.items(), strict=True):
+        near = neighbors(subject.scores, query, k, filters=subject.filters, layers=layers)
+        places, back = torch.cat([query, near.images.flatten()]).unique(return_inverse=True)
+        neighbor_grid(
+            list(subject.images[places]),
+            back[: len(query)],
+            back[len(query) :].view(len(query), k),
+            near.similarity,
+            axes,
+            labels=subject.labels[places],
+            predicted=subject.predicted[places],
+            names=names,
+            title=space,
+        )
+    return to_png(panels[0], dpi=80)
+
+
 def _sharing(subject: Subject, places: Tensor, query: Tensor) -> dict[str, Tensor]:
     """Which photos share what with each query, ``(Q, N)`` bool."""
     seen, true = subject.predicted[places], subject.labels[places]
@@ -511,6 +536,8 @@ def run_part(part: str, subject: Subject, options: argparse.Namespace) -> None:
         results.once("profiles", lambda: profiles(subject))
     elif part == "neighbours":
         results.once("neighbours", lambda: neighbour_shares(subject))
+        panel = fewer_colours(neighbour_panel(subject))
+        (options.work / f"parameter_saliency_neighbours_{subject.name}.png").write_bytes(panel)
     elif part == "others":
         results.once("others", lambda: other_mistakes(subject, options))
     elif part == "whole":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cifar10 import any_of, cifar10_pictures
+from cifar10 import CLASSES, any_of, cifar10_pictures
 from object_pointing import gradient_methods
 from photos import add_data_option, scores_of
 from pot_saliency import ACTIONS, curve
@@ -36,7 +36,6 @@ LOG = logging.getLogger("vision_transformer")
 PARTS = ("accuracy", "heads", "planted", "classes")
 ATTENTION = "encoder.layers.encoder_layer_*.self_attention"
 LAST = f"encoder.layers.encoder_layer_{DEPTH - 1}.self_attention"
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)

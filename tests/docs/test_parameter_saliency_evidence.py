@@ -151,7 +151,8 @@ def test_parts_write_what_they_find(study, subject, options):
         study.run_part(part, subject, options)
     names = {path.name for path in options.work.iterdir()}
     assert {"small-profiles.json", "small-neighbours.json", "small-others.json", "small-whole.json"} <= names
-    assert len(names) == 4 + 2 * len(study.DISTURBED)
+    assert "parameter_saliency_neighbours_small.png" in names
+    assert len(names) == 5 + 2 * len(study.DISTURBED)
 
 
 def test_masking_and_its_controls(study, pixels, subject, options):
