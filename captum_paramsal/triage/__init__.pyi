@@ -1,4 +1,7 @@
-from .grouping import group_by_similarity as group_by_similarity
+from .grouping import (
+    group_by_similarity as group_by_similarity,
+    nearest_by_similarity as nearest_by_similarity,
+)
 from .result import ConfusionPair as ConfusionPair, GuiltyFilter as GuiltyFilter, Triage as Triage
 from .set_saliency import SetSaliency as SetSaliency, set_saliency as set_saliency
 from .triage import triage as triage

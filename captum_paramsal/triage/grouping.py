@@ -53,6 +53,26 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     return groups, similarity
 
 
+def nearest_by_similarity(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
+    """The images whose filters stand out most as those of each image do, by the similarity that groups are made by.
+
+    Args:
+        scores: z-scores, ``(M, F)``; what is below 0 does not count.
+        k: How many; all others where there are fewer.
+
+    Returns:
+        Numbers of the images, nearest first, ``(M, K)`` int64, and their cosines, ``(M, K)`` float64.
+
+    >>> numbers, cosines = nearest_by_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), k=1)
+    >>> numbers.tolist(), cosines.tolist()
+    ([[2], [2], [1]], [[0.6], [0.8], [0.8]])
+    """
+    cosines = torch.from_numpy(_cosines(scores.detach().cpu().double().clamp(min=0).numpy())).fill_diagonal_(-torch.inf)
+    nearest = cosines.sort(dim=1, descending=True, stable=True)
+    most = min(k, len(scores) - 1)
+    return nearest.indices[:, :most].contiguous(), nearest.values[:, :most].contiguous()
+
+
 def _cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cosine of every pair of rows; 0 with a row of zeros."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

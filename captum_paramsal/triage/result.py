@@ -85,6 +85,9 @@ class Triage(Summarized):
         excess: ``(G + 1, F)``.
         pull: ``(G + 1, F)``.
         context: Model's fingerprint, settings and what was compared with what.
+        neighbors: Numbers of the mistakes that are most similar to each, nearest first, ``(M, K)``, K being 5 or, where
+            there are fewer others, all of these; None in a file of an earlier version.
+        neighbor_similarity: Cosines of their raised filters with its own, ``(M, K)``.
     """
 
     filters: FilterIndex
@@ -101,6 +104,8 @@ class Triage(Summarized):
     excess: Tensor
     pull: Tensor
     context: Mapping[str, Any]
+    neighbors: Tensor | None = None
+    neighbor_similarity: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -187,6 +192,8 @@ class Triage(Summarized):
             TriageFileError: The file cannot be written.
         """
         tensors = {name: getattr(self, name) for name in (*_OF_IMAGES, "class_counts", *_OF_FILTERS)}
+        if self.neighbors is not None and self.neighbor_similarity is not None:
+            tensors |= {"neighbors": self.neighbors, "neighbor_similarity": self.neighbor_similarity}
         parts = {name: list(names) for name, names in self.filters.parts.items()}
         content = {"filters": dict(self.filters.counts), "parts": parts, "context": dict(self.context)}
         TRIAGE.save(path, tensors, content)

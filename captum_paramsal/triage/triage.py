@@ -17,7 +17,7 @@ from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.stats import Moments, StratifiedRanks, stratified_ranks
-from captum_paramsal.triage.grouping import group_by_similarity
+from captum_paramsal.triage.grouping import group_by_similarity, nearest_by_similarity
 from captum_paramsal.triage.result import Triage
 from captum_paramsal.triage.scored_images import ScoredImages
 from captum_paramsal.triage.set_saliency import SetSaliency
@@ -88,9 +88,9 @@ def triage(
     scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)
     _require_both(scored)
     usual = Moments.of(scored.profile) if reference is None else reference.moments
-    groups, similarity = group_by_similarity(
-        standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std), smallest, seed
-    )
+    z_scores = standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std)
+    groups, similarity = group_by_similarity(z_scores, smallest, seed)
+    neighbors, neighbor_similarity = nearest_by_similarity(z_scores)
     saliency = _saliency(profile, scored, groups, usual, internal_batch_size, show_progress=show_progress)
     ranks, within = _ranks(scored)
     return Triage(
@@ -116,6 +116,8 @@ def triage(
             "reference": "the set itself" if reference is None else f"{reference.count} images",
             "seed": seed,
         },
+        neighbors=neighbors,
+        neighbor_similarity=neighbor_similarity,
     )
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from captum_paramsal.triage import group_by_similarity
+from captum_paramsal.triage import group_by_similarity, nearest_by_similarity
 
 
 def two_kinds(alone=0):
@@ -40,3 +40,16 @@ def test_too_few_and_nothing_raised():
     assert groups.tolist() == [-1] * 6
     assert similarity.isnan().all()
     assert group_by_similarity(two_kinds()[:4], smallest=5)[0].tolist() == [-1] * 4
+
+
+def test_the_nearest_are_those_of_the_largest_cosines():
+    scores = torch.cat([two_kinds(), -torch.ones(1, 80)])
+    numbers, similarity = nearest_by_similarity(scores, k=3)
+    raised = torch.nn.functional.normalize(scores.double().clamp(min=0), dim=1)
+    cosines = (raised @ raised.T).fill_diagonal_(-1)
+    assert torch.equal(numbers[:30], cosines.topk(3, dim=1).indices[:30])
+    torch.testing.assert_close(similarity, cosines.topk(3, dim=1).values)
+    # Nothing is raised in the last one: it is as far from all, and the first come first.
+    assert (numbers[30].tolist(), similarity[30].tolist()) == ([0, 1, 2], [0.0, 0.0, 0.0])
+    assert [part.shape for part in nearest_by_similarity(scores[:2], k=3)] == [(2, 1), (2, 1)]
+    assert [part.shape for part in nearest_by_similarity(scores[:1])] == [(1, 0), (1, 0)]

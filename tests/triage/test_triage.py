@@ -121,6 +121,8 @@ def test_saved_and_loaded(sorted_out, tmp_path):
     assert again.to_table() == found.to_table()
     assert again.confusion_pairs() == found.confusion_pairs()
     assert (again.filters, again.context) == (found.filters, found.context)
+    assert torch.equal(again.neighbors, found.neighbors)
+    assert torch.equal(again.neighbor_similarity, found.neighbor_similarity)
     (tmp_path / "damaged.safetensors").write_bytes((tmp_path / "triage.safetensors").read_bytes()[:-7])
     with pytest.raises(TriageFileError, match="damaged"):
         Triage.load(tmp_path / "damaged.safetensors")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from markupsafe import Markup
-from torch.nn.functional import interpolate
 
 from captum_paramsal.report.explain.data import ExplanationData, Mistake
-from captum_paramsal.sources import Picture
-from captum_paramsal.viz import decoded, neighbor_grid, to_svg
-
-_ROWS = 5
-_LARGEST = 112
-"""Pixels along a picture's longer side: about as large as it is seen."""
+from captum_paramsal.report.shared.neighbor_drawing import SHOWN, draw_neighbors
 
 
 @dataclass(frozen=True)
@@ -50,44 +43,18 @@ def near_cards(explanation: ExplanationData, mistake: Mistake, numbers: Mapping[
 
 def near_drawing(explanation: ExplanationData, numbers: Mapping[int, int]) -> Markup:
     """The first cards' mistakes and their neighbours as an ``<svg>``; empty where there are none, or no pictures."""
-    pictures = explanation.pictures
-    queries = [
-        position
-        for position in sorted(numbers, key=lambda position: numbers[position])
-        if position in pictures and all(near.position in pictures for near in explanation.neighbors.get(position, ()))
-    ]
-    queries = [position for position in queries if explanation.neighbors.get(position)][:_ROWS]
-    if not queries:
-        return Markup()
-    near = [explanation.neighbors[position] for position in queries]
-    shown = list(dict.fromkeys([*queries, *(other.position for others in near for other in others)]))
-    by_position = {mistake.position: mistake for mistake in explanation.mistakes}
-    axes = neighbor_grid(
-        [_small(pictures[position]) for position in shown],
-        [shown.index(position) for position in queries],
-        [[shown.index(other.position) for other in others] for others in near],
-        [[other.similarity for other in others] for others in near],
-        labels=[by_position[position].label for position in shown],
-        predicted=[by_position[position].predicted for position in shown],
-        names=explanation.classes,
-    )
-    words = _words(explanation, numbers, queries)
-    return Markup(to_svg(axes, words, prefix="near-"))  # noqa: S704 -- drawn by matplotlib, which escapes its texts
-
-
-def _words(explanation: ExplanationData, numbers: Mapping[int, int], queries: Sequence[int]) -> str:
+    in_order = sorted(numbers, key=lambda position: numbers[position])
+    near = {position: explanation.neighbors.get(position, ()) for position in in_order}
+    pictured = {
+        position: [(other.position, other.similarity) for other in others]
+        for position, others in near.items()
+        if others and {position, *(other.position for other in others)} <= explanation.pictures.keys()
+    }
+    drawn = dict(list(pictured.items())[:SHOWN])
     nearest = [
-        f"nearest to mistake {numbers[position]} is mistake {numbers[near[0].position]}, {near[0].similarity:.2f}"
-        for position in queries
-        if (near := explanation.neighbors[position])
+        f"nearest to mistake {numbers[position]} is mistake {numbers[others[0][0]]}, {others[0][1]:.2f}"
+        for position, others in drawn.items()
     ]
-    return f"Pictures of mistakes, each beside those with the most similar profiles: {'; '.join(nearest)}."
-
-
-def _small(picture: Picture) -> torch.Tensor:
-    pixels = decoded(picture.data, picture.mime)
-    share = _LARGEST / max(pixels.shape[1:])
-    if share >= 1:
-        return pixels
-    size = [max(1, round(side * share)) for side in pixels.shape[1:]]
-    return interpolate(pixels[None], size, mode="area")[0].clamp(0, 1)
+    words = f"Pictures of mistakes, each beside those with the most similar profiles: {'; '.join(nearest)}."
+    classes_of = {mistake.position: (mistake.label, mistake.predicted) for mistake in explanation.mistakes}
+    return draw_neighbors(drawn, explanation.pictures, classes_of, explanation.classes, words)

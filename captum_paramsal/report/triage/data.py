@@ -75,6 +75,13 @@ class TriageData(Report):
         often = sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0]))
         return [(self.class_name(label), self.class_name(other), count) for (label, other), count in often]
 
+    def neighbors_of(self, number: int) -> list[tuple[int, float]]:
+        """Numbers of the mistakes that are most similar to one, nearest first, and their similarities."""
+        triage = self.triage
+        if triage.neighbors is None or triage.neighbor_similarity is None:
+            return []
+        return list(zip(triage.neighbors[number].tolist(), triage.neighbor_similarity[number].tolist(), strict=True))
+
     def summary(self) -> dict[str, Any]:
         """The figures that come first."""
         triage = self.triage
@@ -114,10 +121,14 @@ class TriageData(Report):
         ]
 
     def mistakes_table(self) -> list[dict[str, Any]]:
-        """One row per mistake, as ``mistakes.csv`` has them; group and similarity are None where it is in none."""
+        """One row per mistake, as ``mistakes.csv`` has them; group and similarity are None where it is in none.
+
+        The nearest mistake is None where there is no other, or in a report of an earlier version.
+        """
         triage = self.triage
         rows = []
         for number, item in enumerate(self.items):
+            nearest = self.neighbors_of(number)[:1]
             grouped = int(triage.groups[number]) >= 0
             rows.append(
                 {
@@ -127,6 +138,8 @@ class TriageData(Report):
                     "confidence": float(triage.confidence[number]),
                     "group": int(triage.groups[number]) if grouped else None,
                     "similarity": float(triage.similarity[number]) if grouped else None,
+                    "nearest": self.items[nearest[0][0]].name if nearest else None,
+                    "nearest_similarity": nearest[0][1] if nearest else None,
                 }
             )
         return rows

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
-from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing
+from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing, near_drawing
 from captum_paramsal.report.triage.page_groups import (
     filter_lines,
     group_cards,
     mistake_tiles,
-    pictured,
+    shown_ungrouped,
     typical,
     ungrouped,
 )
@@ -45,7 +45,7 @@ class _FilterRow:
 def triage_page(report: TriageData) -> str:
     """The report as one HTML page that needs no other file."""
     triage = report.triage
-    alone, shown = ungrouped(triage), set(pictured(triage))
+    alone = ungrouped(triage)
     return render(
         "triage.html.jinja",
         report,
@@ -63,10 +63,11 @@ def triage_page(report: TriageData) -> str:
         usual=typical(triage, None),
         drawing=filter_drawing(report),
         cards=group_cards(report),
+        near=near_drawing(report),
         in_groups=len(triage) - len(alone),
         ungrouped=len(alone),
         ungrouped_pairs=report.pairs_among(alone)[:_PAIRS],
-        ungrouped_tiles=mistake_tiles(report, [number for number in alone if number in shown]),
+        ungrouped_tiles=mistake_tiles(report, shown_ungrouped(triage)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from captum_paramsal.report.shared.neighbor_drawing import SHOWN
 from captum_paramsal.report.triage.data import TriageData, wanted_change
 from captum_paramsal.sources import Picture
 from captum_paramsal.triage import GuiltyFilter, Triage
@@ -76,10 +77,22 @@ def ungrouped(triage: Triage) -> list[int]:
     return [int(number) for number in numbers[order].tolist()]
 
 
+def shown_ungrouped(triage: Triage) -> list[int]:
+    """Those of them that the page shows."""
+    return ungrouped(triage)[:_UNGROUPED]
+
+
 def pictured(triage: Triage) -> list[int]:
     """Numbers of the mistakes that the page shows."""
     typical = [number for group in shown_groups(triage) for number in triage.members(group)[:_EXAMPLES].tolist()]
-    return [*typical, *ungrouped(triage)[:_UNGROUPED]]
+    similar = [] if triage.neighbors is None else triage.neighbors[most_confident(triage)].flatten().tolist()
+    return list(dict.fromkeys([*typical, *shown_ungrouped(triage), *most_confident(triage), *similar]))
+
+
+def most_confident(triage: Triage) -> list[int]:
+    """Numbers of the mistakes that are shown with their neighbours."""
+    order: list[int] = triage.confidence.argsort(descending=True, stable=True)[:SHOWN].tolist()
+    return order
 
 
 def group_cards(report: TriageData) -> list[GroupCard]:

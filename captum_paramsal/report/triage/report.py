@@ -12,7 +12,10 @@ from captum_paramsal.report.triage.figures import triage_figures
 from captum_paramsal.report.triage.page import triage_page
 
 _FILTER_COLUMNS = ("schema_version", "group", "mistakes", "rank", "filter", *OF_FILTERS)
-_MISTAKE_COLUMNS = ("schema_version", "file", "label", "predicted", "confidence", "group", "similarity")
+_MISTAKE_COLUMNS = (
+    *("schema_version", "file", "label", "predicted", "confidence", "group", "similarity"),
+    *("nearest", "nearest_similarity"),
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -20,7 +23,7 @@ class TriageReport(TriageData):
     """All mistakes of labelled images, sorted: data, tables, figures and page.
 
     ``write`` makes ``triage.json``, ``triage.csv`` (the first ten filters of all mistakes and of every group),
-    ``mistakes.csv``, ``triage.safetensors`` (the values of all filters), two triage_figures and ``report.html``.
+    ``mistakes.csv``, ``triage.safetensors`` (the values of all filters), two figures and ``report.html``.
     """
 
     def save_beside(self, folder: Path) -> None:

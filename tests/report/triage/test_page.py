@@ -242,3 +242,23 @@ def test_what_cannot_be_sorted():
 def test_it_is_a_value_of_the_report(found):
     assert isinstance(found, TriageReport)
     assert found.class_name(7) == "class 7"
+
+
+def test_the_most_confident_mistakes_stand_beside_their_neighbours(found, page):
+    numbers = found.triage.confidence.argsort(descending=True)[:5].tolist()
+    (words,) = (drawing["aria-label"] for drawing in page.all("svg") if "most similar" in drawing["aria-label"])
+    for number in numbers:
+        nearest, similarity = found.neighbors_of(number)[0]
+        assert f"nearest to {found.items[number].name} is {found.items[nearest].name}, {similarity:.2f}" in words
+        row = found.mistakes_table()[number]
+        assert (row["nearest"], row["nearest_similarity"]) == (found.items[nearest].name, similarity)
+    assert "Similar mistakes" in page.text
+
+
+def test_a_triage_of_an_earlier_version_has_no_neighbours(tmp_path):
+    found = made_up(groups=0, ungrouped=4)
+    assert found.triage.neighbors is None
+    with undrawn():
+        found.write(tmp_path)
+    assert TriageReport.load(tmp_path).neighbors_of(0) == []
+    assert "Similar mistakes" not in (tmp_path / "report.html").read_text()
