@@ -140,18 +140,18 @@ class FilterIndex(Sequence[Filter]):
         >>> FilterIndex({"conv1": 2}).difference(FilterIndex({"conv1": 3, "conv2": 2}))
         "'conv1' has 3 filters instead of 2; 'conv2' is new"
         """
-        found = [f"{name!r} is missing" for name in self._counts if name not in other._counts]
-        found += [
+        differences = [f"{name!r} is missing" for name in self._counts if name not in other._counts]
+        differences += [
             f"{name!r} has {other._counts[name]} filters instead of {count}"
             for name, count in self._counts.items()
             if other._counts.get(name, count) != count
         ]
-        found += [f"{name!r} is new" for name in other._counts if name not in self._counts]
+        differences += [f"{name!r} is new" for name in other._counts if name not in self._counts]
         if self.bias != other.bias:
-            found.append(f"biases are {'left out' if self.bias else 'counted in'}")
-        if not found and self != other:
-            found = ["the layers stand in another order"]
-        return "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
+            differences.append(f"biases are {'left out' if self.bias else 'counted in'}")
+        if not differences and self != other:
+            differences = ["the layers stand in another order"]
+        return "; ".join(differences[:5]) + ("; ..." if len(differences) > 5 else "")
 
     def slice(self, layer: str) -> slice:
         """Columns of the scores that belong to a layer.

@@ -74,9 +74,9 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, (Mapping, tuple, list)):
-        names = [one if isinstance(one, str) else type(one).__name__ for one in list(value)[:_NAMED]]
-        plain = all(isinstance(one, (int, float)) for one in value)
-        text = ", ".join(f"{one:g}" for one in list(value)[:_NAMED]) if plain else ", ".join(dict.fromkeys(names))
+        names = [item if isinstance(item, str) else type(item).__name__ for item in list(value)[:_NAMED]]
+        plain = all(isinstance(item, (int, float)) for item in value)
+        text = ", ".join(f"{item:g}" for item in list(value)[:_NAMED]) if plain else ", ".join(dict.fromkeys(names))
         return _short(f"{len(value)}: {text}" + (", ..." if len(value) > _NAMED else "")) if value else "none"
     if isinstance(value, Summarized) or is_dataclass(value):
         count = f" of {len(value)}" if isinstance(value, Sized) else ""

@@ -122,16 +122,16 @@ def run(args: argparse.Namespace) -> int:
 
     checkpoint = open_folder(args.out) / _CHECKPOINT
     try:
-        found = _on_demo(args, checkpoint) if args.model is None else _on_photos(args, checkpoint)
+        compared = _on_demo(args, checkpoint) if args.model is None else _on_photos(args, checkpoint)
     except KeyboardInterrupt:
         if not checkpoint.exists():
             raise
         words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command resumes from there"
         say(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
         return 130
-    report = found.write(args.out)
+    report = compared.write(args.out)
     checkpoint.unlink(missing_ok=True)
-    _announce(found, report)
+    _announce(compared, report)
     return 0
 
 
@@ -207,13 +207,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _announce(found: ComparisonReport, report: Path) -> None:
-    comparison = found.comparison
-    methods, mistakes = len(comparison.agreement), int(found.wrong.sum())
-    skipped = f", {len(found.skipped)} files skipped" if found.skipped else ""
-    say(f"{methods} methods on {len(found.items)} images, {mistakes} of them mistakes{skipped}")
+def _announce(compared: ComparisonReport, report: Path) -> None:
+    comparison = compared.comparison
+    methods, mistakes = len(comparison.agreement), int(compared.wrong.sum())
+    skipped = f", {len(compared.skipped)} files skipped" if compared.skipped else ""
+    say(f"{methods} methods on {len(compared.items)} images, {mistakes} of them mistakes{skipped}")
     if comparison.failures:
         say(f"{len(comparison.failures)} steps failed; the report lists them")
-    for caveat in found.caveats:
+    for caveat in compared.caveats:
         say(f"note: {caveat}")
     say(report.resolve())

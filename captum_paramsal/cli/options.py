@@ -130,10 +130,10 @@ def require_photos_or_demo(args: argparse.Namespace, of_photos: Sequence[str], p
         of_photos: Names of options that mean nothing to the demo.
         purpose: What leaving out both is for, such as "explain the demo".
     """
-    own = (args.model, args.images)
-    if any(own) and not all(own):
+    theirs = (args.model, args.images)
+    if any(theirs) and not all(theirs):
         args.parser.error(f"--model and IMAGES_DIR go together; leave out both to {purpose}")
-    if (strange := given_of(args, of_photos)) and not any(own):
+    if (strange := given_of(args, of_photos)) and not any(theirs):
         args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
 
 

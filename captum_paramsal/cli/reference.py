@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             checkpoint=args.checkpoint,
             show_progress=shows_progress(args),
         )
-        skipped = [skip for one in group.gather(list(job.photos.skipped)) for skip in one]
+        skipped = [skip for share in group.gather(list(job.photos.skipped)) for skip in share]
         if group.rank == 0:
             reference.save(args.out)
             _announce(reference, skipped, args.out)

@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     from captum_paramsal.files import open_folder  # noqa: PLC0415
 
     folder = open_folder(args.out)
-    found = _of_demo(args) if args.model is None else _of_photos(args)
-    _announce(found, found.write(folder))
+    sorted_out = _of_demo(args) if args.model is None else _of_photos(args)
+    _announce(sorted_out, sorted_out.write(folder))
     return 0
 
 
@@ -125,15 +125,15 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
     )
 
 
-def _announce(one: TriageReport, report: Path) -> None:
-    found = one.triage
-    skipped = f", {len(one.skipped)} files skipped" if one.skipped else ""
-    say(f"{one.images} images, {len(found)} mistakes (accuracy {one.accuracy:.1%}){skipped}")
-    label, predicted, count = one.pairs_among(range(len(found)))[0]
-    say(f"most often: {label} taken for {predicted}, {count} of {len(found)}")
-    say(f"{int(found.significant.sum())} of {len(found.filters)} filters significantly more salient in mistakes")
-    groups = "1 group" if found.group_count == 1 else f"{found.group_count} groups"
-    say(f"{groups} of mistakes, {int((found.groups < 0).sum())} mistakes in none")
-    for caveat in one.caveats:
+def _announce(sorted_out: TriageReport, report: Path) -> None:
+    mistakes = sorted_out.triage
+    skipped = f", {len(sorted_out.skipped)} files skipped" if sorted_out.skipped else ""
+    say(f"{sorted_out.images} images, {len(mistakes)} mistakes (accuracy {sorted_out.accuracy:.1%}){skipped}")
+    label, predicted, count = sorted_out.pairs_among(range(len(mistakes)))[0]
+    say(f"most often: {label} taken for {predicted}, {count} of {len(mistakes)}")
+    say(f"{int(mistakes.significant.sum())} of {len(mistakes.filters)} filters significantly more salient in mistakes")
+    groups = "1 group" if mistakes.group_count == 1 else f"{mistakes.group_count} groups"
+    say(f"{groups} of mistakes, {int((mistakes.groups < 0).sum())} mistakes in none")
+    for caveat in sorted_out.caveats:
         say(f"note: {caveat}")
     say(report.resolve())

@@ -82,8 +82,8 @@ class BatchScores:
         """Every column of every metric, ``(C, N)`` float64."""
         rows = [torch.full((len(metric.columns), len(self._batch)), torch.nan).double() for metric in metrics]
         for scores, metric in zip(rows, metrics, strict=True):
-            for some, found in self._tried(self._known, metric.name, _scoring(metric, self._case)):
-                scores[:, some] = torch.stack([found[column.name] for column in metric.columns])
+            for some, values in self._tried(self._known, metric.name, _scoring(metric, self._case)):
+                scores[:, some] = torch.stack([values[column.name] for column in metric.columns])
         return torch.cat(rows) if rows else torch.zeros(0, len(self._batch), dtype=torch.float64)
 
     def _explained(self, rows: list[int]) -> tuple[Tensor, float, float]:

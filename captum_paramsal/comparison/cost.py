@@ -66,5 +66,5 @@ def _field(name: str) -> float:
         lines = _STATUS.read_text("utf-8").splitlines()
     except OSError:
         return float("nan")
-    found = (int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{name}:"))
-    return next(found, float("nan"))
+    kibibytes = (int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{name}:"))
+    return next(kibibytes, float("nan"))

@@ -94,7 +94,7 @@ class Comparison(Summarized):
         Raises:
             InputError: There is none of this name.
         """
-        names = [one.name for one in self.columns]
+        names = [column.name for column in self.columns]
         if name not in names:
             message = f"Expected one of the columns {', '.join(names)}, got {name!r}."
             raise InputError(message)
@@ -119,7 +119,9 @@ class Comparison(Summarized):
         return replace(
             self,
             **{name: getattr(self, name).index_select(dim, order) for name, dim in _IMAGES_IN.items()},
-            failures=tuple(replace(one, image=places[one.image]) for one in self.failures if one.image in places),
+            failures=tuple(
+                replace(failure, image=places[failure.image]) for failure in self.failures if failure.image in places
+            ),
             kept=tuple(places[self.kept[i]] for i in shown),
             pictures=tuple(self.pictures[i] for i in shown),
             maps=tuple(self.maps[i] for i in shown),
@@ -182,13 +184,13 @@ class Comparison(Summarized):
                 mean, low, high = bootstrap_mean(values, seed)
                 about = {"method": method, "metric": column.name, "unit": column.unit, "better": column.better}
                 counts = {"images": int((~values.isnan()).sum()), "degenerate": int(self.degenerate[m].sum())}
-                failed = len({one.image for one in self.failures if one.method == method})
+                failed = len({failure.image for failure in self.failures if failure.method == method})
                 rows.append({**about, "mean": mean, "low": low, "high": high, **counts, "failed": failed})
         return rows
 
     def per_image(self) -> list[dict[str, Any]]:
         """One row per image and method: target, prediction, whether the map is degenerate, and every column."""
-        names = [one.name for one in self.columns]
+        names = [column.name for column in self.columns]
         return [
             {
                 "image": n,
@@ -230,7 +232,9 @@ class Comparison(Summarized):
             rows = [[row[end] for row in self.table()] for end in ("mean", "low", "high")]
             shape = len(self.methods), len(self.columns)
             means, low, high = (torch.tensor(numbers, dtype=torch.float64).reshape(shape) for numbers in rows)
-            names, units, better = zip(*((one.name, one.unit, one.better) for one in self.columns), strict=True)
+            names, units, better = zip(
+                *((column.name, column.unit, column.better) for column in self.columns), strict=True
+            )
             return viz.metric_panels(means, low, high, self.methods, names, units=units, better=better)
         if kind != "grid":
             message = f"Expected 'grid', 'bars' or 'agreement', got {kind!r}."
@@ -275,7 +279,9 @@ class Comparison(Summarized):
         return replace(
             parts[0],
             **tensors,
-            failures=tuple(replace(one, image=one.image + start) for part, start in placed for one in part.failures),
+            failures=tuple(
+                replace(failure, image=failure.image + start) for part, start in placed for failure in part.failures
+            ),
             kept=tuple(number + start for part, start in placed for number in part.kept),
             pictures=tuple(picture for part in parts for picture in part.pictures),
             maps=tuple(maps for part in parts for maps in part.maps),

@@ -85,7 +85,7 @@ class Task:
             targets=targets.cpu(),
             predicted=predicted.cpu(),
             agreements=rank_agreement(maps),
-            failures=tuple(one for part in parts for one in part.failures),
+            failures=tuple(failure for part in parts for failure in part.failures),
             kept=tuple(kept),
             pictures=tuple(images[i].cpu() for i in kept),
             maps=tuple(maps[:, i].float() for i in kept),
@@ -118,9 +118,9 @@ class Task:
         rows: dict[str, Tensor] = {}
         names = [column.name for column in self.columns]
         for metric in self.metrics:
-            for baseline, found in metric.baselines(batch).items():
+            for baseline, columns in metric.baselines(batch).items():
                 row = rows.setdefault(baseline, torch.full((len(names), len(batch)), torch.nan).double())
-                for name, values in found.items():
+                for name, values in columns.items():
                     row[names.index(name)] = values
         return rows
 

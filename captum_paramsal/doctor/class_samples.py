@@ -72,12 +72,12 @@ class ClassSamples:
             labels: Classes of images that the model is right about, ``(N,)``; -1 for others.
             probabilities: Softmax probability of each one's class, ``(N,)``.
         """
-        found = []
+        slots = []
         for image, (label, probability) in enumerate(zip(labels.tolist(), probabilities.tolist(), strict=True)):
             slot = self._slot(label) if label >= 0 else None
             if slot is not None or (label >= 0 and self._is_surer(label, probability)):
-                found.append(Slot(image, label, probability, slot))
-        return found
+                slots.append(Slot(image, label, probability, slot))
+        return slots
 
     def add(self, place: Slot, correlation: Tensor) -> None:
         """Take the correlation of one image's channels in, ``(K,)``."""
@@ -106,18 +106,18 @@ class ClassSamples:
         channels = len(next(iter(rows.values()))[0])
         means = torch.full((self.classes, channels), torch.nan, dtype=torch.float64)
         counts = torch.zeros(self.classes, dtype=torch.long)
-        for label, found in rows.items():
-            means[label] = torch.stack(found).double().mean(dim=0)
-            counts[label] = len(found)
+        for label, of_label in rows.items():
+            means[label] = torch.stack(of_label).double().mean(dim=0)
+            counts[label] = len(of_label)
         usual, labels = self._usual_rows(channels)
         return Diagnosis(layer, means, counts, usual, labels, settings, fingerprint)
 
     def _usual_rows(self, channels: int) -> tuple[Tensor, Tensor]:
         """Correlations ``(R, K)`` and classes ``(R,)`` of the random sample, by class."""
-        found = [(label, rows[slot]) for label, rows in sorted(self._usual.items()) for slot in sorted(rows)]
-        if not found:
+        usual = [(label, rows[slot]) for label, rows in sorted(self._usual.items()) for slot in sorted(rows)]
+        if not usual:
             return torch.zeros(0, channels), torch.zeros(0, dtype=torch.long)
-        return torch.stack([row for _, row in found]), torch.tensor([label for label, _ in found])
+        return torch.stack([row for _, row in usual]), torch.tensor([label for label, _ in usual])
 
     def _slot(self, label: int) -> int | None:
         """Reservoir sampling (Vitter, 1985): every image seen so far is in the sample with the same chance."""
@@ -132,5 +132,5 @@ class ClassSamples:
         return probability >= self.confidence and (len(sure) < self.kept or probability > sure[0][0])
 
 
-def _by_surety(one: tuple[float, int, Tensor]) -> tuple[float, int]:
-    return one[:2]
+def _by_surety(sample: tuple[float, int, Tensor]) -> tuple[float, int]:
+    return sample[:2]

@@ -67,8 +67,8 @@ class EvidenceSettings:
             copies = seen.maps + some[:, None].to(seen.maps)
             gradients = seen.gradients(copies.flatten(0, 1), rows, self.score).view_as(copies)
             multiplied = self.multiply_by_inputs
-            for one in gradients:
-                total += evidence_of(one, seen.maps, reduce=self.reduce, multiply_by_inputs=multiplied)
+            for gradient in gradients:
+                total += evidence_of(gradient, seen.maps, reduce=self.reduce, multiply_by_inputs=multiplied)
         total /= len(noise)
         if not torch.isfinite(total).all():
             image = int((~torch.isfinite(total)).flatten(1).any(dim=1).nonzero()[0]) + seen.batch.start

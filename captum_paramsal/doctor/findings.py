@@ -78,11 +78,11 @@ class Findings(Summarized):
         Of equal probabilities the channel with more evidence above the usual comes first.
         """
         excess = (self.correlation - self.usual).nan_to_num(0.0)
-        found = []
+        best = []
         for p_values, above in zip(self.p_values.tolist(), excess.tolist(), strict=True):
             order = sorted(range(len(above)), key=lambda c: (p_values[c], -above[c]))
-            found.append([(channel, p_values[channel]) for channel in order[:k] if not isnan(p_values[channel])])
-        return found
+            best.append([(channel, p_values[channel]) for channel in order[:k] if not isnan(p_values[channel])])
+        return best
 
     def to_table(self, k: int = 5) -> list[dict[str, Any]]:
         """One row per image and channel, the k channels of :meth:`top`."""
@@ -149,10 +149,10 @@ class Findings(Summarized):
         confidence, predicted = probabilities.max(dim=1)
         usual, p_values = torch.full_like(correlation, torch.nan), torch.full_like(correlation, torch.nan)
         for label in predicted.unique().tolist():
-            rows, here = diagnosis.usual_of(label).double(), predicted == label
+            rows, answered = diagnosis.usual_of(label).double(), predicted == label
             if len(rows):
-                usual[here] = rows.median(dim=0).values
-                p_values[here] = upper_tail_probability(correlation[here], rows)
+                usual[answered] = rows.median(dim=0).values
+                p_values[answered] = upper_tail_probability(correlation[answered], rows)
         relevant = diagnosis.relevant()
         wrong = (maps * (p_values <= LEVEL)[:, :, None, None]).sum(dim=1)
         whole = maps.sum(dim=1)

@@ -114,7 +114,7 @@ class SplitModel:
         twice = batch.chosen(torch.tensor([0, 0]))
         try:
             with torch.no_grad():
-                scores, others = (forward_scores(self.model, one)[0] for one in (twice, twice.pair()))
+                scores, others = (forward_scores(self.model, batch)[0] for batch in (twice, twice.pair()))
         except (ForwardError, ModelError):
             # It takes single images alone, or says what is wrong when it runs on what was given.
             return True
@@ -127,5 +127,5 @@ def _name_of(model: nn.Module, layer: str | nn.Module) -> str:
     if isinstance(layer, str) and layer not in dict(named):
         layer = layer.removeprefix("module.").removeprefix("_orig_mod.")
     _, module = layer_named(model, layer)
-    names: list[str] = [name for name, one in named if one is module]
+    names: list[str] = [name for name, other in named if other is module]
     return names[0]

@@ -46,12 +46,12 @@ class Fingerprint:
         added = sorted(other.digests.keys() - self.digests.keys())
         common = self.digests.keys() & other.digests.keys()
         changed = [name for name in self.digests if name in common and self.digests[name] != other.digests[name]]
-        found = [
+        differences = [
             f"{len(names)} of {len(self.digests)} tensors {what} ({_shown(names)})"
             for names, what in ((missing, "are missing"), (changed, "differ"))
             if names
         ]
-        return "; ".join(found + ([f"{len(added)} tensors are new ({_shown(added)})"] if added else []))
+        return "; ".join(differences + ([f"{len(added)} tensors are new ({_shown(added)})"] if added else []))
 
 
 def _digest(tensor: Tensor) -> str:

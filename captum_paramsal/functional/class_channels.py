@@ -126,5 +126,5 @@ def jaccard_by_chance(sets: Tensor) -> Tensor:
 def _expected_jaccard(members: int, size: int, others: NDArray[np.int64], shared: NDArray[np.int64]) -> Tensor:
     chances = hypergeom.pmf(shared, members, size, others[:, None])
     either = np.maximum(size + others[:, None] - shared, 1)
-    found = (chances * shared / either).sum(axis=1)
-    return torch.from_numpy(np.where(size + others > 0, found, np.nan))
+    expected = (chances * shared / either).sum(axis=1)
+    return torch.from_numpy(np.where(size + others > 0, expected, np.nan))

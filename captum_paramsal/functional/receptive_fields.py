@@ -69,15 +69,15 @@ class Window:
         ]
         bounded = list(zip(reached, sizes, strict=True))
         seen, inside = of_flat_map(
-            [one.clamp(0, size - 1) for one, size in bounded],
-            [(one >= 0) & (one < size) for one, size in bounded],
+            [places.clamp(0, size - 1) for places, size in bounded],
+            [(places >= 0) & (places < size) for places, size in bounded],
             sizes,
         )
         return seen, inside if self._is_padded else None
 
     @property
     def _is_padded(self) -> bool:
-        return any(one for pair in self.padding for one in pair)
+        return any(padded for pair in self.padding for padded in pair)
 
     def fields(
         self, maps: Tensor, row: Tensor, place: Tensor, outputs: Sequence[int], channels: Tensor | None = None
@@ -162,12 +162,12 @@ def distinct(column: Tensor, *others: tuple[Tensor, int]) -> tuple[tuple[Tensor,
     """
     for other, size in others:
         column = column * size + other
-    found, inverse = torch.unique(column, return_inverse=True)
+    flat, inverse = torch.unique(column, return_inverse=True)
     rows = []
     for _, size in reversed(others):
-        rows.append(found % size)
-        found = found // size
-    return (found, *reversed(rows)), inverse
+        rows.append(flat % size)
+        flat = flat // size
+    return (flat, *reversed(rows)), inverse
 
 
 def largest_norms(rows: Tensor) -> Tensor:

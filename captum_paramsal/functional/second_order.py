@@ -77,7 +77,7 @@ class _ProductMeanAbs(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         outputs, columns = ctx.saved_tensors
         scales = gradient / columns.shape[1]
-        pairs = [_through_signs(*one) for one in zip(outputs, columns, scales, strict=True)]
+        pairs = [_through_signs(*product) for product in zip(outputs, columns, scales, strict=True)]
         to_outputs, to_columns = (torch.stack(parts) for parts in zip(*pairs, strict=True))
         return to_outputs, to_columns
 
@@ -131,12 +131,14 @@ class _ConvolutionMeanAbs(Function):
         for n in range(len(inputs)):
             signs = _weight_gradient(inputs, output_gradients, geometry, n).sign_()
             signs.mul_(scales[n].reshape(-1, *[1] * (signs.ndim - 1)))
-            one = slice(n, n + 1)
-            to_outputs[one] = _CONVOLUTIONS[dimensions](inputs[one], signs, None, *moves)
-            to_inputs[one] = _INPUT_GRADIENTS[dimensions](inputs[one].shape, signs, output_gradients[one], *moves)
+            example = slice(n, n + 1)
+            to_outputs[example] = _CONVOLUTIONS[dimensions](inputs[example], signs, None, *moves)
+            to_inputs[example] = _INPUT_GRADIENTS[dimensions](
+                inputs[example].shape, signs, output_gradients[example], *moves
+            )
         return to_inputs, to_outputs, None
 
 
 def _weight_gradient(inputs: Tensor, output_gradients: Tensor, geometry: ConvolutionGeometry, n: int) -> Tensor:
-    one = slice(n, n + 1)
-    return convolution_weight_gradient(inputs[one], output_gradients[one], geometry)
+    example = slice(n, n + 1)
+    return convolution_weight_gradient(inputs[example], output_gradients[example], geometry)

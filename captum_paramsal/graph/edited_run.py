@@ -78,8 +78,8 @@ class EditedRun(Interpreter):
         super().__init__(network, len(edits))
         self._width = steps + 1
         self._edits: dict[str, list[tuple[int, ChannelEdit]]] = defaultdict(list)
-        for example, own in enumerate(edits):
-            for edit in own:
+        for example, changes in enumerate(edits):
+            for edit in changes:
                 self._edits[edit.layer].append((example, edit))
         self._examples = len(edits)
         self._layout = layout
@@ -87,13 +87,13 @@ class EditedRun(Interpreter):
 
     def scores(self, *inputs: Any) -> Tensor:
         """Class scores of every example at every step, ``(N, steps + 1, C)``."""
-        found = self.run(*inputs)
-        if not isinstance(found, _Rows) or not isinstance(found.value, Tensor) or found.value.ndim != 2:
+        returned = self.run(*inputs)
+        if not isinstance(returned, _Rows) or not isinstance(returned.value, Tensor) or returned.value.ndim != 2:
             message = "Expected one tensor of class scores (N, C)."
             raise NotSharedError(message)
-        device = found.value.device
+        device = returned.value.device
         every = torch.arange(self._examples * self._width, device=device)
-        scores: Tensor = _at(found, every).value
+        scores: Tensor = _at(returned, every).value
         return scores.view(self._examples, self._width, -1)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -101,14 +101,14 @@ class EditedRun(Interpreter):
         if n.op == "placeholder":
             return self._given(super().run_node(n))
         read = [self.env[value] for value in n.all_input_nodes]
-        rows = [one for one in read if isinstance(one, _Rows)]
+        rows = [value for value in read if isinstance(value, _Rows)]
         if not rows:
             self.examples = self._examples
             result = super().run_node(n)
             # Such as a class token, once for each example.
             return self._given(result) if depends_on_size(n) else result
         # Operands may have changed at different steps: the result has a row wherever any of them has.
-        keys = _united([one.keys for one in rows])
+        keys = _united([operand.keys for operand in rows])
         self.examples = len(keys)
         if writes_in_place(n):
             self._require_own(n, keys)
@@ -120,11 +120,11 @@ class EditedRun(Interpreter):
         args, kwargs = PerExample.resolved((fx.map_arg(n.args, aligned), fx.map_arg(n.kwargs, aligned)), len(keys))
         # The interpreter's own call, so that modules and functions run exactly as in the model.
         result = getattr(self, n.op)(n.target, args, kwargs)
-        found = _Rows(result, keys)
+        made = _Rows(result, keys)
         name = n.meta["layer"]
         if name in self._edits and is_layer(n, self._model):
-            return self._edited(name, args[0], found)
-        return found
+            return self._edited(name, args[0], made)
+        return made
 
     def _require_own(self, n: fx.Node, keys: Tensor) -> None:
         """Make sure that nothing reads what an operation writes over, where it gets a copy with more rows."""
@@ -164,18 +164,18 @@ class EditedRun(Interpreter):
         places = torch.searchsorted(before.keys, after.keys, right=True) - 1
         # One example after the other, since their edits have different numbers of rows.
         for example in examples.unique().tolist():
-            own = (examples == example).nonzero()[:, 0]
+            edited = (examples == example).nonzero()[:, 0]
             some = (before.keys // self._width == example).nonzero()[:, 0]
-            parts = {part: value[own] for part, value in values.items()}
-            changed = channel_outputs(layer, inputs[some], channels[own], parts).movedim(dimension, 1)
-            edit, row = holds[own].nonzero(as_tuple=True)
-            output.movedim(dimension, 1)[row, channels[own][edit]] = changed[places[row] - some[0], edit]
+            parts = {part: value[edited] for part, value in values.items()}
+            changed = channel_outputs(layer, inputs[some], channels[edited], parts).movedim(dimension, 1)
+            edit, row = holds[edited].nonzero(as_tuple=True)
+            output.movedim(dimension, 1)[row, channels[edited][edit]] = changed[places[row] - some[0], edit]
         return after
 
 
 def _united(keys: list[Tensor]) -> Tensor:
     first = keys[0]
-    if all(one is first or (len(one) == len(first) and bool((one == first).all())) for one in keys[1:]):
+    if all(other is first or (len(other) == len(first) and bool((other == first).all())) for other in keys[1:]):
         return first
     united: Tensor = torch.cat(keys).unique()
     return united
@@ -203,7 +203,7 @@ def _taken(value: Any, places: Tensor, rows: int) -> Any:
     if isinstance(value, Tensor) and value.ndim and len(value) == rows:
         return _rows_of(value, places)
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
-        return type(value)(_taken(one, places, rows) for one in value)
+        return type(value)(_taken(item, places, rows) for item in value)
     got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
     message = f"Expected values with one row per example, got {got}."
     raise NotSharedError(message)

@@ -77,7 +77,7 @@ def _maps_before_head(network: Network) -> fx.Node | None:
     scores, maps, pooled = set(class_score_nodes(network)), None, None
     waiting = {network.outputs[0]}
     while waiting:
-        node = max(waiting, key=lambda one: one.meta["number"])
+        node = max(waiting, key=lambda candidate: candidate.meta["number"])
         waiting.remove(node)
         sources = {source for source in node.all_input_nodes if source in network.of_inputs}
         if not sources or not (node in scores or _is_in_head(network, node, len(sources))):
@@ -159,10 +159,10 @@ def _before_last_mixing(network: Network, maps: fx.Node) -> str | None:
     last = max((node.meta["number"] for node in mixings), default=-1)
     count, _, width = network.shapes[maps]
     earlier = [node for node in behind if node.meta["number"] < last and _is_of_tokens(network, node, count, width)]
-    for node in sorted(earlier, key=lambda one: -one.meta["number"]):
+    for node in sorted(earlier, key=lambda candidate: -candidate.meta["number"]):
         names = modules_at(network, node)
         # A norm inside of a block is passed by the block's residual branch: the way has to lead through one value.
-        if names and not any(one.op == "placeholder" for one in _ancestors(network, maps, without=node)):
+        if names and not any(source.op == "placeholder" for source in _ancestors(network, maps, without=node)):
             return names[0]
     return None
 
@@ -179,13 +179,13 @@ def _is_of_computed(network: Network, node: fx.Node) -> bool:
 
 def _ancestors(network: Network, node: fx.Node, without: fx.Node | None = None) -> set[fx.Node]:
     """What a value depends on, through the inputs' own operations; as if another value were given."""
-    waiting, found = [node], set()
+    waiting, sources = [node], set()
     while waiting:
         for source in waiting.pop().all_input_nodes:
-            if source in network.of_inputs and source is not without and source not in found:
-                found.add(source)
+            if source in network.of_inputs and source is not without and source not in sources:
+                sources.add(source)
                 waiting.append(source)
-    return found
+    return sources
 
 
 def _before(network: Network, node: fx.Node) -> fx.Node | None:

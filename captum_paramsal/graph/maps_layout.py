@@ -94,9 +94,9 @@ def tokens_layout(network: Network, node: fx.Node, tokens: int) -> MapsLayout | 
 
 def _channels_last(network: Network, node: fx.Node) -> bool:
     """Whether the nearest operation that tells has the channels last; of three dimensions they are, if none tells."""
-    answer = _nearest_answer(network, list(node.users), lambda one: list(one.users), network.shapes[node])
+    answer = _nearest_answer(network, list(node.users), lambda operation: list(operation.users), network.shapes[node])
     if answer is None:
-        answer = _nearest_answer(network, [node], lambda one: one.all_input_nodes, network.shapes[node])
+        answer = _nearest_answer(network, [node], lambda operation: operation.all_input_nodes, network.shapes[node])
     return len(network.shapes[node]) == 3 if answer is None else answer
 
 
@@ -129,8 +129,8 @@ def _answer(network: Network, node: fx.Node) -> bool | None:
         given: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         dimensions = given if isinstance(given, (tuple, list)) else (given,)
         total = len(network.shapes[node.all_input_nodes[0]])
-        if all(isinstance(one, int) for one in dimensions):
-            gone = {one % total for one in dimensions}
+        if all(isinstance(dimension, int) for dimension in dimensions):
+            gone = {dimension % total for dimension in dimensions}
             # One that leaves places, or goes over the images, may go over either.
             return next(
                 (last for last in (False, True) if gone == {*range(1, total)} - {total - 1 if last else 1}), None
@@ -141,13 +141,13 @@ def _answer(network: Network, node: fx.Node) -> bool | None:
 def _grid(network: Network, node: fx.Node, tokens: int) -> tuple[int, ...] | None:
     """Places of the nearest map before the tokens that there is a token for at each place."""
     candidates = []
-    for distance, one in enumerate(_before(network, node)):
-        shape = network.shapes.get(one)
-        if shape is None or len(shape) < 4 or kind_of(one, network.model) is Kind.ATTENTION:
+    for distance, operation in enumerate(_before(network, node)):
+        shape = network.shapes.get(operation)
+        if shape is None or len(shape) < 4 or kind_of(operation, network.model) is Kind.ATTENTION:
             continue
         for places in (tuple(shape[2:]), tuple(shape[1:-1])):
             if 0 <= tokens - prod(places) <= MOST_TOKENS_APART and prod(places) > 1:
-                first = kind_of(one, network.model) in _CHANNELS_FIRST
+                first = kind_of(operation, network.model) in _CHANNELS_FIRST
                 candidates.append((not first, tokens - prod(places), distance, places))
     if candidates:
         return min(candidates)[-1]
@@ -161,9 +161,9 @@ def _before(network: Network, node: fx.Node) -> Iterator[fx.Node]:
     """What a value was made of, the nearest first."""
     waiting, seen = [node], {node}
     while waiting:
-        one = waiting.pop(0)
-        yield one
-        for source in one.all_input_nodes:
+        operation = waiting.pop(0)
+        yield operation
+        for source in operation.all_input_nodes:
             if source in network.of_inputs and source not in seen:
                 seen.add(source)
                 waiting.append(source)

@@ -82,8 +82,8 @@ def _spelled(
 ) -> Spellings:
     """Modules and functions, and what PyTorch has under some names: functions and methods, in place too."""
     both = [name + ending for name in names.split() for ending in ("", "_")]
-    found = [getattr(place, name, None) for name in both for place in (functional, torch)]
-    named = dict.fromkeys(function for function in found if callable(function))
+    spelled = [getattr(place, name, None) for name in both for place in (functional, torch)]
+    named = dict.fromkeys(function for function in spelled if callable(function))
     return Spellings(modules, (*functions, *named), tuple(name for name in both if hasattr(Tensor, name)))
 
 

@@ -54,14 +54,14 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     """
     if not step.settings.active_only:
         return _among(step, source, sites, candidates)
-    found = _among(step, source, sites, candidates)
+    selected = _among(step, source, sites, candidates)
     # Of an image whose trace would end here, neurons that are switched off may go on.
-    ended = sites.image[~torch.isin(sites.image, found.image)].unique()
+    ended = sites.image[~torch.isin(sites.image, selected.image)].unique()
     if not len(ended):
-        return found
+        return selected
     rows = torch.isin(sites.image, ended)
     anyone = replace(step, settings=replace(step.settings, active_only=False))
-    return Sites.joined([found, _among(anyone, source, sites[rows], candidates[rows])])
+    return Sites.joined([selected, _among(anyone, source, sites[rows], candidates[rows])])
 
 
 def _among(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:

@@ -26,9 +26,9 @@ class PerExample:
         if isinstance(value, cls):
             return value.factor * examples
         if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
-            return type(value)(cls.resolved(one, examples) for one in value)
+            return type(value)(cls.resolved(item, examples) for item in value)
         if isinstance(value, dict):
-            return {key: cls.resolved(one, examples) for key, one in value.items()}
+            return {key: cls.resolved(item, examples) for key, item in value.items()}
         if isinstance(value, slice):
             return slice(*cls.resolved((value.start, value.stop, value.step), examples))
         return value

@@ -64,11 +64,11 @@ class TailReads:
         """Everything that an operation of the tail reads from outside, and the value itself."""
         sources = node.all_input_nodes
         start = self.start(recording) if self._number is None else None
-        self._inside |= {one for one in sources if one is start or one.meta["number"] == self._number}
+        self._inside |= {source for source in sources if source is start or source.meta["number"] == self._number}
         if self._inside.isdisjoint(sources):
             return ()
         self._inside.add(node)
-        return [one for one in sources if one not in self._inside or not self._is_inner(one, start)]
+        return [source for source in sources if source not in self._inside or not self._is_inner(source, start)]
 
     def _is_inner(self, node: fx.Node, start: fx.Node | None) -> bool:
         return node is not start and node.meta["number"] != self._number
@@ -156,11 +156,11 @@ class TailNetwork:
         return TailRun(result, narrowed, numbers)
 
     def _one_channel(self, node: fx.Node, values: Mapping[fx.Node, Any], labels: Tensor) -> Tensor:
-        maps, weight, bias = (values.get(one) for one in _weights(node))
+        maps, weight, bias = (values.get(part) for part in _weights(node))
         if maps is None or weight is None:
             raise KeyError(node)
-        own: Tensor = weight.flatten(1)[labels]
-        scores = torch.bmm(own[:, None], maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
+        of_label: Tensor = weight.flatten(1)[labels]
+        scores = torch.bmm(of_label[:, None], maps.flatten(2)).view(len(maps), 1, *maps.shape[2:])
         return scores if bias is None else scores + bias[labels][:, None, None, None]
 
 

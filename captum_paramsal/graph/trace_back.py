@@ -132,9 +132,9 @@ def _start(scores: Tensor, labels: Tensor) -> Sites:
     # Neurons stand sorted by image and place.
     labels = labels.reshape(len(scores), -1).sort(dim=1).values
     images = torch.arange(len(scores), device=scores.device).repeat_interleave(labels.shape[1])
-    own, index = scores.gather(1, labels).flatten(), images * scores.shape[1] + labels.flatten()
-    nothing = torch.zeros_like(own)
-    return Sites(images, index, torch.ones_like(own), torch.stack([own, nothing, nothing, nothing], dim=1))
+    scored, index = scores.gather(1, labels).flatten(), images * scores.shape[1] + labels.flatten()
+    nothing = torch.zeros_like(scored)
+    return Sites(images, index, torch.ones_like(scored), torch.stack([scored, nothing, nothing, nothing], dim=1))
 
 
 def _inside_attention(model: nn.Module) -> set[str]:

@@ -111,8 +111,8 @@ def _linear(module: nn.Module, name: str) -> tuple[str, nn.Linear] | None:
 
 
 def _together(module: nn.Module, names: tuple[str, ...]) -> list[tuple[str, nn.Linear]]:
-    found = [_linear(module, name) for name in names]
-    return [one for one in found if one is not None] if all(found) else []
+    projections = [_linear(module, name) for name in names]
+    return [projection for projection in projections if projection is not None] if all(projections) else []
 
 
 def _head_by_head(sizes: Mapping[str, int], count: int) -> dict[str, slice]:

@@ -50,7 +50,7 @@ def watched_shares(model: nn.Module, layer: str | nn.Module) -> Iterator[Feature
     mode = _SharesWatch(shares)
 
     def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
-        mode.examples = next((len(one) for one in args if isinstance(one, Tensor) and one.ndim), 1)
+        mode.examples = next((len(given) for given in args if isinstance(given, Tensor) and given.ndim), 1)
         mode.__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
@@ -101,7 +101,7 @@ class _SharesWatch(TorchFunctionMode):
         enable_gqa: bool = False,  # noqa: FBT001, FBT002
     ) -> Tensor:
         if enable_gqa:
-            key, value = (one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value))
+            key, value = (tensor.repeat_interleave(query.shape[-3] // tensor.shape[-3], -3) for tensor in (key, value))
         shares = attention_shares(query, key, mask=attn_mask, causal=is_causal, scale=scale)
         return functional.dropout(self._shares.keep(shares), dropout_p) @ value
 

@@ -154,11 +154,11 @@ class HeadGradients(SampleGradients):
 
     def sample(self, n: int) -> Tensor:
         """Gradient of example n, ``(F, M)``, where all maps have inputs of the same width."""
-        return torch.cat([one.sample(n).reshape(self.heads, -1) for one in self.maps])
+        return torch.cat([part.sample(n).reshape(self.heads, -1) for part in self.maps])
 
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, F)``."""
-        rows = torch.stack([one.mean_abs() for one in self.maps], dim=1)
+        rows = torch.stack([part.mean_abs() for part in self.maps], dim=1)
         return rows.reshape(len(self), 3 * self.heads, -1).mean(dim=2)
 
     def __add__(self, other: SampleGradients) -> SampleGradients:
@@ -282,8 +282,8 @@ class ConvolutionGradients(SampleGradients):
 
     def sample(self, n: int) -> Tensor:
         """Gradient of example n, ``(O, M)``."""
-        one = slice(n, n + 1)
-        return convolution_weight_gradient(self.inputs[one], self.output_gradients[one], self.geometry).flatten(1)
+        row = slice(n, n + 1)
+        return convolution_weight_gradient(self.inputs[row], self.output_gradients[row], self.geometry).flatten(1)
 
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, O)``.

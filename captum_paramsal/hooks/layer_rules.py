@@ -83,7 +83,7 @@ def attention_gradients(layer: nn.MultiheadAttention, call: LayerCall, output_gr
     differentiable = torch.is_grad_enabled()
     inputs = _tokens(layer, call)
     with torch.enable_grad():
-        projected = [one.requires_grad_() for one in _projected(layer, inputs)]
+        projected = [tensor.requires_grad_() for tensor in _projected(layer, inputs)]
         mixed = _mixed(layer, projected, call)
         upstream = _examples_first(layer, output_gradients.to(mixed.dtype))
         upstream = functional.linear(upstream, layer.out_proj.weight.T.to(mixed.dtype))

@@ -33,7 +33,7 @@ def synthetic_inputs(model: nn.Module) -> Iterator[Tensor]:
         yield from _for_layer(layer, weight, _own_size(model))
 
 
-def _for_layer(layer: nn.Module, like: Tensor, own: tuple[int, ...]) -> Iterator[Tensor]:
+def _for_layer(layer: nn.Module, like: Tensor, side: tuple[int, ...]) -> Iterator[Tensor]:
     """Inputs of a model that begins with this layer."""
     if isinstance(layer, nn.Embedding):
         yield torch.ones(1, TOKENS, dtype=torch.int64, device=like.device)
@@ -42,7 +42,7 @@ def _for_layer(layer: nn.Module, like: Tensor, own: tuple[int, ...]) -> Iterator
         yield _numbers((1, TOKENS, layer.in_features), like)
     elif isinstance(layer, _ConvNd):
         places = layer.weight.ndim - 2
-        for size in dict.fromkeys((*SIZES[:2], *own, *SIZES)):
+        for size in dict.fromkeys((*SIZES[:2], *side, *SIZES)):
             sizes = (min(size, 16), size, size) if places == 3 else (size,) * places
             yield _numbers((1, layer.in_channels, *sizes), like)
 

@@ -256,7 +256,7 @@ class _WeightWatch(TorchFunctionMode):
     def _note(self, call: FunctionCall | None, result: Any, given: Sequence[Tensor]) -> None:
         product = None if call is None else (call.weight, call.bias)
         for tensor in given:
-            if id(tensor) in self.watched and not any(tensor is one for one in product or ()):
+            if id(tensor) in self.watched and not any(tensor is known for known in product or ()):
                 self.uses.functions.note_otherwise(id(tensor))
         if call is not None and id(call.weight) in self.watched:
             self.uses.functions.note(call, result, self.count)

@@ -102,7 +102,7 @@ class Infidelity(Metric):
         multiplies = case.explain.multiplies_by_inputs
         decorated = infidelity_perturb_func_decorator(multiplies)
         largest = len(images) * self.samples
-        found: Tensor = infidelity(
+        values: Tensor = infidelity(
             forward,
             decorated(PerturbedInputs(case, self.noise, self.seed)),
             images,
@@ -114,7 +114,7 @@ class Infidelity(Metric):
             max_examples_per_batch=min(max(case.max_examples_per_batch or largest, len(images)), largest),
             normalize=self.normalize,
         )
-        return found
+        return values
 
 
 class PerturbedInputs:

@@ -132,14 +132,15 @@ class InputMaps:
             )
             raise InputError(message)
         with torch.inference_mode(mode=False), torch.no_grad():
-            laid = tuple(self._over(one, tensor) for one, tensor in zip(maps, tensors, strict=True))
+            laid = tuple(self._over(values, tensor) for values, tensor in zip(maps, tensors, strict=True))
         return laid if isinstance(inputs, tuple) else laid[0]
 
     def _attribute(self, tensors: tuple[Tensor, ...], target: Target, extra: Any, more: dict[str, Any]) -> Any:
         captums = isinstance(_owner(self.method), Attribution)
         # Captum warns where it has to ask for gradients itself; a plain function may not expect any.
         copies = tuple(
-            detached(one).clone().requires_grad_(captums and one.is_floating_point()) for one in map(_tensor, tensors)
+            detached(tensor).clone().requires_grad_(captums and tensor.is_floating_point())
+            for tensor in map(_tensor, tensors)
         )
         function = self.method.attribute if isinstance(self.method, Attribution) else self.method
         given = copies if len(copies) > 1 else copies[0]

@@ -43,7 +43,7 @@ def box_of(maps: Tensor, threshold: float = 0.15) -> Tensor:
     if not 0 <= threshold < 1:
         message = f"Expected a `threshold` from 0 to below 1, a share of the map's maximum, got {threshold}."
         raise InputError(message)
-    return torch.tensor([_box(one.numpy(), threshold) for one in per_pixel(maps)], dtype=torch.float64)
+    return torch.tensor([_box(values.numpy(), threshold) for values in per_pixel(maps)], dtype=torch.float64)
 
 
 def _box(values: np.ndarray, threshold: float) -> tuple[float, float, float, float]:

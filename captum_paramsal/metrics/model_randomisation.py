@@ -69,11 +69,11 @@ class ModelRandomisation(CurveMetric):
         if unavailable.keys() >= {_CORRELATION, _SSIM}:
             return {column.name: torch.full(shape, torch.nan, dtype=torch.float64) for column in self.columns}
         trained, later = per_pixel(case.maps), self._maps(case)
-        found = {
+        likeness = {
             _CORRELATION: [rank_correlation(trained, each) for each in (trained, *later)],
             _SSIM: [structural_similarity(trained, each) for each in (trained, *later)],
         }
-        return {name: case.judged(torch.stack(values, dim=1)) for name, values in found.items()}
+        return {name: case.judged(torch.stack(values, dim=1)) for name, values in likeness.items()}
 
     def summary(self, curves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Similarity at the last stage, where everything is random."""

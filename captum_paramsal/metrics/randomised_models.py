@@ -53,12 +53,12 @@ def layers_from_the_end(model: nn.Module, *inputs: object) -> list[str]:
     with forward_only(model), watching(model, frozenset(), uses, 1):
         model(*inputs)
     finished = {name: place for place, name in enumerate(uses.calls[1])}
-    own = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
-    if not own:
+    weighted = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
+    if not weighted:
         message = f"Expected a model with weights to randomise, got {type(model).__name__} without any."
         raise LayerError(message)
-    places = {name: (_place(name, finished), number) for number, name in enumerate(own)}
-    return sorted(own, key=places.__getitem__, reverse=True)
+    places = {name: (_place(name, finished), number) for number, name in enumerate(weighted)}
+    return sorted(weighted, key=places.__getitem__, reverse=True)
 
 
 def _place(name: str, finished: dict[str, int]) -> int:

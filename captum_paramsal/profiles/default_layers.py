@@ -71,9 +71,9 @@ class DefaultLayers:
         taken = {id(p) for name in scored for p in _own_parameters(named[name])}
         names: dict[str, int] = {}
         for name, module in named.items():
-            own = {id(p) for p in module.parameters(recurse=False)} - taken
-            size = sum(weights.get(one, 0) for one in own)
-            taken |= own
+            inside = {id(p) for p in module.parameters(recurse=False)} - taken
+            size = sum(weights.get(parameter, 0) for parameter in inside)
+            taken |= inside
             if size and isinstance(getattr(module, "weight", None), Tensor):
                 names[name] = size
         return _LeftOut(sum(names.values()) / max(1, sum(weights.values())), _largest(names))

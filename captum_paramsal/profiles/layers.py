@@ -136,38 +136,38 @@ def _of_filters(filters: FilterIndex, model: nn.Module, named: dict[str, nn.Modu
 def _chosen(choice: str | nn.Module | type[nn.Module], named: dict[str, nn.Module]) -> list[tuple[str, _Choice]]:
     """Layers that a choice selects."""
     if isinstance(choice, nn.Module):
-        found = [name for name, module in named.items() if module is choice]
-        return _each(found, named, explicit=True) or _nothing(
+        selected = [name for name, module in named.items() if module is choice]
+        return _each(selected, named, explicit=True) or _nothing(
             f"the module {type(choice).__name__} is not part of the model"
         )
     if isinstance(choice, type) and issubclass(choice, nn.Module):
-        found = [name for name, module in named.items() if isinstance(module, choice)]
-        return _each(found, named) or _nothing(f"the model has no layer of type {choice.__name__}")
+        selected = [name for name, module in named.items() if isinstance(module, choice)]
+        return _each(selected, named) or _nothing(f"the model has no layer of type {choice.__name__}")
     if not isinstance(choice, str):
         return _nothing(f"got {choice!r} ({type(choice).__name__})")
     if choice in named and choice:
         return _each([choice], named, explicit=True)
     if any(mark in choice for mark in "*?["):
         matched = [name for name in named if fnmatchcase(name, choice)]
-        found = [name for name in matched if has_rule(named[name])]
-        found = found or [name for name in matched if attention_heads(named[name])]
-        return _each(found, named) or _nothing(f"the pattern {choice!r} matches no layer with filters")
+        selected = [name for name in matched if has_rule(named[name])]
+        selected = selected or [name for name in matched if attention_heads(named[name])]
+        return _each(selected, named) or _nothing(f"the pattern {choice!r} matches no layer with filters")
     near = get_close_matches(choice, [name for name, module in named.items() if has_rule(module)], n=4, cutoff=0.3)
     return _nothing(f"the model has no layer {choice!r}" + (f"; nearest: {', '.join(map(repr, near))}" if near else ""))
 
 
 def _each(names: Sequence[str], named: dict[str, nn.Module], *, explicit: bool = False) -> list[tuple[str, _Choice]]:
     """The layers of these names; of attention modules without a weight, their projections by head."""
-    found: list[tuple[str, _Choice]] = []
+    chosen_layers: list[tuple[str, _Choice]] = []
     for name in names:
         projections = {} if has_rule(named[name]) else attention_heads(named[name])
         prefix = f"{name}." if name else ""
         for layer, heads in projections.items():
             rows = {prefix + head: place for head, place in heads.items()}
-            found.append((prefix + layer, _Choice(explicit=explicit, heads=rows)))
+            chosen_layers.append((prefix + layer, _Choice(explicit=explicit, heads=rows)))
         if not projections:
-            found.append((name, _Choice(explicit=explicit)))
-    return found
+            chosen_layers.append((name, _Choice(explicit=explicit)))
+    return chosen_layers
 
 
 def _nothing(reason: str) -> list[tuple[str, _Choice]]:

@@ -58,11 +58,11 @@ class ProcessGroup:
         """
         if self.size == 1:
             return [rows]
-        here = rows.contiguous().to(_device())
-        gathered = [torch.empty_like(here) for _ in range(self.size)]
+        ours = rows.contiguous().to(_device())
+        gathered = [torch.empty_like(ours) for _ in range(self.size)]
         with _reaching_all():
-            distributed.all_gather(gathered, here)
-        return [one.to(rows.device) for one in gathered]
+            distributed.all_gather(gathered, ours)
+        return [part.to(rows.device) for part in gathered]
 
     def require_same(self, facts: dict[str, Any]) -> None:
         """Make sure that every process works on the same thing.

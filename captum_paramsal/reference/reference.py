@@ -135,7 +135,9 @@ class Reference(Summarized):
         merged = self
         for other in others:
             merged._require_same(other.filters, other.fingerprint, other.loss_name, "the other reference")
-            ours, theirs = (None if one.tail is None else one.tail.fraction for one in (merged, other))
+            ours, theirs = (
+                None if reference.tail is None else reference.tail.fraction for reference in (merged, other)
+            )
             if ours != theirs:
                 message = f"Expected the other reference to keep the same upper tail ({ours}), got one with {theirs}."
                 raise ReferenceMismatchError(message)
@@ -219,8 +221,8 @@ class Reference(Summarized):
     def to_table(self) -> list[dict[str, Any]]:
         """One row per filter: layer, index, mean, std, dead, and with a tail threshold and exceedances."""
         columns: dict[str, list[Any]] = {
-            "layer": [one.layer for one in self.filters],
-            "index": [one.index for one in self.filters],
+            "layer": [item.layer for item in self.filters],
+            "index": [item.index for item in self.filters],
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "dead": self.dead.tolist(),

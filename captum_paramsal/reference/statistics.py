@@ -49,20 +49,20 @@ class Statistics:
             moments = share.merge(moments) if moments is None else moments.merge(share)
         if moments is None or self._tail is None:
             return moments, None
-        own = self._tail.tail() if self.count else None
-        return moments, own if group.size == 1 else self._merged_tail(own, len(moments.mean), self._tail, group)
+        ours = self._tail.tail() if self.count else None
+        return moments, ours if group.size == 1 else self._merged_tail(ours, len(moments.mean), self._tail, group)
 
-    def _merged_tail(self, own: UpperTail | None, filters: int, stream: TailStream, group: ProcessGroup) -> UpperTail:
+    def _merged_tail(self, ours: UpperTail | None, filters: int, stream: TailStream, group: ProcessGroup) -> UpperTail:
         """The largest values of all processes, some filters at a time, written over this one's own where they fit."""
         facts = [
             fact
-            for fact in group.gather(None if own is None else (own.count, own.values.shape[1], own.values.dtype))
+            for fact in group.gather(None if ours is None else (ours.count, ours.values.shape[1], ours.values.dtype))
             if fact
         ]
         width, dtype = max(fact[1] for fact in facts), facts[0][2]
         kept = min(stream.capacity, sum(fact[1] for fact in facts))
-        values = torch.empty(filters, 0, dtype=dtype) if own is None else own.values
-        floor = torch.full((filters,), -torch.inf, dtype=dtype) if own is None else own.floor
+        values = torch.empty(filters, 0, dtype=dtype) if ours is None else ours.values
+        floor = torch.full((filters,), -torch.inf, dtype=dtype) if ours is None else ours.floor
         merged = values if values.shape[1] == kept else values.new_empty(filters, kept)
         step = max(1, CHUNK_NUMBERS // (width * group.size))
         for start in range(0, filters, step):

@@ -45,7 +45,7 @@ def parse_boxes(text: str) -> tuple[Box, ...]:
     >>> parse_boxes("")
     ()
     """
-    return tuple(_parse_box(one) for one in text.split(";") if one.strip())
+    return tuple(_parse_box(part) for part in text.split(";") if part.strip())
 
 
 def boxes_as_seen(boxes: Sequence[Box], photo: Image.Image, preprocessing: Preprocessing, name: str) -> Tensor:

@@ -148,13 +148,13 @@ def class_number(word: str) -> int | None:
     >>> class_number("007"), class_number("3.0"), class_number("3.5"), class_number("cat")
     (7, 3, None, None)
     """
-    found = _WHOLE.fullmatch(word.strip())
-    if found is None:
+    match = _WHOLE.fullmatch(word.strip())
+    if match is None:
         return None
-    if len(found[1]) > _DIGITS:
-        message = f"Expected class numbers of at most {_DIGITS} digits, got {word[:20]!r} of {len(found[1])} digits."
+    if len(match[1]) > _DIGITS:
+        message = f"Expected class numbers of at most {_DIGITS} digits, got {word[:20]!r} of {len(match[1])} digits."
         raise SourceError(message)
-    return int(found[1])
+    return int(match[1])
 
 
 def _folded(word: str) -> str:

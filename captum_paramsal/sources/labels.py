@@ -61,6 +61,6 @@ def require_folder(folder: Path) -> None:
     """
     # Not `Path.is_dir`, which raises for a path that is too long.
     if not os.path.isdir(folder):  # noqa: PTH112
-        found = "a file" if os.path.lexists(folder) else "nothing"
-        message = f"Expected a folder of images at '{folder}', got {found}."
+        what = "a file" if os.path.lexists(folder) else "nothing"
+        message = f"Expected a folder of images at '{folder}', got {what}."
         raise SourceError(message)

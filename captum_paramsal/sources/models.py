@@ -155,11 +155,11 @@ def _imported(name: str) -> nn.Module:
         if not hasattr(module, attribute):
             message = f"Expected '{module_name}' to have {attribute!r}, got a module without it."
             raise SourceError(message)
-        found = getattr(module, attribute)
-        if isinstance(found, nn.Module):
-            return found
+        named = getattr(module, attribute)
+        if isinstance(named, nn.Module):
+            return named
         try:
-            model = found()
+            model = named()
         except Exception as error:  # whatever a user's callable raises
             message = f"Expected {name!r} to return a model when called without arguments, got "
             raise SourceError(message + f"{type(error).__name__}: {error}.") from error
@@ -172,9 +172,9 @@ def _imported(name: str) -> nn.Module:
 @contextmanager
 def _working_directory_importable() -> Iterator[None]:
     # A console script, unlike `python -m`, does not look into the working directory.
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove(here)
+        sys.path.remove(folder)

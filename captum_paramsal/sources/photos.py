@@ -77,12 +77,12 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         """
         root = Path(folder)
         if labels is None:
-            found = labels_from_folders(root, classes)
+            labelled = labels_from_folders(root, classes)
         else:
-            found = labels_from_csv(Path(labels), root, classes, boxes=boxes, unlisted=unlisted)
-        photos = cls(root, found, preprocessing)
-        if not found.items:
-            raise _nothing_left(root, found.skipped)
+            labelled = labels_from_csv(Path(labels), root, classes, boxes=boxes, unlisted=unlisted)
+        photos = cls(root, labelled, preprocessing)
+        if not labelled.items:
+            raise _nothing_left(root, labelled.skipped)
         return photos
 
     @property

@@ -83,14 +83,14 @@ def labels_from_csv(
         if not row.label or not row.file:
             skipped.append(Skipped(name or f"line {row.line}", f"no {'label' if row.file else 'file'} in {path.name}"))
             continue
-        found = _boxes(row, column, path)
-        item = Item(name, numbers[row.label], row.extra.get("note", ""), row.extra, found)
+        marked = _boxes(row, column, path)
+        item = Item(name, numbers[row.label], row.extra.get("note", ""), row.extra, marked)
         before = items.setdefault(name, item)
         if before.label != item.label:
             message = f"Expected one label for each file in '{path}', got {before.label} and {item.label} for '{name}'."
             raise SourceError(message)
         # Some tables have one line for each box.
-        items[name] = replace(before, boxes=tuple(dict.fromkeys((*before.boxes, *found))))
+        items[name] = replace(before, boxes=tuple(dict.fromkeys((*before.boxes, *marked))))
     missing = {name: why for name in items if (why := why_no_file(folder / name))}
     skipped += [Skipped(name, why) for name, why in missing.items()]
     listed = {*items, *(skip.name for skip in skipped)}

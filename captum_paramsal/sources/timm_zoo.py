@@ -52,8 +52,8 @@ def build(name: str, weights: str | None = None, num_classes: int | None = None)
         SourceError: No such model or weights, or they cannot be fetched.
     """
     timm = timm_zoo()
-    own = has_own_weights(name)
-    if not own and not timm.is_model(name.partition(".")[0]):
+    published = has_own_weights(name)
+    if not published and not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         message = f"Expected `timm:NAME` with one of timm's models or a folder that timm wrote, got {name!r}. Nearest: "
         raise SourceError(message + (", ".join(near) or "none comes near; see timm.list_models()") + ".")
@@ -61,12 +61,12 @@ def build(name: str, weights: str | None = None, num_classes: int | None = None)
         message = f"Expected `--weights` to be a file, or DEFAULT for what timm publishes for {name}, got {weights!r}."
         raise SourceError(message)
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    source = f"local-dir:{name}" if own and not name.startswith(("hf-hub:", "local-dir:")) else name
+    source = f"local-dir:{name}" if published and not name.startswith(("hf-hub:", "local-dir:")) else name
     try:
-        model: nn.Module = timm.create_model(source, pretrained=own or weights is not None, **options)
+        model: nn.Module = timm.create_model(source, pretrained=published or weights is not None, **options)
     except Exception as error:  # reading, fetching and fitting weights raise nearly anything
         message = (
-            f"Expected to build timm's {name!r}{' with its weights' if own or weights else ''}, got "
+            f"Expected to build timm's {name!r}{' with its weights' if published or weights else ''}, got "
             f"{type(error).__name__}: {error}."
         )
         raise SourceError(message) from error

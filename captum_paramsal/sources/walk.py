@@ -49,8 +49,8 @@ def walk(folder: Path) -> tuple[list[str], list[Skipped]]:
     files: list[str] = []
     skipped: list[Skipped] = []
     root = folder.stat()
-    for found in _below(folder, "", frozenset({(root.st_dev, root.st_ino)})):
-        (files if isinstance(found, str) else skipped).append(found)  # type: ignore[arg-type]
+    for entry in _below(folder, "", frozenset({(root.st_dev, root.st_ino)})):
+        (files if isinstance(entry, str) else skipped).append(entry)  # type: ignore[arg-type]
     return files, skipped
 
 

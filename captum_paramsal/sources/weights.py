@@ -65,13 +65,13 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) ->
     Raises:
         SourceError: Which names are missing, too many or of another shape, and how many.
     """
-    own = model.state_dict()
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    extra = [name for name in state if name not in own]
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    extra = [name for name in state if name not in expected]
     reshaped = [
-        f"{name} {tuple(state[name].shape)} where the model has {tuple(own[name].shape)}"
-        for name in own
-        if name in state and own[name].shape != state[name].shape
+        f"{name} {tuple(state[name].shape)} where the model has {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and expected[name].shape != state[name].shape
     ]
     complaints = [
         f"{len(names)} {what} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
@@ -80,7 +80,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) ->
     ]
     if complaints:
         message = (
-            f"Expected weights for the {len(own)} tensors of {type(model).__name__}, got from {origin}: "
+            f"Expected weights for the {len(expected)} tensors of {type(model).__name__}, got from {origin}: "
             f"{'; '.join(complaints)}. Check that `--model` names the architecture that was trained."
         )
         raise SourceError(message)
@@ -102,8 +102,10 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
     """How many classes the weights have, where that alone keeps them from fitting the model; else None."""
-    own = model.state_dict()
-    differing = [(own[n].shape, state[n].shape) for n in own if n in state and own[n].shape != state[n].shape]
+    expected = model.state_dict()
+    differing = [
+        (expected[n].shape, state[n].shape) for n in expected if n in state and expected[n].shape != state[n].shape
+    ]
     sizes = {theirs[0] for ours, theirs in differing if ours[1:] == theirs[1:]}
     alike = all(ours[1:] == theirs[1:] for ours, theirs in differing)
     return sizes.pop() if alike and len(sizes) == 1 else None
@@ -149,12 +151,12 @@ def _plain_values() -> AbstractContextManager[None]:
     return nullcontext() if allow is None else cast("AbstractContextManager[None]", allow(plain))
 
 
-def _without_prefix(state: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
-    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+def _without_prefix(state: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    needed = [name for name in expected if not name.endswith("num_batches_tracked")]
     if not needed or all(name in state for name in needed):
         return state
     # As many as wrapped each other: a compiled module in a data-parallel one in one of Lightning.
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) and n not in own for n in state)), ""):
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) and n not in expected for n in state)), ""):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     ends = {name.removesuffix(needed[0]) for name in state if name.endswith(f".{needed[0]}")}
     fitting = sorted(end for end in ends if all(end + name in state for name in needed))

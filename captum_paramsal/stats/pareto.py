@@ -167,8 +167,8 @@ def _maximum_likelihood(excesses: Tensor, count: Tensor) -> tuple[Tensor, Tensor
     # Rising order of value, so that the highest of a filter's maxima is written last.
     order = value.argsort()
     shapes, scales = torch.full_like(largest, BOUNDARY), largest.clone()
-    for row, one, scale in zip(rows[order].tolist(), shape[order], (shape / tau)[order], strict=True):
-        shapes[row], scales[row] = one, scale
+    for row, fitted, scale in zip(rows[order].tolist(), shape[order], (shape / tau)[order], strict=True):
+        shapes[row], scales[row] = fitted, scale
     return shapes, scales * middle
 
 

@@ -32,5 +32,5 @@ def reciprocal_rank_fusion(scores: Sequence[Tensor], offset: float = OFFSET) -> 
     >>> fused.argmax().item()
     1
     """
-    fused = [1 / (offset + rankdata(-one.detach().cpu().double().numpy(), axis=-1)) for one in scores]
+    fused = [1 / (offset + rankdata(-map_.detach().cpu().double().numpy(), axis=-1)) for map_ in scores]
     return torch.from_numpy(sum(fused[1:], start=fused[0]))

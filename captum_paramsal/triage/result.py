@@ -177,11 +177,11 @@ class Triage(Summarized):
         rows = []
         for group in (None, *range(self.group_count)):
             size = len(self) if group is None else len(self.members(group))
-            for rank, one in enumerate(self.guilty(group, k), start=1):
-                values = {name: getattr(one, name) for name in ("score", "coherence", "excess", "pull")}
-                shared = {"superiority": one.superiority, "q_value": one.q_value}
+            for rank, filter_ in enumerate(self.guilty(group, k), start=1):
+                values = {name: getattr(filter_, name) for name in ("score", "coherence", "excess", "pull")}
+                shared = {"superiority": filter_.superiority, "q_value": filter_.q_value}
                 rows.append(
-                    {"group": group, "mistakes": size, "rank": rank, "filter": str(one.filter), **values, **shared}
+                    {"group": group, "mistakes": size, "rank": rank, "filter": str(filter_.filter), **values, **shared}
                 )
         return rows
 

@@ -99,7 +99,7 @@ def _arms(run: Mapping[str, Any]) -> list[_Arm | None]:
     rewards: list[list[float]] = [[] for _ in run["values"]]
     for arm, reward in zip(run["arms"], run["rewards"], strict=True):
         rewards[arm].append(reward)
-    return [_Arm.of(found) if found else None for found in rewards]
+    return [_Arm.of(rewarded) if rewarded else None for rewarded in rewards]
 
 
 def _draw_weight(axes: Axes, name: str, places: Sequence[float], arms: Sequence[_Arm | None], color: str) -> None:

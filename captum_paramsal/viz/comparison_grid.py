@@ -55,7 +55,7 @@ def comparison_grid(
     >>> len(ax.images), [label.get_text() for label in ax.get_xticklabels()]
     (8, ['image', 'a', 'b', 'c'])
     """
-    shown, drawn = ([torch.as_tensor(one).detach().cpu() for one in given] for given in (pictures, maps))
+    shown, drawn = ([torch.as_tensor(picture).detach().cpu() for picture in given] for given in (pictures, maps))
     titles = [""] * len(shown) if names is None else list(names)
     _require_match(shown, drawn, methods, titles)
     rows, columns = len(shown), len(methods) + 1
@@ -99,7 +99,7 @@ def _require_match(
     pictures: Sequence[Tensor], maps: Sequence[Tensor], methods: Sequence[str], names: Sequence[str]
 ) -> None:
     counts = {len(pictures), len(maps), len(names)}
-    wrong = [tuple(one.shape) for one in maps if one.ndim != 3 or len(one) != len(methods)]
+    wrong = [tuple(group.shape) for group in maps if group.ndim != 3 or len(group) != len(methods)]
     if len(counts) > 1 or not len(pictures) or not methods or wrong:
         message = (
             f"Expected at least one picture, as many maps and names, and {len(methods)} maps (M, H, W) of each, got "

@@ -38,12 +38,12 @@ def confused_classes(counts: Values, most: int = _MOST) -> Tensor:
     both_ways = mistakes + mistakes.T
     pairs = (mistakes > 0).nonzero().tolist()
     pairs.sort(key=lambda pair: (-float(mistakes[tuple(pair)]), -float(both_ways[tuple(pair)])))
-    found: list[int] = []
+    chosen: list[int] = []
     for pair in pairs:
-        if len({*found, *pair}) > most:
+        if len({*chosen, *pair}) > most:
             break
-        found += [number for number in pair if number not in found]
-    return torch.tensor(found, dtype=torch.int64)
+        chosen += [number for number in pair if number not in chosen]
+    return torch.tensor(chosen, dtype=torch.int64)
 
 
 def confusion_plot(

@@ -35,24 +35,24 @@ class LayerNeurons:
     support: Tensor
 
     @classmethod
-    def of(cls, name: str, found: Mapping[str, Any]) -> LayerNeurons:
+    def of(cls, name: str, neurons: Mapping[str, Any]) -> LayerNeurons:
         """Gather them.
 
         Args:
             name: The layer's name.
-            found: ``y``, ``x``, ``score`` and ``channel`` of M neurons, and the layer's ``size``, see
+            neurons: ``y``, ``x``, ``score`` and ``channel`` of M neurons, and the layer's ``size``, see
                 :func:`captum_paramsal.viz.neurons_plot`.
 
         Raises:
             InputError: Arrays that are missing, differ in length, are not finite or lie outside the map.
         """
-        _require_keys(name, found)
+        _require_keys(name, neurons)
         arrays = {
-            key: torch.as_tensor(found[key]).detach().cpu()
+            key: torch.as_tensor(neurons[key]).detach().cpu()
             for key in ("channel", "y", "x", "score")
-            if found.get(key) is not None
+            if neurons.get(key) is not None
         }
-        size = tuple(int(side) for side in found["size"])
+        size = tuple(int(side) for side in neurons["size"])
         _require_arrays(name, arrays, size)
         score = arrays.pop("score").double()
         y, x = arrays["y"].long(), arrays["x"].long()
@@ -85,8 +85,8 @@ def _as_shares(values: Tensor) -> Tensor:
     return (values / values.max()).clamp(min=0)
 
 
-def _require_keys(name: str, found: Mapping[str, Any]) -> None:
-    missing = [key for key in ("y", "x", "score", "size") if found.get(key) is None]
+def _require_keys(name: str, neurons: Mapping[str, Any]) -> None:
+    missing = [key for key in ("y", "x", "score", "size") if neurons.get(key) is None]
     if missing:
         message = f"Expected 'y', 'x', 'score' and 'size' of layer {name!r}, got no {' and no '.join(missing)}."
         raise InputError(message)

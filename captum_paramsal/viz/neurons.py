@@ -70,7 +70,7 @@ def neurons_plot(
     3 neurons: 2 of 8 channels, 2 of 4 x 4 places
     channels 3 (50 %), 7 (50 %)
     """
-    gathered = [LayerNeurons.of(name, found) for name, found in layers.items()]
+    gathered = [LayerNeurons.of(name, neurons) for name, neurons in layers.items()]
     if not gathered or (columns is not None and columns < 1):
         message = f"Expected at least one layer and `columns` of at least 1, got {len(gathered)} and {columns}."
         raise InputError(message)

@@ -52,8 +52,8 @@ def treatment_plot(
     with styled():
         axes = new_axes(6.4, 1.2 + 0.3 * len(classes)) if ax is None else ax
         for row, number in enumerate(classes):
-            own = truth == number
-            _draw_class(axes, row, old[own] == number, new[own] == number)
+            of_class = truth == number
+            _draw_class(axes, row, old[of_class] == number, new[of_class] == number)
         axes.set_yticks(range(len(classes)), [class_label(names, number) for number in classes])
         axes.set_ylim(len(classes) - 0.4, -0.6)
         axes.set_xlim(-0.03, 1.03)

@@ -111,10 +111,10 @@ class Convolution(TraceRule):
         if not negative.any():
             return sites.gain * self._support(step, sites, 1)
         # The smallest contribution is the largest one of the opposite filters.
-        found = torch.empty_like(sites.gain)
+        supports = torch.empty_like(sites.gain)
         for rows, sign in ((~negative, 1), (negative, -1)):
-            found[rows] = self._support(step, sites[rows], sign)
-        return sites.gain.abs() * found
+            supports[rows] = self._support(step, sites[rows], sign)
+        return sites.gain.abs() * supports
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The largest norm of a channel's field times that of a filter's channel (Cauchy and Schwarz)."""
@@ -134,11 +134,11 @@ class Convolution(TraceRule):
         if filters.groups > 1 or len(sites) * FEW < len(row) * len(filters.weight):
             return (sign * _current(maps, filters, asked)).amax(dim=1)
         window, weight = filters.window, sign * filters.weight
-        found = [
+        supports = [
             largest_supports(window.fields(maps, row[part], place[part], asked.sizes), weight)
             for part in pieces(len(row), weight[0].numel())
         ]
-        return torch.cat(found)[owner, asked.output] if found else sites.gain
+        return torch.cat(supports)[owner, asked.output] if supports else sites.gain
 
 
 @trace_rule(functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
@@ -168,13 +168,13 @@ class TransposedConvolution(TraceRule):
         row, output, *place = torch.unravel_index(sites.index, step.shape)
         channels = maps.shape[1] // groups
         group, inner = output // weight.shape[1], output % weight.shape[1]
-        movement = [per_dimension(one, len(kernel)) for one in (kernel, stride, padding, dilation)]
+        movement = [per_dimension(setting, len(kernel)) for setting in (kernel, stride, padding, dilation)]
         taps, inside, nearest = reaching(place, sizes, movement)
         channel = group[:, None] * channels + torch.arange(channels, device=group.device)
         seen = maps.flatten(2)[row[:, None, None], channel[:, :, None], taps[:, None]] * inside[:, None]
-        own = weight.flatten(2)[channel, inner[:, None]]
+        factors = weight.flatten(2)[channel, inner[:, None]]
         first = (row * maps.shape[1] + group * channels) * prod(sizes) + nearest
-        return (seen * own).sum(dim=2), first, prod(sizes)
+        return (seen * factors).sum(dim=2), first, prod(sizes)
 
 
 def reaching(
@@ -217,7 +217,7 @@ def _inside(step: Step, sizes: Sequence[int]) -> list[tuple[int, int]]:
     added = [0] * (2 * len(sizes))
     if step.source.target is functional.pad:
         given = list(step.source.args[1])[: len(added)]  # type: ignore[arg-type] # numbers
-        added[: len(given)] = [max(0, one) for one in given]
+        added[: len(given)] = [max(0, side) for side in given]
     before, after = added[-2::-2], added[::-2]
     return [(low, size - 1 - high) for size, low, high in zip(sizes, before, after, strict=True)]
 
@@ -243,5 +243,5 @@ def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
         return ((0, 0),) * len(kernel)
     if padding == "same":
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple((one // 2, one - one // 2) for one in total)
-    return tuple((one, one) for one in per_dimension(padding, len(kernel)))
+        return tuple((both // 2, both - both // 2) for both in total)
+    return tuple((side, side) for side in per_dimension(padding, len(kernel)))

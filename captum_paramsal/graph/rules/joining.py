@@ -48,10 +48,11 @@ def is_gate(step: Step, node: Any) -> bool:
 
 def largest(step: Step, operands: Found) -> Found:
     """Of several operands whose neurons add up, the one with the largest share of each, if it supports it."""
-    shares = torch.stack([found.gain * found.values(step.run.tensor(node)) for node, found in operands])
+    shares = torch.stack([operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands])
     best, chosen = shares.max(dim=0)
     return [
-        (node, found[((chosen == place) & (best > 0)).nonzero()[:, 0]]) for place, (node, found) in enumerate(operands)
+        (node, operand[((chosen == place) & (best > 0)).nonzero()[:, 0]])
+        for place, (node, operand) in enumerate(operands)
     ]
 
 
@@ -69,7 +70,9 @@ class Sum(TraceRule):
         operands = self._operands(step, sites)
         if len(operands) == 1:
             return step.support_of(operands, len(sites))
-        return torch.stack([found.gain * found.values(step.run.tensor(node)) for node, found in operands]).amax(dim=0)
+        return torch.stack([operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands]).amax(
+            dim=0
+        )
 
     def limit(self, step: Step, sites: Sites) -> Tensor:
         """The support itself; that of the operand, where there is one."""
@@ -167,7 +170,7 @@ class SumOfProduct(TraceRule):
     def support(self, step: Step, sites: Sites) -> Tensor:
         """The larger share."""
         operands = self._operands(step, sites)
-        shares = [found.gain * found.values(step.run.tensor(node)) for node, found in operands]
+        shares = [operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands]
         return torch.stack(shares).amax(dim=0)
 
     def _operands(self, step: Step, sites: Sites) -> list[tuple[fx.Node, Sites]]:

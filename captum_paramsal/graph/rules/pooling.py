@@ -81,7 +81,7 @@ class _Pool(TraceRule):
             start, end = place * size // parts, -(-(place + 1) * size // parts)
             taps = start[:, None] + torch.arange(int((end - start).max()) if len(place) else 0, device=place.device)
             return taps.clamp(max=size - 1), taps < end[:, None], end - start
-        kernel, stride, padding, dilation = (per_dimension(one, count)[dimension] for one in _movement(step))
+        kernel, stride, padding, dilation = (per_dimension(setting, count)[dimension] for setting in _movement(step))
         start = place * stride - padding
         taps = start[:, None] + dilation * torch.arange(kernel, device=place.device)
         inside = (taps >= 0) & (taps < size)
@@ -179,10 +179,10 @@ class Averaged:
                 break
             if rule is None or len(node.all_input_nodes) != 1 or kind_of(node, step.run.model) not in _ON_THE_WAY:
                 return None
-            found = rule.back(step, every)
-            if len(found) != 1 or len(found[0][1]) != len(every):
+            sources = rule.back(step, every)
+            if len(sources) != 1 or len(sources[0][1]) != len(every):
                 return None
-            every = found[0][1]
+            every = sources[0][1]
         before, scale = self._alone(rule, step, every), every.gain.view(count, width)
         index = before.seen.index.view(count, -1)
         apart = bool((index.sort(dim=1).values.diff(dim=1) > 0).all()) and bool(before.seen.inside.all())
@@ -215,8 +215,8 @@ class _OverDimensions(TraceRule):
     def seen(self, step: Step, sites: Sites) -> Pooled:
         """What some neurons were reduced from."""
         shape, result = step.shape_of(step.source), step.shape
-        dimensions = sorted(one % len(shape) for one in _dimensions(step))
-        kept = [one for one in range(len(shape)) if one not in dimensions]
+        dimensions = sorted(dimension % len(shape) for dimension in _dimensions(step))
+        kept = [dimension for dimension in range(len(shape)) if dimension not in dimensions]
         if shape[0] > 1 and 0 in dimensions and result[:1] != shape[:1] and step.run.output.shape[0] == shape[0]:
             message = f"Expected a mean over dimensions of each image, got one over the images in '{step.node}'."
             raise TraceError(message)
@@ -261,7 +261,9 @@ class Maximum(_OverDimensions):
         """The largest value itself."""
         operands = self._operands(step, sites)
         if operands:
-            return torch.stack([own.gain * own.values(step.run.tensor(node)) for node, own in operands]).amax(dim=0)
+            return torch.stack(
+                [operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands]
+            ).amax(dim=0)
         return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
     def _operands(self, step: Step, sites: Sites) -> Found:

@@ -54,12 +54,12 @@ class Rearranged(TraceRule):
         if not len(sites) or not moved:
             return []
         source, index = _Numbering(step, moved).origins(sites.index)
-        found = []
+        parts = []
         for place, node in enumerate(moved):
             rows = (source == place).nonzero()[:, 0]
             if len(rows):
-                found.append((node, sites[rows].at(index[rows]), rows))
-        return found
+                parts.append((node, sites[rows].at(index[rows]), rows))
+        return parts
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class _Numbering:
 
 def _sources(node: fx.Node) -> list[fx.Node]:
     """Tensors that an operation works on, through those that make several of one."""
-    found = []
+    sources = []
     for source in node.all_input_nodes:
-        found += _sources(source) if source.meta.get("several") else [source]
-    return found
+        sources += _sources(source) if source.meta.get("several") else [source]
+    return sources

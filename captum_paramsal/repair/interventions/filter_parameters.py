@@ -103,33 +103,35 @@ class FilterParameters:
         if item.part in self._rows_of_heads.get(item.layer, {}):
             return self._rows(item, layer, self._rows_of_heads[item.layer][item.part])
         weight = weight_of(layer)
-        name = next((name for name, one in layer.named_parameters(recurse=False) if one is weight), "weight")
+        name = next(
+            (name for name, parameter in layer.named_parameters(recurse=False) if parameter is weight), "weight"
+        )
         bias = getattr(layer, "bias", None)
-        found = [ParameterSlice(item.layer, name, weight, _place_of(layer, item.index), item.index)]
+        slices = [ParameterSlice(item.layer, name, weight, _place_of(layer, item.index), item.index)]
         if self._bias and isinstance(bias, Tensor):
-            found.append(ParameterSlice(item.layer, "bias", bias, (item.index,), item.index))
-        return found
+            slices.append(ParameterSlice(item.layer, "bias", bias, (item.index,), item.index))
+        return slices
 
     def _rows(self, item: Filter, layer: Any, rows: slice) -> list[ParameterSlice]:
         """The rows of a projection that a head owns."""
-        found = [ParameterSlice(item.layer, "weight", layer.weight, (rows,), item.index)]
+        slices = [ParameterSlice(item.layer, "weight", layer.weight, (rows,), item.index)]
         if self._bias and isinstance(layer.bias, Tensor):
-            found.append(ParameterSlice(item.layer, "bias", layer.bias, (rows,), item.index))
-        return found
+            slices.append(ParameterSlice(item.layer, "bias", layer.bias, (rows,), item.index))
+        return slices
 
     def _head(self, item: Filter, layer: nn.MultiheadAttention) -> list[ParameterSlice]:
         width = layer.embed_dim // layer.num_heads
         projection, head = divmod(item.index, layer.num_heads)
-        own = slice(head * width, (head + 1) * width)
-        packed = slice(projection * layer.embed_dim + own.start, projection * layer.embed_dim + own.stop)
+        rows = slice(head * width, (head + 1) * width)
+        packed = slice(projection * layer.embed_dim + rows.start, projection * layer.embed_dim + rows.stop)
         if layer.in_proj_weight is not None:
-            found = [ParameterSlice(item.layer, "in_proj_weight", layer.in_proj_weight, (packed,), item.index)]
+            slices = [ParameterSlice(item.layer, "in_proj_weight", layer.in_proj_weight, (packed,), item.index)]
         else:
             name = ("q_proj_weight", "k_proj_weight", "v_proj_weight")[projection]
-            found = [ParameterSlice(item.layer, name, getattr(layer, name), (own,), item.index)]
+            slices = [ParameterSlice(item.layer, name, getattr(layer, name), (rows,), item.index)]
         if self._bias and layer.in_proj_bias is not None:
-            found.append(ParameterSlice(item.layer, "in_proj_bias", layer.in_proj_bias, (packed,), item.index))
-        return found
+            slices.append(ParameterSlice(item.layer, "in_proj_bias", layer.in_proj_bias, (packed,), item.index))
+        return slices
 
     def _rows_of_norm(self, item: Filter) -> list[ParameterSlice]:
         name = self._norms.get(item.layer)

@@ -57,25 +57,25 @@ def neighbors(
     """
     columns = _columns(profiles, filters, layers)
     directions = _directions(profiles[:, columns], "profiles")
-    own = None if isinstance(query, Tensor) and query.is_floating_point() else torch.as_tensor(query).reshape(-1)
-    if own is None:
-        others: Tensor = query  # type: ignore[assignment] # a tensor, as `own` tells
+    places = None if isinstance(query, Tensor) and query.is_floating_point() else torch.as_tensor(query).reshape(-1)
+    if places is None:
+        others: Tensor = query  # type: ignore[assignment] # a tensor, as `places` tells
         if others.ndim != 2 or others.shape[1] != profiles.shape[1]:
             message = f"Expected `query` of shape (Q, {profiles.shape[1]}), got {tuple(others.shape)}."
             raise InputError(message)
         wanted = _directions(others[:, columns], "query")
     else:
-        if bool(((own < 0) | (own >= len(profiles))).any()):
-            message = f"Expected places from 0 to {len(profiles) - 1} in `query`, got {own.tolist()}."
+        if bool(((places < 0) | (places >= len(profiles))).any()):
+            message = f"Expected places from 0 to {len(profiles) - 1} in `query`, got {places.tolist()}."
             raise InputError(message)
-        wanted = directions[own]
-    most = len(profiles) - (own is not None)
+        wanted = directions[places]
+    most = len(profiles) - (places is not None)
     if not 1 <= k <= most:
         message = f"Expected `k` from 1 to {most}, the number of other images, got {k}."
         raise InterventionError(message)
     similarity = wanted @ directions.T
-    if own is not None:
-        similarity[torch.arange(len(own)), own] = -torch.inf
+    if places is not None:
+        similarity[torch.arange(len(places)), places] = -torch.inf
     nearest = similarity.sort(dim=1, descending=True, stable=True)
     return Neighbors(nearest.indices[:, :k], nearest.values[:, :k])
 

@@ -68,13 +68,13 @@ class PastedPixels(Summarized):
         }
         values = torch.stack([arm.where(self.open, torch.nan) for arm in arms.values()], dim=2)
         single = len(values) == 1
-        found = bootstrap_means(values[0] if single else values.nanmean(dim=1), seed).T.tolist()
+        means = bootstrap_means(values[0] if single else values.nanmean(dim=1), seed).T.tolist()
         if single:
-            found[0][1:] = share_interval(self.turned[self.open])
+            means[0][1:] = share_interval(self.turned[self.open])
         pasted = int(self.open.sum())
         return [
             {"measure": measure, "pixels": pixels, "images": pasted, "mean": mean, "low": low, "high": high}
-            for (measure, pixels), (mean, low, high) in zip(arms, found, strict=True)
+            for (measure, pixels), (mean, low, high) in zip(arms, means, strict=True)
         ]
 
     def _facts(self) -> dict[str, Any]:

@@ -241,12 +241,12 @@ class Constraints:
         """
         scores = scores.softmax(dim=1) if self.score == "probability" else scores
         evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs, laid_out)
-        found: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if "channel" in self.strengths and self.relevant is not None:
-            found["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second).mean()
+            terms["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second).mean()
         if "space" in self.strengths:
-            found["space"] = maps.new_zeros(()) if foreground is None else evidence.space_penalty(foreground).mean()
-        return found
+            terms["space"] = maps.new_zeros(()) if foreground is None else evidence.space_penalty(foreground).mean()
+        return terms
 
 
 class _Diagnosis(Protocol):

@@ -63,8 +63,8 @@ def foreground(
         raise InputError(message)
     return torch.stack(
         [
-            torch.ones(size) if one is None or not len(one) else _expanded(draw(one, size, number), width)
-            for number, one in enumerate(images)
+            torch.ones(size) if shown is None or not len(shown) else _expanded(draw(shown, size, number), width)
+            for number, shown in enumerate(images)
         ]
     )
 

@@ -84,7 +84,7 @@ def comparison_caveats(comparison: Comparison, wrong: Tensor, tailed: TailedFilt
             known = tailed.counts <= tailed.boosted
             caveats += _on_tails(tailed)
         caveats += _on_degenerate(method, int((flags & ~known).sum()))
-    if failed := sorted({one.method for one in comparison.failures}):
+    if failed := sorted({failure.method for failure in comparison.failures}):
         caveats.append(f"Some steps failed for {', '.join(failed)}; what was raised stands below.")
     if any(column.name == _SSIM for column in comparison.columns) and not has_ssim():
         caveats.append(f"There is no {_SSIM}: {NO_SSIM}")

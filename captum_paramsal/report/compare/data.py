@@ -116,7 +116,7 @@ class ComparisonData(Report):
                 for pair in pairs
             ],
             "agreement": comparison.agreement.tolist(),
-            "failures": [vars(one) | {"file": self.items[one.image].name} for one in comparison.failures],
+            "failures": [vars(failure) | {"file": self.items[failure.image].name} for failure in comparison.failures],
             "items": [{"file": item.name, "label": item.label} for item in self.items],
         }
 

@@ -45,12 +45,12 @@ def seconds_by_method(
     tried = [image for image in images[:batch_size] if image.shape == images[0].shape][: 1 if on_processor else None]
     for _ in range(1 if on_processor else 2):
         # The first run on an accelerator sets it up, which says nothing of the others.
-        found = compare(
+        seconds = compare(
             methods, model, tried, metrics=["sparsity"], reference=reference, keep=0, show_progress=False
         ).column("seconds")[: len(methods)]
         forward = _seconds_of_a_pass(model, torch.stack(tried))
     maps, passes = _asked([metric_named(name) for name in metrics])
-    per_image = maps * found.nanmean(dim=1).nan_to_num() + passes * forward
+    per_image = maps * seconds.nanmean(dim=1).nan_to_num() + passes * forward
     return dict(zip(methods, (len(images) * per_image).tolist(), strict=True))
 
 

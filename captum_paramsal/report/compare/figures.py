@@ -73,7 +73,7 @@ def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
     share = min(1.0, _LARGEST / max(height, width))
     size = [max(1, round(height * share)), max(1, round(width * share))]
     small = _resized(picture, size).clamp(0, 1)
-    return [encode_tensor(signed_overlay(small, one)) for one in _resized(maps, size)]
+    return [encode_tensor(signed_overlay(small, values)) for values in _resized(maps, size)]
 
 
 def metric_drawing(report: ComparisonData, place: int) -> str:

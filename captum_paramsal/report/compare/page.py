@@ -190,8 +190,8 @@ def _card(report: ComparisonData, place: int) -> _Card:
         correct=item.label == int(comparison.predicted[number]),
         picture=report.pictures.get(number) or encode_tensor(picture),
         tiles=[
-            _Tile(name, image, _remark(report, number, column, one))
-            for column, (name, image, one) in enumerate(zip(names, images, maps, strict=True))
+            _Tile(name, image, _remark(report, number, column, values))
+            for column, (name, image, values) in enumerate(zip(names, images, maps, strict=True))
         ],
     )
 
@@ -200,7 +200,8 @@ def _remark(report: ComparisonData, number: int, column: int, values: Tensor) ->
     """What is wrong with a method's map of an image, or nothing."""
     comparison = report.comparison
     if any(
-        (one.method, one.image, one.step) == (comparison.methods[column], number, "maps") for one in comparison.failures
+        (failure.method, failure.image, failure.step) == (comparison.methods[column], number, "maps")
+        for failure in comparison.failures
     ):
         return "failed"
     known = values[values.isfinite()]

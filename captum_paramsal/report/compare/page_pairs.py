@@ -65,7 +65,7 @@ def best_method(report: ComparisonData, place: int) -> str:
 
 def competes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a method's mean can be the best of a column's rows."""
-    most = max(one["images"] for one in rows)
+    most = max(other["images"] for other in rows)
     return isfinite(row["mean"]) and row["method"] not in _BLIND and row["images"] >= _MOSTLY * most
 
 

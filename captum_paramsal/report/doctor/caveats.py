@@ -27,11 +27,11 @@ def collect_warnings() -> Iterator[list[str]]:
         for category in (ConstantEvidenceWarning, FewSamplesWarning, WholePassesWarning):
             warnings.simplefilter("always", category)
         yield caveats
-    for one in caught:
-        if issubclass(one.category, WholePassesWarning):
-            caveats.append(str(one.message))
-        elif not issubclass(one.category, (ConstantEvidenceWarning, FewSamplesWarning)):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    for warning in caught:
+        if issubclass(warning.category, WholePassesWarning):
+            caveats.append(str(warning.message))
+        elif not issubclass(warning.category, (ConstantEvidenceWarning, FewSamplesWarning)):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def doctor_caveats(
@@ -55,7 +55,7 @@ def doctor_caveats(
             f"correctly with a probability of at least {diagnosis.settings['confidence']:g}: {named}. Which channels "
             "they rely on is hardly known."
         )
-    unknown = sum(one.unusual is None for one in mistakes)
+    unknown = sum(mistake.unusual is None for mistake in mistakes)
     if unknown:
         caveats.append(
             f"For {unknown} of {len(mistakes)} mistakes fewer than {ENOUGH} images of the predicted class are known "

@@ -65,7 +65,7 @@ def class_section(report: DoctorData) -> ClassSection:
     """Put the section together, of the classes that most mistakes are about."""
     diagnosis = report.diagnosis
     known = (diagnosis.counts > 0).nonzero()[:, 0].tolist()
-    involved = Counter(number for one in report.mistakes for number in (one.label, one.predicted))
+    involved = Counter(number for mistake in report.mistakes for number in (mistake.label, mistake.predicted))
     about = [number for number in known if involved[number]] if len(known) > _CLASSES else []
     drawn = sorted(sorted(about or known, key=lambda number: (-involved[number], number))[:_CLASSES])
     overlap, by_chance = diagnosis.overlap(), diagnosis.overlap_by_chance()
@@ -88,7 +88,7 @@ def _row(
     diagnosis = report.diagnosis
     others = [other for other in known if other != number]
     nearest = max(others, key=lambda other: float(shared[0][number, other].nan_to_num(0.0)), default=None)
-    overlap, by_chance = (0.0, 0.0) if nearest is None else (float(one[number, nearest]) for one in shared)
+    overlap, by_chance = (0.0, 0.0) if nearest is None else (float(shares[number, nearest]) for shares in shared)
     return ClassRow(
         name=report.class_name(number),
         images=int(diagnosis.counts[number]),

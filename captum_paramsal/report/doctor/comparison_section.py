@@ -42,7 +42,11 @@ def compared_rows(report: DoctorData) -> Sequence[ComparedRow]:
         (f"channels at p ≤ {LEVEL:g}", wrong.unusual, right.unusual, _percent(LEVEL)),
         ("evidence in these channels", wrong.wrong_share, right.wrong_share, ""),
     ]
-    rows = [ComparedRow(name, _share(one), _share(other), told) for name, one, other, told in kinds if one.images]
+    rows = [
+        ComparedRow(name, _share(measured), _share(other), told)
+        for name, measured, other, told in kinds
+        if measured.images
+    ]
     if wrong.deviation is not None:
         rows.append(
             ComparedRow("distance from the row of the class", _plain(wrong.deviation), _plain(right.deviation), "0")

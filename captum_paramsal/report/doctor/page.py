@@ -87,7 +87,7 @@ def doctor_page(report: DoctorData) -> str:
 
 
 def _cards(report: DoctorData) -> list[_Card]:
-    drawn = sorted((one for one in report.mistakes if one.drawn), key=lambda one: -one.confidence)
+    drawn = sorted((mistake for mistake in report.mistakes if mistake.drawn), key=lambda mistake: -mistake.confidence)
     return [_card(report, mistake, number) for number, mistake in enumerate(drawn, 1)]
 
 
@@ -100,23 +100,25 @@ def _card(report: DoctorData, mistake: DiagnosedMistake, number: int) -> _Card:
         predicted=predicted,
         picture=report.pictures.get(mistake.position),
         evidence=report.evidence.get(mistake.position),
-        strips=[_strip(one, label, predicted) for one in mistake.channels],
+        strips=[_strip(finding, label, predicted) for finding in mistake.channels],
     )
 
 
-def _strip(one: ChannelFinding, label: str, predicted: str) -> _Strip:
+def _strip(finding: ChannelFinding, label: str, predicted: str) -> _Strip:
     who = {
         (True, True): "both classes rely on it",
         (True, False): f"{predicted} relies on it",
         (False, True): f"{label} relies on it",
         (False, False): "neither class relies on it",
-    }[one.for_predicted, one.for_label]
-    return _Strip(one, _band(one), who)
+    }[finding.for_predicted, finding.for_label]
+    return _Strip(finding, _band(finding), who)
 
 
-def _band(one: ChannelFinding) -> _Band | None:
-    if one.usual is None or one.low is None or one.high is None:
+def _band(finding: ChannelFinding) -> _Band | None:
+    if finding.usual is None or finding.low is None or finding.high is None:
         return None
-    full = max(one.correlation, one.high) or 1.0
-    here, low, high, usual = (round(100 * value / full, 1) for value in (one.correlation, one.low, one.high, one.usual))
+    full = max(finding.correlation, finding.high) or 1.0
+    here, low, high, usual = (
+        round(100 * value / full, 1) for value in (finding.correlation, finding.low, finding.high, finding.usual)
+    )
     return _Band(here, low, round(max(high - low, 0.0), 1), usual)

@@ -76,5 +76,5 @@ class DoctorSettings:
                 multiply_by_inputs=multiplied,
             )
         diagnosis.check(model)
-        own = {field.name: diagnosis.settings[field.name] for field in fields(EvidenceSettings)}
-        return ModelDoctor(model, diagnosis.layer, **own)
+        settings = {field.name: diagnosis.settings[field.name] for field in fields(EvidenceSettings)}
+        return ModelDoctor(model, diagnosis.layer, **settings)

@@ -26,7 +26,7 @@ def without(filters: FilterIndex, dead: Collection[int]) -> tuple[FilterIndex, l
     gone = frozenset(dead)
     layers = {name: filters.slice(name) for name in filters.layers}
     kept = {
-        name: [column for column in range(here.start, here.stop) if column not in gone] for name, here in layers.items()
+        name: [column for column in range(span.start, span.stop) if column not in gone] for name, span in layers.items()
     }
     counts = {name: len(columns) for name, columns in kept.items()}
     return FilterIndex(counts), [column for columns in kept.values() for column in columns]

@@ -47,8 +47,14 @@ def _layers(trace: Trace, image: int) -> dict[str, dict[str, Any]]:
     """One image's neurons as figures take them; its pixels each once, without outliers."""
     layers: dict[str, dict[str, Any]] = {}
     for name, neurons in trace.layers.items():
-        own = neurons.of_image(image)
-        layers[name] = {"channel": own.channel, "y": own.y, "x": own.x, "score": own.score, "size": own.size}
+        of_image = neurons.of_image(image)
+        layers[name] = {
+            "channel": of_image.channel,
+            "y": of_image.y,
+            "x": of_image.x,
+            "score": of_image.score,
+            "size": of_image.size,
+        }
     points, size = trace.pixels, layers["input"]["size"]
     rows = (points.image == image).nonzero()[:, 0]
     rows = rows[crowded(trace.points(image, outliers=True), trace.shape[2:])]

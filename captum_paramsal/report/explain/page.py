@@ -70,7 +70,9 @@ class _Row:
 def explain_page(explanation: ExplanationData) -> str:
     """The report as one HTML page that needs no other file."""
     scale = SCORE_SCALES[explanation.context["method"]["name"]]
-    drawn = sorted((mistake for mistake in explanation.mistakes if mistake.curve), key=lambda one: -one.confidence)
+    drawn = sorted(
+        (mistake for mistake in explanation.mistakes if mistake.curve), key=lambda mistake: -mistake.confidence
+    )
     numbers = {mistake.position: number for number, mistake in enumerate(drawn, 1)}
     cards = _cards(explanation, drawn, numbers, scale)
     common, bands = layer_bands(explanation.filters)

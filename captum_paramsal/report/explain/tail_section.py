@@ -67,7 +67,7 @@ def tail_section(tails: TailSummary, calibration: Calibration) -> TailSection:
 
 
 def _checks(calibration: Calibration, level: float) -> list[Check]:
-    places = [place for place, one in enumerate(calibration.levels) if abs(one / level - 1) < 1e-6]
+    places = [place for place, known in enumerate(calibration.levels) if abs(known / level - 1) < 1e-6]
     return [_check(calibration, place) for place in places]
 
 

@@ -115,7 +115,9 @@ def evenly_spread(positions: Sequence[int], most: int) -> list[int]:
 
 def caveats_of(predictions: Sequence[Prediction]) -> tuple[str, ...]:
     """What the accuracy says about the labels."""
-    return label_caveats([one.label for one in predictions], [one.predicted for one in predictions])
+    return label_caveats(
+        [prediction.label for prediction in predictions], [prediction.predicted for prediction in predictions]
+    )
 
 
 def sampled_caveats(

@@ -223,6 +223,7 @@ def test_a_mistake_without_any_filter_above_its_threshold(found):
 def test_scores_beyond_the_end_of_a_tail_are_no_numbers_to_read(found):
     drawn = next(mistake for mistake in found.mistakes if mistake.curve and mistake.filters)
     beyond = replace(drawn.filters[0], score=746.2, p_value=0.0)
-    page = Page(explain_page(replace(found, mistakes=(replace(drawn, filters=(beyond, *drawn.filters[1:])),))))
+    changed = replace(drawn, filters=(beyond, *drawn.filters[1:]))
+    page = Page(explain_page(replace(found, mistakes=(changed,), neighbors={})))
     assert "p 0 beyond" in page.text
     assert "746" not in page.text
