@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -136,18 +137,16 @@ def test_small_networks(name, method):
     assert_same_picture(trace, expected)
 
 
-SEVERAL = {("flatten and linear layers", 2), ("residual in place", 3)}
+SEVERAL = {("flatten and linear layers", 2, USUAL), ("residual in place", 3, "three of each")}
 
 
 @pytest.mark.parametrize(
-    ("name", "classes"),
+    ("name", "classes", "method"),
     [
-        pytest.param(name, classes, marks=[] if (name, classes) in SEVERAL else pytest.mark.slow)
-        for name in TRACING_CASES
-        for classes in (2, 3)
+        pytest.param(*case, marks=[] if case in SEVERAL else pytest.mark.slow)
+        for case in product(TRACING_CASES, (2, 3), (USUAL, "three of each"))
     ],
 )
-@pytest.mark.parametrize("method", [USUAL, "three of each"])
 def test_from_the_classes_with_the_highest_softmax(name, classes, method):
     case = TRACING_CASES[name]()
     trace = built(case.model, METHODS[method], classes=classes).trace(case.images, internal_batch_size=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -17,6 +18,7 @@ from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
 from captum_paramsal.repair.interventions.pixel_regions import Which, chosen_pixels
 from captum_paramsal.stats.bootstrap import bootstrap_means
+from captum_paramsal.summary import Summarized
 
 Fill: TypeAlias = Literal["mean", "blur"] | float
 _TOP_K = 10
@@ -24,8 +26,8 @@ FilterScores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From images and labels to scores of the filters, ``(N, F)``, such as ``saliency.attribute``."""
 
 
-@dataclass(frozen=True, eq=False)
-class MaskedPixels:
+@dataclass(frozen=True, eq=False, repr=False)
+class MaskedPixels(Summarized):
     """N images before and after some of their pixels were covered.
 
     Attributes:
@@ -57,6 +59,14 @@ class MaskedPixels:
             {"measure": name, "images": len(self.masks), "mean": mean, "low": low, "high": high}
             for name, (mean, low, high) in zip(rows, found.T.tolist(), strict=True)
         ]
+
+    def _facts(self) -> dict[str, Any]:
+        changes = {
+            row["measure"]: f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+            for row in self.to_table()
+            if not isnan(row["mean"])
+        }
+        return {"images": len(self.masks), "pixels covered": float(self.masks.double().mean())} | changes
 
 
 def mask_pixels(

@@ -11,10 +11,11 @@ from torch import Tensor
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.repair.interventions.checks import columns_of
+from captum_paramsal.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbors:
+@dataclass(frozen=True, eq=False, repr=False)
+class Neighbors(Summarized):
     """The images nearest to each of Q others.
 
     Attributes:

@@ -15,10 +15,11 @@ from captum_paramsal.functional import Loss, cross_entropy
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
+from captum_paramsal.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class StepTransfer:
+@dataclass(frozen=True, eq=False, repr=False)
+class StepTransfer(Summarized):
     """N steps, each of one mistake, tried on that mistake and on M others.
 
     Attributes:

@@ -55,6 +55,8 @@ def test_only_these_pixels_change_and_the_model_is_asked_again(fill):
     change = (found.true[:, 1] - found.true[:, 0]).mean().item()
     assert table["change of true class"]["mean"] == pytest.approx(change)
     assert torch.tensor(table["change of guilty filters"]["mean"]).isnan()
+    assert f"change of true class: {change:.3f} (" in repr(found)
+    assert "guilty" not in repr(found)
 
 
 def test_guilty_filters_are_those_of_the_image_before():

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from report.explain.small_jobs import tiny_images, tiny_net, untraced_explanation
 from report.pages import Page
@@ -13,6 +14,8 @@ from captum_paramsal.report.explain.data import NearMistake
 from captum_paramsal.report.explain.mistakes import ScoredBatch
 from captum_paramsal.report.explain.nearest import MistakeProfiles
 from captum_paramsal.report.explain.page import explain_page
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_neighbours_are_those_of_the_profiles(tmp_path):
