@@ -33,9 +33,15 @@ def pot(request, case, reference):
 
 
 @pytest.fixture(scope="module")
-def tails(case, pot):
+def columns(case):
+    """Of the reference, by the oracle: the values of each filter."""
+    return case.profiles().T.tolist()
+
+
+@pytest.fixture(scope="module")
+def tails(columns, pot):
     """From the oracle's profiles alone."""
-    return [fit_tail(column, FRACTION, FITS[pot[1]]) for column in case.profiles().T.tolist()]
+    return [fit_tail(column, FRACTION, FITS[pot[1]]) for column in columns]
 
 
 def fitted(tails, found):
@@ -47,8 +53,7 @@ def fitted(tails, found):
     ]
 
 
-def test_thresholds_and_excesses_equal_the_whole_columns(case, reference):
-    columns = case.profiles().T.tolist()
+def test_thresholds_and_excesses_equal_the_whole_columns(columns, reference):
     tail = reference.tail
     assert tail.count == tail.total == REFERENCE_IMAGES
     for j, column in enumerate(columns):

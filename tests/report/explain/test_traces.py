@@ -97,9 +97,11 @@ def test_dots_stand_in_the_middle_of_their_pixels(found, page):
     assert path == "".join(f"M{x + 0.5} {y + 0.5}h0" for y, x in label.points)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_boxes_that_do_not_touch(found):
     apart = MistakeTraces(ClassTrace(1, (0.0, 0.0, 1.0, 1.0)), ClassTrace(1, (5.0, 5.0, 6.0, 6.0)), 0.0)
-    page = Page(explain_page(replace(found, mistakes=(replace(found.mistakes[0], traces=apart),))))
+    alone = replace(found, mistakes=(replace(found.mistakes[0], traces=apart),), neighbors={})
+    page = Page(explain_page(alone))
     assert "The boxes do not overlap." in page.text
 
 
