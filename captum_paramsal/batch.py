@@ -7,17 +7,29 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_paramsal.errors import DoubleSoftmaxWarning, ForwardError, InputError, ModelError, ParamsalError
+from captum_paramsal.errors import (
+    DoubleSoftmaxWarning,
+    ForwardError,
+    InputError,
+    ModelError,
+    ParamsalError,
+    TargetError,
+)
 from captum_paramsal.functional import Loss, cross_entropy, detached, labels_of, loss_targets
-from captum_paramsal.hooks import scores_in
+from captum_paramsal.hooks import as_tensor, is_one_image, scores_in
 
-Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
-"""What a model takes: one tensor, several, or several by name, N rows each."""
+Given: TypeAlias = Tensor | NDArray[Any]
+"""A tensor, or an array of numpy."""
+
+Inputs: TypeAlias = Given | tuple[Given, ...] | Mapping[str, Given]
+"""What a model takes: one tensor or array, several, or several by name, N rows each; or one image ``(C, H, W)``."""
 
 
 def require_size(internal_batch_size: int | None) -> None:
@@ -44,7 +56,8 @@ def forward_errors(shapes: str) -> Iterator[None]:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         message = f"Expected inputs the model can take; its forward pass failed on shape {shapes}: {error}"
-        raise ForwardError(message + _remedy(shapes, str(error))) from error
+        remedy = _remedy(shapes, str(error))
+        raise ForwardError(f"{message.rstrip('.')}.{remedy}" if remedy else message) from error
 
 
 def _remedy(shapes: str, error: str) -> str:
@@ -53,6 +66,8 @@ def _remedy(shapes: str, error: str) -> str:
         return " Images of whole numbers (uint8) are scaled first as in training: `(images / 255 - mean) / std`."
     if re.fullmatch(r"\([134], \d+, \d+\)", shapes):
         return " A single image (C, H, W) needs a dimension of examples: `image[None]`."
+    if re.fullmatch(r"\((\d+, )?\d{2,}, \d+, [134]\)", shapes):
+        return " Channels come before height and width: `images.permute(0, 3, 1, 2)`, `image.permute(2, 0, 1)[None]`."
     return ""
 
 
@@ -206,33 +221,33 @@ class ModelInputs:
 
     @classmethod
     def of(
-        cls, inputs: Inputs, target: Any = None, additional_forward_args: Any = None, *, any_target: bool = False
+        cls,
+        inputs: Inputs,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        model: object = None,
+        any_target: bool = False,
+        only_images: bool = False,
     ) -> ModelInputs:
         """Check what a caller gave.
 
         Args:
-            inputs: One tensor, a tuple of them, or a mapping of names to them, such as a tokenizer returns.
+            inputs: One tensor, a tuple of them, or a mapping of names to them, such as a tokenizer returns; as
+                :func:`as_inputs` takes them.
             target: One class per example, see :func:`captum_paramsal.functional.labels_of`.
             additional_forward_args: One further argument of the model, a tuple of them, or a mapping of names to them.
+            model: What they are for.
             any_target: Take a target that is no class, such as numbers or several classes each, for a loss that does.
+            only_images: Nothing but images ``(N, C, H, W)`` is taken, see :func:`as_inputs`.
 
         Raises:
             InputError: No examples, inputs with different numbers of them, or values that are not finite.
             TargetError: The target does not name one class per example.
         """
+        inputs = as_inputs(model, inputs, target, additional_forward_args, only_images=only_images)
         names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
-        tensors = tuple(inputs.values()) if isinstance(inputs, Mapping) else inputs
-        tensors = tensors if isinstance(tensors, tuple) else (tensors,)
-        if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
-            got = ", ".join(type(tensor).__name__ for tensor in tensors)
-            message = (
-                f"Expected `inputs` to be a tensor with one row per example, or a tuple or dict of them, got ({got})."
-            )
-            if any(type(tensor).__module__.partition(".")[0] == "numpy" for tensor in tensors):
-                message += " Make tensors of numpy's arrays in the model's type: `torch.as_tensor(images).float()`."
-            elif isinstance(inputs, list):
-                message += " Put a list of images together: `torch.stack(images)`."
-            raise InputError(message)
+        tensors = _tensors_in(inputs)
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
             message = f"Expected `inputs` with the same number of examples in dimension 0, at least one, got {shapes}."
@@ -290,9 +305,72 @@ class ModelInputs:
         )
 
     def _rows_of(self, value: Any, which: slice | Tensor) -> Any:
-        if not isinstance(value, Tensor):
+        if not isinstance(value, (Tensor, np.ndarray)):
             return value
-        return detached(_taken(value, which) if value.ndim and len(value) == len(self) else value)
+        rows = _taken(value, which) if value.ndim and len(value) == len(self) else value
+        return detached(rows) if isinstance(rows, Tensor) else rows
+
+
+def as_inputs(
+    model: object, inputs: Inputs, target: Any = None, additional_forward_args: Any = None, *, only_images: bool = False
+) -> Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]:
+    """Inputs as people hold them, as tensors with a dimension of examples, in the form that they were given in.
+
+    Arrays of numpy become tensors, see :func:`captum_paramsal.hooks.as_tensor`. One image ``(C, H, W)`` becomes a batch
+    of one where that is certain: it is the only input, the target fits one example, and the model, whose first
+    convolution takes C channels, does not take it as C examples.
+
+    Args:
+        model: What they are for; a function may be any.
+        inputs: As in :meth:`ModelInputs.of`.
+        target: As there; only looked at.
+        additional_forward_args: As there.
+        only_images: Whoever asks takes nothing but images ``(N, C, H, W)``: three dimensions are one image without
+            asking the model.
+
+    Raises:
+        InputError: There is none, or something that is no tensor.
+    """
+    names = tuple(inputs) if isinstance(inputs, Mapping) else ()
+    given = tuple(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    tensors = tuple(as_tensor(each, model) for each in (given if isinstance(given, tuple) else (given,)))
+    if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
+        raise InputError(_no_tensors(inputs, tensors))
+    if len(tensors) == 1 and tensors[0].ndim == 3 and _fits_one(target):
+        image, (extra, keywords) = tensors[0], _further(additional_forward_args)
+
+        def run(examples: Tensor) -> Any:
+            batch = ModelInputs((examples,), extra, None, 0, "", tuple(map(str, names)), keywords)
+            return batch.passed_to(cast("Callable[..., Any]", model))
+
+        if only_images or is_one_image(model, image, run):
+            tensors = (image[None],)
+    if names:
+        return dict(zip(names, tensors, strict=True))
+    return tensors if isinstance(inputs, tuple) else tensors[0]
+
+
+def _no_tensors(inputs: Any, tensors: tuple[Any, ...]) -> str:
+    got = ", ".join(type(tensor).__name__ for tensor in tensors)
+    message = f"Expected `inputs` to be a tensor with one row per example, or a tuple or dict of them, got ({got})."
+    if not isinstance(inputs, list):
+        return message
+    stack = "torch.as_tensor(numpy.stack(images))" if any(isinstance(one, np.ndarray) for one in inputs) else ""
+    return f"{message} Put a list of images together: `{stack or 'torch.stack(images)'}`."
+
+
+def _fits_one(target: Any) -> bool:
+    """Whether a target may be that of a single example."""
+    try:
+        loss_targets(target, 1)
+    except TargetError:
+        return False
+    return True
+
+
+def _tensors_in(inputs: Any) -> tuple[Tensor, ...]:
+    tensors = tuple(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    return tensors if isinstance(tensors, tuple) else (tensors,)
 
 
 def as_given(inputs: Inputs, tensors: Sequence[Tensor]) -> Any:
@@ -310,8 +388,10 @@ def as_given(inputs: Inputs, tensors: Sequence[Tensor]) -> Any:
     return tuple(tensors) if isinstance(inputs, tuple) else tensors[0]
 
 
-def _taken(tensor: Tensor, which: slice | Tensor) -> Tensor:
-    return tensor[which.to(tensor.device) if isinstance(which, Tensor) else which]
+def _taken(values: Any, which: slice | Tensor) -> Any:
+    if isinstance(which, slice):
+        return values[which]
+    return values[which.to(values.device) if isinstance(values, Tensor) else which.cpu().numpy()]
 
 
 def _unlike(tensor: Tensor) -> Tensor:
@@ -332,6 +412,8 @@ def _unlike(tensor: Tensor) -> Tensor:
 
 
 def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy()
     return value.clone() if isinstance(value, Tensor) else value
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from captum_paramsal.attr.trace_attribution import TraceAttribution
-from captum_paramsal.batch import ModelInputs
+from captum_paramsal.batch import Given
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.functional import Target
 from captum_paramsal.graph import TraceSettings, TraceWeights
@@ -109,7 +109,7 @@ class DiscernibleNeurons(TraceAttribution):
     @renamed_arguments(targets="labels")
     def fit_weights(
         self,
-        images: Tensor,
+        images: Given,
         labels: Target,
         boxes: Boxes,
         *,
@@ -146,9 +146,9 @@ class DiscernibleNeurons(TraceAttribution):
         if not values or trials < len(values):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
-        rows = ModelInputs.of(images, labels).labels
-        known = boxes_per_image(boxes, len(images))
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+        batch = self._given(images, labels, None)
+        known = boxes_per_image(boxes, len(batch))
+        order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}
         with tqdm(total=2 * trials, desc="weights", disable=not show_progress) as bar:
             for name in ("current", "preceding"):
@@ -156,8 +156,7 @@ class DiscernibleNeurons(TraceAttribution):
                 def reward(value: float, trial: int, name: str = name) -> float:
                     image = order[trial % len(order)]
                     neurons = self._with(replace(_EQUAL, **{name: value}))
-                    label = None if rows is None else rows[image : image + 1, 0]
-                    traced = neurons.trace(images[image : image + 1], label).boxes()
+                    traced = neurons._trace(batch.part(image, 1), None, shown=False).boxes()  # noqa: SLF001
                     bar.update()
                     return float(iou(traced, [known[image]]) > GOOD_OVERLAP)
 

@@ -127,7 +127,8 @@ class FilterAttribution(Summarized, Attribution, ABC):  # type: ignore[misc] # C
         """Score every filter for every image.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of what the model takes, N examples each.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of what the model takes, N examples each; arrays of
+                numpy too, and one image ``(C, H, W)``, which is a batch of one.
             target: Class whose loss is explained, the true one for a mistake: an int, a tensor or list of N classes, a
                 tuple ``(class, *place)`` or a list of N tuples for outputs ``(N, C, ...)``; None takes the model's
                 prediction.

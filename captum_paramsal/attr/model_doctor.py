@@ -12,14 +12,14 @@ from captum.log import log_usage
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Inputs, ModelInputs
+from captum_paramsal.batch import Given, Inputs, ModelInputs
 from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
 from captum_paramsal.doctor.class_samples import ClassSamples
 from captum_paramsal.doctor.layer_pass import LayerActivations, Score
 from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
 from captum_paramsal.errors import DefaultLayersWarning, InputError, LayerError
 from captum_paramsal.files import Fingerprint
-from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at
+from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at, tensor_of
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
 from captum_paramsal.reference.data_batches import LoaderItem
 from captum_paramsal.summary import Summarized
@@ -162,7 +162,8 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
         """Evidence for a class, in every channel and place of the layer.
 
         Args:
-            inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them.
+            inputs: Images ``(N, C, H, W)``, or whatever the model takes, as one tensor or a tuple of them; arrays of
+                numpy too, and one image ``(C, H, W)``, which is a batch of one.
             target: Class, of every kind that Captum takes; None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             attribute_to_layer_input: Take the tensor that the layer is given, whatever else reads it too, instead of
@@ -180,7 +181,7 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
             LayerError: A layer without maps, or that the scores do not depend on.
             InputError: An empty batch, values that are not finite, a shape the model cannot take.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model)
         self._settle(batch)
         found = []
         for name in self.layer_names:
@@ -227,7 +228,7 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
         """
         samples = ClassSamples(confidence, samples_per_class, usual_per_class)
         for given in tqdm(batches, desc="diagnosis", disable=not show_progress):
-            labelled = LoaderItem.of(given)
+            labelled = LoaderItem.of(given, self.model)
             batch = ModelInputs.of(labelled.inputs, labelled.target, labelled.extra)
             self._settle(batch)
             with frozen_eval(self.model):
@@ -248,7 +249,7 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
         diagnosis: Diagnosis | None = None,
         additional_forward_args: Any = None,
         *,
-        masks: Tensor | None = None,
+        masks: Given | None = None,
         mistakes_only: bool = True,
         internal_batch_size: int | None = None,
         show_progress: bool = False,
@@ -260,7 +261,8 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
             target: Their true classes.
             diagnosis: Of this model, layer and settings; the one that was fitted last if None.
             additional_forward_args: Further arguments of the model.
-            masks: Where the object is, ``(N, H, W)`` in [0, 1], in pixels of the images; a box is a mask too.
+            masks: Where the object is, ``(N, H, W)`` in [0, 1], in pixels of the images; a box is a mask too. Of
+                one image ``(H, W)`` will do.
             mistakes_only: Leave out the images that the model gets right; they are the control.
             internal_batch_size: Images, or perturbed copies of them, in one pass.
             show_progress: Show a progress bar.
@@ -279,16 +281,16 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
             raise InputError(message)
         diagnosis.check(self.model, name, self.settings.as_dict())
         diagnosis.warn_if_constant()
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model)
         if batch.labels is None:
             message = "Expected `target`, the true class of each image, got None."
             raise InputError(message)
-        masks = _checked_masks(masks, batch)
+        known = _checked_masks(masks, batch)
         with frozen_eval(self.model):
             shown = "diagnosis" if show_progress else None
             parts = self._split.activations(batch, name, internal_batch_size, shown=shown)
             found = [
-                self._findings(one, diagnosis, masks, internal_batch_size, mistakes_only=mistakes_only) for one in parts
+                self._findings(one, diagnosis, known, internal_batch_size, mistakes_only=mistakes_only) for one in parts
             ]
         return Findings.joined(found)
 
@@ -339,9 +341,11 @@ def _classified(seen: LayerActivations) -> tuple[Tensor, Tensor]:
     return scores.double().softmax(dim=1).cpu(), labels.cpu()
 
 
-def _checked_masks(masks: Tensor | None, batch: ModelInputs) -> Tensor | None:
-    if masks is None:
+def _checked_masks(given: Given | None, batch: ModelInputs) -> Tensor | None:
+    if given is None:
         return None
+    masks: Tensor = tensor_of(given)
+    masks = masks[None] if masks.ndim == 2 and len(batch) == 1 else masks
     expected = (len(batch), *batch.inputs[0].shape[-2:])
     if masks.shape != expected:
         message = f"Expected `masks` of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}."

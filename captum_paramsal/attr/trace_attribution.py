@@ -91,7 +91,8 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         """Heat map of the pixels that the decision is traced to.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of them alone.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of them alone; arrays of numpy too, and one image
+                ``(C, H, W)``, which is a batch of one.
             target: Class that is traced, of every kind that Captum takes; None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             internal_batch_size: Images per pass; bounds memory, not the result.
@@ -108,9 +109,11 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
             InputError: No images, an empty batch, values that are not finite, a shape the model cannot take, or fewer
                 classes than the trace starts from.
         """
-        trace = self.trace(inputs, target, additional_forward_args, internal_batch_size, show_progress=show_progress)
-        (images,) = ModelInputs.of(inputs).inputs
-        return as_given(inputs, [trace.heatmap().to(images.dtype)[:, None].repeat(1, images.shape[1], 1, 1)])
+        batch = self._given(inputs, target, additional_forward_args)
+        heatmap = self._trace(batch, internal_batch_size, shown=show_progress).heatmap()
+        (images,) = batch.inputs
+        dtype = images.dtype if images.is_floating_point() else heatmap.dtype
+        return as_given(inputs, [heatmap.to(dtype)[:, None].repeat(1, images.shape[1], 1, 1)])
 
     def trace(
         self,
@@ -136,21 +139,26 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         Raises:
             TargetError, TraceError, InputError: See :meth:`attribute`.
         """
-        batch = ModelInputs.of(inputs, target, additional_forward_args)
+        batch = self._given(inputs, target, additional_forward_args)
+        return self._trace(batch, internal_batch_size, shown=show_progress)
+
+    def _given(self, inputs: Inputs, target: Target, additional_forward_args: Any) -> ModelInputs:
+        batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model, only_images=True)
         images = batch.inputs[0]
-        if len(batch.inputs) != 1 or images.ndim != 4 or not images.is_floating_point():
-            message = (
-                f"Expected `inputs` to be images (N, C, H, W) in floating point, got {batch.shapes} {images.dtype}."
-            )
+        if len(batch.inputs) != 1 or images.ndim != 4 or images.is_complex():
+            message = f"Expected `inputs` to be images (N, C, H, W), got {batch.shapes} {images.dtype}."
             raise InputError(message)
+        return batch
+
+    def _trace(self, batch: ModelInputs, internal_batch_size: int | None, *, shown: bool) -> Trace:
         require_size(internal_batch_size)
         _require_no_label(batch, self.settings.classes)
         # Statistics of the batch would make an image's trace depend on the images beside it.
         size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
         parts = [batch.part(start, size) for start in range(0, len(batch), size)]
-        shown = tqdm(parts, desc="trace", disable=not show_progress, leave=False)
         with frozen_eval(self.model), torch.no_grad():
-            return Trace.joined([self._traced(part) for part in shown])
+            bar = tqdm(parts, desc="trace", disable=not shown, leave=False)
+            return Trace.joined([self._traced(part) for part in bar])
 
     def _traced(self, batch: ModelInputs) -> Trace:
         with forward_errors(batch.shapes):

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from captum_paramsal.batch import Given
 from captum_paramsal.comparison.batch_scores import NamedMethod
 from captum_paramsal.comparison.presets import Preset, preset
 from captum_paramsal.comparison.progress import Progress
@@ -16,8 +17,9 @@ from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.comparison.task import Task
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target
-from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.hooks import Output, as_tensor, scored_model
 from captum_paramsal.metrics import Boxes, InputMaps, Metric, metric_named
+from captum_paramsal.metrics.scoring_case import images_of
 from captum_paramsal.reference import Reference
 
 MethodLike: TypeAlias = Any
@@ -29,7 +31,7 @@ DEFAULT_METRICS = ("infidelity", "sensitivity", "deletion", "insertion", "sparsi
 def compare(
     methods: Mapping[str, MethodLike] | Sequence[str],
     model: nn.Module,
-    images: Tensor | Sequence[Tensor],
+    images: Given | Sequence[Given],
     targets: Target = None,
     *,
     metrics: Sequence[str | Metric] = DEFAULT_METRICS,
@@ -50,7 +52,8 @@ def compare(
             additional_forward_args) -> maps. A sequence of presets' names is taken as it is. Give a :class:`Preset` of
             your own where the method has to be built again for another model, as model randomisation asks for.
         model: A classifier that returns class scores ``(N, C)``; left as it is.
-        images: What the model takes, ``(N, C, H, W)``, or a list of ``(C, H, W)`` in several sizes.
+        images: What the model takes, ``(N, C, H, W)``, or a list of ``(C, H, W)`` in several sizes, or one of them;
+            arrays of numpy too.
         targets: Class that is explained of each image; None for the model's prediction.
         metrics: Names, see :data:`captum_paramsal.metrics.METRICS`, or metrics with settings of their own.
         boxes: Boxes of the objects, for the metrics that need them; a row of NaN is none.
@@ -71,7 +74,7 @@ def compare(
     chosen = _metrics(metrics, boxes)
     model = scored_model(model, output)
     named = _methods(methods, model, reference)
-    task = Task(named, model, chosen, _listed(images), targets, boxes, reference, batch_size, keep)
+    task = Task(named, model, chosen, _listed(images, model, targets), targets, boxes, reference, batch_size, keep)
     batches = task.batches()
     progress = Progress(checkpoint, task)
     with progress.kept():
@@ -126,14 +129,15 @@ def _named(name: str, method: MethodLike, model: nn.Module, reference: Reference
     return NamedMethod(name, build(model, reference), rebuild)
 
 
-def _listed(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    listed = tuple(images)
+def _listed(images: Given | Sequence[Given], model: nn.Module, targets: Target) -> tuple[Tensor, ...]:
+    listed = tuple(as_tensor(one, model) for one in images_of(model, images, targets))
     wrong = [one for one in listed if not (isinstance(one, Tensor) and one.ndim == 3 and one.is_floating_point())]
     if wrong or not listed:
         got = [f"{one.dtype} {tuple(one.shape)}" if isinstance(one, Tensor) else type(one).__name__ for one in wrong]
         message = (
             "Expected images (N, C, H, W) of floating point, or a list of (C, H, W), at least one; got "
-            f"{', '.join(got[:3]) or 'none'}."
+            f"{', '.join(got[:3]) or 'none'}. Give images of whole numbers as `images.float()`, if the model makes the "
+            "same of them."
         )
         raise InputError(message)
     return tuple(one.detach() for one in listed)

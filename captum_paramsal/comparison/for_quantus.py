@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from captum_paramsal.batch import require_size
 from captum_paramsal.comparison.presets import PRESETS, Preset, preset
 from captum_paramsal.errors import InputError, TargetError
-from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.functional import tensor_of
+from captum_paramsal.hooks import Output, scored_model, weight_like
 from captum_paramsal.metrics import InputMaps, per_pixel
 from captum_paramsal.metrics.model_state import explaining
 from captum_paramsal.reference import Reference
@@ -132,10 +133,8 @@ def _images(inputs: Any, model: nn.Module) -> Tensor:
     if given.ndim != 4 or 0 in given.shape or not (isinstance(given, Tensor) or given.dtype.kind in "fiu"):
         message = f"Expected `inputs` (N, C, H, W) of numbers, got {given.dtype} {tuple(given.shape)}."
         raise InputError(message)
-    weights = (one for one in (*model.parameters(), *model.buffers()) if one.is_floating_point())
-    like = next(weights, torch.empty(0))
-    # Contiguous, since torch takes no array that is flipped; a copy, since it warns of one that cannot be written to.
-    return (given if isinstance(given, Tensor) else torch.tensor(np.ascontiguousarray(given))).to(like)
+    images: Tensor = tensor_of(given).to(weight_like(model))
+    return images
 
 
 def _classes(targets: Any, count: int) -> Tensor:

@@ -38,4 +38,4 @@ from .targets import (
     loss_targets as loss_targets,
     scores_at as scores_at,
 )
-from .tensors import detached as detached
+from .tensors import detached as detached, tensor_of as tensor_of

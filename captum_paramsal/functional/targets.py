@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_paramsal.errors import TargetError
 
-Target: TypeAlias = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...]] | None
-"""What Captum accepts as ``target``: see :func:`labels_of`."""
+Target: TypeAlias = int | tuple[int, ...] | Tensor | NDArray[Any] | Sequence[int] | Sequence[tuple[int, ...]] | None
+"""What Captum accepts as ``target``, and arrays of numpy: see :func:`labels_of`."""
 
 
 def labels_of(target: Target, count: int) -> Tensor | None:
@@ -21,7 +22,8 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     Args:
         target: None, an int, a 0-d or one-element tensor (the same class for every example), a list or 1-D tensor with
             one class per example, a column (N, 1), a tuple (class, \\*place) for every example, or a list of N such
-            tuples. Numbers and arrays of numpy, and 0-d tensors in lists, are taken as well.
+            tuples. Numbers and arrays of numpy of any whole type, tensors of one number in lists, and lists of N lists
+            (such as `tolist` makes of a column) are taken as well.
         count: Examples in the batch, N.
 
     Returns:
@@ -43,7 +45,7 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     if isinstance(target, tuple) and target and all(map(_is_int, target)):
         return torch.tensor([target] * count)
     if isinstance(target, list) and len(target) == count:
-        rows = [(row,) if _is_int(row) else row for row in target]
+        rows = [(row,) if _is_int(row) else tuple(row) if isinstance(row, list) else row for row in target]
         if all(isinstance(row, tuple) and all(map(_is_int, row)) for row in rows) and len({*map(len, rows)}) == 1:
             return torch.tensor(rows)
     message = (
@@ -124,18 +126,22 @@ def _plain(target: Any) -> Any:
     if isinstance(target, np.integer):
         return int(target)
     if type(target) in (tuple, list):
-        return type(target)(_plain(_number(value)) for value in target)
+        return type(target)(_number(_plain(value)) for value in target)
     return target
 
 
 def _number(value: Any) -> Any:
     """Python's number for a tensor that holds one whole number."""
-    one = isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point() and value.dtype != torch.bool
+    one = isinstance(value, Tensor) and value.numel() == 1 and value.ndim <= 1 and _is_whole(value)
     return int(value) if one else value
 
 
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
 def _labels_of_tensor(target: Tensor, count: int) -> Tensor:
-    whole = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+    whole = _is_whole(target)
     if whole and target.numel() == 1 and target.ndim <= 1:
         return target.detach().reshape(1, 1).expand(count, 1).long()
     if whole and target.shape in ((count,), (count, 1)):

@@ -17,6 +17,7 @@ from .gradients import (
     ProductGradients as ProductGradients,
     SampleGradients as SampleGradients,
 )
+from .held_inputs import as_tensor as as_tensor, is_one_image as is_one_image, weight_like as weight_like
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .module_calls import module_calls as module_calls

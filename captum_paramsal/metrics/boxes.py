@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.functional import tensor_of
 
 Boxes: TypeAlias = Tensor | Sequence[Tensor]
 """Boxes of N images: ``(N, 4)``, one each, or N tensors ``(B_i, 4)`` with at least one box."""
@@ -137,7 +138,7 @@ def boxes_per_image(
     """Check boxes, and bring them into one form.
 
     Args:
-        boxes: As a caller gives them.
+        boxes: As a caller gives them, arrays of numpy too; for one image ``(4,)`` will do.
         count: How many images there are.
         size: Height and width of the images in pixels, if the boxes have to lie within them.
         may_be_empty: Whether a row of NaN may stand for no box.
@@ -148,12 +149,15 @@ def boxes_per_image(
     Raises:
         InputError: No boxes for an image, boxes of another shape, inside out, not finite, or outside the image.
     """
+    boxes = tensor_of(boxes)
+    if count == 1 and isinstance(boxes, Tensor) and boxes.shape == (4,):
+        boxes = boxes[None]
     if len(boxes) != count or not count:
         message = f"Expected boxes for each image ({count}, at least 1), got those of {len(boxes)}."
         raise InputError(message)
     checked = []
     for image, given in enumerate(boxes):
-        rows = torch.as_tensor(given).detach().cpu().double()
+        rows = torch.as_tensor(tensor_of(given)).detach().cpu().double()
         rows = rows[None] if rows.ndim == 1 else rows
         if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows):
             message = f"Expected boxes (B, 4) with B of at least 1, got {tuple(rows.shape)} for image {image}."

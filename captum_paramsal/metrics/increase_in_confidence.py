@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores, require_size
+from captum_paramsal.batch import Given, ModelInputs, forward_scores, require_finite_scores, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, detached, scores_at
 from captum_paramsal.hooks import Output, frozen_eval
-from captum_paramsal.metrics.boxes import area_share, boxes_per_image, covered
+from captum_paramsal.metrics.boxes import Boxes, area_share, boxes_per_image, covered
 from captum_paramsal.metrics.map_boxes import box_of
 from captum_paramsal.metrics.metric import Column, Metric
 from captum_paramsal.metrics.model_state import scored_function
@@ -85,8 +85,8 @@ class ConfidenceChange:
 
 def increase_in_confidence(
     forward: Callable[..., Tensor],
-    inputs: Tensor,
-    boxes: Tensor,
+    inputs: Given,
+    boxes: Boxes,
     target: Target = None,
     additional_forward_args: Any = None,
     *,
@@ -131,8 +131,9 @@ def increase_in_confidence(
     (tensor([True]), tensor([0.2500], dtype=torch.float64))
     """
     forward = scored_function(forward, output)
-    batch = ModelInputs.of(inputs, target, additional_forward_args)
-    _require_images(inputs)
+    batch = ModelInputs.of(inputs, target, additional_forward_args, model=forward, only_images=True)
+    _require_images(inputs if isinstance(inputs, (tuple, Mapping)) else batch.inputs[0])
+    (inputs,) = batch.inputs
     require_size(internal_batch_size)
     size = inputs.shape[2], inputs.shape[3]
     regions = torch.cat(boxes_per_image(boxes, len(inputs), size, may_be_empty=True))
@@ -263,7 +264,7 @@ def _broadcast(baseline: float | Tensor, inputs: Tensor) -> Tensor:
         raise InputError(message) from error
 
 
-def _require_images(inputs: Tensor) -> None:
+def _require_images(inputs: Any) -> None:
     if not isinstance(inputs, Tensor) or inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
         got = f"{inputs.dtype} of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         message = f"Expected `inputs` to be images (N, C, H, W), got {got}."

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, require_size
+from captum_paramsal.batch import Given, ModelInputs, as_inputs, require_size
 from captum_paramsal.errors import InputError, TargetError
+from captum_paramsal.functional import labels_of, tensor_of
 from captum_paramsal.hooks import Output
 from captum_paramsal.metrics.boxes import Boxes, boxes_per_image
 from captum_paramsal.metrics.input_maps import InputMaps
@@ -60,6 +62,7 @@ class Case:
         # The model with its output is the model from then on, also in copies of this case with other maps.
         object.__setattr__(self, "model", scored_function(self.model, self.output))
         object.__setattr__(self, "output", None)
+        self._take_as_tensors()
         if not isinstance(self.images, Tensor) or self.images.ndim != 4 or not self.images.is_floating_point():
             got = tuple(self.images.shape) if isinstance(self.images, Tensor) else type(self.images).__name__
             message = f"Expected `images` (N, C, H, W) of floating point, got {got}."
@@ -77,26 +80,36 @@ class Case:
         require_size(self.max_examples_per_batch)
         _ = self.batch
 
+    def _take_as_tensors(self) -> None:
+        """Arrays of numpy, one image and its class, as tensors with a dimension of examples."""
+        maps, images = tensor_of(self.maps), images_of(self.model, self.images, self.targets)
+        one = isinstance(images, Tensor) and isinstance(maps, Tensor) and images.shape == (1, *maps.shape)
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "targets", classes_of(self.targets, images))
+        object.__setattr__(self, "maps", maps[None] if one else maps)
+
     @classmethod
     def of(
-        cls, model: Callable[..., Tensor], method: Any, images: Tensor, targets: Tensor, *, seed: int = 0, **known: Any
+        cls, model: Callable[..., Tensor], method: Any, images: Given, targets: Any, *, seed: int = 0, **known: Any
     ) -> Case:
         """Explain images, for metrics to judge.
 
         Args:
             model: See :class:`Case`.
             method: An :class:`InputMaps`, or what it takes.
-            images: ``(N, C, H, W)``.
-            targets: ``(N,)``.
+            images: ``(N, C, H, W)``, or one ``(C, H, W)``; arrays of numpy too.
+            targets: One class for each, ``(N,)``.
             seed: Where the random numbers of the method begin.
             **known: The other attributes of :class:`Case`.
         """
         explain = method if isinstance(method, InputMaps) else InputMaps(method)
         model = scored_function(model, known.pop("output", None))
+        pictures = images_of(model, images, targets)
+        classes = classes_of(targets, pictures)
         extra = known.get("additional_forward_args")
         with explaining(model, seed):
-            maps = explain(images, target=targets, additional_forward_args=extra)
-        return cls(model, images, targets, maps, explain, **known)
+            maps = explain(pictures, target=classes, additional_forward_args=extra)
+        return cls(model, pictures, classes, maps, explain, **known)
 
     def explained_by(
         self, explain: InputMaps, maps: Tensor, rebuild: Callable[[nn.Module], InputMaps] | None = None
@@ -151,3 +164,24 @@ class Case:
         whole = torch.full((len(self),), torch.nan, dtype=torch.float64)
         whole[list(self.known_boxes)] = values.double()
         return whole
+
+
+def images_of(model: Callable[..., Any], images: Any, targets: Any = None) -> Any:
+    """Images as tensors ``(N, C, H, W)``, of an array or of one image too; what is neither is refused later."""
+    if not isinstance(images, (Tensor, np.ndarray)) or images.ndim not in (3, 4):
+        return images
+    return as_inputs(model, images, targets, only_images=True)
+
+
+def classes_of(targets: Any, images: Any) -> Any:
+    """One class per image as a tensor ``(N,)``, of whatever names them; what does not is refused later."""
+    one_for_all = isinstance(targets, (int, np.integer)) and not isinstance(targets, bool)
+    if (isinstance(targets, Tensor) and targets.ndim == 1) or not isinstance(images, Tensor):
+        return targets
+    if one_for_all and len(images) > 1:
+        return targets
+    try:
+        rows = labels_of(targets, len(images))
+    except TargetError:
+        return targets
+    return targets if rows is None or rows.shape[1] != 1 else rows[:, 0]

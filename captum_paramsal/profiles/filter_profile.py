@@ -260,7 +260,10 @@ class FilterProfile:
         batch = self._given(inputs, target, additional_forward_args)
         for tensor in batch.inputs:
             if not tensor.is_floating_point():
-                message = f"Expected floating-point `inputs`, which have gradients, got {tensor.dtype}."
+                message = (
+                    f"Expected floating-point `inputs`, which have gradients, got {tensor.dtype}. Give images of whole "
+                    "numbers as `images.float()`, if the model makes the same of them."
+                )
                 raise InputError(message)
 
         def differentiated(plan: Plan, part: ModelInputs) -> tuple[Tensor, ...]:
@@ -271,7 +274,8 @@ class FilterProfile:
 
     def _given(self, inputs: Inputs, target: Any, additional_forward_args: Any) -> ModelInputs:
         """What a caller gave; a loss of one's own decides what a target may be."""
-        return ModelInputs.of(inputs, target, additional_forward_args, any_target=self.loss is not cross_entropy)
+        own_loss = self.loss is not cross_entropy
+        return ModelInputs.of(inputs, target, additional_forward_args, model=self.model, any_target=own_loss)
 
     def _scored(
         self,

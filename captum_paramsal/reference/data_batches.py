@@ -8,13 +8,14 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, RandomSampler
 
-from captum_paramsal.batch import Inputs
+from captum_paramsal.batch import Inputs, as_inputs
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Target
+from captum_paramsal.functional import Target, tensor_of
 from captum_paramsal.reference.process_group import ProcessGroup
 
 
@@ -42,36 +43,60 @@ class LoaderItem:
     extra: Any = None
 
     @classmethod
-    def of(cls, batch: Any) -> LoaderItem:
+    def of(cls, batch: Any, model: object) -> LoaderItem:
         """From (inputs, target, additional_forward_args), shorter ones, or inputs alone.
 
         A mapping is inputs by name; its ``labels``, if it has some, are the target, as in Hugging Face's collators.
+        Inputs are as :func:`captum_paramsal.batch.as_inputs` takes them; an item of a data set, one image with its
+        label, is a batch of one.
 
         Raises:
-            InputError: None or more than three items.
+            InputError: None or more than three items, or inputs that are no tensors.
         """
-        if isinstance(batch, Mapping) and "labels" in batch:
-            return cls({name: value for name, value in batch.items() if name != "labels"}, batch["labels"])
-        if not isinstance(batch, (tuple, list)):
-            return cls(batch)
-        if not 1 <= len(batch) <= 3:
-            message = f"Expected batches (inputs, target, additional_forward_args), got {len(batch)} items."
-            raise InputError(message)
-        inputs, *others = batch
-        return cls(tuple(inputs) if isinstance(inputs, list) else inputs, *others)
+        inputs, *others = _items_of(batch)
+        return cls(as_inputs(model, inputs, *others), *others)
+
+    @property
+    def first(self) -> Any:
+        """The first input, which has as many rows as all others."""
+        several = tuple(self.inputs.values()) if isinstance(self.inputs, Mapping) else self.inputs
+        return several[0] if isinstance(several, tuple) else several
 
     def __len__(self) -> int:
-        several = tuple(self.inputs.values()) if isinstance(self.inputs, Mapping) else self.inputs
-        return len(several[0] if isinstance(several, tuple) else several)
+        return len(self.first)
 
 
-def total_of(batches: Iterable[Any]) -> int | None:
-    """Images in a DataLoader or a list of batches; None for a stream, and for a loader that does not tell."""
+def _items_of(batch: Any) -> tuple[Any, ...]:
+    if isinstance(batch, Mapping) and "labels" in batch:
+        return {name: value for name, value in batch.items() if name != "labels"}, batch["labels"]
+    if not isinstance(batch, (tuple, list)):
+        return (batch,)
+    if not 1 <= len(batch) <= 3:
+        message = f"Expected batches (inputs, target, additional_forward_args), got {len(batch)} items."
+        raise InputError(message)
+    inputs, *others = batch
+    return tuple(inputs) if isinstance(inputs, list) else inputs, *others
+
+
+def total_of(batches: Iterable[Any], model: object) -> int | None:
+    """Images in a DataLoader or a list of batches; None for a stream, and for a loader that does not tell.
+
+    Args:
+        batches: The batches.
+        model: What they are for.
+    """
     if isinstance(batches, DataLoader):
         return _total_of_loader(batches)
     if isinstance(batches, Sequence):
-        return sum(len(LoaderItem.of(batch)) for batch in batches)
+        return sum(_count_in(batch, model) for batch in batches)
     return None
+
+
+def _count_in(batch: Any, model: object) -> int:
+    inputs, *others = _items_of(batch)
+    item = LoaderItem(inputs, *others)
+    # Only what may be one image is looked at closely: what is wrong with a batch is said when its turn comes.
+    return len(LoaderItem.of(batch, model) if getattr(item.first, "ndim", None) == 3 else item)
 
 
 def _total_of_loader(loader: DataLoader[Any]) -> int | None:
@@ -168,4 +193,6 @@ def _tensors(value: Any) -> list[Tensor]:
         return _tensors(list(value.values()))
     if isinstance(value, (tuple, list)):
         return [tensor for item in value for tensor in _tensors(item)]
+    if isinstance(value, (np.ndarray, np.number)):
+        return [tensor_of(np.asarray(value))]
     return [torch.tensor(value)] if isinstance(value, (bool, int, float)) else []

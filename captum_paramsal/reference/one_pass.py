@@ -56,7 +56,7 @@ class ReferencePass:
             GroupError: Another process of the group failed or is gone.
         """
         group = ProcessGroup.current()
-        total = total_of(batches) if self.total is None else self.total
+        total = total_of(batches, self.profile.model) if self.total is None else self.total
         statistics = Statistics(self._stream(total))
         group.require_same(self.run | {"tail": self.tail, "total": total})
         with group.finishing("reference set"):
@@ -91,8 +91,8 @@ class ReferencePass:
         ):
             number = -1
             for number, raw in enumerate(own_share(batches, group)):
-                batch = LoaderItem.of(raw)
                 with _named(number * group.size + group.rank):
+                    batch = LoaderItem.of(raw, self.profile.model)
                     if trail.passed(batch, number):
                         # As in the run that was interrupted, the first batches decide how layers are scored.
                         self.profile.prepare(batch.inputs, batch.target, batch.extra)

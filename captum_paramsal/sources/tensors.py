@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_paramsal.errors import InputError, SourceError
+from captum_paramsal.errors import InputError, SourceError, TargetError
+from captum_paramsal.functional import Target, labels_of, tensor_of
+from captum_paramsal.hooks import as_tensor
 from captum_paramsal.metrics.boxes import boxes_per_image
 from captum_paramsal.sources.boxes import boxes_of, mask_of
 from captum_paramsal.sources.pictures import Picture, encode_tensor
@@ -18,8 +22,9 @@ class LabelledTensors:
     """Images in one tensor, as an ``ImageSource`` for reports.
 
     Args:
-        images: ``(N, C, H, W)``; with one or three channels and values in [0, 1] they are shown as they are.
-        labels: ``(N,)`` class numbers.
+        images: ``(N, C, H, W)``; with one or three channels and values in [0, 1] they are shown as they are. One
+            ``(C, H, W)`` with its label and arrays of numpy are taken too, floating point as torch's default type.
+        labels: ``(N,)`` class numbers, a tensor, an array or a list.
         prepare: Makes of images what the model takes, such as a normalisation; by default nothing.
         names: One per image; "image 0", "image 1", ... by default.
         notes: A remark on each image, shown beside it.
@@ -34,33 +39,39 @@ class LabelledTensors:
 
     def __init__(
         self,
-        images: Tensor,
-        labels: Tensor,
+        images: Tensor | NDArray[Any],
+        labels: Target,
         prepare: Callable[[Tensor], Tensor] | None = None,
         *,
         names: Sequence[str] | None = None,
         notes: Sequence[str] | None = None,
-        masks: Tensor | None = None,
+        masks: Tensor | NDArray[Any] | None = None,
         boxes: Sequence[Tensor] | None = None,
     ) -> None:
-        count = len(images)
+        pixels: Tensor = as_tensor(images, None)
+        known: Tensor | None = tensor_of(masks)
+        classes = _classes(labels)
+        if pixels.ndim == 3 and len(classes) == 1:
+            pixels = pixels[None]
+            known = known[None] if known is not None and known.ndim == 2 else known
+        count = len(pixels)
         names = [f"image {i}" for i in range(count)] if names is None else names
         notes = [""] * count if notes is None else notes
-        if count == 0 or {len(labels), len(names), len(notes)} != {count}:
+        if count == 0 or {len(classes), len(names), len(notes)} != {count}:
             message = (
                 "Expected at least one image, and as many labels, names and notes as images, "
-                f"got {count} images, {len(labels)} labels, {len(names)} names, {len(notes)} notes."
+                f"got {count} images, {len(classes)} labels, {len(names)} names, {len(notes)} notes."
             )
             raise SourceError(message)
-        self._images = images
+        self._images = pixels
         if masks is not None and boxes is not None:
             message = "Expected masks or boxes, got both."
             raise SourceError(message)
-        _require_masks(masks, images)
-        self._masks = masks
-        self._boxes = _checked(boxes, images)
+        _require_masks(known, pixels)
+        self._masks = known
+        self._boxes = _checked(boxes, pixels)
         self._prepare = prepare
-        described = zip(names, labels.tolist(), notes, strict=True)
+        described = zip(names, classes, notes, strict=True)
         self.items: Sequence[Item] = [Item(name, label, note) for name, label, note in described]
         self.skipped: Sequence[Skipped] = ()
 
@@ -91,6 +102,21 @@ class LabelledTensors:
     def boxes(self, position: int) -> Tensor | None:
         """Boxes of the object, ``(B, 4)`` float64: those given, or those around the parts of its mask; None without."""
         return self._boxes[position] if self._masks is None else boxes_of(self._masks[position])
+
+
+def _classes(labels: Target) -> list[int]:
+    """Class numbers as Python has them."""
+    ndim = getattr(labels, "ndim", 1)
+    count = len(labels) if isinstance(labels, Sized) and ndim != 0 else 1
+    try:
+        rows = labels_of(labels, count)
+    except TargetError as error:
+        raise SourceError(str(error).replace("`target`", "`labels`")) from error
+    if rows is None or rows.shape[1:] != (1,):
+        message = f"Expected `labels` with one class number per image, got {labels!r}."
+        raise SourceError(message)
+    numbers: list[int] = rows[:, 0].tolist()
+    return numbers
 
 
 def _size_of(images: Tensor) -> tuple[int, int]:

@@ -53,10 +53,10 @@ class ScoredImages:
             TargetError: Labels that do not name one class per image.
         """
         rows, mistakes = [], []
-        total = total_of(batches) if total is None else total
+        total = total_of(batches, profile.model) if total is None else total
         with tqdm(total=total, desc="triage", unit="img", disable=not shown) as bar:
             for number, raw in enumerate(batches):
-                one = LoaderItem.of(raw)
+                one = LoaderItem.of(raw, profile.model)
                 batch = ModelInputs.of(one.inputs, one.target, one.extra)
                 if batch.labels is None:
                     message = f"Expected batches (inputs, labels), got one without labels, batch {number}."

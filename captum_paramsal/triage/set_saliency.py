@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from captum_paramsal.batch import Inputs, as_inputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import Filter, FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy, standardize
-from captum_paramsal.hooks import GradientSums, Output
+from captum_paramsal.functional import Loss, Target, cross_entropy, standardize
+from captum_paramsal.hooks import GradientSums, Output, scored_model
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference import Reference
+from captum_paramsal.reference.data_batches import LoaderItem
 from captum_paramsal.stats import Moments, reciprocal_rank_fusion
 
 
@@ -61,8 +63,8 @@ class SetSaliency:
 
 def set_saliency(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    images: Inputs,
+    labels: Target,
     reference: Reference,
     *,
     layers: LayerSelection | None = None,
@@ -103,13 +105,15 @@ def set_saliency(
     >>> found.score.shape == (1, len(reference.filters)), len(found.top(3)[0])
     (True, 3)
     """
-    if len(images) < 2:
-        message = f"Expected at least two images, whose gradients may agree or not, got {len(images)}."
+    inputs = as_inputs(scored_model(model, output), images, labels)
+    count = len(LoaderItem(inputs))
+    if count < 2:
+        message = f"Expected at least two images, whose gradients may agree or not, got {count}."
         raise InputError(message)
     profile = FilterProfile(model, reference.filters if layers is None else layers, loss, output=output)
     reference.check_profile(profile)
-    together = torch.zeros(len(images), dtype=torch.int64)
-    sums = profile.gradient_sums(together, 1, images, labels, None, internal_batch_size)
+    together = torch.zeros(count, dtype=torch.int64)
+    sums = profile.gradient_sums(together, 1, inputs, labels, None, internal_batch_size)
     return SetSaliency.of(profile, sums, reference.moments)
 
 

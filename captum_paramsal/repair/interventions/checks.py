@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_scores
+from captum_paramsal.batch import Given, ModelInputs, forward_scores, require_finite_scores
 from captum_paramsal.errors import InputError, InterventionError, LayerError
 from captum_paramsal.filters import Filter, FilterIndex
-from captum_paramsal.functional import scores_at
+from captum_paramsal.functional import scores_at, tensor_of
 from captum_paramsal.hooks import frozen_eval
 
 DEFAULT_BATCH_SIZE = 16
@@ -65,13 +65,14 @@ def require_mistakes(scores: Tensor, labels: Tensor, advice: str) -> None:
         raise InterventionError(message)
 
 
-def top_filters(ranking: Tensor, filters: FilterIndex, k: int, count: int) -> list[list[Filter]]:
+def top_filters(ranking: Given, filters: FilterIndex, k: int, count: int) -> list[list[Filter]]:
     """The k first filters of each of so many images.
 
     Raises:
         InterventionError: ``k`` is not from 1 to the number of filters.
         InputError: ``ranking`` has another shape, or NaN.
     """
+    ranking = tensor_of(ranking)
     if not isinstance(ranking, Tensor) or ranking.shape not in ((len(filters),), (count, len(filters))):
         got = tuple(ranking.shape) if isinstance(ranking, Tensor) else type(ranking).__name__
         message = f"Expected `ranking` of shape ({count}, {len(filters)}) or ({len(filters)},), got {got}."

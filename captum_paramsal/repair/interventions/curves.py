@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs, require_size
+from captum_paramsal.batch import Given, ModelInputs, require_size
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.functional import Loss, cross_entropy, tensor_of
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
@@ -22,7 +22,8 @@ from captum_paramsal.repair.interventions.intervention import FineTuneStep, Inte
 from captum_paramsal.repair.interventions.intervention_curve import InterventionCurve
 from captum_paramsal.versions import renamed_arguments
 
-Images: TypeAlias = Tensor
+Images: TypeAlias = Given
+Labels: TypeAlias = Given | Sequence[int] | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,8 @@ class ControlImages:
         seed: Fixes the draw.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Images
+    labels: Labels
     per_mistake: int = 2
     seed: int = 0
 
@@ -46,8 +47,8 @@ class ControlImages:
 def knock_out_curve(
     model: nn.Module,
     images: Images,
-    labels: Tensor,
-    ranking: Tensor,
+    labels: Labels,
+    ranking: Given,
     filters: FilterIndex,
     *,
     k: int = 50,
@@ -91,8 +92,8 @@ def knock_out_curve(
 def perturb_curve(
     model: nn.Module,
     images: Images,
-    labels: Tensor,
-    ranking: Tensor,
+    labels: Labels,
+    ranking: Given,
     filters: FilterIndex,
     *,
     k: int = 50,
@@ -143,8 +144,8 @@ def perturb_curve(
 def fine_tune_curve(
     model: nn.Module,
     images: Images,
-    labels: Tensor,
-    ranking: Tensor,
+    labels: Labels,
+    ranking: Given,
     filters: FilterIndex,
     *,
     k: int = 25,
@@ -196,8 +197,8 @@ class _Request:
     """What a curve is asked for."""
 
     images: Images
-    labels: Tensor
-    ranking: Tensor
+    labels: Labels
+    ranking: Given
     filters: FilterIndex
     k: int
     controls: ControlImages | None
@@ -205,7 +206,8 @@ class _Request:
 
 def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) -> InterventionCurve:
     require_size(size)
-    batch, controls = ModelInputs.of(request.images, request.labels), request.controls
+    batch = ModelInputs.of(request.images, request.labels, model=edited.model)
+    controls = None if request.controls is None else _as_tensors(request.controls, edited.model)
     before, labels = class_scores(edited.model, batch)
     advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `controls`."
     require_mistakes(before, labels, advice)
@@ -231,6 +233,12 @@ def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) ->
     return InterventionCurve.of(edited.intervention.name, joined, labels.cpu(), torch.cat(broken), context)
 
 
+def _as_tensors(controls: ControlImages, model: nn.Module) -> ControlImages:
+    batch = ModelInputs.of(controls.images, controls.labels, model=model)
+    labels = controls.labels if batch.labels is None else batch.labels[:, 0]
+    return replace(controls, images=batch.inputs[0], labels=labels)
+
+
 def _described(intervention: Intervention) -> dict[str, Any]:
     return {"name": intervention.name, **asdict(intervention)}  # type: ignore[call-overload]
 
@@ -243,7 +251,7 @@ def _drawn(model: nn.Module, controls: ControlImages, count: int) -> Tensor:
             f"{controls.per_mistake}."
         )
         raise InterventionError(message)
-    scores, labels = class_scores(model, ModelInputs.of(controls.images, controls.labels))
+    scores, labels = class_scores(model, ModelInputs.of(controls.images, controls.labels, model=model))
     wrong = (scores.argmax(dim=1) != labels).nonzero()[:, 0].tolist()
     if wrong:
         message = (
@@ -269,7 +277,7 @@ def _broken(
         return torch.full((len(orders), steps), torch.nan, dtype=torch.float64)
     shares = []
     for place, order in zip(places, orders, strict=True):
-        images, labels = controls.images[drawn[place]], controls.labels[drawn[place]]
+        images, labels = (tensor_of(values)[drawn[place]] for values in (controls.images, controls.labels))
         scores = edited.scores(images, [order] * len(images))
         shares.append((scores.argmax(dim=2) != labels[:, None].to(scores.device)).double().mean(dim=0).cpu())
     return torch.stack(shares)

@@ -135,7 +135,7 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         InputError: The model cannot take the images, or the loss is not finite.
         TargetError: ``target`` does not name one class per image.
     """
-    batch = ModelInputs.of(inputs, target, additional_forward_args)
+    batch = ModelInputs.of(inputs, target, additional_forward_args, model=model)
     distinct = list({id(parameter): parameter for parameter in parameters}.values())
     with frozen_eval(model, trainable=distinct):
         logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)

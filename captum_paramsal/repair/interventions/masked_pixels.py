@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs
+from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InterventionError
+from captum_paramsal.functional import Target
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics import Boxes
 from captum_paramsal.metrics.image_baselines import BASELINES
@@ -71,12 +72,12 @@ class MaskedPixels(Summarized):
 
 def mask_pixels(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    maps: Tensor | None = None,
+    images: Given,
+    labels: Target,
+    maps: Given | None = None,
     *,
     boxes: Boxes | None = None,
-    masks: Tensor | None = None,
+    masks: Given | None = None,
     share: float = 0.05,
     which: Which = "salient",
     fill: Fill = 0.0,
@@ -123,19 +124,27 @@ def mask_pixels(
     ([[[0, 1], [0, 0]]], [[False, True]])
     """
     model = scored_model(model, output)
+    batch = ModelInputs.of(images, labels, model=model, only_images=True)
+    (images,) = batch.inputs
     covered_pixels = chosen_pixels(images, maps, boxes, masks, share=share, which=which, seed=seed)
     covered = images.where(~covered_pixels[:, None], _cover(images, fill))
-    both = torch.stack([class_probabilities(model, one, labels) for one in (images, covered)], dim=1)
+    parts = [replace(batch, inputs=(one,)) for one in (images, covered)]
+    both = torch.stack([class_probabilities(model, part) for part in parts], dim=1)
     rows, predicted = torch.arange(len(images)), both[:, 0].argmax(dim=1)
-    labels = labels.cpu()
+    true = _true(batch)
     return MaskedPixels(
         masks=covered_pixels,
         images=covered,
         wrong=both[rows, :, predicted],
-        true=both[rows, :, labels],
-        corrected=both.argmax(dim=2) == labels[:, None],
-        guilty=_guilty(filter_scores, images, covered, labels.to(images.device), top_k),
+        true=both[rows, :, true],
+        corrected=both.argmax(dim=2) == true[:, None],
+        guilty=_guilty(filter_scores, images, covered, true.to(images.device), top_k),
     )
+
+
+def _true(batch: ModelInputs) -> Tensor:
+    """True class of each image, on the CPU; :func:`class_scores` refuses batches without."""
+    return torch.zeros(len(batch), dtype=torch.int64) if batch.labels is None else batch.labels[:, 0].cpu()
 
 
 def _cover(images: Tensor, fill: Fill) -> Tensor:
@@ -147,9 +156,9 @@ def _cover(images: Tensor, fill: Fill) -> Tensor:
     return BASELINES[fill](images)
 
 
-def class_probabilities(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def class_probabilities(model: nn.Module, batch: ModelInputs) -> Tensor:
     """Probabilities of the classes, ``(N, C)`` float64 on the CPU."""
-    scores, _ = class_scores(model, ModelInputs.of(images, labels))
+    scores, _ = class_scores(model, batch)
     return scores.double().softmax(dim=1).cpu()
 
 

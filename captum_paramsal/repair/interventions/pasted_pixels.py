@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs
+from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.functional import Target
+from captum_paramsal.hooks import Output, as_tensor, scored_model
 from captum_paramsal.metrics import Boxes, share_interval
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes
 from captum_paramsal.repair.interventions.masked_pixels import class_probabilities
@@ -89,13 +90,13 @@ class PastedPixels(Summarized):
 
 def paste_pixels(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    others: Tensor,
-    maps: Tensor | None = None,
+    images: Given,
+    labels: Target,
+    others: Given,
+    maps: Given | None = None,
     *,
     boxes: Boxes | None = None,
-    masks: Tensor | None = None,
+    masks: Given | None = None,
     share: float = 0.05,
     draws: int = 10,
     seed: int = 0,
@@ -143,16 +144,18 @@ def paste_pixels(
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         message = f"Expected `draws` to be a whole number from 1 up, got {draws!r}."
         raise InterventionError(message)
+    batch = ModelInputs.of(images, labels, model=model, only_images=True)
+    (images,), others = batch.inputs, as_tensor(others, model)
     if not isinstance(others, Tensor) or others.shape[1:] != images.shape[1:] or not len(others):
         got = tuple(others.shape) if isinstance(others, Tensor) else type(others).__name__
         message = (
             f"Expected `others` of shape (M, {', '.join(map(str, images.shape[1:]))}), M of at least 1, got {got}."
         )
         raise InputError(message)
-    scores, true = class_scores(model, ModelInputs.of(images, labels))
+    scores, true = class_scores(model, batch)
     require_mistakes(scores, true, "Leave them out: only a mistake has a wrong class that others can turn to.")
     regions, wrong = chosen_pixels(images, maps, boxes, masks, share=share), scores.argmax(dim=1).cpu()
-    plain = class_probabilities(model, others, wrong[:1].expand(len(others)))
+    plain = class_probabilities(model, ModelInputs.of(others, int(wrong[0])))
     generator = torch.Generator().manual_seed(seed)
     probabilities, predicted = [], []
     for image, region, label in zip(
@@ -160,7 +163,7 @@ def paste_pixels(
     ):
         # The region itself first, then the random ones.
         places = [region, *(moved(region.cpu(), generator).to(region.device) for _ in range(draws))]
-        after = [class_probabilities(model, image.where(place, others), label.expand(len(others))) for place in places]
+        after = [class_probabilities(model, ModelInputs.of(image.where(place, others), int(label))) for place in places]
         probabilities.append(torch.stack([part[:, label] for part in after], dim=1))
         predicted.append(torch.stack([part.argmax(dim=1) == label for part in after], dim=1))
     chances, hits = torch.stack(probabilities), torch.stack(predicted)

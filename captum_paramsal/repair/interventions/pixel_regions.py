@@ -7,7 +7,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from captum_paramsal.batch import Given
 from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.functional import tensor_of
 from captum_paramsal.metrics import Boxes, boxes_per_image, covered
 
 Which: TypeAlias = Literal["salient", "least", "random"]
@@ -15,9 +17,9 @@ Which: TypeAlias = Literal["salient", "least", "random"]
 
 def chosen_pixels(
     images: Tensor,
-    maps: Tensor | None,
+    maps: Given | None,
     boxes: Boxes | None,
-    masks: Tensor | None,
+    masks: Given | None,
     *,
     share: float = 0.05,
     which: Which = "salient",
@@ -45,7 +47,7 @@ def chosen_pixels(
         raise InterventionError(message)
     if maps is not None:
         return pixel_mask(maps, images, share, which, seed).to(images.device)
-    region = _in_boxes(boxes, images) if boxes is not None else _in_masks(masks, images)
+    region = _in_boxes(tensor_of(boxes), images) if boxes is not None else _in_masks(tensor_of(masks), images)
     if which == "salient":
         return region.to(images.device)
     if which != "random":
@@ -57,10 +59,12 @@ def chosen_pixels(
     return (ranks < region.flatten(1).sum(dim=1, keepdim=True)).view_as(region).to(images.device)
 
 
-def pixel_mask(maps: Tensor, images: Tensor, share: float = 0.05, which: Which = "salient", seed: int = 0) -> Tensor:
+def pixel_mask(maps: Given, images: Tensor, share: float = 0.05, which: Which = "salient", seed: int = 0) -> Tensor:
     """A share of the pixels by a map, ``(N, H, W)`` bool; see :func:`captum_paramsal.repair.mask_pixels`."""
     size = (len(images), *images.shape[2:])
-    values = maps.detach().sum(dim=1) if maps.ndim == 4 else maps.detach()
+    values: Tensor = tensor_of(maps).detach()
+    values = values[None] if len(images) == 1 and values.shape in (images.shape[1:], images.shape[2:]) else values
+    values = values.sum(dim=1) if values.ndim == 4 else values
     if values.shape != size:
         message = f"Expected `maps` of size {size}, with channels or without, got {tuple(maps.shape)}."
         raise InputError(message)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import ModelInputs
+from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InputError
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.functional import Loss, Target, cross_entropy, tensor_of
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
@@ -44,12 +44,12 @@ class StepTransfer(Summarized):
 
 def step_transfer(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    ranking: Tensor,
+    images: Given,
+    labels: Target,
+    ranking: Given,
     filters: FilterIndex,
     *,
-    others: Tensor,
+    others: Given,
     k: int = 25,
     learning_rate: float = 0.001,
     loss: Loss = cross_entropy,
@@ -89,19 +89,21 @@ def step_transfer(
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 6.
     """
-    batch, model = ModelInputs.of(images, labels), scored_model(model, output)
+    model = scored_model(model, output)
+    batch = ModelInputs.of(images, labels, model=model)
+    (examples,) = batch.inputs
     before, true = class_scores(model, batch)
     require_mistakes(before, true, "Leave them out.")
-    places = _require_places(others, len(images))
-    chosen = top_filters(ranking, filters, k, len(images))
+    places = _require_places(tensor_of(others), len(batch))
+    chosen = top_filters(ranking, filters, k, len(batch))
     rows = []
-    for place in tqdm(range(len(images)), desc="steps tried on others", disable=not show_progress):
-        own = torch.cat([torch.tensor([place]), places[place]]).to(images.device)
+    for place in tqdm(range(len(batch)), desc="steps tried on others", disable=not show_progress):
+        own = torch.cat([torch.tensor([place]), places[place]]).to(examples.device)
         # Each image's own gradient, taken once; the same changed model then scores all of them.
         with fine_tune_step(
             model,
             chosen[place],
-            images[place : place + 1],
+            examples[place : place + 1],
             true[place : place + 1],
             learning_rate,
             loss=loss,

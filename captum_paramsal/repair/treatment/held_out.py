@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.functional import cross_entropy
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.repair.treatment.training_items import device_of, naming, require_some, same_every_time, scores_of
+from captum_paramsal.repair.treatment.training_items import naming, require_some, same_every_time, scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,7 @@ class HeldOutPredictions:
             TargetError: Labels that do not name one class of the model per image.
         """
         rows: list[tuple[Tensor, Tensor]] = []
-        device = device_of(model)
-        with frozen_eval(model), torch.no_grad(), same_every_time(batches, device, name) as checked:
+        with frozen_eval(model), torch.no_grad(), same_every_time(batches, model, name) as checked:
             for number, batch in enumerate(checked):
                 with naming(number, name):
                     rows.append((scores_of(model, batch).double().cpu(), batch.labels.cpu()))

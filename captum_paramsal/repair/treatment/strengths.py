@@ -16,7 +16,6 @@ from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.training_items import (
     TrainingItem,
-    device_of,
     naming,
     require_some,
     same_every_time,
@@ -61,7 +60,7 @@ def measured_weights(
     acts = dict.fromkeys(constraints.strengths, False)
     images = 0
     model.eval()
-    with constrained.watched(model), same_every_time(batches, device_of(model), *key) as checked:
+    with constrained.watched(model), same_every_time(batches, model, *key) as checked:
         for number, batch in enumerate(checked):
             if number >= MEASURED_BATCHES and all(acts.values()):
                 break

@@ -17,7 +17,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.strengths import loss_terms, require_finite
-from captum_paramsal.repair.treatment.training_items import count_of, device_of, naming, require_some, same_every_time
+from captum_paramsal.repair.treatment.training_items import count_of, naming, require_some, same_every_time
 
 MakeOptimizer: TypeAlias = Callable[[list[nn.Parameter]], Optimizer]
 
@@ -130,8 +130,7 @@ class Training:
         images = 0
         self._training_mode()
         watching = nullcontext() if self.constrained is None else self.constrained.watched(self.model)
-        device = device_of(self.model)
-        with watching, same_every_time(self.batches, device, "training", self.schedule.seed, number) as batches:
+        with watching, same_every_time(self.batches, self.model, "training", self.schedule.seed, number) as batches:
             for step, batch in enumerate(batches):
                 with naming(step, "training"):
                     terms = loss_terms(self.model, batch, self.constrained)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import detached, labels_of, scores_at
+from captum_paramsal.hooks import as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +34,20 @@ class TrainingItem:
     foreground: Tensor | None = None
 
     @classmethod
-    def of(cls, raw: Any, device: torch.device) -> TrainingItem:
-        """From (inputs, labels) or (inputs, labels, foreground).
+    def of(cls, raw: Any, model: nn.Module) -> TrainingItem:
+        """From (inputs, labels) or (inputs, labels, foreground), tensors or arrays of numpy.
 
         Raises:
             InputError: ``raw`` is something else, or has no images.
             TargetError: The labels do not name one class per image.
         """
-        if not isinstance(raw, (tuple, list)) or len(raw) not in {2, 3} or not isinstance(raw[0], Tensor):
+        several = isinstance(raw, (tuple, list)) and len(raw) in {2, 3}
+        if not several or not isinstance(raw[0], (Tensor, np.ndarray)):
             got = f"{len(raw)} items" if isinstance(raw, (tuple, list)) else type(raw).__name__
             message = f"Expected (inputs, labels) or (inputs, labels, foreground), inputs a tensor, got {got}."
             raise InputError(message)
         inputs, labels, foreground = (*raw, None)[:3]
+        inputs, foreground, device = as_tensor(inputs, model), as_tensor(foreground, model), device_of(model)
         if not inputs.ndim or not len(inputs) or labels is None:
             got = "no labels" if labels is None else f"inputs of shape {tuple(inputs.shape)}"
             message = f"Expected one image or more and their labels, got {got}."
@@ -105,12 +109,13 @@ def count_of(batches: Iterable[Any]) -> int | None:
 
 
 @contextmanager
-def same_every_time(batches: Iterable[Any], device: torch.device, *key: int | str) -> Iterator[Iterator[TrainingItem]]:
+def same_every_time(batches: Iterable[Any], model: nn.Module, *key: int | str) -> Iterator[Iterator[TrainingItem]]:
     """Batches whose order and random augmentation depend on a key alone, as far as torch draws them.
 
     Random numbers of the model (dropout) do, too. Every random state is as before when the context ends.
     """
     seed = int.from_bytes(blake2b(repr(key).encode(), digest_size=7).digest(), "big")
+    device = device_of(model)
     own = batches.generator if isinstance(batches, DataLoader) else None
     kept = None if own is None else own.get_state()
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
@@ -122,7 +127,7 @@ def same_every_time(batches: Iterable[Any], device: torch.device, *key: int | st
         if own is not None:
             own.manual_seed(seed)
         try:
-            yield (_read(raw, number, str(key[0]), device) for number, raw in enumerate(batches))
+            yield (_read(raw, number, str(key[0]), model) for number, raw in enumerate(batches))
         finally:
             if own is not None and kept is not None:
                 own.set_state(kept)
@@ -133,9 +138,9 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def _read(raw: Any, number: int, name: str, device: torch.device) -> TrainingItem:
+def _read(raw: Any, number: int, name: str, model: nn.Module) -> TrainingItem:
     with naming(number, name):
-        return TrainingItem.of(raw, device)
+        return TrainingItem.of(raw, model)
 
 
 @contextmanager
