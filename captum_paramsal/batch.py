@@ -245,10 +245,12 @@ class ModelInputs:
             InputError: No examples, inputs with different numbers of them, or values that are not finite.
             TargetError: The target does not name one class per example.
         """
-        inputs = as_inputs(model, inputs, target, additional_forward_args, only_images=only_images)
-        names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
-        tensors = _tensors_in(inputs)
+        given = as_inputs(model, inputs, target, additional_forward_args, only_images=only_images)
+        names = tuple(map(str, given)) if isinstance(given, Mapping) else ()
+        tensors = _tensors_in(given)
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        if _tensors_in(inputs)[0].ndim < tensors[0].ndim:
+            shapes = f"{tuple(tensors[0].shape[1:])}, taken as one image"
         if len({len(tensor) for tensor in tensors}) > 1 or not len(tensors[0]):
             message = f"Expected `inputs` with the same number of examples in dimension 0, at least one, got {shapes}."
             raise InputError(message)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
-from dataclasses import dataclass, fields, is_dataclass
+import struct
+import zlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, fields, is_dataclass, replace
 from html import escape
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 
 _WIDTH = 90
 """Characters of what is said of one thing, at most."""
 
 _NAMED = 3
 """Keys and names that are said of several, at most."""
+
+
+_PICTURES = 4
+"""Maps that are shown of several, the first ones."""
+
+_SIDE = 96
+"""Pixels of the longer side of a map that is shown, at most: four of them are at most 50 kB of a notebook."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,7 @@ class Summary:
     Attributes:
         title: Kind of the object.
         facts: What is said of each of its parts, by the part's name.
+        pictures: What notebooks show below, each a PNG.
 
     >>> print(Summary("Trace", {"images": "4"}).text)
     Trace
@@ -33,6 +45,7 @@ class Summary:
 
     title: str
     facts: Mapping[str, str]
+    pictures: Sequence[bytes] = ()
 
     @property
     def text(self) -> str:
@@ -41,9 +54,14 @@ class Summary:
 
     @property
     def html(self) -> str:
-        """A small table, everything escaped."""
+        """A small table, everything escaped, and the pictures below it."""
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in self.facts.items())
-        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>"
+        shown = "".join(
+            f'<img alt="{escape(self.title)} {number}" style="height: 96px; margin: 2px" '
+            f'src="data:image/png;base64,{b64encode(picture).decode()}">'
+            for number, picture in enumerate(self.pictures)
+        )
+        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>{shown}"
 
 
 class Summarized:
@@ -53,6 +71,10 @@ class Summarized:
         values: Any = self
         return {field.name: getattr(values, field.name) for field in fields(values)} if is_dataclass(values) else {}
 
+    def _maps(self) -> Sequence[Tensor]:
+        """Maps ``(H, W)`` that say more than numbers, for notebooks."""
+        return ()
+
     @property
     def _summary(self) -> Summary:
         return Summary(type(self).__name__, {name: described(value) for name, value in self._facts().items()})
@@ -61,7 +83,33 @@ class Summarized:
         return self._summary.text
 
     def _repr_html_(self) -> str:
-        return self._summary.html
+        pictures = [png_of(one) for one in self._maps()[:_PICTURES]]
+        return replace(self._summary, pictures=pictures).html
+
+
+def png_of(values: Tensor) -> bytes:
+    """A small grey picture of a map: white where it is 0 or less, black at its maximum.
+
+    Args:
+        values: ``(H, W)``; shrunk by maxima, so that single pixels stay to be seen.
+
+    >>> import torch
+    >>> png_of(torch.eye(3))[1:4]
+    b'PNG'
+    """
+    shown = values.detach().cpu().double().nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+    shrunk = max(1.0, max(shown.shape) / _SIDE)
+    height, width = (max(1, int(size / shrunk)) for size in shown.shape)
+    if shrunk > 1:
+        shown = adaptive_max_pool2d(shown[None, None], (height, width))[0, 0]
+    grey = (255 - 255 * shown / (float(shown.max()) or 1.0)).round().byte()
+    # A row of the format begins with the number of its filter, none.
+    rows = b"".join(b"\0" + bytes(row) for row in grey.tolist())
+    parts = {b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
 
 
 def described(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What results print: a few lines, and the same as an escaped table in notebooks."""
 
 import re
+from io import BytesIO
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from captum_paramsal import (
     Reference,
     compare,
 )
-from captum_paramsal.summary import Summary, described
+from captum_paramsal.summary import Summary, described, png_of
 
 IMAGES = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(60) % 3
@@ -92,3 +93,30 @@ def test_a_method_prints_without_a_run(model):
         assert all(map(repr, methods))
         handle.remove()
     assert len(calls) == before
+
+
+@pytest.mark.parametrize(("name", "count"), [("Trace", 3), ("Comparison", 1), ("Reference", 0)])
+def test_maps_are_shown_in_notebooks_and_are_small(printed, name, count):
+    html = printed[name]._repr_html_()
+    assert html.count("data:image/png;base64,") == count
+    assert len(html) < 100_000
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 5), (300, 97), (1000, 1000)])
+def test_pictures_of_maps(size):
+    Image = pytest.importorskip("PIL.Image")
+    values = torch.zeros(size)
+    values[-1, 0] = 2.0
+    data = png_of(values)
+    picture = Image.open(BytesIO(data))
+    assert max(picture.size) <= 96
+    assert picture.size[0] >= picture.size[1] * size[1] / size[0] - 1
+    assert picture.getpixel((0, picture.size[1] - 1)) == 0
+    assert size == (1, 1) or picture.getpixel((picture.size[0] - 1, 0)) == 255
+    assert len(png_of(torch.rand(size))) < 12_000
+
+
+def test_a_map_of_nothing_is_white():
+    Image = pytest.importorskip("PIL.Image")
+    for values in (torch.zeros(3, 3), torch.full((3, 3), torch.nan), -torch.ones(3, 3)):
+        assert set(Image.open(BytesIO(png_of(values))).tobytes()) == {255}

@@ -118,9 +118,9 @@ def run(args: argparse.Namespace) -> int:
     if args.boxes is not None and args.labels is None:
         args.parser.error("--boxes: needs --labels, the table that has this column")
 
-    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
-    checkpoint = open_folder(args.out) / _CHECKPOINT
+    checkpoint = open_report_folder(args.out, "comparison.json") / _CHECKPOINT
     try:
         compared = _on_demo(args, checkpoint) if args.model is None else _on_photos(args, checkpoint)
     except KeyboardInterrupt:

@@ -57,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """Load, examine, treat, write, say where."""
     _require_options_that_go_together(args)
 
-    from captum_paramsal.files import open_folder, open_place  # noqa: PLC0415
+    from captum_paramsal.files import open_place  # noqa: PLC0415
+    from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
-    folder = open_folder(args.out)
+    folder = open_report_folder(args.out, "doctor.json")
     if args.save_weights is not None:
         open_place(args.save_weights)
     checkup = _examine_demo(args) if args.model is None else _examine_photos(args)

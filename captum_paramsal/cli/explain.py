@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
     if args.save_pixels and not args.pixels:
         args.parser.error("--save-pixels and --no-pixels exclude each other")
 
-    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
-    folder = open_folder(args.out)
+    folder = open_report_folder(args.out, "explanation.json")
     explanation = _explain_demo(args) if args.model is None else _explain_photos(args)
     _announce(explanation, explanation.write(folder))
     return 0

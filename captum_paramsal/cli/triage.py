@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     """Load, sort, write, say where."""
     require_photos_or_demo(args, _OF_PHOTOS, "sort the mistakes of the demo")
 
-    from captum_paramsal.files import open_folder  # noqa: PLC0415
+    from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
-    folder = open_folder(args.out)
+    folder = open_report_folder(args.out, "triage.json")
     sorted_out = _of_demo(args) if args.model is None else _of_photos(args)
     _announce(sorted_out, sorted_out.write(folder))
     return 0

@@ -79,6 +79,10 @@ class Comparison(Summarized):
     maps: tuple[Tensor, ...]
     context: Mapping[str, Any]
 
+    def _maps(self) -> Sequence[Tensor]:
+        """Those of the first image that is kept, by each method."""
+        return list(self.maps[0].abs()) if self.maps else ()
+
     def __len__(self) -> int:
         return len(self.targets)
 

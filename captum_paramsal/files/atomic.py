@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captum_paramsal.errors import SourceError
+
+LEFT_SECONDS = 3600.0
+"""Age of a partial file that no run is still writing to."""
 
 COMPLETE = "the files had been written"
 """What a ``KeyboardInterrupt`` says that came while files were put in their places."""
@@ -75,8 +80,9 @@ def replacing(*paths: Path, without: Collection[Path] = ()) -> Iterator[list[Pat
     """Partial files beside some files, which take their places, all at once, when the block ends without an error.
 
     A reader finds each file old or new, never half. After an error, Ctrl-C or SIGTERM at any moment the files are all
-    old or all new, and none is new where one cannot be put in its place. The new files have the mode that the umask
-    gives, whatever wrote them.
+    old or all new, and none is new where one cannot be put in its place. They are put there in their order, so that the
+    last one is new only where all are, whatever happens. The new files have the mode that the umask gives, whatever
+    wrote them. What a killed run left in their places goes, once it is an hour old.
 
     Args:
         paths: The files.
@@ -88,6 +94,7 @@ def replacing(*paths: Path, without: Collection[Path] = ()) -> Iterator[list[Pat
     modes: dict[Path, int] = {}
     try:
         for path in paths:
+            _clear_leftovers(path)
             partial = _partial_of(path)
             partial.touch(exist_ok=False)
             # Libraries that write tensors put a file in its place that only its owner may read.
@@ -117,10 +124,13 @@ def _exchange(new: Mapping[Path, Path], without: Collection[Path]) -> None:
         for path, copy in kept.items():
             _keep(path, copy)
         try:
-            for partial, path in new.items():
+            *first, last = new.items()
+            for partial, path in first:
                 partial.replace(path)
             for path in without:
                 path.unlink(missing_ok=True)
+            # Once this one is there, so is all the rest.
+            last[0].replace(last[1])
         except BaseException:
             _put_back(places, kept)
             raise
@@ -173,6 +183,14 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(late)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(COMPLETE) from None
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove partial files of a file that nobody writes to any more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > LEFT_SECONDS:
+                left.unlink()
 
 
 def _partial_of(path: Path) -> Path:

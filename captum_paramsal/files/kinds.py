@@ -28,4 +28,5 @@ TREATMENT = JsonFile("treatment", "captum_paramsal.treatment", (1, 2), Treatment
 CURVE = TensorFile("curve", "captum_paramsal.intervention_curve", (1, 2), InterventionError)
 COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
+WEIGHTS = TensorFile("weights", "captum_paramsal.weights", (1,), SourceError)
 CHECKPOINT = FileKind("checkpoint", "captum_paramsal.checkpoint", (2,), CheckpointError)

@@ -37,6 +37,11 @@ def require_whole_json(text: str) -> None:
         raise ValueError(message)
 
 
+def digest_of(content: bytes) -> str:
+    """32 hexadecimal digits of BLAKE2b over bytes."""
+    return blake2b(content, digest_size=16).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """32 hexadecimal digits of BLAKE2b over the bytes of a file.
 

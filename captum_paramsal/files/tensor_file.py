@@ -38,6 +38,10 @@ class TensorFile(FileKind):
         except OSError as error:
             raise self.unwritable(path, error) from error
 
+    def is_in(self, metadata: Mapping[str, str]) -> bool:
+        """Whether the metadata of a safetensors file say that it is one of this kind."""
+        return f'"{self.format}"' in metadata.get(_KEY, "")
+
     def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Tensor], dict[str, Any]], _T]) -> _T:
         """Read a file, whole or not at all.
 

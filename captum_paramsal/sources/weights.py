@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.files import write_tensors
+from captum_paramsal.files.kinds import WEIGHTS
 from captum_paramsal.sources.bounds import bounded
 
 _PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights")
@@ -88,16 +88,14 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) ->
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's state dict as safetensors; an existing file is replaced only when the new one is complete.
+    """Write a model's state dict as safetensors, with a checksum that :func:`read_state_dict` looks at.
+
+    An existing file is replaced only when the new one is complete.
 
     Raises:
         SourceError: The file cannot be written.
     """
-    try:
-        write_tensors(path, model.state_dict())
-    except OSError as error:
-        message = f"Expected to write weights to '{path}', got {type(error).__name__}: {error}."
-        raise SourceError(message) from error
+    WEIGHTS.save(path, model.state_dict(), {})
 
 
 def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
@@ -112,11 +110,13 @@ def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
 
 
 def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            sealed = WEIGHTS.is_in(file.metadata() or {})
+        return WEIGHTS.load(path, lambda tensors, _: tensors) if sealed else load_file(path)
     except (SafetensorError, OSError) as error:
         message = f"Expected a safetensors file at '{path}', got a damaged or foreign one: {error}."
         raise SourceError(message) from error

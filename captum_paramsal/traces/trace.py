@@ -94,6 +94,9 @@ class Trace(Summarized):
     labels: Tensor
     shape: tuple[int, int, int, int]
 
+    def _maps(self) -> Sequence[Tensor]:
+        return list(self.heatmap())
+
     @property
     @deprecated("`Trace.targets` is now `Trace.labels`; the old name goes with version 0.3.")
     def targets(self) -> Tensor:

@@ -153,7 +153,7 @@ def test_images_without_a_box_are_not_judged_by_boxes():
         ({"metrics": "infidelity"}, InputError, r"write \['infidelity'\]"),
         ({"metrics": [Infidelity(samples=2), Infidelity(samples=3)]}, InputError, "infidelity.* more than once"),
         ({"images": torch.zeros(0, 3, 8, 10)}, InputError, "got none"),
-        ({"images": torch.zeros(3, 8, 10)}, InputError, r"got torch.float32 \(8, 10\)"),
+        ({"images": [torch.zeros(8, 10)]}, InputError, r"got torch.float32 \(8, 10\)"),
         ({"images": torch.zeros(2, 3, 8, 10, dtype=torch.uint8)}, InputError, "floating point.*got torch.uint8"),
         ({"images": [[1.0]]}, InputError, "got list"),
         ({"images": torch.full((2, 3, 8, 10), torch.nan).double()}, InputError, "finite"),

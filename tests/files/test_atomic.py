@@ -136,3 +136,26 @@ def test_other_threads_write_too(tmp_path):
     thread.start()
     thread.join()
     assert _files(tmp_path) == dict.fromkeys(NAMES[:3], "new")
+
+
+def test_what_a_killed_run_left_goes_once_it_is_old(tmp_path):
+    old, young = tmp_path / ".a.txt.01234567.partial", tmp_path / ".a.txt.89abcdef.partial"
+    for path in (old, young, tmp_path / ".b.txt.01234567.partial"):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    write_atomically(tmp_path, {"a.txt": "new"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young.name, ".b.txt.01234567.partial", "a.txt"]
+
+
+def test_the_last_file_is_new_only_where_all_are(tmp_path, monkeypatch):
+    (tmp_path / "gone.txt").write_text("old")
+    replace, seen = Path.replace, []
+
+    def watched(self, target):
+        if Path(target).name == "c.txt":
+            seen.append({path.name for path in tmp_path.iterdir() if not path.name.startswith(".")})
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    _write_set(tmp_path, "new")
+    assert seen == [{"a.txt", "b.txt"}]

@@ -61,7 +61,7 @@ def made(name: str, folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
     content = json.loads((folder / file).read_text())
     # What says that the files are whole is no result.
-    return {key: value for key, value in content.items() if key not in ("files", "checksum")}
+    return {key: value for key, value in content.items() if key not in ("files", "page", "checksum")}
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources import bounds, class_names_of, load_model, save_weights
+from captum_paramsal.sources.weights import read_state_dict
 from captum_paramsal.sources.weights import load_strictly, read_state_dict
 
 
@@ -238,9 +239,20 @@ def test_tied_weights_are_saved_under_both_names(tmp_path):
 
 
 def test_weights_that_cannot_be_written(tmp_path):
-    with pytest.raises(SourceError, match=r"write weights to '.*nowhere/w.safetensors'"):
+    with pytest.raises(SourceError, match=r"write the weights to, but '.*nowhere/w.safetensors'"):
         save_weights(nn.Linear(2, 2), tmp_path / "nowhere" / "w.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_were_written_here_are_whole_or_refused(tmp_path):
+    model, path = nn.Linear(2, 2), tmp_path / "w.safetensors"
+    save_weights(model, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(SourceError, match="a whole weights file, but .* does not match its checksum"):
+        read_state_dict(path, model)
+    path.write_bytes(whole)
+    assert read_state_dict(path, model).keys() == model.state_dict().keys()
 
 
 def _bomb(path, compression, described, **entries):

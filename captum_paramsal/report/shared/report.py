@@ -16,9 +16,10 @@ from torch import nn
 from typing_extensions import Self, deprecated
 
 from captum_paramsal.errors import ParamsalError, SourceError
-from captum_paramsal.files import Fingerprint, as_json, open_folder, replacing
-from captum_paramsal.files.sealed_json import file_digest, require_whole_json, sealed_json
+from captum_paramsal.files import Fingerprint, as_json, replacing
+from captum_paramsal.files.sealed_json import digest_of, file_digest, require_whole_json, sealed_json
 from captum_paramsal.report.shared.codec import renamed_keys, to_json
+from captum_paramsal.report.shared.folder import open_report_folder
 from captum_paramsal.sources import Picture, Skipped
 from captum_paramsal.versions import versions
 
@@ -158,15 +159,16 @@ class Report(ABC):
     def write(self, out_dir: str | Path) -> Path:
         """Write data and page: all files at once, once everything is drawn; those of an earlier report go.
 
-        After an error or Ctrl-C at any moment, the folder has the old files or the new ones, never some of each.
+        After an error or Ctrl-C at any moment, the folder has the old files or the new ones, never some of each. After
+        a power cut or SIGKILL just then it may have some of each, which :meth:`load` refuses, and writing again mends.
 
         Returns:
             Path of the page, ``report.html``.
 
         Raises:
-            SourceError: The folder cannot be written to.
+            SourceError: The folder cannot be written to, or a report of another kind is there.
         """
-        folder = open_folder(out_dir)
+        folder = open_report_folder(out_dir, self.data_file)
         data, contents = self.to_dict(), self.contents()
         try:
             with TemporaryDirectory(dir=folder, prefix=".report.", suffix=".partial") as staging:
@@ -174,16 +176,18 @@ class Report(ABC):
                 saved = {file.name: file for file in sorted(Path(staging).iterdir())}
                 # So that a page of one report is never read with the numbers of another.
                 data["files"] = {name: file_digest(file) for name, file in saved.items()}
-                texts = {self.data_file: sealed_json(as_json(data)), **contents}
-                names = [*saved, *texts]
+                # The page comes first and the JSON last: where they agree, so do all files between them.
+                texts = {PAGE: _bytes_of(contents[PAGE])} | {name: _bytes_of(text) for name, text in contents.items()}
+                data["page"] = digest_of(texts[PAGE])
+                names = [*texts, *saved, self.data_file]
+                texts[self.data_file] = _bytes_of(sealed_json(as_json(data)))
                 stale = [folder / name for name in self.files if name not in names]
                 with replacing(*(folder / name for name in names), without=stale) as partials:
                     for name, partial in zip(names, partials, strict=True):
                         if name in saved:
                             saved[name].replace(partial)
                         else:
-                            content = texts[name]
-                            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+                            partial.write_bytes(texts[name])
         except OSError as error:
             message = f"Expected to write into '{folder}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
@@ -230,6 +234,7 @@ class Report(ABC):
             schema, version = content["schema"], content["schema_version"]
             if schema == cls.schema and version in range(1, cls.version + 1):
                 _require_files(file.parent, content.get("files", {}))
+                _require_page(file.parent / PAGE, content.get("page"))
                 known = content if version == cls.version else renamed_keys(content, cls.former_keys)
                 return cls.from_dict(known, file.parent)
         except ParamsalError:
@@ -243,6 +248,21 @@ class Report(ABC):
         raise SourceError(message)
 
 
+def _require_page(page: Path, digest: str | None) -> None:
+    """Refuse a page that is not the one that the JSON was written with; there need not be any.
+
+    Raises:
+        ValueError: It is not.
+        OSError: It cannot be read.
+    """
+    if digest is not None and page.exists() and file_digest(page) != digest:
+        message = (
+            f"a page {page.name!r} of another report beside it, as a killed run leaves it: write the report again, or "
+            "take the page away"
+        )
+        raise ValueError(message)
+
+
 def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
     """Refuse files beside the JSON that are not those it was written with.
 
@@ -254,3 +274,7 @@ def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
         if file_digest(folder / name) != digest:
             message = f"a file {name!r} beside it that is damaged, or that another report was written with"
             raise ValueError(message)
+
+
+def _bytes_of(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
