@@ -15,7 +15,6 @@ from torch import nn
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources import bounds, class_names_of, load_model, save_weights
-from captum_paramsal.sources.weights import read_state_dict
 from captum_paramsal.sources.weights import load_strictly, read_state_dict
 
 
@@ -249,7 +248,7 @@ def test_weights_that_were_written_here_are_whole_or_refused(tmp_path):
     save_weights(model, path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(SourceError, match="a whole weights file, but .* does not match its checksum"):
+    with pytest.raises(SourceError, match=r"a whole weights file, but .* does not match its checksum"):
         read_state_dict(path, model)
     path.write_bytes(whole)
     assert read_state_dict(path, model).keys() == model.state_dict().keys()
