@@ -16,7 +16,7 @@ from captum_paramsal.files import kinds
 from captum_paramsal.files.file_kind import FileKind
 from captum_paramsal.files.json_file import JsonFile
 
-# Checkpoints are no values, and weights of others are read too: their own tests are in `test_checkpoints` and `sources`.
+# No values, and weights of others are read too: their tests are in `test_checkpoints.py` and in `sources`.
 APART = (kinds.CHECKPOINT, kinds.WEIGHTS)
 KINDS = {kind.name: kind for kind in vars(kinds).values() if isinstance(kind, FileKind) and kind not in APART}
 OLD = Path(__file__).with_name("old")
