@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from captum_paramsal.attr.trace_attribution import TraceAttribution
 from captum_paramsal.batch import Given
-from captum_paramsal.errors import ParamsalError
+from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import Target
 from captum_paramsal.graph import TraceSettings, TraceWeights
 from captum_paramsal.hooks import Output
@@ -139,7 +139,8 @@ class DiscernibleNeurons(TraceAttribution):
             keeps its own.
 
         Raises:
-            InputError, TargetError, TraceError: See :meth:`attribute`; there is not one set of boxes per image.
+            InputError, TargetError, TraceError: See :meth:`attribute`; there is not one set of boxes per image, or
+                ``images`` are volumes or sequences.
             ParamsalError: ``grid`` is empty or has values below 0, or there are fewer ``trials`` than values.
         """
         values = tuple(float(value) for value in grid)
@@ -147,6 +148,9 @@ class DiscernibleNeurons(TraceAttribution):
             message = f"Expected a grid of values and at least one trial for each, got {values} and {trials} trials."
             raise ParamsalError(message)
         batch = self._given(images, labels, None)
+        if batch.inputs[0].ndim != 4:
+            message = f"Expected images (N, C, H, W), in which boxes are known, got {batch.shapes}."
+            raise InputError(message)
         known = boxes_per_image(boxes, len(batch))
         order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed)).tolist()
         history = {}

@@ -28,6 +28,9 @@ from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch
 from captum_paramsal.summary import Summarized
 from captum_paramsal.traces import Neurons, Trace
 
+_DIMENSIONS = range(3, 6)
+"""Of a sequence, an image and a volume, with images and channels."""
+
 
 class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum is not typed strictly
     """A method that follows a class score back through the network to pixels.
@@ -91,16 +94,17 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         """Heat map of the pixels that the decision is traced to.
 
         Args:
-            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of them alone; arrays of numpy too, and one image
-                ``(C, H, W)``, which is a batch of one.
+            inputs: Images, ``(N, C, H, W)``, or a tuple or dict of them alone; volumes and videos ``(N, C, D, H, W)``
+                and sequences ``(N, C, L)`` alike. Arrays of numpy too, and one image ``(C, H, W)``, which is a batch of
+                one.
             target: Class that is traced, of every kind that Captum takes; None for the model's prediction.
             additional_forward_args: Further arguments of the model; tensors with N rows go with their images.
             internal_batch_size: Images per pass; bounds memory, not the result.
             show_progress: Show a progress bar over these passes.
 
         Returns:
-            ``(N, C, H, W)``, the same in every channel, with a maximum of 1; all 0 where a trace is empty, for want of
-            positive evidence in some layer. A tuple of one if ``inputs`` is a tuple.
+            Of the shape of the images, the same in every channel, with a maximum of 1; all 0 where a trace is empty,
+            for want of positive evidence in some layer. A tuple of one if ``inputs`` is a tuple.
 
         Raises:
             TargetError: ``target`` does not name one class per image, or is given although the trace starts from
@@ -113,7 +117,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         heatmap = self._trace(batch, internal_batch_size, shown=show_progress).heatmap()
         (images,) = batch.inputs
         dtype = images.dtype if images.is_floating_point() else heatmap.dtype
-        return as_given(inputs, [heatmap.to(dtype)[:, None].repeat(1, images.shape[1], 1, 1)])
+        return as_given(inputs, [heatmap.to(dtype)[:, None].expand_as(images).clone()])
 
     def trace(
         self,
@@ -145,8 +149,11 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
     def _given(self, inputs: Inputs, target: Target, additional_forward_args: Any) -> ModelInputs:
         batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model, only_images=True)
         images = batch.inputs[0]
-        if len(batch.inputs) != 1 or images.ndim != 4 or images.is_complex():
-            message = f"Expected `inputs` to be images (N, C, H, W), got {batch.shapes} {images.dtype}."
+        if len(batch.inputs) != 1 or images.ndim not in _DIMENSIONS or images.is_complex():
+            message = (
+                "Expected `inputs` to be images (N, C, H, W), volumes (N, C, D, H, W) or sequences (N, C, L), got "
+                f"{batch.shapes} {images.dtype}."
+            )
             raise InputError(message)
         return batch
 
@@ -167,8 +174,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         # The walk back is thousands of small operations, which no mode of the scoring state has to see.
         with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
             layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
-        count, channels, height, width = batch.inputs[0].shape
-        return Trace(layers, labels, (count, channels, height, width))
+        return Trace(layers, labels, tuple(batch.inputs[0].shape))
 
 
 def _traced_scores(batch: ModelInputs, scores: Any, classes: int) -> tuple[Tensor, Tensor]:

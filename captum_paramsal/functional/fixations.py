@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 
 import torch
@@ -14,16 +15,19 @@ CROWD = 0.05
 """A point with no more than this share of all points around it is an outlier."""
 
 SIGMA = 20 / 224
-"""Width of the blur, as a share of the image's shorter side."""
+"""Width of the blur, as a share of the image's shorter side; through slices or frames, of their number."""
+
+_PART = 4096
+"""Places of a long sequence that are blurred at once."""
 
 
-def crowded(points: Tensor, size: tuple[int, int]) -> Tensor:
+def crowded(points: Tensor, size: Sequence[int]) -> Tensor:
     """Which points are no outliers: more than 5 % of an image's points lie within 10 % of its diagonal.
 
     Where that is true of none, there is no crowd that any of them is apart from, and none is an outlier.
 
     Args:
-        points: Rows and columns, ``(K, 2)``.
+        points: Rows and columns, ``(K, 2)``; as many numbers as the image has dimensions.
         size: Height and width of the image.
 
     Returns:
@@ -43,34 +47,50 @@ def crowded(points: Tensor, size: tuple[int, int]) -> Tensor:
 def box_of_points(points: Tensor) -> Tensor:
     """Tight box ``(x1, y1, x2, y2)`` of points ``(K, 2)``, its far ends exclusive; NaN without a point.
 
+    Of places in other than two dimensions ``(K, D)``, the near corner and the far one ``(2 D,)``, from the last
+    dimension to the first.
+
     >>> box_of_points(torch.tensor([[2, 3], [5, 4]]))
     tensor([3., 2., 5., 6.], dtype=torch.float64)
     """
     if not len(points):
-        return torch.full((4,), torch.nan, dtype=torch.float64, device=points.device)
+        return torch.full((2 * points.shape[1],), torch.nan, dtype=torch.float64, device=points.device)
     low, high = points.amin(dim=0), points.amax(dim=0) + 1
-    return torch.stack([low[1], low[0], high[1], high[0]]).double()
+    return torch.cat([low.flip(0), high.flip(0)]).double()
 
 
-def heat_map(votes: Tensor, sigma: float | None = None) -> Tensor:
+def heat_map(votes: Tensor, sigma: float | Sequence[float] | None = None) -> Tensor:
     """Votes blurred by a Gaussian and scaled to a maximum of 1; all 0 stays 0.
 
     Outside the image there are no votes. The kernel reaches as far as the largest odd size within the image allows.
 
     Args:
-        votes: ``(N, H, W)``.
-        sigma: Width of the Gaussian in pixels; 20 pixels at 224, in proportion, if None.
+        votes: ``(N, H, W)``; of volumes ``(N, D, H, W)``, of sequences ``(N, L)``.
+        sigma: Width of the Gaussian in pixels, one for all dimensions or one for each; 20 pixels at 224 of the shorter
+            side, in proportion, if None, and through slices the same share of their number.
     """
-    height, width = votes.shape[1:]
-    sigma = SIGMA * min(height, width) if sigma is None else sigma
-    reach = (min(height, width) - 1) // 2
-    rows, columns = (_kernel(size, sigma, reach).to(votes) for size in (height, width))
-    blurred = rows @ votes @ columns
-    return blurred / blurred.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(votes.dtype).tiny)
+    sizes = votes.shape[1:]
+    sides = sizes[-2:]
+    spans = [*sizes[:-2], *[min(sides)] * len(sides)]
+    widths = [SIGMA * span for span in spans] if sigma is None else torch.as_tensor(sigma).expand(len(sizes)).tolist()
+    blurred = votes
+    for dimension, (span, width) in enumerate(zip(spans, widths, strict=True), start=1):
+        blurred = _blurred(blurred, dimension, width, (span - 1) // 2)
+    return blurred / blurred.flatten(1).amax(dim=1).clamp(min=torch.finfo(votes.dtype).tiny).view(-1, *[1] * len(sizes))
 
 
-def _kernel(size: int, sigma: float, reach: int) -> Tensor:
-    """The one-dimensional blur as a matrix, ``(size, size)``."""
-    offsets = torch.arange(size, dtype=torch.float64)
-    distance = (offsets[:, None] - offsets[None]).abs()
+def _blurred(votes: Tensor, dimension: int, sigma: float, reach: int) -> Tensor:
+    """Votes after a one-dimensional blur; in parts, since the kernel of a long sequence is too large as one matrix."""
+    size = votes.shape[dimension]
+    parts = [
+        _kernel(size, range(start, min(start + _PART, size)), sigma, reach).to(votes) for start in range(0, size, _PART)
+    ]
+    rows = votes.movedim(dimension, -1)
+    return torch.cat([rows @ part for part in parts], dim=-1).movedim(-1, dimension)
+
+
+def _kernel(size: int, places: range, sigma: float, reach: int) -> Tensor:
+    """The one-dimensional blur at some places as a matrix, ``(size, places)``."""
+    at = torch.arange(places.start, places.stop, dtype=torch.float64)
+    distance = (torch.arange(size, dtype=torch.float64)[:, None] - at).abs()
     return torch.exp(-(distance**2) / (2 * sigma**2)).masked_fill(distance > reach, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,6 +107,11 @@ class Interpreter(fx.Interpreter):
     def fetch_attr(self, target: str) -> Any:
         """A tensor that the network was run with, or a module that is one operation."""
         return self._constants[target] if target in self._constants else super().fetch_attr(target)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a function; what is written into for one that returns nothing."""
+        result = super().call_function(target, args, kwargs)
+        return args[0] if target is operator.setitem else result
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         """What an operation is given, with sizes for the present number of examples."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from captum_paramsal.graph.written_over import written_through
+
 Operation: TypeAlias = type[nn.Module] | Callable[..., Any] | str
 """A type of module, a function, or the name of a tensor's method, or of a function with its module."""
 
@@ -163,12 +165,12 @@ OPERATIONS: Mapping[Kind, Spellings] = {
         "cat concat concatenate stack hstack vstack permute transpose swapaxes swapdims movedim moveaxis unsqueeze "
         "chunk split split_with_sizes tensor_split narrow select unbind expand expand_as broadcast_to repeat "
         "repeat_interleave tile flip roll rot90 t T mT index_select gather take_along_dim masked_fill where "
-        "channel_shuffle pixel_shuffle pixel_unshuffle unfold native_channel_shuffle",
+        "copy fill zero channel_shuffle pixel_shuffle pixel_unshuffle unfold native_channel_shuffle",
         (
             nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
             nn.ReplicationPad2d, nn.CircularPad2d, nn.ConstantPad2d, nn.Unfold,
         ),
-        (functional.pad, operator.getitem, operator.setitem),
+        (functional.pad, operator.getitem, operator.setitem, written_through),
     ),
     Kind.SUM: _spelled(
         "add sub subtract rsub", functions=(operator.add, operator.iadd, operator.sub, operator.isub)

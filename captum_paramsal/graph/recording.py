@@ -22,8 +22,16 @@ from torch.utils.weak import WeakIdKeyDictionary
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
+from captum_paramsal.graph.written_over import (
+    Writes,
+    is_same_place,
+    layout_of,
+    repeats,
+    version_of,
+    written_through,
+)
 from captum_paramsal.hooks import module_calls, scores_in, uncompiled
-from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.hooks.calls import sole_tensor, tensors_in
 from captum_paramsal.hooks.opened import opened
 from captum_paramsal.hooks.uses import LOOKS
 
@@ -74,7 +82,7 @@ class ModuleCall:
 
     Attributes:
         given: Its first tensor argument; None without one.
-        returned: What it returned; None if that is not one tensor.
+        returned: The tensor that it returned, by itself or among what is no tensor; None if there are several, or none.
     """
 
     given: fx.Node | None
@@ -170,6 +178,7 @@ class _Recorder(TorchFunctionMode):
         self._recording = Recording(model)
         self._keeps = keeps
         self._nodes: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._writes = Writes()
         self._held = _held_tensors(model)
         self._modules: list[str] = []
         self._calls: list[tuple[str, int]] = []
@@ -229,7 +238,8 @@ class _Recorder(TorchFunctionMode):
         if node is not None:
             output = self._apart(output, (args, kwargs))
             self._returned(node, output)
-        returned = self._node_of(output) if isinstance(output, Tensor) else None
+        tensor = sole_tensor(output)
+        returned = None if tensor is None else self._node_of(tensor)
         calls[place] = ModuleCall(given, returned)
         self._modules.pop()
         return output
@@ -251,23 +261,36 @@ class _Recorder(TorchFunctionMode):
             with self:
                 return opened(func)(*args, **kwargs)
         op, target, operands = _spelled(func, args)
-        written = operands[0] if operands and isinstance(operands[0], Tensor) else None
-        version = None if written is None else _version(written)
+        if target is operator.setitem and is_same_place(operands[0][operands[1]], operands[2]):
+            return self._ended_assignment(func, args)
+        # What is written to memory that was given is the result all the same.
+        named = {name: value for name, value in kwargs.items() if name != "out"}
+        written = kwargs.get("out", operands[0] if operands else None)
+        written = written if isinstance(written, Tensor) else None
+        version = None if written is None else version_of(written)
         node = None
-        if written is not None and may_write_in_place(target, operands, kwargs):
-            node = self._note(op, target, operands, kwargs)
+        if written is not None and ("out" in kwargs or may_write_in_place(target, operands, kwargs)):
+            node = self._note(op, target, operands, named)
             self._copy_kept(written)
         result = func(*args, **kwargs)
-        in_place = written is not None and _version(written) != version
+        in_place = written is not None and version_of(written) != version
         if not in_place:
             result = self._apart(result, (args, kwargs))
         hides = func.__name__ in _FROM_DATA and bool(self._recording.decisions)
         if node is None and not hides and (in_place or tensors_in(result)):
-            node = self._note(op, target, operands, kwargs)
+            node = self._note(op, target, operands, named)
         if node is not None:
             self._noted(node, result, written if in_place else None)
         elif func.__name__ in LOOKS:
             self._recording.decisions.update(map(self._node_of, tensors_in(args)))
+        return result
+
+    def _ended_assignment(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """The end of `y[:, :2] += x`: what was added there is written to its own place."""
+        node = self._node_of(args[2])
+        result = func(*args)
+        self._writes.note(args[2], node)
+        self._name(args[2], node)
         return result
 
     def _noted(self, node: fx.Node, result: Any, written: Tensor | None) -> None:
@@ -281,6 +304,7 @@ class _Recorder(TorchFunctionMode):
                     f"Expected functions whose name says that they write over their input, got {name_of(node.target)}."
                 )
                 raise TraceError(message)
+            self._writes.note(written, node)
             self._name(written, node)
             self._keep_own(node, written)
         if result is not written and tensors_in(result):
@@ -328,12 +352,19 @@ class _Recorder(TorchFunctionMode):
                 self._returned(part, value)
 
     def _name(self, tensor: Tensor, node: fx.Node) -> None:
-        self._nodes[tensor] = node
+        self._writes.made(tensor)
+        self._nodes[tensor] = node, version_of(tensor)
+        self._shape(node, tensor)
+
+    def _shape(self, node: fx.Node, tensor: Tensor) -> None:
         self._recording.shapes[node] = tensor.shape
         node.meta["floating"] = tensor.is_floating_point()
 
     def _node_of(self, tensor: Tensor) -> fx.Node:
-        node: fx.Node | None = self._nodes.get(tensor)
+        node, version = self._nodes.get(tensor, (None, 0))
+        # Parameters and buffers are taken as they are.
+        if node is not None and node.op != "get_attr" and version_of(tensor) != version:
+            node = self._rewritten(tensor, node, version)
         if node is None:
             recording, name = self._recording, self._held.get(id(tensor))
             target = name or f"constant_{len(recording.constants)}"
@@ -342,6 +373,22 @@ class _Recorder(TorchFunctionMode):
             recording.values[node] = recording.constants[target] = tensor
             if name is None:
                 recording.unseen.add(node)
+        kept: fx.Node = node
+        return kept
+
+    def _rewritten(self, tensor: Tensor, node: fx.Node, version: int) -> fx.Node | None:
+        """A tensor's value after others that share its memory were written over; None if it is not known by what."""
+        if repeats(tensor) or not self._writes.explain(tensor):
+            return None
+        writes = [write for write in self._writes.since(tensor, version) if write.node is not node]
+        for write in writes:
+            value, layout = node, layout_of(tensor)
+            node = self._created("call_function", written_through, (value, write.node, layout, write.layout), {})
+            node.meta["layer"] = value.meta["layer"]
+            self._shape(node, tensor)
+            if value in self._keeps.reads(node, self._recording):
+                self._keep(self._recording.read, (node, value), tensor)
+        self._name(tensor, node)
         return node
 
     def _keep_own(self, node: fx.Node, result: Tensor) -> None:
@@ -414,8 +461,3 @@ def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, slice):
         return slice(*(_mapped(one, change) for one in (value.start, value.stop, value.step)))
     return value
-
-
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was written over; one that was made in inference mode does not count it."""
-    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001 -- documented, has no public name

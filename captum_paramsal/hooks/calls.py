@@ -23,6 +23,29 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
+def sole_tensor(output: Any) -> Tensor | None:
+    """A tensor, or the only one that a module returned in a tuple or list; None where there are several, or none.
+
+    >>> sole_tensor((torch.zeros(2, 3), (8, 7, 7), None)).shape
+    torch.Size([2, 3])
+    """
+    tensors = tensors_in(output)
+    sole = len(tensors) == 1 and (isinstance(output, Tensor) or any(item is tensors[0] for item in _items(output)))
+    return tensors[0] if sole else None
+
+
+def with_tensor(output: Any, tensor: Tensor) -> Any:
+    """What a module returned, with another tensor in the place of its sole one."""
+    if isinstance(output, Tensor):
+        return tensor
+    items = [tensor if isinstance(item, Tensor) else item for item in output]
+    return output._make(items) if hasattr(output, "_make") else type(output)(items)
+
+
+def _items(output: Any) -> Any:
+    return output if isinstance(output, (tuple, list)) else ()
+
+
 @dataclass(frozen=True)
 class LayerCall:
     """One call of a module.

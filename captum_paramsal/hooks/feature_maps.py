@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
+from captum_paramsal.hooks.calls import sole_tensor, with_tensor
 from captum_paramsal.hooks.replaced import require_single_call
 from captum_paramsal.hooks.scored_model import unwrap
 
@@ -59,20 +60,21 @@ class FeatureMaps:
         # An in-place ReLU that follows writes over the copy.
         return kept.clone()
 
-    def keep_output(self, _: nn.Module, __: Any, output: Any) -> Tensor:
+    def keep_output(self, _: nn.Module, __: Any, output: Any) -> Any:
         """The same, as a forward hook.
 
         Raises:
             LayerError: The output is neither maps nor tokens.
         """
-        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
-            got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        tensor = sole_tensor(output)
+        if tensor is None or tensor.ndim not in (3, 4):
+            got = type(output).__name__ if tensor is None else f"shape {tuple(tensor.shape)}"
             message = (
                 f"Expected layer {self.name!r} to give feature maps (N, K, H, W) or tokens (N, T, K), got {got}. "
                 "Choose a layer before the pooling, such as the last convolution."
             )
             raise LayerError(message)
-        return self.keep(output)
+        return with_tensor(output, self.keep(tensor))
 
     def _require_one(self, count: int) -> None:
         if self._what == "output" or count == 1:

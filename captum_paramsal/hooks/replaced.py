@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
+from captum_paramsal.hooks.calls import sole_tensor, with_tensor
 
 
 @contextmanager
@@ -25,13 +26,14 @@ def replaced_maps(model: nn.Module, layer: str, replace: Callable[[Tensor], Tens
     """
     calls: list[int] = []
 
-    def seen(_: nn.Module, __: tuple[Any, ...], output: Any) -> Tensor:
+    def seen(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         calls.append(1)
         require_single_call(layer, len(calls))
-        if not isinstance(output, Tensor):
+        tensor = sole_tensor(output)
+        if tensor is None:
             message = f"Expected layer {layer!r} to return one tensor, got {type(output).__name__}."
             raise LayerError(message)
-        return replace(output)
+        return with_tensor(output, replace(tensor))
 
     handle = model.get_submodule(layer).register_forward_hook(seen)
     try:

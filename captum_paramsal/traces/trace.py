@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -25,13 +26,14 @@ class Neurons:
     Attributes:
         image: Which image, ``(M,)`` int64.
         channel: Which channel or feature.
-        y: Row in the layer's map; 0 in a vector.
-        x: Column in the layer's map; 0 in a vector.
+        y: Row in the layer's map; of a volume the rows of all slices, one slice below the other; of a sequence the
+            place; 0 in a vector.
+        x: Column in the layer's map; 0 in a vector or a sequence.
         score: Ω, by which the neuron was selected; the class score itself for the starting neuron.
         current: Z_cur, what it contributes to the neuron after it.
         preceding: Z_pre, the largest contribution into it; 0 where its weight is 0, which leaves it out.
         succeeding: Z_suc, for how many selected neurons it is the strongest; 0 for the starting neuron.
-        size: Channels, height and width of the layer's map.
+        size: Channels, height and width of the layer's map; the height is that of all slices.
     """
 
     image: Tensor
@@ -55,27 +57,34 @@ class Neurons:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """K pixels, those of all images together, sorted by image, row and column.
+    """K pixels, those of all images together, sorted by image and place.
 
     Attributes:
         image: Which image, ``(K,)`` int64.
-        y: Row.
-        x: Column.
+        place: Where in it, ``(K, D)``: row and column; of a volume slice, row and column; of a sequence the place.
         score: The largest Ω that led there.
     """
 
     image: Tensor
-    y: Tensor
-    x: Tensor
+    place: Tensor
     score: Tensor
 
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def y(self) -> Tensor:
+        """Row; of a sequence the place."""
+        return self.place[:, -2] if self.place.shape[1] > 1 else self.place[:, 0]
+
+    @property
+    def x(self) -> Tensor:
+        """Column; 0 in a sequence."""
+        return self.place[:, -1] if self.place.shape[1] > 1 else torch.zeros_like(self.image)
+
     def of_image(self, image: int) -> Tensor:
-        """Rows and columns of one image's pixels, ``(K, 2)``."""
-        rows = self.image == image
-        return torch.stack([self.y[rows], self.x[rows]], dim=1)
+        """Places of one image's pixels, ``(K, D)``."""
+        return self.place[self.image == image]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,12 +96,12 @@ class Trace(Summarized):
             ``"input"``. An image without positive evidence has no neurons from there on, and a layer that only makes
             a gate has none at all.
         labels: Class that each image was traced for, ``(N,)``; of several the one with the highest score.
-        shape: Of the inputs, ``(N, C, H, W)``.
+        shape: Of the inputs, ``(N, C, H, W)``; of volumes ``(N, C, D, H, W)``, of sequences ``(N, C, L)``.
     """
 
     layers: Mapping[str, Neurons]
     labels: Tensor
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
 
     def _maps(self) -> Sequence[Tensor]:
         return list(self.heatmap())
@@ -106,36 +115,43 @@ class Trace(Summarized):
     @property
     def pixels(self) -> Points:
         """The pixels that the trace ends in, each once."""
-        found = self.layers["input"]
-        _, _, height, width = self.shape
-        key, owner = torch.unique((found.image * height + found.y) * width + found.x, return_inverse=True)
+        found, sizes = self.layers["input"], self.shape[2:]
+        place = found.y * found.size[2] + found.x
+        key, owner = torch.unique(found.image * prod(sizes) + place, return_inverse=True)
         score = torch.full(key.shape, -torch.inf, dtype=found.score.dtype, device=key.device)
         score = score.scatter_reduce(0, owner, found.score, "amax")
-        return Points(key // (height * width), key // width % height, key % width, score)
+        places = torch.stack(torch.unravel_index(key % prod(sizes), sizes), dim=1)
+        return Points(key // prod(sizes), places, score)
 
     def points(self, image: int, *, outliers: bool = False) -> Tensor:
-        """Rows and columns ``(K, 2)`` of an image's pixels, without outliers unless they are asked for."""
+        """Rows and columns ``(K, 2)`` of an image's pixels, without outliers unless they are asked for.
+
+        Of volumes slices, rows and columns, ``(K, 3)``; of sequences places, ``(K, 1)``.
+        """
         found = self.pixels.of_image(image)
         return found if outliers else found[crowded(found, self.shape[2:])]
 
     def boxes(self) -> Tensor:
         """Tight box ``(x1, y1, x2, y2)`` of every image's pixels without outliers, ``(N, 4)`` float64.
 
-        x2 and y2 are exclusive. NaN for an empty trace.
+        x2 and y2 are exclusive. NaN for an empty trace. Of volumes ``(x1, y1, z1, x2, y2, z2)``, of sequences
+        ``(x1, x2)``.
         """
         return torch.stack([box_of_points(self.points(image)) for image in range(self.shape[0])])
 
-    def heatmap(self, sigma: float | None = None) -> Tensor:
+    def heatmap(self, sigma: float | Sequence[float] | None = None) -> Tensor:
         """One vote at each pixel without outliers, blurred, with a maximum of 1; ``(N, H, W)``.
 
+        Of volumes ``(N, D, H, W)``, of sequences ``(N, L)``.
+
         Args:
-            sigma: Width of the Gaussian in pixels; 20 pixels at 224, in proportion, if None.
+            sigma: Width of the Gaussian in pixels, one for all dimensions or one for each; if None, 20 pixels at 224
+                of the shorter side, in proportion, and through slices or frames as much of their number.
         """
-        count, _, height, width = self.shape
-        votes = torch.zeros(count, height, width, dtype=self.layers["input"].score.dtype, device=self.labels.device)
-        for image in range(count):
-            y, x = self.points(image).T
-            votes[image, y, x] = 1
+        score = self.layers["input"].score
+        votes = torch.zeros(self.shape[0], *self.shape[2:], dtype=score.dtype, device=self.labels.device)
+        for image in range(self.shape[0]):
+            votes[image][tuple(self.points(image).T)] = 1
         return heat_map(votes, sigma)
 
     def to_table(self) -> list[dict[str, Any]]:
@@ -173,10 +189,9 @@ class Trace(Summarized):
             name: Neurons(**{field: tensors[f"{name}/{field}"] for field in _FIELDS}, size=(channels, height, width))
             for name, (channels, height, width) in content["sizes"].items()
         }
-        count, channels, height, width = content["shape"]
         # Version 1 called them targets.
         labels = tensors["labels" if "labels" in tensors else "targets"]
-        return cls(layers, labels, (count, channels, height, width))
+        return cls(layers, labels, tuple(content["shape"]))
 
     @classmethod
     def joined(cls, parts: Sequence[Trace]) -> Trace:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.operations import OPERATIONS, Kind
@@ -17,6 +16,9 @@ from captum_paramsal.graph.registry import trace_rule
 from captum_paramsal.graph.rule import Found, TraceRule
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
+
+_FIRST = 2**40
+"""Number of the first neuron: larger than what a network fills or pads with; up to 2^53 all are exact in float64."""
 
 _MOVING = (Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING)
 
@@ -132,16 +134,18 @@ class _Numbering:
         Args:
             images: Run the operation on so many; None for all.
         """
-        step, numbered, start = self.step, {}, 1
+        step, numbered, start = self.step, {}, _FIRST
         for node in self.moved:
             shape = self._shape(node, images)
-            numbered[node] = torch.arange(start, start + prod(shape), device=step.run.device).reshape(shape)
+            numbers = torch.arange(start, start + prod(shape), device=step.run.device, dtype=torch.float64)
+            numbered[node] = numbers.reshape(shape)
             start += prod(shape)
         result = self._applied(step.node, numbered, images)
         if not isinstance(result, Tensor):
             message = f"Expected an operation that returns a tensor, got {type(result).__name__} from '{step.node}'."
             raise TraceError(message)
-        return result.reshape(-1).round().long()
+        flat = result.reshape(-1)
+        return torch.where(flat.isfinite() & (flat >= _FIRST), flat - _FIRST + 1, 0).long()
 
     def _applied(self, node: fx.Node, numbered: Mapping[fx.Node, Tensor], images: int | None) -> Any:
         step = self.step
@@ -154,7 +158,7 @@ class _Numbering:
             shape, count = step.shape_of(source), step.run.output.shape[0]
             shape = torch.Size((images, *shape[1:])) if images is not None and shape[:1] == (count,) else shape
             if source.meta["floating"]:
-                return torch.zeros(shape, dtype=torch.long, device=step.run.device)
+                return torch.zeros(shape, dtype=torch.float64, device=step.run.device)
             return step.run.values[source][: shape[0]] if shape else step.run.values[source]
 
         args: Any = fx.node.map_arg(node.args, value)
@@ -163,9 +167,6 @@ class _Numbering:
         if node.op == "call_method":
             self_, *others = args
             return getattr(self_, str(target))(*others, **kwargs)
-        # Pads and windows are written for floating point; numbers up to 2^53 stay exact.
-        if target in (functional.pad, functional.unfold):
-            args = (args[0].double(), *args[1:])
         result = target(*args, **kwargs)
         return args[0] if result is None else result
 
