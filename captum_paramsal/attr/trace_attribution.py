@@ -147,7 +147,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         return self._trace(batch, internal_batch_size, shown=show_progress)
 
     def _given(self, inputs: Inputs, target: Target, additional_forward_args: Any) -> ModelInputs:
-        batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model, only_images=True)
+        batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model)
         images = batch.inputs[0]
         if len(batch.inputs) != 1 or images.ndim not in _DIMENSIONS or images.is_complex():
             message = (

@@ -22,6 +22,7 @@ def written_through(value: Tensor, part: Tensor, of_value: Layout, of_part: Layo
         of_value: Where the value lies in memory.
         of_part: Where that was written.
 
+    >>> import torch
     >>> written_through(torch.zeros(2, 3), torch.ones(2), ((3, 1), 0), ((3,), 1))
     tensor([[0., 1., 0.],
             [0., 1., 0.]])

@@ -26,6 +26,7 @@ def tensors_in(value: Any) -> list[Tensor]:
 def sole_tensor(output: Any) -> Tensor | None:
     """A tensor, or the only one that a module returned in a tuple or list; None where there are several, or none.
 
+    >>> import torch
     >>> sole_tensor((torch.zeros(2, 3), (8, 7, 7), None)).shape
     torch.Size([2, 3])
     """

@@ -165,7 +165,7 @@ class TestRefused:
             (torch.rand(2, 3, 12), "can take"),
             (torch.rand(2, 12), "images"),
             ((images(), images()), "images"),
-            (torch.zeros(2, 3, 12, 12, dtype=torch.int64), "floating point"),
+            (torch.zeros(2, 3, 12, 12, dtype=torch.int64), "can take"),
             (torch.zeros(0, 3, 12, 12), "at least one"),
             (torch.full((1, 3, 12, 12), torch.nan), "finite"),
             (torch.rand(2, 5, 12, 12), "can take"),
