@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.graph.exported import as_called
 from captum_paramsal.graph.operations import may_write_in_place, name_of
 from captum_paramsal.graph.registry import is_known, rule_of_type
 from captum_paramsal.graph.written_over import (
@@ -257,11 +258,12 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._whole and self._whole[-1] is not None:
             return func(*args, **kwargs)
+        func, args, kwargs = as_called(func, args, kwargs)
         if _is_opened(func):
             with self:
                 return opened(func)(*args, **kwargs)
         op, target, operands = _spelled(func, args)
-        if target is operator.setitem and is_same_place(operands[0][operands[1]], operands[2]):
+        if target is operator.setitem and is_same_place(operands[2], lambda: operands[0][operands[1]]):
             return self._ended_assignment(func, args)
         # What is written to memory that was given is the result all the same.
         named = {name: value for name, value in kwargs.items() if name != "out"}

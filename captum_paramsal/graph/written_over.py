@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -92,13 +92,15 @@ def layout_of(tensor: Tensor) -> Layout:
     return tuple(tensor.stride()), int(tensor.storage_offset())
 
 
-def is_same_place(one: Tensor, other: Any) -> bool:
-    """Whether two tensors are the same numbers of the same memory."""
-    return (
-        isinstance(other, Tensor)
-        and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-        and (one.shape, layout_of(one)) == (other.shape, layout_of(other))
-    )
+def is_same_place(value: Any, place: Callable[[], Tensor]) -> bool:
+    """Whether a value is a tensor that lies where it is written to."""
+    if not isinstance(value, Tensor):
+        return False
+    other = place()
+    return value.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() and (
+        value.shape,
+        layout_of(value),
+    ) == (other.shape, layout_of(other))
 
 
 def repeats(tensor: Tensor) -> bool:

@@ -236,7 +236,6 @@ METHODS = ("saliency", "POT", "pixels", "trace", "doctor")
 REFUSED = {
     ("checkpointing", "pixels"): "got activation checkpointing that cannot",
     ("reentrant checkpointing", "pixels"): "got activation checkpointing that cannot",
-    ("exported", "trace"): "Expected operations with a trace-back rule",
     ("exported", "doctor"): "no module of .* was found to return feature maps",
 }
 """What is not possible, and what is said."""
