@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import captum_paramsal as cp
+from captum_paramsal.comparison.batch_scores import COST
 from captum_paramsal.files import checkpoint
 from captum_paramsal.repair import treat
 
@@ -60,26 +61,36 @@ def comparison(path):
         checkpoint=path,
         show_progress=False,
     )
-    # Seconds are what they are.
-    timed = torch.tensor(["second" in column.unit for column in found.columns])
-    return [found.scores[:, ~timed], *found.maps, *found.pictures]
+    # Seconds and memory are what they are.
+    return [found.scores[:, : -len(COST)], *found.maps, *found.pictures]
 
 
 RUNS = {"reference": reference, "treatment": treatment, "comparison": comparison}
 
 
-def to_the_end(name, path):
-    """A run that writes a checkpoint at every chance."""
+def to_the_end(name, path, out):
+    """A run that writes a checkpoint at every chance, and what it makes."""
     checkpoint.SECONDS, checkpoint.SHARE = 0.0, 1e9
     torch.set_num_threads(1)
-    RUNS[name](path)
+    made = RUNS[name](path)
+    if out is not None:
+        torch.save(made, out)
 
 
-def _process(name, path):
+LOADED = [
+    "captum_paramsal.comparison.comparing",
+    "captum_paramsal.attr.parameter_saliency",
+    "captum_paramsal.metrics.deletion",
+    "captum_paramsal.repair.treatment.treat",
+    "captum_paramsal.reference.reference",
+]
+
+
+def _process(name, path, out=None):
     context = get_context("forkserver")
     # Forked from a process that has loaded everything and run nothing.
-    context.set_forkserver_preload([__name__])
-    return context.Process(target=to_the_end, args=(name, path))
+    context.set_forkserver_preload(LOADED)
+    return context.Process(target=to_the_end, args=(name, path, out))
 
 
 def kill(name, path, draw: Random, seconds: float):
@@ -98,11 +109,11 @@ def kill(name, path, draw: Random, seconds: float):
     return process.exitcode != 0
 
 
-def seconds_of(name, path):
-    """How long the run takes in a process of its own."""
+def finish(name, path, out):
+    """What the run makes in a process of its own, and how long it takes."""
     begun = monotonic()
-    process = _process(name, path)
+    process = _process(name, path, out)
     process.start()
     process.join(120)
     assert process.exitcode == 0
-    return monotonic() - begun
+    return torch.load(out), monotonic() - begun

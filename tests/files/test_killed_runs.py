@@ -4,20 +4,19 @@ from random import Random
 
 import pytest
 import torch
-from files.killed_runs import RUNS, kill, seconds_of
+from files.killed_runs import RUNS, finish, kill
 
 
 def _kills(name, folder, count):
     """Kills that came in time; each run is killed up to three times before it is resumed to its end."""
     draw, in_time, tried = Random(0), 0, 0  # noqa: S311 -- moments, no secrets
-    seconds_of(name, folder / "first")  # what is loaded on the way takes longer the first time
-    seconds = seconds_of(name, folder / "second")
-    expected = RUNS[name](None)
+    finish(name, None, folder / "first")  # what is loaded on the way takes longer the first time
+    expected, seconds = finish(name, None, folder / "unbroken")
     while in_time < count:
         path = folder / f"run{tried}"
         for _ in range(draw.randint(1, 3)):
             in_time += kill(name, path, draw, seconds)
-        resumed = RUNS[name](path)
+        resumed, _ = finish(name, path, folder / "resumed")
         assert len(resumed) == len(expected)
         for one, other in zip(resumed, expected, strict=True):
             assert torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))
