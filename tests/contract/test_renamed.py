@@ -30,6 +30,16 @@ def test_old_name_warns_and_is_the_new_one(room, old, new):
     assert name in home.__all__
 
 
+def test_a_room_by_its_old_name_holds_what_the_new_one_does():
+    with pytest.warns(
+        DeprecationWarning, match=r"`captum_paramsal.profile.FilterProfile` is now `captum_paramsal.profiles"
+    ):
+        from captum_paramsal.profile import FilterProfile  # noqa: PLC0415 -- the import is what is tried
+    assert FilterProfile is import_module("captum_paramsal.profiles").FilterProfile
+    with pytest.raises(ImportError, match="Nonsense"):
+        from captum_paramsal.profile import Nonsense  # noqa: F401, PLC0415
+
+
 def test_some_names_are_renamed():
     assert len(RENAMED) > 10
 
