@@ -207,6 +207,7 @@ def readonly(array):
     return array
 
 
+LONG = {"report.explain", "perturb_curve", "fine_tune_curve", "POTSaliency", "DiscernibleNeurons.trace"}
 FORMS = {
     "arrays": lambda x, y: (x.double().numpy(), y.numpy().astype(np.uint8)),
     "flipped arrays": lambda x, y: (x.numpy()[::-1].copy()[::-1], readonly(y.numpy().astype(">i2"))),
@@ -220,8 +221,8 @@ FORMS = {
 @pytest.mark.parametrize(
     ("door", "form"),
     [
-        # Each door in one form; the others, and the reports, are slow.
-        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(FORMS) != place or door == "report.explain"))
+        # Each door in one form; the others are slow, and so is what takes long.
+        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(FORMS) != place or door in LONG))
         for number, door in enumerate(SEVERAL)
         for place, form in enumerate(FORMS)
     ],
@@ -242,7 +243,7 @@ SINGLE = {
 @pytest.mark.parametrize(
     ("door", "form"),
     [
-        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(SINGLE) != place))
+        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(SINGLE) != place or door in LONG))
         for number, door in enumerate(ONE)
         for place, form in enumerate(SINGLE)
     ],
