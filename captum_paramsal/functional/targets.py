@@ -23,7 +23,7 @@ def labels_of(target: Target, count: int) -> Tensor | None:
         target: None, an int, a 0-d or one-element tensor (the same class for every example), a list or 1-D tensor with
             one class per example, a column (N, 1), a tuple (class, \\*place) for every example, or a list of N such
             tuples. Numbers and arrays of numpy of any whole type, tensors of one number in lists, and lists of N lists
-            (such as `tolist` makes of a column) are taken as well.
+            of one (such as `tolist` makes of a column) are taken as well.
         count: Examples in the batch, N.
 
     Returns:
@@ -45,7 +45,7 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     if isinstance(target, tuple) and target and all(map(_is_int, target)):
         return torch.tensor([target] * count)
     if isinstance(target, list) and len(target) == count:
-        rows = [(row,) if _is_int(row) else tuple(row) if isinstance(row, list) else row for row in target]
+        rows = [(row,) if _is_int(row) else _cell(row) for row in target]
         if all(isinstance(row, tuple) and all(map(_is_int, row)) for row in rows) and len({*map(len, rows)}) == 1:
             return torch.tensor(rows)
     message = (
@@ -128,6 +128,11 @@ def _plain(target: Any) -> Any:
     if type(target) in (tuple, list):
         return type(target)(_number(_plain(value)) for value in target)
     return target
+
+
+def _cell(row: Any) -> Any:
+    """A row of a column as a tuple; other lists may be several labels of one example, and stay."""
+    return tuple(row) if isinstance(row, list) and len(row) == 1 else row
 
 
 def _number(value: Any) -> Any:

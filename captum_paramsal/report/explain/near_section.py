@@ -22,7 +22,7 @@ class NearCard:
 
 
 def near_cards(explanation: ExplanationData, mistake: Mistake, numbers: Mapping[int, int]) -> list[NearCard]:
-    """The neighbours of a mistake, nearest first.
+    """The neighbours of a mistake that have a card, nearest first.
 
     Args:
         explanation: All mistakes.
@@ -38,13 +38,17 @@ def near_cards(explanation: ExplanationData, mistake: Mistake, numbers: Mapping[
             near.similarity,
         )
         for near in explanation.neighbors.get(mistake.position, ())
+        if near.position in numbers
     ]
 
 
 def near_drawing(explanation: ExplanationData, numbers: Mapping[int, int]) -> Markup:
     """The first cards' mistakes and their neighbours as an ``<svg>``; empty where there are none, or no pictures."""
     in_order = sorted(numbers, key=lambda position: numbers[position])
-    near = {position: explanation.neighbors.get(position, ()) for position in in_order}
+    near = {
+        position: [other for other in explanation.neighbors.get(position, ()) if other.position in numbers]
+        for position in in_order
+    }
     pictured = {
         position: [(other.position, other.similarity) for other in others]
         for position, others in near.items()

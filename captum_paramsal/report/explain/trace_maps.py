@@ -74,6 +74,9 @@ def trace_mistakes(
     for batch in scoring.read(list(by_position), "traces"):
         traced = [by_position[position] for position in batch.positions]
         predicted = torch.tensor([mistake.predicted for mistake in traced]).to(batch.labels)
+        if batch.inputs.ndim != 4:
+            message = f"Expected images (N, C, H, W), which a page can show, got {tuple(batch.inputs.shape)}."
+            return Traces(Tracing(_METHOD, refused=message))
         try:
             pair = (method.trace(batch.inputs, batch.labels), method.trace(batch.inputs, predicted))
         except (TraceError, InputError) as error:
