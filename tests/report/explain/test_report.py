@@ -76,7 +76,9 @@ def test_writing_again_gives_the_same_bytes(folder, tmp_path):
 
 def test_a_loaded_explanation_can_be_written(folder, tmp_path):
     Explanation.load(folder).write(tmp_path)
-    assert (tmp_path / "explanation.json").read_bytes() == (folder / "explanation.json").read_bytes()
+    again, before = (json.loads((place / "explanation.json").read_text()) for place in (tmp_path, folder))
+    # The page has no pictures now: it is another file.
+    assert {**again, "page": "", "checksum": ""} == {**before, "page": "", "checksum": ""}
     assert "no picture" in (tmp_path / "report.html").read_text()
 
 
