@@ -31,7 +31,7 @@ def marked(names, slow=()):
     return [pytest.param(name, marks=[mark for mark, where in kinds if name in where]) for name in names]
 
 
-@pytest.mark.parametrize("name", marked(CASES))
+@pytest.mark.parametrize("name", marked(CASES, slow=list(CASES)[1::2]))
 def test_every_network(name):
     one = CASES[name]()
     one.check(one.layers[0], noise_samples=0)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, InputError, Trace
+from captum_paramsal.functional import fixations
 from captum_paramsal.functional.fixations import heat_map
 
 
@@ -84,13 +85,16 @@ def test_saved_and_loaded(tmp_path):
     assert torch.equal(loaded.pixels.place, trace.pixels.place)
 
 
-def test_a_long_sequence_is_blurred_in_parts():
-    votes = torch.zeros(1, 10_000)
-    votes[0, [100, 7000]] = 1
-    heat = heat_map(votes, 5.0)
-    assert heat[0, 100] == heat[0, 7000] == 1
-    torch.testing.assert_close(heat[0, 7005], torch.tensor(0.6065), atol=1e-4, rtol=0)
-    assert heat_map(votes[:, :300], (5.0,)).shape == (1, 300)
+def test_a_long_sequence_is_blurred_in_parts(monkeypatch):
+    votes = torch.zeros(2, 300)
+    votes[0, [10, 200]] = 1
+    whole = heat_map(votes, 5.0)
+    monkeypatch.setattr(fixations, "_PART", 128)
+    heat = heat_map(votes, (5.0,))
+    torch.testing.assert_close(heat, whole)
+    assert heat[0, 10] == heat[0, 200] == 1
+    assert not heat[1].any()
+    torch.testing.assert_close(heat[0, 205], torch.tensor(0.6065), atol=1e-4, rtol=0)
 
 
 def test_weights_are_learned_on_boxes_in_images():

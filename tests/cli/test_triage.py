@@ -45,6 +45,7 @@ def test_a_reference_from_a_file(workplace, arguments, capsys):
     assert content["reference"]["origin"] == "usual.safetensors"
 
 
+@pytest.mark.slow
 def test_demo(tmp_path, capsys):
     assert main(["triage", "--limit", "40", "--layers", "block2.*", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("40 images, ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import pytest
 from captum.attr import Attribution
@@ -11,6 +12,20 @@ from contract.closeness import joined
 from contract.registry import ENTRIES, Entry, built, built_for
 from contract.samples import SAMPLES, Sample
 from torch import Tensor
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a class or door with everything that it is tried with, every second pair is slow; which ones, the test decides.
+
+    So each value of every parameter has its turn in each test, and each pair in half of the tests.
+    """
+    for item in items:
+        indices = getattr(getattr(item, "callspec", None), "indices", {})
+        if len(indices) < 2 or not {"entry", "door"} & indices.keys() or "row" in indices:
+            continue
+        if "contract" in item.path.parts and (sum(indices.values()) + crc32(item.name.partition("[")[0].encode())) % 2:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(

@@ -46,6 +46,7 @@ def test_training_is_seeded_and_leaves_the_random_state_alone():
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
 
 
+@pytest.mark.slow
 def test_training_learns_a_batch_by_heart():
     scenes = make_scenes(64, seed=0)
     model = train(scenes, epochs=24, seed=0, show_progress=False).train()

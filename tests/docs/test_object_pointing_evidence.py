@@ -73,6 +73,7 @@ def test_photos_as_each_network_takes_them(scripts, folder):
     torch.testing.assert_close(larger.images[1], (pixels.float() - 127) / 128)
 
 
+@pytest.mark.slow
 def test_the_whole_study_on_another_network(scripts, study, folder, tmp_path, monkeypatch):
     small = scripts["photos"].Preparation(32, torch.full((3,), 0.5), torch.full((3,), 0.25))
     monkeypatch.setitem(study.NETWORKS, "tiny", study.Subject(lambda _: Tiny().eval(), small, "features.3"))

@@ -146,6 +146,7 @@ def test_a_step_of_the_whole_network(study, subject, options):
     assert all(value.equal(before[name]) for name, value in subject.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_parts_write_what_they_find(study, subject, options):
     for part in ("profiles", "neighbours", "others", "whole", "noise"):
         study.run_part(part, subject, options)

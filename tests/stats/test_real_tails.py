@@ -62,6 +62,7 @@ def small(request, paramsal_data):
     return network("ResNet-20", paramsal_data, 120, 0.2)
 
 
+@pytest.mark.slow
 def test_the_streamed_tail_is_that_of_the_whole_matrix(small):
     tail, columns = small.reference.tail, small.matrix.T.tolist()
     # The pass may batch the images otherwise than `attribute` did: equal up to the rounding of single precision.
@@ -105,6 +106,7 @@ def test_scores_p_values_and_significance_are_the_literal_ones(small):
 
 
 @pytest.mark.parametrize("method", ["standardized", "POT", pytest.param("exponential", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_pixel_maps_are_those_of_one_double_backward_pass_per_image(small, method):
     images, labels = small.mistakes(2)
     double = deepcopy(small.model).double()

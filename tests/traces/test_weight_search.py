@@ -71,6 +71,7 @@ def test_every_trial_is_the_trace_that_it_says():
     assert found.weights == TraceWeights(**best, succeeding=1.0)
 
 
+@pytest.mark.slow
 def test_the_same_twice_and_another_for_another_seed():
     state = torch.get_rng_state()
     first, again, other = known(), search(), search(seed=1)

@@ -79,8 +79,14 @@ def has_sign(values, sign):
     return bool({"positive": summed > 0, "negative": summed < 0}.get(sign, summed != 0).any())
 
 
-@pytest.mark.parametrize("sign", SIGNS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [
+        pytest.param(name, sign, marks=[pytest.mark.slow] * ((place + number) % 2))
+        for place, name in enumerate(NAMES)
+        for number, sign in enumerate(SIGNS)
+    ],
+)
 def test_every_map_and_sign(maps, scenes, name, sign):
     values, picture = maps[name][0], scenes.images[0]
     assert values.any()

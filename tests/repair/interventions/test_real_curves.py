@@ -26,6 +26,7 @@ def mistakes(request, paramsal_data):
 
 
 @pytest.mark.parametrize("curve", [knock_out_curve, fine_tune_curve])
+@pytest.mark.slow
 def test_equal_to_a_copy_for_every_step(mistakes, curve):
     model, images, labels = mistakes
     saliency = ParameterSaliency(model)
