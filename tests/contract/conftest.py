@@ -16,7 +16,7 @@ from torch import Tensor
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a class or door with everything that it is tried with, every second pair is slow; which ones, the test decides.
+    """Of a class or door with what it is tried with, every second pair is slow; which ones, the test decides.
 
     So each value of every parameter has its turn in each test, and each pair in half of the tests.
     """
