@@ -46,7 +46,10 @@ def test_half_precision_is_summed_in_float32(dtype, positions):
 @pytest.mark.parametrize(
     "sizes",
     # Of those that are slow, each is compiled anew.
-    [[(2, 5, 7, 4), (3, 8, 6, 4)], pytest.param([(1, 5, 7, 4), (2, 5, 7, 9)], marks=pytest.mark.slow)],
+    [
+        pytest.param([(2, 5, 7, 4), (3, 8, 6, 4)], marks=pytest.mark.slow),
+        pytest.param([(1, 5, 7, 4), (2, 5, 7, 9)], marks=pytest.mark.slow),
+    ],
     ids=["one kernel for all", "one kernel for each"],
 )
 def test_fused_equals_plain_for_many_sizes(sizes):

@@ -33,20 +33,25 @@ def exact_after_rounding(name, dtype):
     return CASES[name]().to(dtype).to(torch.float64).oracle()
 
 
+def in_turn(start):
+    """The networks, every second of them slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * ((place + start) % 2)) for place, name in enumerate(CASES)]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_float64_equals_the_loop(name):
     case = CASES[name]()
     assert_exact(name, scores_of_example(case), exact(name))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", in_turn(1))
 @pytest.mark.parametrize("internal_batch_size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_internal_batches_equal_the_loop(name, internal_batch_size):
     case = CASES[name]()
     assert_exact(name, scores_of_example(case, internal_batch_size=internal_batch_size), exact(name))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", in_turn(1))
 def test_one_image_first_and_then_the_batch(name):
     case = CASES[name]()
     saliency = ParameterSaliency(case.model, layers=case.select)
@@ -72,7 +77,7 @@ def test_a_weight_that_is_computed_is_scored_as_it_is_used():
         assert_exact(f"weight norm, layers={layers!r}", scores_of(model, case.inputs, case.target, layers), plain)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", in_turn(0))
 def test_float32_is_within_five_times_the_loops_own_rounding(name):
     case = CASES[name]().to(torch.float32)
     scores = scores_of_example(case)

@@ -58,7 +58,9 @@ def scored(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("number", [1, 2, 7, 11])
+@pytest.mark.parametrize(
+    "number", [1, pytest.param(2, marks=pytest.mark.slow), 7, pytest.param(11, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("error", [POWER, KeyboardInterrupt("power")], ids=["error", "interrupt"])
 def test_resumed_after_an_error(number, error, tmp_path, scored):
     path = tmp_path / "pass"
