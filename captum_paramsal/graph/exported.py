@@ -41,8 +41,8 @@ def as_called(
     if name == "slice":
         return Tensor.__getitem__, (args[0], _index(*args[1:], **kwargs)), {}
     order = _ORDERS.get(name)
-    if order and not kwargs and len(args) > max(order):
-        return getattr(functional, name), tuple(args[place] for place in order), {}
+    if order and not kwargs and (len(args) > max(order) or order == tuple(range(len(order)))):
+        return getattr(functional, name), tuple(args[place] for place in order[: len(args)]), {}
     for place in () if order else (Tensor, functional, torch):
         if callable(getattr(place, name, None)):
             return getattr(place, name), tuple(args), dict(kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from scipy.special import betaincinv
@@ -215,7 +216,10 @@ def threshold_stability_plot(
 
 def _draw_estimates(axes: Axes, thresholds: Tensor, values: Tensor, errors: Tensor) -> None:
     x, y, bars = (part.detach().cpu().double().numpy() for part in (thresholds, values, _DEVIATIONS * errors))
-    axes.errorbar(x, y, yerr=bars, fmt="o-", color=PALETTE[0], linewidth=0.9, elinewidth=0.9, markersize=3.5)
+    # Older versions of matplotlib warn of bars that are no numbers.
+    axes.errorbar(
+        x, y, yerr=np.nan_to_num(bars), fmt="o-", color=PALETTE[0], linewidth=0.9, elinewidth=0.9, markersize=3.5
+    )
 
 
 def _draw_counts(axes: Axes, thresholds: list[float], counts: list[float]) -> None:

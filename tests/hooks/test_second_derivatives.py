@@ -88,7 +88,12 @@ def attention(x):
     ids=lambda f: getattr(f, "__name__", ""),
 )  # fmt: skip
 def test_has_a_map(function):
-    result = maps(function)
+    try:
+        result = maps(function)
+    except NotImplementedError as error:
+        if torch.__version__ >= "2.8":
+            raise
+        pytest.skip(f"this version of PyTorch lacks it: {error}")
     assert torch.isfinite(result).all()
     assert (result != 0).flatten(1).any(dim=1).all()
 

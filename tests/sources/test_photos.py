@@ -144,7 +144,10 @@ DEEP = {
 
 def _one_photo(folder, name, pixels, channels):
     (folder / "0").mkdir()
-    Image.fromarray(pixels).save(folder / "0" / name)
+    try:
+        Image.fromarray(pixels).save(folder / "0" / name)
+    except OSError as error:
+        pytest.skip(f"this version of Pillow does not write it: {error}")
     plain = Preprocessing(image_size=64, short_side=64, mean=(0.0,) * channels, std=(1.0,) * channels)
     return LabelledPhotos.open(folder, plain)
 

@@ -16,7 +16,10 @@ def labels_of(ticks):
 
 
 def drawn(axes):
-    return np.ma.filled(np.ma.asarray(axes.collections[0].get_array()), np.nan)
+    mesh = axes.collections[0]
+    # Older versions of matplotlib have the values in one row.
+    rows, columns = np.subtract(mesh.get_coordinates().shape[:2], 1)
+    return np.ma.filled(np.ma.asarray(mesh.get_array()), np.nan).reshape(rows, columns)
 
 
 def test_the_highest_filters_of_each_set_in_the_order_of_the_network():
