@@ -334,8 +334,7 @@ def as_inputs(
         InputError: There is none, or something that is no tensor.
     """
     names = tuple(inputs) if isinstance(inputs, Mapping) else ()
-    given = tuple(inputs.values()) if isinstance(inputs, Mapping) else inputs
-    tensors = tuple(as_tensor(each, model) for each in (given if isinstance(given, tuple) else (given,)))
+    tensors = tuple(as_tensor(each, model) for each in _tensors_in(inputs))
     if not tensors or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in tensors):
         raise InputError(_no_tensors(inputs, tensors))
     if len(tensors) == 1 and tensors[0].ndim == 3 and _fits_one(target):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ _ORDERS: Mapping[str, tuple[int, ...]] = {
 
 
 def as_called(
-    operation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """A function, or a tensor's method, that does what an operation of an exported program does.
 
@@ -36,7 +36,7 @@ def as_called(
     True
     """
     if not isinstance(operation, _OPERATION) or operation.namespace != "aten":
-        return operation, tuple(args), dict(kwargs)
+        return operation, args, kwargs
     name, _, _ = operation.__name__.partition(".")
     if name == "slice":
         return Tensor.__getitem__, (args[0], _index(*args[1:], **kwargs)), {}
@@ -45,10 +45,10 @@ def as_called(
         return getattr(functional, name), tuple(args[place] for place in order[: len(args)]), {}
     for place in () if order else (Tensor, functional, torch):
         if callable(getattr(place, name, None)):
-            return getattr(place, name), tuple(args), dict(kwargs)
+            return getattr(place, name), args, kwargs
     if name.endswith("_") and callable(getattr(functional, name[:-1], None)):
-        return getattr(functional, name[:-1]), tuple(args), {**kwargs, "inplace": True}
-    return operation, tuple(args), dict(kwargs)
+        return getattr(functional, name[:-1]), args, {**kwargs, "inplace": True}
+    return operation, args, kwargs
 
 
 def _index(dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> tuple[Any, ...]:

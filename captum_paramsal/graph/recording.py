@@ -383,8 +383,9 @@ class _Recorder(TorchFunctionMode):
         if repeats(tensor) or not self._writes.explain(tensor):
             return None
         writes = [write for write in self._writes.since(tensor, version) if write.node is not node]
+        layout = layout_of(tensor)
         for write in writes:
-            value, layout = node, layout_of(tensor)
+            value = node
             node = self._created("call_function", written_through, (value, write.node, layout, write.layout), {})
             node.meta["layer"] = value.meta["layer"]
             self._shape(node, tensor)

@@ -30,9 +30,10 @@ def sole_tensor(output: Any) -> Tensor | None:
     >>> sole_tensor((torch.zeros(2, 3), (8, 7, 7), None)).shape
     torch.Size([2, 3])
     """
+    if isinstance(output, Tensor):
+        return output
     tensors = tensors_in(output)
-    sole = len(tensors) == 1 and (isinstance(output, Tensor) or any(item is tensors[0] for item in _items(output)))
-    return tensors[0] if sole else None
+    return tensors[0] if len(tensors) == 1 and any(item is tensors[0] for item in output) else None
 
 
 def with_tensor(output: Any, tensor: Tensor) -> Any:
@@ -41,10 +42,6 @@ def with_tensor(output: Any, tensor: Tensor) -> Any:
         return tensor
     items = [tensor if isinstance(item, Tensor) else item for item in output]
     return output._make(items) if hasattr(output, "_make") else type(output)(items)
-
-
-def _items(output: Any) -> Any:
-    return output if isinstance(output, (tuple, list)) else ()
 
 
 @dataclass(frozen=True)
