@@ -216,17 +216,18 @@ FORMS = {
 }
 
 
+def pairs(doors, forms):
+    """Each door in one form; the others are slow, and so is what takes long."""
+    return [
+        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(forms) != place or door in LONG))
+        for number, door in enumerate(doors)
+        for place, form in enumerate(forms)
+    ]
+
+
 @pytest.mark.filterwarnings("ignore::captum_paramsal.errors.FewSamplesWarning")
 @pytest.mark.filterwarnings("ignore::captum_paramsal.errors.ConstantEvidenceWarning")
-@pytest.mark.parametrize(
-    ("door", "form"),
-    [
-        # Each door in one form; the others are slow, and so is what takes long.
-        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(FORMS) != place or door in LONG))
-        for number, door in enumerate(SEVERAL)
-        for place, form in enumerate(FORMS)
-    ],
-)
+@pytest.mark.parametrize(("door", "form"), pairs(SEVERAL, FORMS))
 def test_arrays_and_lists(door, form):
     call, labels = SEVERAL[door]
     images, given = FORMS[form](IMAGES, labels())
@@ -240,14 +241,7 @@ SINGLE = {
 
 
 @pytest.mark.filterwarnings("ignore::captum_paramsal.errors.ConstantEvidenceWarning")
-@pytest.mark.parametrize(
-    ("door", "form"),
-    [
-        pytest.param(door, form, marks=[pytest.mark.slow] * (number % len(SINGLE) != place or door in LONG))
-        for number, door in enumerate(ONE)
-        for place, form in enumerate(SINGLE)
-    ],
-)
+@pytest.mark.parametrize(("door", "form"), pairs(ONE, SINGLE))
 def test_a_single_image(door, form):
     call, labels = ONE[door]
     label = labels()[2]
