@@ -12,7 +12,6 @@ from parameter_saliency import CASES
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
-from captum_paramsal.graph import traced_run
 
 LIMIT = 2.5
 RIVAL_LIMIT = 20.0
@@ -45,6 +44,8 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
 
 def kept_mebibytes(case: str) -> float:
     """Size of the activations that a trace keeps."""
+    from captum_paramsal.graph import traced_run  # noqa: PLC0415 -- rivals run with other versions of the package too
+
     name, count, size = CASES[case]
     run = traced_run(models.get_model(name, weights=None).eval(), [torch.randn(count, 3, size, size)])
     kept = {
