@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 from zlib import crc32
 
@@ -16,16 +18,29 @@ from torch import Tensor
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a class or door with what it is tried with, every second pair is slow; which ones, the test decides.
+    """Of a class or door with what it is tried with, one pair in three is tried by default; which, the test decides.
 
-    So each value of every parameter has its turn in each test, and each pair in half of the tests.
+    And those by which each value of every parameter has its turn in each test.
     """
+    pairs: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        indices = getattr(getattr(item, "callspec", None), "indices", {})
-        if len(indices) < 2 or not {"entry", "door"} & indices.keys() or "row" in indices:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if len(parameters) < 2 or not {"entry", "door"} & parameters.keys() or "row" in parameters:
             continue
-        if "contract" in item.path.parts and (sum(indices.values()) + crc32(item.name.partition("[")[0].encode())) % 2:
-            item.add_marker(pytest.mark.slow)
+        if "contract" in item.path.parts and not item.get_closest_marker("slow"):
+            pairs[item.nodeid.partition("[")[0]].append(item)
+    for name, of_a_test in pairs.items():
+        # Parameters that are given together have one index for both, so values are counted here.
+        numbers: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        numbered = []
+        for item in of_a_test:
+            values = {p: numbers[p].setdefault(id(v), len(numbers[p])) for p, v in item.callspec.params.items()}
+            numbered.append(((sum(values.values()) + crc32(name.encode())) % 3, item, set(values.items())))
+        seen: set[tuple[str, int]] = set()
+        for turn, item, values in sorted(numbered, key=itemgetter(0)):
+            if turn and values <= seen:
+                item.add_marker(pytest.mark.slow)
+            seen |= values
 
 
 @pytest.fixture(

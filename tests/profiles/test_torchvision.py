@@ -17,6 +17,9 @@ from captum_paramsal.attr import ParameterSaliency
 ORDINARY = {"resnext_small", "squeezenet1_1", "efficientnet_small", "vit_small"}
 """Families that the default run has in single precision; the others take minutes together."""
 
+TYPICAL = {*ORDINARY, "alexnet", "densenet_small", "mobilenet_v2_small", "regnet_small", "swin_small", "maxvit_small"}
+"""Families that it has in double precision."""
+
 WITH_RULES = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.MultiheadAttention)
 
 
@@ -29,7 +32,9 @@ def families(quick):
     return [pytest.param(f, id=str(f), marks=[] if quick(f) else [pytest.mark.slow]) for f in FAMILIES]
 
 
-every_family = pytest.mark.parametrize("scored", families(lambda f: not f.slow), indirect=True, scope="module")
+every_family = pytest.mark.parametrize(
+    "scored", families(lambda f: not f.slow and f.name in TYPICAL), indirect=True, scope="module"
+)
 in_single = pytest.mark.parametrize(
     "scored", families(lambda f: not f.slow and f.name in ORDINARY), indirect=True, scope="module"
 )
