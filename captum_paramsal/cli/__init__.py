@@ -17,6 +17,7 @@ _COMMANDS = {
     "doctor": "find the channels that misled each mistake, and treat the model",
     "compare": "compare attribution methods on the same images",
     "triage": "sort all mistakes: which belong together, and by which filters",
+    "reproduce": "make a figure of the papers for a model and images",
     "about": "print versions, devices and threads, for reports of errors",
 }
 """Each one a file of this folder, with what the help says of it."""
@@ -32,6 +33,8 @@ examples:
       Compare attribution methods on the demo model.
   captum-paramsal triage
       Sort all mistakes of the demo model: which belong together, and by which filters.
+  captum-paramsal reproduce knock-out
+      Make a figure of the papers for the demo model.
 
 Exit status: 0 done, 2 something is wrong with what was given, 130 interrupted.
 """

@@ -18,16 +18,27 @@ def add_command(commands: Commands, name: str, summary: str, **text: Any) -> arg
     return commands.add_parser(name, help=summary, formatter_class=formatter, allow_abbrev=False, **text)
 
 
-def add_source_options(parser: argparse.ArgumentParser, *, optional_images: bool, boxes: bool = False) -> None:
-    """Model, weights, images, labels, where objects lie (if asked for), and how photos are prepared."""
+def add_source_options(
+    parser: argparse.ArgumentParser, *, optional_images: bool, boxes: bool = False, images_option: str | None = None
+) -> None:
+    """Model, weights, images, labels, where objects lie (if asked for), and how photos are prepared.
+
+    Args:
+        parser: Of the subcommand.
+        optional_images: Whether model and images may be left out.
+        boxes: Whether where objects lie is asked for.
+        images_option: Name of the option that the folder of images is given by; by its place, if None.
+    """
     source = parser.add_argument_group("model and images")
-    source.add_argument(
-        "images",
-        metavar="IMAGES_DIR",
-        type=Path,
-        nargs="?" if optional_images else None,
-        help="folder of images; with one folder per class in it, unless --labels names a table",
-    )
+    words = "folder of images; with one folder per class in it, unless --labels names a table"
+    if images_option is not None:
+        source.add_argument(
+            images_option, metavar="FOLDER", dest="images", type=Path, required=not optional_images, help=words
+        )
+    else:
+        source.add_argument(
+            "images", metavar="IMAGES_DIR", type=Path, nargs="?" if optional_images else None, help=words
+        )
     source.add_argument(
         "--model",
         metavar="M",
@@ -122,19 +133,22 @@ def given_of(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
 
 
-def require_photos_or_demo(args: argparse.Namespace, of_photos: Sequence[str], purpose: str) -> None:
+def require_photos_or_demo(
+    args: argparse.Namespace, of_photos: Sequence[str], purpose: str, images: str = "IMAGES_DIR"
+) -> None:
     """End with a message where half of a model and its images was given, or options of photos without them.
 
     Args:
         args: The options, with their parser.
         of_photos: Names of options that mean nothing to the demo.
         purpose: What leaving out both is for, such as "explain the demo".
+        images: What the folder of images is called.
     """
     theirs = (args.model, args.images)
     if any(theirs) and not all(theirs):
-        args.parser.error(f"--model and IMAGES_DIR go together; leave out both to {purpose}")
+        args.parser.error(f"--model and {images} go together; leave out both to {purpose}")
     if (strange := given_of(args, of_photos)) and not any(theirs):
-        args.parser.error(f"{', '.join(strange)}: needs --model and IMAGES_DIR")
+        args.parser.error(f"{', '.join(strange)}: needs --model and {images}")
 
 
 def add_out_option(parser: argparse._ArgumentGroup, folder: str) -> None:

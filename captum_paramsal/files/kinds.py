@@ -29,4 +29,5 @@ CURVE = TensorFile("curve", "captum_paramsal.intervention_curve", (1, 2), Interv
 COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
 WEIGHTS = TensorFile("weights", "captum_paramsal.weights", (1,), SourceError)
+PIECE = TensorFile("piece", "captum_paramsal.piece", (1,), CheckpointError)
 CHECKPOINT = FileKind("checkpoint", "captum_paramsal.checkpoint", (2,), CheckpointError)

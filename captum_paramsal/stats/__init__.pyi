@@ -1,5 +1,6 @@
 from .bandit import BanditRun as BanditRun, upper_confidence_bound as upper_confidence_bound
 from .bootstrap import (
+    bootstrap_difference as bootstrap_difference,
     bootstrap_mean as bootstrap_mean,
     bootstrap_means as bootstrap_means,
 )

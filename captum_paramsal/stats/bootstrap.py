@@ -64,6 +64,40 @@ def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
     if len(rows) < 2:
         nothing = torch.full_like(mean, torch.nan)
         return torch.stack([mean, nothing, nothing])
+    ends = _resampled_means(rows, seed).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
+    return torch.cat([mean[None], ends])
+
+
+def bootstrap_difference(group: Tensor, other: Tensor, seed: int = 0) -> Tensor:
+    """Difference of the means of two groups of different images, with its 95 % percentile bootstrap interval.
+
+    Each group is resampled by itself; NaN is left out.
+
+    Args:
+        group: ``(N, C)``.
+        other: ``(M, C)``.
+        seed: Fixes the resampling.
+
+    Returns:
+        ``(3, C)`` float64: mean of the first group less that of the other, lower and upper end; ends NaN where a group
+        has a single row.
+
+    >>> bootstrap_difference(torch.full((3, 1), 5.0), torch.full((4, 1), 2.0)).flatten().tolist()
+    [3.0, 3.0, 3.0]
+    """
+    mean = group.detach().cpu().double().nanmean(dim=0) - other.detach().cpu().double().nanmean(dim=0)
+    if min(len(group), len(other)) < 2:
+        nothing = torch.full_like(mean, torch.nan)
+        return torch.stack([mean, nothing, nothing])
+    # Of one seed, groups of the same size would draw the same places.
+    drawn = [_resampled_means(rows, seed + number) for number, rows in enumerate((group, other))]
+    ends = (drawn[0] - drawn[1]).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
+    return torch.cat([mean[None], ends])
+
+
+def _resampled_means(values: Tensor, seed: int) -> Tensor:
+    """Means of every column over rows drawn with replacement, ``(RESAMPLES, C)``."""
+    rows = values.detach().cpu().double()
     known, filled = (~rows.isnan()).double(), rows.nan_to_num()
     means = []
     for places in map(torch.from_numpy, _resamples(len(rows), seed)):
@@ -71,8 +105,7 @@ def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
         counts = torch.zeros(places.shape, dtype=torch.float64)
         counts.scatter_add_(1, places, torch.ones_like(counts))
         means.append((counts @ filled) / (counts @ known))
-    ends = torch.cat(means).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
-    return torch.cat([mean[None], ends])
+    return torch.cat(means)
 
 
 def _resamples(count: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -25,7 +25,14 @@ from .pixels import (
 )
 from .profiles import profile_plot as profile_plot
 from .signed_maps import presentable as presentable, signed_overlay as signed_overlay
-from .style import INK as INK, PALETTE as PALETTE, new_axes as new_axes, to_png as to_png, to_svg as to_svg
+from .style import (
+    INK as INK,
+    PALETTE as PALETTE,
+    new_axes as new_axes,
+    new_panels as new_panels,
+    to_png as to_png,
+    to_svg as to_svg,
+)
 from .tails import (
     mean_excess_plot as mean_excess_plot,
     mean_excesses as mean_excesses,

@@ -39,6 +39,7 @@ SLOW = (
     "docs/howto/metrics.md",
     "docs/howto/own_model.md",
     "docs/howto/reference.md",
+    "docs/howto/reproduce.md",
     "docs/howto/treat.md",
     "docs/howto/triage.md",
     "docs/methods/discernible_neurons.md",
