@@ -132,7 +132,7 @@ def drawn_curves(curves: Mapping[str, InterventionCurve], measures: Sequence[str
         axes.locator_params(axis="x", integer=True)
     panels[0].set_title(f"{count} mistakes, 95 % intervals")
     handles, names = panels[0].get_legend_handles_labels()
-    panels[0].figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(names)), fontsize=8)
+    panels[0].figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=8, frameon=False)
     rows = [{"ranking": arm, **row} for arm, each in curves.items() for row in each.to_table()]
     return Drawn({"": rows, "minus_random": _gaps(curves)}, {"": to_png(panels[0])})
 

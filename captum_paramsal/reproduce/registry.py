@@ -9,8 +9,11 @@ from types import MappingProxyType
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.reproduce.curves import knock_out, perturbation
+from captum_paramsal.reproduce.maps import cascade, panels
+from captum_paramsal.reproduce.neighbours import features, neighbors
 from captum_paramsal.reproduce.profiles import profiles
 from captum_paramsal.reproduce.result import Drawn
+from captum_paramsal.reproduce.steps import one_step
 from captum_paramsal.reproduce.subject import Subject
 
 LEVIN = "arXiv 2108.01335"
@@ -59,7 +62,26 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
                 (3,),
                 knock_out,
             ),
+            Figure(
+                "neighbors",
+                "mistakes with the most similar profiles, by early and by deep layers",
+                LEVIN,
+                (5, 12, 13),
+                neighbors,
+            ),
+            Figure(
+                "features", "mistakes with the most similar penultimate features, the control", LEVIN, (11,), features
+            ),
+            Figure(
+                "one-step",
+                "mistakes, and their neighbours, while filters take a step of fine-tuning",
+                LEVIN,
+                (6, 14, 15),
+                one_step,
+            ),
             Figure("perturbation", "mistakes while filters get noise", LEVIN, (16,), perturbation),
+            Figure("panels", "pixels that drive the salient filters, beside Grad-CAM", LEVIN, (21, 22), panels),
+            Figure("cascade", "the same in a network whose layers become random", LEVIN, (23,), cascade),
         )
     }
 )

@@ -250,8 +250,7 @@ def _predictions(
         rows = []
         with frozen_eval(model), torch.no_grad():
             for batch in batches.at(part).read():
-                given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
-                scores = forward_scores(model, given, per_place=False, binary=True).double()
+                scores = class_scores(model, batch.inputs).double()
                 require_labels(scores.shape[1], batch, images)
                 first, second = scores.softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
                 values = (scores.argmax(dim=1), first - second, cross_entropy(scores, batch.labels))
@@ -262,6 +261,12 @@ def _predictions(
         return dict(zip(names, columns, strict=True))
 
     return make
+
+
+def class_scores(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Class scores ``(N, C)``, in whatever mode the model and gradients are."""
+    given = ModelInputs((inputs,), (), None, 0, str(tuple(inputs.shape)))
+    return forward_scores(model, given, per_place=False, binary=True)
 
 
 def _digest(reference: Reference) -> str:

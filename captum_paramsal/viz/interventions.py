@@ -18,7 +18,13 @@ _LINES = ("-", "--", "-.", ":")
 
 
 def intervention_plot(
-    curves: ArrayLike, names: Sequence[str], measure: str = "", *, ax: Axes | None = None, legend: bool = True
+    curves: ArrayLike,
+    names: Sequence[str],
+    measure: str = "",
+    *,
+    ax: Axes | None = None,
+    legend: bool = True,
+    at: Sequence[int] | None = None,
 ) -> Axes:
     """Means with intervals over the number of changed filters, one line a ranking.
 
@@ -28,6 +34,7 @@ def intervention_plot(
         measure: What is drawn, for the axis.
         ax: Where to draw; new axes by default.
         legend: Name the lines.
+        at: Numbers of changed filters that the K + 1 columns are for; 0 to K by default.
 
     Returns:
         The axes.
@@ -40,7 +47,10 @@ def intervention_plot(
         message = f"Expected curves (A, 3, K + 1) with A names, got {values.shape} with {len(names)} names."
         raise InputError(message)
     axes = new_axes(6.0, 3.6) if ax is None else ax
-    filters = np.arange(values.shape[2])
+    filters = np.arange(values.shape[2]) if at is None else np.asarray(at)
+    if filters.shape != values.shape[2:]:
+        message = f"Expected `at` with a number for each of {values.shape[2]} columns, got {filters.shape}."
+        raise InputError(message)
     for number, ((mean, low, high), name) in enumerate(zip(values, names, strict=True)):
         colour = PALETTE[number % len(PALETTE)]
         style = _LINES[number // len(PALETTE) % len(_LINES)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,13 +21,13 @@ from captum_paramsal.summary import Summarized
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StepTransfer(Summarized):
-    """N steps, each of one mistake, tried on that mistake and on M others.
+    """Q steps, each of one mistake, tried on that mistake and on M others.
 
     Attributes:
-        others: Places of the others among the images, ``(N, M)`` int64.
-        own: Whether the step corrects the mistake that asked for it, ``(N,)`` bool.
-        corrected: Whether it corrects each of the others, ``(N, M)`` bool.
-        before: Probability of each other's true class without the step, ``(N, M)`` float64.
+        others: Places of the others among the images, ``(Q, M)`` int64.
+        own: Whether the step corrects the mistake that asked for it, ``(Q,)`` bool.
+        corrected: Whether it corrects each of the others, ``(Q, M)`` bool.
+        before: Probability of each other's true class without the step, ``(Q, M)`` float64.
         after: The same with the step.
     """
 
@@ -38,7 +39,7 @@ class StepTransfer(Summarized):
 
     @property
     def change_of_true(self) -> Tensor:
-        """Change of the probability of each other's true class, ``(N, M)``."""
+        """Change of the probability of each other's true class, ``(Q, M)``."""
         return self.after - self.before
 
 
@@ -50,6 +51,7 @@ def step_transfer(
     filters: FilterIndex,
     *,
     others: Given,
+    query: Sequence[int] | Tensor | None = None,
     k: int = 25,
     learning_rate: float = 0.001,
     loss: Loss = cross_entropy,
@@ -67,10 +69,11 @@ def step_transfer(
         model: A classifier that returns class scores ``(N, C)``; left as it is.
         images: Mistakes, ``(N, ...)``.
         labels: Their true classes, ``(N,)``.
-        ranking: A score for every filter and image, ``(N, F)``, the highest first; ``(F,)`` for one that all share.
+        ranking: A score for every filter and step, ``(Q, F)``, the highest first; ``(F,)`` for one that all share.
         filters: Which filter each score belongs to.
-        others: Places of the images that each image's step is tried on, ``(N, M)``, such as
+        others: Places of the images that each step is tried on, ``(Q, M)``, such as
             ``neighbors(scores, range(len(images)), k=10).images``.
+        query: Places of the Q images whose steps are tried; by default all of them, ``range(N)``.
         k: Filters that take the step.
         learning_rate: Length of the step.
         loss: Loss per example.
@@ -83,8 +86,8 @@ def step_transfer(
     Raises:
         InterventionError: ``filters`` are of another model, ``k`` is above their number, an image is no mistake, or
             ``learning_rate`` is not above 0.
-        InputError: ``ranking`` has another shape or NaN, ``others`` are no places of images, or the images cannot be
-            scored.
+        InputError: ``ranking`` has another shape or NaN, ``others`` or ``query`` are no places of images, or the images
+            cannot be scored.
 
     References:
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 6.
@@ -94,15 +97,16 @@ def step_transfer(
     (examples,) = batch.inputs
     before, true = class_scores(model, batch)
     require_mistakes(before, true, "Leave them out.")
-    places = _require_places(tensor_of(others), len(batch))
-    chosen = top_filters(ranking, filters, k, len(batch))
+    asked = _require_query(range(len(batch)) if query is None else query, len(batch))
+    places = _require_places(tensor_of(others), len(asked), len(batch))
+    chosen = top_filters(ranking, filters, k, len(asked))
     rows = []
-    for place in tqdm(range(len(batch)), desc="steps tried on others", disable=not show_progress):
-        own = torch.cat([torch.tensor([place]), places[place]]).to(examples.device)
+    for step, place in enumerate(tqdm(asked, desc="steps tried on others", disable=not show_progress)):
+        own = torch.cat([torch.tensor([place]), places[step]]).to(examples.device)
         # Each image's own gradient, taken once; the same changed model then scores all of them.
         with fine_tune_step(
             model,
-            chosen[place],
+            chosen[step],
             examples[place : place + 1],
             true[place : place + 1],
             learning_rate,
@@ -113,7 +117,7 @@ def step_transfer(
             rows.append(class_scores(model, batch.chosen(own))[0])
     after = torch.stack(rows).cpu()
     true = true.cpu()
-    corrected = after.argmax(dim=2) == true[torch.cat([torch.arange(len(true))[:, None], places], dim=1)]
+    corrected = after.argmax(dim=2) == true[torch.cat([torch.tensor(asked)[:, None], places], dim=1)]
     wanted = true[places]
     return StepTransfer(
         others=places,
@@ -124,12 +128,20 @@ def step_transfer(
     )
 
 
-def _require_places(others: Tensor, count: int) -> Tensor:
-    expected = f"`others` (N, M) with places from 0 to {count - 1} for each of {count} images"
+def _require_query(query: Sequence[int] | Tensor, count: int) -> list[int]:
+    places = [int(place) for place in query]
+    if not places or min(places) < 0 or max(places) >= count:
+        message = f"Expected places of images from 0 to {count - 1} in `query`, at least one, got {places}."
+        raise InputError(message)
+    return places
+
+
+def _require_places(others: Tensor, steps: int, count: int) -> Tensor:
+    expected = f"`others` ({steps}, M) with places from 0 to {count - 1} for each of {steps} images"
     if not isinstance(others, Tensor) or others.is_floating_point() or others.is_complex():
         message = f"Expected {expected}, whole numbers, got {getattr(others, 'dtype', type(others).__name__)}."
         raise InputError(message)
-    if others.ndim != 2 or len(others) != count or not others.numel():
+    if others.ndim != 2 or len(others) != steps or not others.numel():
         message = f"Expected {expected}, got shape {tuple(others.shape)}."
         raise InputError(message)
     if bool(((others < 0) | (others >= count)).any()):

@@ -82,6 +82,15 @@ def test_itself_is_the_end_of_its_curve(case):
     torch.testing.assert_close(found.before[:, 0], curve.true[:, 0])
 
 
+@pytest.mark.parametrize("query", [[3, 0], torch.tensor([3, 0])])
+def test_steps_of_some_are_those_of_all(case, query):
+    *_, scores, _ = case
+    every = cured(case)
+    few = cured(case, query=query, others=every.others[[3, 0]], ranking=scores[[3, 0]])
+    for name in ("others", "own", "corrected", "before", "after"):
+        assert torch.equal(getattr(few, name), getattr(every, name)[[3, 0]]), name
+
+
 def test_the_model_is_left_as_it_was(case):
     model, *_ = case
     before = state(model.train())
@@ -100,6 +109,9 @@ def test_the_model_is_left_as_it_was(case):
         ({"others": torch.zeros(COUNT, 0, dtype=torch.long)}, InputError, r"got shape \(5, 0\)"),
         ({"others": torch.zeros(2, 2, dtype=torch.long)}, InputError, r"got shape \(2, 2\)"),
         ({"others": torch.full((COUNT, 1), COUNT)}, InputError, "from 0 to 4 for each of 5 images, got 5 to 5"),
+        ({"query": [0, 5]}, InputError, r"from 0 to 4 in `query`, at least one, got \[0, 5\]"),
+        ({"query": []}, InputError, r"in `query`, at least one, got \[\]"),
+        ({"query": [0, 1]}, InputError, r"`others` \(2, M\) with places from 0 to 4 for each of 2 images, got shape"),
         ({"ranking": torch.zeros(COUNT, 3)}, InputError, r"shape \(5, 9\) or \(9,\), got \(5, 3\)"),
         ({"ranking": torch.full((9,), torch.nan)}, InputError, "NaN for image 0"),
         ({"k": 10}, InterventionError, "from 1 to 9, the number of filters, got 10"),
