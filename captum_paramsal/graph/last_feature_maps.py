@@ -104,7 +104,8 @@ def _is_in_head(network: Network, node: fx.Node, sources: int) -> bool:
 def _ends_maps(network: Network, node: fx.Node, before: fx.Node) -> bool:
     kind, vector = kind_of(node, network.model), _is_vector(network, node)
     if _is_vector(network, before):
-        return False
+        # A pool that makes a map of one place larger adds nothing to it.
+        return kind in _POOLS and not vector
     # A reshape of a map to tokens, or back, ends nothing.
     return kind in _POOLS or (vector and kind in _MAKES_VECTORS) or _takes_tokens(network, node, before)
 

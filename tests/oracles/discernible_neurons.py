@@ -106,8 +106,29 @@ class Walk:
     def __init__(self, network: Sequence[plain.Operation], image: np.ndarray, method: Method) -> None:
         self.nodes = plain.flat([*network, plain.Pointwise(name="output")])
         self.values = plain.values(self.nodes, image)
+        self.nodes = self.with_averages_of_averages_as_one()
         self.read = [self.read_by(node) for node in self.nodes]
         self.method = method
+
+    def with_averages_of_averages_as_one(self) -> list[plain.Node]:
+        """An average over the whole of what windows beside each other averaged is the average of all they hold."""
+        nodes = list(self.nodes)
+        for number, node in enumerate(nodes):
+            before = nodes[node.sources[0]] if node.sources else None
+            if before is None or not isinstance(before.operation, plain.AveragePool):
+                continue
+            windows, size = before.operation, self.values[node.sources[0]].shape[1:]
+            whole = isinstance(node.operation, plain.AdaptiveAveragePool) and self.values[number].shape[1:] == (1, 1)
+            full = all(
+                (places - 1) * stride + kernel <= room
+                for places, stride, kernel, room in zip(
+                    size, windows.stride, windows.kernel, self.values[before.sources[0]].shape[1:], strict=True
+                )
+            )
+            if whole and full and windows.padding == (0, 0) and windows.stride == windows.kernel:
+                covered = (size[0] * windows.kernel[0], size[1] * windows.kernel[1])
+                nodes[number] = plain.Node(plain.AveragePool(covered, covered), before.sources)
+        return nodes
 
     def read_by(self, node: plain.Node) -> np.ndarray | None:
         """What a layer with weights multiplies them with: its input, padded; None for other operations."""
