@@ -22,7 +22,7 @@ class BoxOverlap(Metric):
     The baseline is the box of the whole image.
 
     Args:
-        threshold: Strong is what exceeds this share of the map's maximum.
+        threshold: Strong is what exceeds this share of the map's maximum; None for the box of the mass.
 
     Raises:
         InputError: A threshold below 0, or of 1 and more.
@@ -31,7 +31,7 @@ class BoxOverlap(Metric):
         See :func:`captum_paramsal.metrics.box_of`.
     """
 
-    threshold: float = 0.15
+    threshold: float | None = 0.15
 
     needs_boxes: ClassVar[bool] = True
     name: ClassVar[str] = "iou"

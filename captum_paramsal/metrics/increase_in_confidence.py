@@ -161,7 +161,8 @@ class IncreaseInConfidence(Metric):
     baseline.
 
     Args:
-        threshold: The box surrounds what exceeds this share of the map's maximum.
+        threshold: The box surrounds what exceeds this share of the map's maximum; None for the box of
+            the map's mass, see :func:`captum_paramsal.metrics.box_of`.
         baseline: What the occluded part shows, in units of the inputs; 0 is the mean colour of normalized ones.
 
     Raises:
@@ -171,7 +172,7 @@ class IncreaseInConfidence(Metric):
         See :func:`captum_paramsal.metrics.increase_in_confidence`.
     """
 
-    threshold: float = 0.15
+    threshold: float | None = 0.15
     baseline: float = 0.0
 
     name: ClassVar[str] = "increase_in_confidence"

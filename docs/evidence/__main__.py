@@ -8,6 +8,7 @@ FOLDER = Path(__file__).parent
 STUDIES = (
     "depth_bias",
     "object_pointing",
+    "object_boxes",
     "comparison",
     "model_doctor",
     "model_doctor_tables",

@@ -52,6 +52,8 @@ def test_box_overlap():
     assert found[[0, 1, 3]].tolist() == pytest.approx([1, 1 / 80, 0])
     assert found.isnan().tolist() == [False, False, True, False, True]
     torch.testing.assert_close(found[:2], iou(box_of(case.maps[:2]), BOXES[:2]))
+    wide = BoxOverlap(threshold=None).score(case)["iou"]
+    torch.testing.assert_close(wide[:2], iou(box_of(case.maps[:2], None), BOXES[:2]))
     whole = BoxOverlap().baselines(case)["whole image"]["iou"]
     assert whole[[0, 1, 3, 4]].tolist() == pytest.approx([4 / 80, 1, 9 / 80, 4 / 80])
     negative = BoxOverlap().score(case_with(-maps, boxes=BOXES))["iou"]

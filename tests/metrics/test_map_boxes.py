@@ -4,6 +4,7 @@ from hypothesis import given, settings, strategies as st
 from metrics.boxes_of_any_kind import whole_boxes
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.functional.mass_boxes import box_of_mass
 from captum_paramsal.metrics import box_of
 
 
@@ -57,6 +58,14 @@ def test_a_box_that_was_painted_is_found(box, value):
     picture = torch.zeros(1, 12, 9, dtype=torch.float64)
     picture[0, y1:y2, x1:x2] = value
     assert box_of(picture).tolist() == [[x1, y1, x2, y2]]
+
+
+def test_box_of_the_mass_in_place_of_a_threshold():
+    maps = torch.randn(3, 2, 9, 7, generator=torch.Generator().manual_seed(0))
+    maps[1] = -1
+    found = box_of(maps, None)
+    torch.testing.assert_close(found, box_of_mass(maps.sum(dim=1).double()), rtol=0, atol=1e-6, equal_nan=True)
+    assert found.isnan().all(dim=1).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, torch.nan])
