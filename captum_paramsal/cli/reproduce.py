@@ -100,7 +100,13 @@ def run(args: argparse.Namespace) -> int:
     with process_group() as group:
         make = _maker(args, group)
         for name in names:
-            made = make(name)
+            try:
+                made = make(name)
+            except KeyboardInterrupt:
+                message = (
+                    f"what was finished is kept in '{args.out / 'pieces'}', and the same command goes on from there"
+                )
+                raise KeyboardInterrupt(message) from None
             if group.rank == 0:
                 _announce(made, made.write(args.out))
     return 0

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from captum_paramsal import reproduce as reproduce_room
 from captum_paramsal.cli import main
 from captum_paramsal.reproduce import FIGURES
 
@@ -46,6 +47,15 @@ def test_photos(workplace, arguments, capsys):
     assert content["images"]["origin"] == "photos"
     assert content["model"]["weights"] == "weights.pt"
     assert list(csv.DictReader((workplace / "out" / "profiles.csv").read_text().splitlines()))
+
+
+def test_ctrl_c_says_where_the_work_is(tmp_path, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce_room, "reproduce", stopped)
+    assert main(["reproduce", "profiles", "--out", str(tmp_path)]) == 130
+    assert f"interrupted; what was finished is kept in '{tmp_path / 'pieces'}'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

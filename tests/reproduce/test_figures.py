@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from reproduce.small_figures import QUICK, images, model
+from torch import nn
 
+from captum_paramsal.errors import ModelError
 from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.repair import knock_out_curve
 from captum_paramsal.reproduce.curves import curve, ranking
@@ -76,6 +78,22 @@ def test_penultimate_features_and_class_errors(subject):
     torch.testing.assert_close(penultimate(subject), expected)
     errors[range(len(labels)), labels] -= 1
     torch.testing.assert_close(class_errors(subject), errors.abs())
+
+
+class Twice(nn.Module):
+    """Runs its last layer two times."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = model()
+
+    def forward(self, pixels):
+        return self.network(pixels) + 0 * self.network[-1](torch.ones(1, 8))
+
+
+def test_a_network_whose_last_layer_runs_twice_has_no_penultimate_features(subject):
+    with pytest.raises(ModelError, match="'network.8', to run once for each image, got 9 rows for 8 images"):
+        penultimate(replace(subject, model=Twice(), pieces=subject.pieces.depending_on(twice=True)))
 
 
 @pytest.mark.usefixtures("undrawn")
