@@ -92,7 +92,7 @@ class Twice(nn.Module):
 
 
 def test_a_network_whose_last_layer_runs_twice_has_no_penultimate_features(subject):
-    with pytest.raises(ModelError, match="'network.8', to run once for each image, got 9 rows for 8 images"):
+    with pytest.raises(ModelError, match=r"'network\.8', to run once for each image, got 9 rows for 8 images"):
         penultimate(replace(subject, model=Twice(), pieces=subject.pieces.depending_on(twice=True)))
 
 
