@@ -49,9 +49,10 @@ Without --model and IMAGES_DIR, the built-in demo is compared on: a small networ
 """
 _EPILOG = """\
 methods:
-  grad_cam, integrated_gradients, saliency, guided_grad_cam, deep_lift, occlusion, noise_tunnel, discernible_neurons,
-  cnn_fixations, model_doctor; with a --reference input_space_saliency, and input_space_pot if it has tails; random
-  and, only by name, centre, which do not look at the model; and those that the module of --model registers
+  grad_cam, grad_cam_plus_plus, integrated_gradients, saliency, guided_grad_cam, deep_lift, occlusion, noise_tunnel,
+  discernible_neurons, cnn_fixations, model_doctor; with a --reference input_space_saliency, and input_space_pot if it
+  has tails; random and, only by name, centre, which do not look at the model; and those that the module of --model
+  registers
 
 metrics:
   infidelity, infidelity_of_loss, sensitivity, deletion, insertion, model_randomisation, sparsity; where there are boxes

@@ -28,8 +28,11 @@ from captum_paramsal.attr import (
     ParameterSaliency,
     POTSaliency,
 )
+from captum_paramsal.batch import ModelInputs
+from captum_paramsal.doctor.split_model import SplitModel
 from captum_paramsal.errors import InputError
-from captum_paramsal.hooks import Output, scored_model, scores_in, unwrap
+from captum_paramsal.functional import grad_cam_plus_plus
+from captum_paramsal.hooks import Output, frozen_eval, scored_model, scores_in, unwrap
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 
@@ -143,6 +146,19 @@ def _last_maps(model: nn.Module) -> nn.Module:
 @register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")
 def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
     return InputMaps(LayerGradCam(model, _last_maps(model)), relu_attributions=True)
+
+
+@register_preset("grad_cam_plus_plus", description="Grad-CAM++ at the last feature maps, positive part")
+def _grad_cam_plus_plus(model: nn.Module, _: Reference | None) -> InputMaps:
+    split, layer = SplitModel(model), ModelDoctor(model, noise_samples=0).layer_name
+
+    def attribute(inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Tensor:
+        batch = ModelInputs.of(inputs, target, additional_forward_args, model=model)
+        with frozen_eval(model):
+            parts = split.activations(batch, layer, None)
+            return torch.cat([grad_cam_plus_plus(one.gradients(one.maps, one.labels), one.maps) for one in parts])
+
+    return InputMaps(_Multiplying(attribute))
 
 
 @register_preset("integrated_gradients", description="Integrated Gradients from zero, 50 steps")
