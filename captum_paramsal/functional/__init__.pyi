@@ -25,6 +25,7 @@ from .profile import (
     profile_curve as profile_curve,
     standardize as standardize,
 )
+from .similarity import cosines as cosines, nearest as nearest
 from .tails import (
     anderson_darling as anderson_darling,
     normal_tail_scores as normal_tail_scores,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
+
+from captum_paramsal.functional import cosines, nearest
 
 CHANCE_QUANTILE = 0.99
 """Quantile of the similarity by chance that the mean similarity within a group exceeds."""
@@ -35,12 +36,13 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     groups, similarity = torch.full((count,), -1), torch.full((count,), torch.nan, dtype=torch.float64)
     if count < max(smallest, 2):
         return groups, similarity
-    raised = scores.detach().cpu().double().clamp(min=0).numpy()
-    cosines = _cosines(raised)
+    raised = scores.detach().cpu().double().clamp(min=0)
+    alike = cosines(raised, raised).fill_diagonal_(1).numpy()
     generator = np.random.default_rng(seed)
-    shuffled = _cosines(np.stack([generator.permutation(column) for column in raised.T], axis=1))
+    mixed = torch.from_numpy(np.stack([generator.permutation(column) for column in raised.numpy().T], axis=1))
+    shuffled = cosines(mixed, mixed).numpy()
     pairs = np.triu_indices(count, 1)
-    tree = linkage(1 - cosines[pairs], "average")
+    tree = linkage(1 - alike[pairs], "average")
     # Strictly more similar, so that images without a raised filter are not similar in that.
     clusters = fcluster(tree, 1 - np.quantile(shuffled[pairs], CHANCE_QUANTILE) - TINY, "distance")
     labels, sizes = np.unique(clusters, return_counts=True)
@@ -48,7 +50,7 @@ def group_by_similarity(scores: Tensor, smallest: int = 3, seed: int = 0) -> tup
     kept = [labels[place] for place in largest_first if sizes[place] >= smallest]
     for number, label in enumerate(kept):
         members = np.flatnonzero(clusters == label)
-        others = (cosines[np.ix_(members, members)].sum(axis=1) - 1) / (len(members) - 1)
+        others = (alike[np.ix_(members, members)].sum(axis=1) - 1) / (len(members) - 1)
         groups[members], similarity[members] = number, torch.from_numpy(others)
     return groups, similarity
 
@@ -63,20 +65,9 @@ def nearest_by_similarity(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     Returns:
         Numbers of the images, nearest first, ``(M, K)`` int64, and their cosines, ``(M, K)`` float64.
 
-    >>> numbers, cosines = nearest_by_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), k=1)
-    >>> numbers.tolist(), cosines.tolist()
+    >>> numbers, alike = nearest_by_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), k=1)
+    >>> numbers.tolist(), alike.tolist()
     ([[2], [2], [1]], [[0.6], [0.8], [0.8]])
     """
-    cosines = torch.from_numpy(_cosines(scores.detach().cpu().double().clamp(min=0).numpy())).fill_diagonal_(-torch.inf)
-    nearest = cosines.sort(dim=1, descending=True, stable=True)
-    most = min(k, len(scores) - 1)
-    return nearest.indices[:, :most].contiguous(), nearest.values[:, :most].contiguous()
-
-
-def _cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of every pair of rows; 0 with a row of zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    directions = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    cosines: NDArray[np.float64] = np.clip(directions @ directions.T, -1.0, 1.0)
-    np.fill_diagonal(cosines, 1.0)
-    return cosines
+    raised = scores.detach().cpu().double().clamp(min=0)
+    return nearest(cosines(raised, raised).fill_diagonal_(-torch.inf), min(k, len(scores) - 1))

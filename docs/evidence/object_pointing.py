@@ -32,6 +32,7 @@ from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, TraceWeights
+from captum_paramsal.comparison import preset
 from captum_paramsal.functional.fixations import heat_map
 from captum_paramsal.metrics import (
     ConfidenceChange,
@@ -135,7 +136,7 @@ def mapped(
     """A method of Captum: its map, and the box of the pixels above 15 % of the highest; maps of pixels also blurred."""
     maps = torch.cat([explain(images, classes).detach() for images, classes in batches(photos, predicted, name)])
     yield name, Found(pointing_game(maps, photos.boxes), box_of(maps.clamp(min=0)))
-    if name != "Grad-CAM":
+    if not name.startswith("Grad-CAM"):
         blurred = heat_map(maps)
         yield f"{name}, blurred", Found(pointing_game(blurred, photos.boxes), box_of(blurred))
 
@@ -148,7 +149,12 @@ def captum_methods(model: nn.Module, last_maps: str, steps: int) -> dict[str, Ca
         found = grad_cam.attribute(images, classes, relu_attributions=True)
         return interpolate(found, images.shape[-2:], mode="bilinear")[:, 0]
 
-    return {"Grad-CAM": cam, **gradient_methods(model, steps)}
+    weighted = preset("grad_cam_plus_plus", model)
+
+    def plus_plus(images: Tensor, classes: Tensor) -> Tensor:
+        return weighted(images, target=classes)[:, 0]
+
+    return {"Grad-CAM": cam, "Grad-CAM++": plus_plus, **gradient_methods(model, steps)}
 
 
 def gradient_methods(model: nn.Module, steps: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:

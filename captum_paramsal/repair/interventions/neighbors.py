@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.functional import cosines, nearest
 from captum_paramsal.repair.interventions.checks import columns_of
 from captum_paramsal.summary import Summarized
 
@@ -57,42 +58,40 @@ def neighbors(
     [[1]]
     """
     columns = _columns(profiles, filters, layers)
-    directions = _directions(profiles[:, columns], "profiles")
+    rows = _with_directions(profiles[:, columns], "profiles")
     places = None if isinstance(query, Tensor) and query.is_floating_point() else torch.as_tensor(query).reshape(-1)
     if places is None:
         others: Tensor = query  # type: ignore[assignment] # a tensor, as `places` tells
         if others.ndim != 2 or others.shape[1] != profiles.shape[1]:
             message = f"Expected `query` of shape (Q, {profiles.shape[1]}), got {tuple(others.shape)}."
             raise InputError(message)
-        wanted = _directions(others[:, columns], "query")
+        wanted = _with_directions(others[:, columns], "query")
     else:
         if bool(((places < 0) | (places >= len(profiles))).any()):
             message = f"Expected places from 0 to {len(profiles) - 1} in `query`, got {places.tolist()}."
             raise InputError(message)
-        wanted = directions[places]
+        wanted = rows[places]
     most = len(profiles) - (places is not None)
     if not 1 <= k <= most:
         message = f"Expected `k` from 1 to {most}, the number of other images, got {k}."
         raise InterventionError(message)
-    similarity = wanted @ directions.T
+    similarity = cosines(wanted, rows)
     if places is not None:
         similarity[torch.arange(len(places)), places] = -torch.inf
-    nearest = similarity.sort(dim=1, descending=True, stable=True)
-    return Neighbors(nearest.indices[:, :k], nearest.values[:, :k])
+    return Neighbors(*nearest(similarity, k))
 
 
-def _directions(profiles: Tensor, name: str) -> Tensor:
+def _with_directions(profiles: Tensor, name: str) -> Tensor:
     rows = profiles.detach().double()
     if not bool(rows.isfinite().all()):
         place = int((~rows.isfinite()).any(dim=1).nonzero()[0])
         message = f"Expected finite `{name}`, got some that are not in row {place}."
         raise InputError(message)
-    lengths = rows.norm(dim=1, keepdim=True)
-    if not bool((lengths > 0).all()):
-        message = f"Expected `{name}` with a direction, got zeros alone in row {int((lengths == 0).nonzero()[0, 0])}."
+    empty = (rows == 0).all(dim=1)
+    if bool(empty.any()):
+        message = f"Expected `{name}` with a direction, got zeros alone in row {int(empty.nonzero()[0])}."
         raise InputError(message)
-    directions: Tensor = rows / lengths
-    return directions
+    return rows
 
 
 def _columns(profiles: Tensor, filters: FilterIndex | None, layers: str | Sequence[str] | None) -> Tensor:
