@@ -55,9 +55,7 @@ def traces() -> Axes:
         trace = neurons.trace(found, classes)
         for n, (axes, place) in enumerate(zip(line, shown.tolist(), strict=True)):
             title = f"{name}: {CLASSES[classes[n]]}"
-            trace_plot(
-                scenes.images[place], trace.points(n), trace.boxes("points")[n], trace.heatmap()[n], axes, title=title
-            )
+            trace_plot(scenes.images[place], trace.points(n), trace.boxes()[n], trace.heatmap()[n], axes, title=title)
     return panels[0, 0]
 
 

@@ -160,7 +160,7 @@ class DiscernibleNeurons(TraceAttribution):
                 def reward(value: float, trial: int, name: str = name) -> float:
                     image = order[trial % len(order)]
                     neurons = self._with(replace(_EQUAL, **{name: value}))
-                    traced = neurons._trace(batch.part(image, 1), None, shown=False).boxes("points")  # noqa: SLF001
+                    traced = neurons._trace(batch.part(image, 1), None, shown=False).boxes()  # noqa: SLF001
                     bar.update()
                     return float(iou(traced, [known[image]]) > GOOD_OVERLAP)
 

@@ -136,18 +136,17 @@ class Trace(Summarized):
         found = self.pixels.of_image(image)
         return found if outliers else found[crowded(found, self.shape[2:])]
 
-    def boxes(self, rule: BoxRule = "mass") -> Tensor:
+    def boxes(self, rule: BoxRule = "points") -> Tensor:
         """Box ``(x1, y1, x2, y2)`` of every image, ``(N, 4)`` float64, by the pixels without outliers.
 
         x2 and y2 are exclusive. NaN for an empty trace. Of volumes ``(x1, y1, z1, x2, y2, z2)``, of sequences
         ``(x1, x2)``.
 
         Args:
-            rule: ``"mass"`` is a guess of where the object of a photo is: it leaves 8 % of the heat map's mass outside
-                at either end of each dimension, after 14 votes spread evenly over the image were added, since few
-                points say little of an extent. The number is that of photos with an object of about half the image.
-                ``"points"``, the papers' rule, is the tight box of the pixels: where the evidence is, and closer where
-                objects are small.
+            rule: ``"points"``, the papers' rule, is the tight box of the pixels: where the evidence is. ``"mass"`` is a
+                guess of how far a photo's object reaches where there are few pixels: it leaves 8 % of the heat map's
+                mass outside at either end of each dimension, after 14 votes spread evenly over the image were added.
+                That is the size of objects which fill about half of a photo; others it does not fit.
 
         Raises:
             InputError: Another rule.

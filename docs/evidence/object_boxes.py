@@ -78,7 +78,7 @@ def maps_of(options: argparse.Namespace, model: nn.Module, photos: Photos) -> di
             Trace.joined(traces).save(kept)
         trace = Trace.load(kept)
         counts = torch.tensor([len(trace.points(image)) for image in range(len(photos))])
-        found[name] = Maps(trace.heatmap(), counts.clamp(min=1), trace.boxes("points"))
+        found[name] = Maps(trace.heatmap(), counts.clamp(min=1), trace.boxes())
     return found
 
 

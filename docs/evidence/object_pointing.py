@@ -93,7 +93,7 @@ def traced(method: CNNFixations | DiscernibleNeurons, photos: Photos, predicted:
     for images, classes in batches(photos, predicted, name):
         trace = method.trace(images, classes)
         maps.append(trace.heatmap())
-        boxes.append(trace.boxes("points"))
+        boxes.append(trace.boxes())
     return Found(pointing_game(torch.cat(maps), photos.boxes), torch.cat(boxes))
 
 

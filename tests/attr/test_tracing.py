@@ -101,7 +101,7 @@ def supports_of(neuron):
 
 def assert_same_picture(trace, expected):
     """Pixels, boxes and heat maps of all images."""
-    heat, boxes = trace.heatmap(), trace.boxes("points")
+    heat, boxes = trace.heatmap(), trace.boxes()
     assert boxes.shape == (len(expected), 4)
     assert boxes.dtype == torch.float64
     points = list(zip(*(getattr(trace.pixels, key).tolist() for key in ("image", "y", "x")), strict=True))
@@ -236,9 +236,7 @@ def test_a_batch_equals_its_images_one_by_one(name, method):
             pairs = [(mine[place], ours[place]) for place in mine]
             np.testing.assert_allclose([a for a, _ in pairs], [b for _, b in pairs], rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(alone.heatmap()[0], together.heatmap()[number], rtol=0, atol=1e-12)
-        torch.testing.assert_close(
-            alone.boxes("points")[0], together.boxes("points")[number], equal_nan=True, rtol=0, atol=0
-        )
+        torch.testing.assert_close(alone.boxes()[0], together.boxes()[number], equal_nan=True, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "dense")) for n in BATCHED])
@@ -294,7 +292,7 @@ def test_nothing_speaks_for_a_class(method):
     trace = tracer.trace(images, target=[0, 1])
     assert (trace.pixels.image == 1).all()
     assert len(trace.pixels.image) > 0
-    assert trace.boxes("points")[0].isnan().all()
+    assert trace.boxes()[0].isnan().all()
     assert not trace.heatmap()[0].any()
     assert float(trace.heatmap()[1].max()) == 1
     assert not tracer.attribute(images, target=[0, 1])[0].any()

@@ -27,9 +27,9 @@ def test_every_point_is_inside_and_the_map_is_of_the_inputs_shape(method, dimens
     assert trace.shape == inputs.shape
     assert trace.heatmap().shape == (3, *size)
     assert traced.attribute(inputs).shape == inputs.shape
-    assert trace.boxes("points").shape == (3, 2 * dimensions)
+    assert trace.boxes().shape == (3, 2 * dimensions)
     assert len(trace.pixels)
-    for image, box in enumerate(trace.boxes("points")):
+    for image, box in enumerate(trace.boxes()):
         points = trace.points(image)
         if not len(points):
             assert box.isnan().all()

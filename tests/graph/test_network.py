@@ -197,7 +197,7 @@ def test_nothing_that_speaks_for_a_class_gives_an_empty_trace():
     trace = DiscernibleNeurons(model).trace(images(), target=[0, 1])
     maps = DiscernibleNeurons(model).attribute(images(), target=[0, 1])
     assert not len(trace.layers["input"].of_image(1))
-    assert trace.boxes("points")[1].isnan().all()
+    assert trace.boxes()[1].isnan().all()
     assert not maps[1].any()
 
 

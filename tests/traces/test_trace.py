@@ -44,7 +44,7 @@ def middle_slowly(profile, even, outside=0.08):
 def test_box_of_the_mass_with_even_votes():
     points = [(5, 6), (6, 6), (7, 9)], [(20, 3)], []
     trace = traced((24, 16), *points)
-    boxes, heat = trace.boxes(), trace.heatmap()
+    boxes, heat = trace.boxes("mass"), trace.heatmap()
     for box, values, group in zip(boxes, heat.double(), points, strict=True):
         if not group:
             assert box.isnan().all()
@@ -52,13 +52,13 @@ def test_box_of_the_mass_with_even_votes():
         even = 14 / (14 + len(group))
         (x1, x2), (y1, y2) = (middle_slowly(values.sum(dim=way).tolist(), even) for way in (0, 1))
         assert box.tolist() == pytest.approx([x1, y1, x2, y2])
-    assert trace.boxes("points")[:2].tolist() == [[6, 5, 10, 8], [3, 20, 4, 21]]
+    assert trace.boxes()[:2].tolist() == [[6, 5, 10, 8], [3, 20, 4, 21]]
 
 
 def test_many_points_are_hardly_moved_by_the_even_votes():
     group = [(y, x) for y in range(20, 40) for x in range(30, 45)]
-    box = traced((64, 64), group).boxes()[0]
-    tight = traced((64, 64), group).boxes("points")[0]
+    box = traced((64, 64), group).boxes("mass")[0]
+    tight = traced((64, 64), group).boxes()[0]
     assert (box - tight).abs().max() < 4
 
 
@@ -67,11 +67,11 @@ def test_boxes_of_mirrored_points_are_mirrored(sizes):
     generator = torch.Generator().manual_seed(0)
     group = [tuple(int(torch.randint(side, (), generator=generator)) for side in sizes) for _ in range(6)]
     turned = [tuple(side - 1 - at for side, at in zip(sizes, point, strict=True)) for point in group]
-    near, far = traced(sizes, group).boxes()[0].double().chunk(2)
+    near, far = traced(sizes, group).boxes("mass")[0].double().chunk(2)
     edges = torch.tensor(sizes[::-1], dtype=torch.float64)
     assert ((near >= 0) & (near < far) & (far <= edges)).all()
     there = torch.cat([edges - far, edges - near])
-    torch.testing.assert_close(traced(sizes, turned).boxes()[0], there, rtol=0, atol=1e-4)
+    torch.testing.assert_close(traced(sizes, turned).boxes("mass")[0], there, rtol=0, atol=1e-4)
 
 
 def test_another_rule():

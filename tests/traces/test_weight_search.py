@@ -32,7 +32,7 @@ def data():
     """Images, classes, and boxes that a trace by other weights than the usual ones finds in some images."""
     images = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(7) % 4
-    boxes = tracer(TraceWeights(preceding=0.3)).trace(images, labels).boxes("points")
+    boxes = tracer(TraceWeights(preceding=0.3)).trace(images, labels).boxes()
     return images, labels, boxes.nan_to_num(nan=0) + boxes.isnan() * torch.tensor([0, 0, 1, 1])
 
 
@@ -63,7 +63,7 @@ def test_every_trial_is_the_trace_that_it_says():
         for trial, (arm, reward) in enumerate(zip(run.arms, run.rewards, strict=True)):
             one = order[trial % 7]
             weighed = tracer(replace(EQUAL, **{name: GRID[arm]}))
-            box = weighed.trace(images[one : one + 1], labels[one : one + 1]).boxes("points")
+            box = weighed.trace(images[one : one + 1], labels[one : one + 1]).boxes()
             assert reward == float(iou(box, boxes[one : one + 1]) > 0.5)
     rewards = [reward for run in found.history.values() for reward in run.rewards]
     assert 0 < sum(rewards) < len(rewards), "a search in which all trials end alike tests nothing"
@@ -93,7 +93,7 @@ def test_the_object_keeps_its_weights_and_settings():
     for trial, arm in enumerate(run.arms):
         one = order[trial : trial + 1]
         weighed = DiscernibleNeurons(network(), TraceWeights(1, GRID[arm], 1), top_k=2, linear_top_k=None, places=3)
-        box = weighed.trace(images[one], labels[one]).boxes("points")
+        box = weighed.trace(images[one], labels[one]).boxes()
         assert run.rewards[trial] == float(iou(box, boxes[one]) > 0.5)
 
 

@@ -95,7 +95,7 @@ def _add(
 ) -> None:
     """Add the traces of one batch, those of the true and of the predicted classes."""
     heat = [trace.heatmap().cpu() for trace in pair]
-    boxes = [trace.boxes("points").cpu() for trace in pair]
+    boxes = [trace.boxes().cpu() for trace in pair]
     for image, mistake in enumerate(mistakes):
         position = mistake.position
         points = [trace.points(image).cpu() for trace in pair]

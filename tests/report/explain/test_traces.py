@@ -42,10 +42,10 @@ def test_boxes_pixels_and_overlap_are_those_of_the_method(found):
     predicted = torch.tensor([one.predicted for one in found.mistakes])
     label, prediction = method.trace(batch.inputs[wrong], batch.labels[wrong]), method.trace(batch.inputs[wrong])
     assert prediction.labels.tolist() == predicted.tolist()
-    overlap = iou(label.boxes("points"), prediction.boxes("points")).tolist()
+    overlap = iou(label.boxes(), prediction.boxes()).tolist()
     for image, one in enumerate(found.mistakes):
         for said, trace in ((one.traces.label, label), (one.traces.predicted, prediction)):
-            assert list(said.box) == trace.boxes("points")[image].tolist()
+            assert list(said.box) == trace.boxes()[image].tolist()
             assert said.pixels == len(trace.points(image)) > 0
         assert one.traces.iou == overlap[image]
     assert found.tracing == Tracing("DiscernibleNeurons", (12, 12))
