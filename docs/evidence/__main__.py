@@ -16,6 +16,7 @@ STUDIES = (
     "parameter_saliency",
     "parameter_saliency_tables",
     "pot_saliency",
+    "reproduced",
     "vision_transformer",
 )
 
