@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, FewSamplesWarning, ModelDoctor, ParameterSaliency, Reference, compare
-from captum_paramsal.repair import Patch, knock_out_curve, random_ranking, treat
+from captum_paramsal.repair import (
+    Patch,
+    knock_out_curve,
+    mask_pixels,
+    neighbors,
+    paste_pixels,
+    random_ranking,
+    step_transfer,
+    treat,
+)
 from captum_paramsal.triage import triage
 
 QUIET = {"show_progress": False}
@@ -59,6 +68,19 @@ def _curve():
     return knock_out_curve(model(), images, labels, random_ranking(filters, len(images)), filters, k=2, **QUIET)
 
 
+def _step_transfer():
+    images, labels = (both[::3] for both in batches()[0])
+    filters = ParameterSaliency(model()).filters
+    ranking, others = random_ranking(filters, len(images)), torch.tensor([[1], [2], [0]])
+    return step_transfer(model(), images, labels, ranking, filters, others=others, k=2, **QUIET)
+
+
+def _pasted():
+    images, labels = (both[::3] for both in batches()[0])
+    scores = torch.rand(len(images), 6, 6, generator=torch.Generator().manual_seed(0))
+    return paste_pixels(model(), images, labels, batches()[1][0], scores, share=0.2, **QUIET)
+
+
 VALUES = {
     "reference": lambda: Reference.fit(model(), batches(), tail=0.5, total=12, **QUIET),
     "trace": lambda: DiscernibleNeurons(model()).trace(batches()[0][0]),
@@ -67,6 +89,10 @@ VALUES = {
     "patch": lambda: Patch.between(model(), model(seed=1)),
     "curve": _curve,
     "comparison": lambda: compare(["saliency"], model(), batches()[0][0], metrics=["sparsity"], keep=1, **QUIET),
+    "neighbors": lambda: neighbors(torch.rand(5, 4, generator=torch.Generator().manual_seed(0)), [0, 2], k=2),
+    "step transfer": _step_transfer,
+    "masked pixels": lambda: mask_pixels(model(), *batches()[0], torch.arange(36.0).view(1, 6, 6).expand(8, 6, 6)),
+    "pasted pixels": _pasted,
     "triage": _triage,
     "treatment": lambda: treat(model(), batches(), batches(), epochs=1, **QUIET),
     "weight search": _weight_search,

@@ -119,7 +119,7 @@ def test_another_kind_is_refused_and_both_are_named(kind, load, tmp_path):
 def test_a_version_of_the_future_is_refused(kind, load, tmp_path):
     future, empty = replace(kind, versions=(99,)), [{}] if isinstance(kind, JsonFile) else [{}, {}]
     future.save(tmp_path / "future", *empty)
-    with pytest.raises(kind.error, match=rf"in version 1 or .*, got '{kind.format}' in version 99"):
+    with pytest.raises(kind.error, match=rf"in version 1( or .*)?, got '{kind.format}' in version 99"):
         load(tmp_path / "future")
     kind.save(tmp_path / "future", *empty)
     with pytest.raises(kind.error, match=f"Expected a {kind.name} file, got .* without a part of one"):
@@ -211,5 +211,5 @@ def test_a_damaged_file_of_version_0_1_is_refused(file, tmp_path):
 
 
 def test_every_kind_has_a_file_of_version_0_1():
-    assert {of_old(file)[0].name for file in OLD_VALUES} == KINDS.keys()
+    assert {of_old(file)[0].name for file in OLD_VALUES} == {k for k, kind in KINDS.items() if kind.versions != (1,)}
     assert {file.name for file in OLD.iterdir()} == OLD_VALUES.keys()

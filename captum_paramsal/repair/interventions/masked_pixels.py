@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InterventionError
+from captum_paramsal.files.kinds import MASKED_PIXELS
+from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.functional import Target
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.metrics import Boxes
 from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
 from captum_paramsal.repair.interventions.pixel_regions import Which, chosen_pixels
+from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
 from captum_paramsal.stats.bootstrap import bootstrap_means
-from captum_paramsal.summary import Summarized
 
 Fill: TypeAlias = Literal["mean", "blur"] | float
 _TOP_K = 10
@@ -28,7 +30,7 @@ FilterScores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MaskedPixels(Summarized):
+class MaskedPixels(SavedTensors):
     """N images before and after some of their pixels were covered.
 
     Attributes:
@@ -39,6 +41,8 @@ class MaskedPixels(Summarized):
         corrected: Whether the true class is predicted, ``(N, 2)`` bool.
         guilty: Mean score of the filters that were the highest before, ``(N, 2)``; NaN where it was not asked for.
     """
+
+    _kind: ClassVar[TensorFile] = MASKED_PIXELS
 
     masks: Tensor
     images: Tensor

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.files.kinds import NEIGHBORS
+from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import cosines, nearest
 from captum_paramsal.repair.interventions.checks import columns_of
-from captum_paramsal.summary import Summarized
+from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Neighbors(Summarized):
+class Neighbors(SavedTensors):
     """The images nearest to each of Q others.
 
     Attributes:
@@ -24,8 +27,20 @@ class Neighbors(Summarized):
         similarity: Cosine of the angle between the profiles, ``(Q, k)``.
     """
 
+    _kind: ClassVar[TensorFile] = NEIGHBORS
+
     images: Tensor
     similarity: Tensor
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """One row for each neighbour: number of the query, rank from 1 up, place among the profiles, similarity."""
+        return [
+            {"query": query, "rank": rank, "image": image, "similarity": alike}
+            for query, (images, similarity) in enumerate(
+                zip(self.images.tolist(), self.similarity.tolist(), strict=True)
+            )
+            for rank, (image, alike) in enumerate(zip(images, similarity, strict=True), 1)
+        ]
 
 
 def neighbors(

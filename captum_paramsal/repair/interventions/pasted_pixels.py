@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,20 @@ from tqdm.auto import tqdm
 
 from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.files.kinds import PASTED_PIXELS
+from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.functional import Target
 from captum_paramsal.hooks import Output, as_tensor, scored_model
 from captum_paramsal.metrics import Boxes, share_interval
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes
 from captum_paramsal.repair.interventions.masked_pixels import class_probabilities
 from captum_paramsal.repair.interventions.pixel_regions import chosen_pixels, moved
+from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
 from captum_paramsal.stats import bootstrap_means
-from captum_paramsal.summary import Summarized
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PastedPixels(Summarized):
+class PastedPixels(SavedTensors):
     """M images with a region of each of N mistakes in them.
 
     A pasted image is ``mistakes[n].where(masks[n], others[m])``.
@@ -37,6 +39,8 @@ class PastedPixels(Summarized):
         random_after: As ``after``, with D random regions of the same mistake and of as many pixels, ``(N, M, D)``.
         random_turned: As ``turned``, with these regions, ``(N, M, D)`` bool.
     """
+
+    _kind: ClassVar[TensorFile] = PASTED_PIXELS
 
     masks: Tensor
     wrong_class: Tensor

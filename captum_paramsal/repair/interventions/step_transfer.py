@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +12,19 @@ from tqdm.auto import tqdm
 
 from captum_paramsal.batch import Given, ModelInputs
 from captum_paramsal.errors import InputError
+from captum_paramsal.files.kinds import STEP_TRANSFER
+from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, tensor_of
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
-from captum_paramsal.summary import Summarized
+from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
+from captum_paramsal.stats import bootstrap_means
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StepTransfer(Summarized):
+class StepTransfer(SavedTensors):
     """Q steps, each of one mistake, tried on that mistake and on M others.
 
     Attributes:
@@ -30,6 +34,8 @@ class StepTransfer(Summarized):
         before: Probability of each other's true class without the step, ``(Q, M)`` float64.
         after: The same with the step.
     """
+
+    _kind: ClassVar[TensorFile] = STEP_TRANSFER
 
     others: Tensor
     own: Tensor
@@ -41,6 +47,23 @@ class StepTransfer(Summarized):
     def change_of_true(self) -> Tensor:
         """Change of the probability of each other's true class, ``(Q, M)``."""
         return self.after - self.before
+
+    def to_table(self, seed: int = 0) -> list[dict[str, Any]]:
+        """Mean of each measure over the steps, with its 95 % bootstrap interval.
+
+        Args:
+            seed: Fixes the resampling.
+        """
+        rows = {
+            "mistakes cured by their own step": self.own.double(),
+            "others cured": self.corrected.double().mean(dim=1),
+            "change of the others' true class": self.change_of_true.mean(dim=1),
+        }
+        found = bootstrap_means(torch.stack(list(rows.values()), dim=1), seed)
+        return [
+            {"measure": name, "steps": len(self.own), "mean": mean, "low": low, "high": high}
+            for name, (mean, low, high) in zip(rows, found.T.tolist(), strict=True)
+        ]
 
 
 def step_transfer(
