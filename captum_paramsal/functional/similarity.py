@@ -41,4 +41,5 @@ def nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _directions(rows: Tensor) -> Tensor:
     wide = rows.detach().double()
     lengths = wide.norm(dim=1, keepdim=True)
-    return wide / lengths.masked_fill(lengths == 0, 1)
+    directions: Tensor = wide / lengths.masked_fill(lengths == 0, 1)
+    return directions
