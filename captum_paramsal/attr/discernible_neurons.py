@@ -44,7 +44,8 @@ class DiscernibleNeurons(TraceAttribution):
         top_k: Channels kept for each neuron of a convolution.
         linear_top_k: Features kept for each neuron of a linear layer over vectors; None for all with positive Ω.
         places: Places of each channel that the trace starts from below a pool over the whole map: a whole number, or
-            a share of the map's places in (0, 1], at least one place.
+            a share of the map's places in (0, 1], at least one place. Boxes of traces fit large objects better with
+            more, such as 0.3, in about three times the time.
         classes: How many classes the trace starts from, those with the highest softmax (section 3). With more than
             one, no ``target`` is given: the votes are those of all of them together.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
