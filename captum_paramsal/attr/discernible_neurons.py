@@ -48,6 +48,8 @@ class DiscernibleNeurons(TraceAttribution):
             more, such as 0.3, in about three times the time.
         classes: How many classes the trace starts from, those with the highest softmax (section 3). With more than
             one, no ``target`` is given: the votes are those of all of them together.
+        through_maxima: What Z_pre is of a neuron that a maximum pool made: its value, the largest of the window
+            (False), or what supports the neuron that this value was taken from (True).
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
 
@@ -80,6 +82,7 @@ class DiscernibleNeurons(TraceAttribution):
         linear_top_k: int | None = 10,
         places: float = 0.1,
         classes: int = 1,
+        through_maxima: bool = False,
         output: Output | None = None,
     ) -> None:
         if isinstance(places, float) and not 0 < places <= 1:
@@ -104,6 +107,7 @@ class DiscernibleNeurons(TraceAttribution):
             active_only=True,
             single_place=False,
             classes=classes,
+            through_maxima=through_maxima,
         )
         super().__init__(model, settings, output=output)
 

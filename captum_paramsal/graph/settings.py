@@ -52,6 +52,8 @@ class TraceSettings:
         active_only: Whether only neurons with positive values are candidates.
         single_place: Whether a linear layer over a flattened map keeps one feature alone.
         classes: How many classes the trace starts from, those with the highest scores, where none is named.
+        through_maxima: Whether Z_pre of a neuron that is a maximum is that of the neuron it was taken from, and not its
+            value.
     """
 
     weights: TraceWeights | None
@@ -61,6 +63,7 @@ class TraceSettings:
     active_only: bool
     single_place: bool
     classes: int = 1
+    through_maxima: bool = False
 
     def places_of(self, size: int) -> int:
         """How many places are kept of a map of ``size`` places; at least one."""

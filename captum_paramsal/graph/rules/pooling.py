@@ -100,7 +100,9 @@ class MaxPool(_Pool):
         return [(step.source, sites.at(highest(step, self.seen(step, sites))))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
-        """The largest value itself."""
+        """The largest value itself; through it, what supports the neuron that it was taken from."""
+        if step.settings.through_maxima:
+            return step.support_of(self.back(step, sites), len(sites))
         return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
 
@@ -258,12 +260,17 @@ class Maximum(_OverDimensions):
         return [(step.source, sites.at(highest(step, self.seen(step, sites))))]
 
     def support(self, step: Step, sites: Sites) -> Tensor:
-        """The largest value itself."""
+        """The largest value itself; through it, what supports the neuron that it was taken from."""
         operands = self._operands(step, sites)
         if operands:
-            return torch.stack(
-                [operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands]
-            ).amax(dim=0)
+            shares = torch.stack([operand.gain * operand.values(step.run.tensor(node)) for node, operand in operands])
+            best, chosen = shares.max(dim=0)
+            if not step.settings.through_maxima:
+                return best
+            supports = torch.stack([step.support_of([operand], len(sites)) for operand in operands])
+            return supports.gather(0, chosen[None])[0]
+        if step.settings.through_maxima:
+            return step.support_of(self.back(step, sites), len(sites))
         return sites.gain * self.seen(step, sites).values(step.maps).amax(dim=1)
 
     def _operands(self, step: Step, sites: Sites) -> Found:
