@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
@@ -62,7 +63,7 @@ class EvidenceSettings:
         """
         half = seen.maps.dtype in (torch.float16, torch.bfloat16)
         total = torch.zeros_like(seen.maps, dtype=torch.float32 if half else None)
-        noise = self._noise(seen.maps)
+        noise = self.noise_for(seen.maps.shape[1:])
         for some in noise.split(seen.copies(size)):
             copies = seen.maps + some[:, None].to(seen.maps)
             gradients = seen.gradients(copies.flatten(0, 1), rows, self.score).view_as(copies)
@@ -76,8 +77,8 @@ class EvidenceSettings:
             raise InputError(message)
         return total
 
-    def _noise(self, maps: Tensor) -> Tensor:
-        shape = maps.shape[1:]
+    def noise_for(self, shape: Sequence[int]) -> Tensor:
+        """What is added to maps of this shape ``(K, H, W)`` in each copy, ``(J, K, H, W)``; one of zeros for none."""
         if not self.noise_samples or not self.noise_range:
             return torch.zeros(1, *shape)
         return disturbances(self.noise_samples, shape, self.noise_range, self.noise, self.seed)

@@ -13,7 +13,7 @@ from .constraints import (
     space_penalty as space_penalty,
     strongest_wrong_class as strongest_wrong_class,
 )
-from .evidence import Reduce as Reduce, evidence_of as evidence_of
+from .evidence import Reduce as Reduce, averaged_evidence as averaged_evidence, evidence_of as evidence_of
 from .grad_cam_plus_plus import grad_cam_plus_plus as grad_cam_plus_plus
 from .gradient_coherence import coherence as coherence
 from .losses import Loss as Loss, cross_entropy as cross_entropy, loss_name as loss_name

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -39,3 +40,30 @@ def evidence_of(gradients: Tensor, maps: Tensor, *, reduce: Reduce = "abs", mult
     """
     products = gradients * maps if multiply_by_inputs else gradients
     return products.relu() if reduce == "relu" else products.abs()
+
+
+def averaged_evidence(
+    gradients: Sequence[Tensor], maps: Tensor, *, reduce: Reduce = "abs", multiply_by_inputs: bool = False
+) -> Tensor:
+    """Mean evidence over J perturbed copies of the maps: 1 / J sum_j abs(dz_n / d(m + e_j)).
+
+    Args:
+        gradients: dz_n / d(m + e_j) of each copy, ``(B, K, H, W)`` each.
+        maps: m, not perturbed, ``(B, K, H, W)``.
+        reduce: As in :func:`evidence_of`.
+        multiply_by_inputs: The same.
+
+    Returns:
+        ``(B, K, H, W)``, nowhere below 0.
+
+    References:
+        Feng et al., AAAI 2022, equation 1.
+
+    >>> import torch
+    >>> averaged_evidence([torch.tensor([-2.0, 3.0]), torch.tensor([2.0, 1.0])], torch.ones(2))
+    tensor([2., 2.])
+    """
+    first, *rest = (
+        evidence_of(gradient, maps, reduce=reduce, multiply_by_inputs=multiply_by_inputs) for gradient in gradients
+    )
+    return sum(rest, start=first) / len(gradients)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal, Protocol
@@ -10,13 +10,16 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from captum_paramsal.doctor.evidence import EvidenceSettings
 from captum_paramsal.doctor.layer_pass import Score
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import Reduce
+from captum_paramsal.functional import Noise, Reduce
 from captum_paramsal.repair.treatment.class_evidence import (
     ClassEvidence,
+    Copies,
     First,
     Part,
+    Rival,
     Second,
     require_choices,
     require_relevant,
@@ -31,16 +34,17 @@ def channel_constraint(
     *,
     first: First = "label",
     second: Second = "masked",
+    rival: Rival = "wrong",
     reduce: Reduce = "abs",
     multiply_by_inputs: bool = False,
+    copies: Copies = (),
 ) -> Tensor:
     """Evidence in channels that should have none, to be added to a loss.
 
-    With G_n(k, h, w) = abs(dz_n / dm), y the label of an image, s the most probable wrong class and r the relevant
-    channels: the mean over images of sum_k (1 - r(y, k)) sum_hw G_y + sum_k r(s, k) sum_hw G_s. The gradients are
-    those of each image's own score, so that the size of the batch does not matter; they stay in the graph, for
-    without it the constraint would be a constant. A batch norm in training mode between maps and scores mixes the
-    images.
+    With G_n(k, h, w) = abs(dz_n / dm), y the label of an image, s its rival class and r the relevant channels: the mean
+    over images of sum_k (1 - r(y, k)) sum_hw G_y + sum_k r(s, k) sum_hw G_s. The gradients are those of each image's
+    own score, so that the size of the batch does not matter; they stay in the graph, for without it the constraint
+    would be a constant. A batch norm in training mode between maps and scores mixes the images.
 
     Args:
         scores: Class scores, ``(B, C)``, in a graph; the logits in the paper.
@@ -50,8 +54,12 @@ def channel_constraint(
             nothing is known, silences none.
         first: Class of the first term: "label" (the authors' program) or "predicted" (the paper).
         second: Channels of the second term: "masked", r(s, k) (the program), or "all", 1 for every channel (the paper).
+        rival: Class s of the second term: "wrong", the most probable wrong class (the program), or "runner-up", the
+            second most confident one (the paper), which may be the label of a mistake.
         reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part (the program).
         multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
+        copies: Scores and maps of J perturbed copies, for each (scores, maps) in a graph; G is then the mean over
+            them (the paper), and tells the classes by the scores that are not perturbed.
 
     Returns:
         ``()``.
@@ -70,9 +78,9 @@ def channel_constraint(
     >>> channel_constraint(scores, maps, torch.tensor([0, 0]), relevant)
     tensor(1.5000)
     """
-    require_choices(first=first, second=second, reduce=reduce)
-    evidence = ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs)
-    return evidence.channel_penalty(relevant, first, second).mean()
+    require_choices(first=first, second=second, rival=rival, reduce=reduce)
+    evidence = ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs, copies=copies)
+    return evidence.channel_penalty(relevant, first, second, rival).mean()
 
 
 def space_constraint(
@@ -83,6 +91,7 @@ def space_constraint(
     *,
     reduce: Reduce = "abs",
     multiply_by_inputs: bool = False,
+    copies: Copies = (),
 ) -> Tensor:
     """Evidence for the label in the background, to be added to a loss.
 
@@ -96,6 +105,7 @@ def space_constraint(
         foreground: f, ``(B, h, w)`` in [0, 1], of any resolution; 1 everywhere for an image without annotation.
         reduce: "abs" for abs(dz / dm) (the paper), "relu" for its positive part.
         multiply_by_inputs: Take dz / dm · m in the place of dz / dm.
+        copies: As in :func:`channel_constraint`.
 
     Returns:
         ``()``.
@@ -114,12 +124,13 @@ def space_constraint(
     tensor(1.5000)
     """
     require_choices(reduce=reduce)
-    return ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs).space_penalty(foreground).mean()
+    evidence = ClassEvidence(scores, maps, labels, reduce, multiply_by_inputs, copies=copies)
+    return evidence.space_penalty(foreground).mean()
 
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Which constraints a treatment has, and how strong they are.
+    """Which constraints a treatment has on a layer, and how strong they are.
 
     Attributes:
         layer: Name of the layer whose feature maps are constrained: maps ``(N, K, H, W)``, maps with channels last,
@@ -129,6 +140,7 @@ class Constraints:
         space: Strength of the space constraint; 0 leaves it out.
         first: Class of the channel constraint's first term, see :func:`channel_constraint`.
         second: Channels of its second term.
+        rival: Class of its second term.
         reduce: What of a gradient counts.
         multiply_by_inputs: Whether gradients are taken times the maps.
         score: What the gradients are those of: the logit or the softmax probability of a class.
@@ -136,9 +148,16 @@ class Constraints:
             large as the loss before the treatment; else it is the weight itself. The authors' program takes weights of
             10 under an extra 1 / B, for B = 128 images a weight of 0.08 here.
         part: "output" of the layer, or "attention": the shares A in which it mixes tokens, see :meth:`of_attention`.
+        noise_samples: Perturbed copies of the maps, J, that gradients are averaged over; 0 for the maps as they are.
+            Each takes another forward pass in every step. The copies are those of
+            :class:`~captum_paramsal.ModelDoctor`: the same for every image and step.
+        noise_range: Bound of the uniform noise, or standard deviation of the normal one, in units of the maps.
+        noise: "uniform" or "normal".
+        seed: Fixes the noise.
 
     Raises:
-        InputError: A value is outside its range, or the only constraint has no ``relevant`` channels.
+        InputError: A value is outside its range, the only constraint has no ``relevant`` channels, or shares of
+            attention are to be perturbed.
     """
 
     layer: str
@@ -152,9 +171,15 @@ class Constraints:
     score: Score = "logit"
     relative: bool = True
     part: Part = "output"
+    rival: Rival = "wrong"
+    noise_samples: int = 0
+    noise_range: float = 0.1
+    noise: Noise = "uniform"
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(first=self.first, second=self.second, reduce=self.reduce, score=self.score, part=self.part)
+        choices = ("first", "second", "rival", "reduce", "score", "part")
+        require_choices(**{name: getattr(self, name) for name in choices})
         for name, strength in (("channel", self.channel), ("space", self.space)):
             if not isfinite(strength) or strength < 0:
                 message = f"Expected the strength `{name}` to be a number from 0 on, got {strength!r}."
@@ -163,6 +188,12 @@ class Constraints:
             require_relevant(self.relevant)
         elif self.channel and not self.space:
             message = "Expected `relevant` (classes, channels) for the channel constraint, got None."
+            raise InputError(message)
+        if self.perturbed.noise_samples and self.part == "attention":
+            message = (
+                f"Expected `noise_samples` of 0 for shares of attention, got {self.noise_samples}: perturbed shares "
+                "would not sum to 1. Constrain the output of the layer instead."
+            )
             raise InputError(message)
 
     @classmethod
@@ -207,6 +238,59 @@ class Constraints:
         taken = {"channel": 0.0, "reduce": "relu", "multiply_by_inputs": True, "part": "attention"}
         return cls(**{"layer": layer, "space": space, **taken, **options})
 
+    @classmethod
+    def of_paper(
+        cls,
+        diagnosis: _Diagnosis,
+        space_layers: Sequence[str] = (),
+        threshold: float | Literal["mean"] = 0.2,
+        **options: Any,
+    ) -> tuple[Constraints, ...]:
+        """The constraints as the paper has them, to be given to a treatment together.
+
+        The channel constraint on the layer of the diagnosis, for the predicted class and the second most confident
+        one, of which every channel should be silent; the space constraint on layers of its own, the last two in the
+        paper; gradients averaged over the perturbed copies that the diagnosis was made with.
+
+        Args:
+            diagnosis: What the classes rely on.
+            space_layers: Layers of the space constraint; that of the diagnosis where there are none.
+            threshold: From which normalized correlation on a channel is relevant to a class; the paper names none.
+            **options: Other attributes, for all layers. ``channel=0`` or ``space=0`` leaves a constraint out.
+
+        Raises:
+            InputError: See the class, or a layer is named twice.
+
+        >>> from types import SimpleNamespace
+        >>> evidence = {"reduce": "abs", "multiply_by_inputs": False, "score": "logit"}
+        >>> settings = evidence | {"noise_samples": 10, "noise_range": 0.1, "noise": "uniform", "seed": 0}
+        >>> diagnosis = SimpleNamespace(layer="layer4", settings=settings, relevant=lambda _: torch.ones(2, 3) > 0)
+        >>> [(one.layer, one.strengths) for one in Constraints.of_paper(diagnosis, ("layer3", "layer4"))]
+        [('layer4', {'channel': 1.0, 'space': 1.0}), ('layer3', {'space': 1.0})]
+        """
+        if isinstance(space_layers, str) or len(set(space_layers)) != len(space_layers):
+            message = f"Expected `space_layers` to be names of layers, each once, got {space_layers!r}."
+            raise InputError(message)
+        noise = {name: diagnosis.settings[name] for name in ("noise_samples", "noise_range", "noise", "seed")}
+        given = {"first": "predicted", "second": "all", "rival": "runner-up", **noise, **options}
+        last = given if not space_layers or diagnosis.layer in space_layers else {**given, "space": 0.0}
+        rest = [layer for layer in space_layers if layer != diagnosis.layer]
+        first = cls.of(diagnosis, threshold, **last)
+        others = [
+            cls.of(diagnosis, threshold, **{**given, "layer": layer, "relevant": None, "channel": 0.0})
+            for layer in rest
+        ]
+        return tuple(each for each in (first, *others) if each.strengths)
+
+    @property
+    def perturbed(self) -> EvidenceSettings:
+        """How the perturbed copies are made.
+
+        Raises:
+            InputError: A value is outside its range.
+        """
+        return EvidenceSettings(self.noise_samples, self.noise_range, self.noise, seed=self.seed)
+
     @property
     def strengths(self) -> dict[str, float]:
         """Strength of each constraint that is not left out, by name."""
@@ -225,6 +309,7 @@ class Constraints:
         foreground: Tensor | None = None,
         *,
         laid_out: Callable[[Tensor], Tensor] | None = None,
+        copies: Copies = (),
     ) -> dict[str, Tensor]:
         """The constraints of a batch, ``()`` each and without their strengths, by name; gradients are taken once.
 
@@ -235,15 +320,18 @@ class Constraints:
             foreground: ``(B, h, w)`` in [0, 1]; None where no image is annotated.
             laid_out: For values of another shape than maps, such as tokens: from evidence in that shape to
                 ``(B, K, H, W)``.
+            copies: As in :func:`channel_constraint`.
 
         Raises:
             InputError, TargetError, LayerError: As in :func:`channel_constraint` and :func:`space_constraint`.
         """
-        scores = scores.softmax(dim=1) if self.score == "probability" else scores
-        evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs, laid_out)
+        if self.score == "probability":
+            scores = scores.softmax(dim=1)
+            copies = [(of_copy.softmax(dim=1), perturbed) for of_copy, perturbed in copies]
+        evidence = ClassEvidence(scores, maps, labels, self.reduce, self.multiply_by_inputs, laid_out, copies)
         terms: dict[str, Tensor] = {}
         if "channel" in self.strengths and self.relevant is not None:
-            terms["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second).mean()
+            terms["channel"] = evidence.channel_penalty(self.relevant, self.first, self.second, self.rival).mean()
         if "space" in self.strengths:
             terms["space"] = maps.new_zeros(()) if foreground is None else evidence.space_penalty(foreground).mean()
         return terms

@@ -12,8 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from captum_paramsal.batch import require_gradient
 from captum_paramsal.errors import TreatmentError
-from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
-from captum_paramsal.repair.treatment.constraints import Constraints
+from captum_paramsal.repair.treatment.constrained_layers import ConstrainedLayers, Term
 from captum_paramsal.repair.treatment.training_items import (
     TrainingItem,
     naming,
@@ -26,19 +25,19 @@ MEASURED_BATCHES = 8
 """Training batches that loss and constraints are measured on; more where a constraint is 0 on all of these."""
 
 
-def loss_terms(model: nn.Module, batch: TrainingItem, constrained: ConstrainedLayer | None) -> dict[str, Tensor]:
+def loss_terms(model: nn.Module, batch: TrainingItem, constrained: ConstrainedLayers | None) -> dict[str, Tensor]:
     """Mean cross entropy of a batch and its constraints, without their weights, from one forward pass."""
     if constrained is not None:
         constrained.settle(model, batch)
     scores = require_gradient(scores_of(model, batch), of="trained parameters")
     terms = {"loss": cross_entropy(scores, batch.labels)}
     if constrained is not None:
-        terms |= constrained.penalties(scores, batch)
+        terms |= constrained.penalties(model, scores, batch)
     return terms
 
 
 def measured_weights(
-    model: nn.Module, batches: Iterable[Any], constrained: ConstrainedLayer, *key: int | str
+    model: nn.Module, batches: Iterable[Any], constrained: ConstrainedLayers, *key: int | str
 ) -> dict[str, float]:
     """Weight of each constraint.
 
@@ -48,16 +47,15 @@ def measured_weights(
     Args:
         model: The untreated model, put into evaluation mode.
         batches: The training batches.
-        constrained: What is asked of which layer.
+        constrained: What is asked of which layers.
         key: What the order of the batches depends on.
 
     Raises:
         InputError: There are no batches, or they do not fit the model or the constraints.
         TreatmentError: A constraint is 0 or does not depend on what is trained, or the loss is 0 or not finite.
     """
-    constraints = constrained.constraints
-    sums = dict.fromkeys(("loss", *constraints.strengths), 0.0)
-    acts = dict.fromkeys(constraints.strengths, False)
+    sums = dict.fromkeys(("loss", *constrained.terms), 0.0)
+    acts = dict.fromkeys(constrained.terms, False)
     images = 0
     model.eval()
     with constrained.watched(model), same_every_time(batches, model, *key) as checked:
@@ -74,10 +72,11 @@ def measured_weights(
                 acts[name] = does or _acts(terms[name], model)
     require_some(images, "training")
     means = {name: total / images for name, total in sums.items()}
-    _require_acting(means, acts, constraints)
-    if not constraints.relative:
-        return constraints.strengths
-    return {name: strength * means["loss"] / means[name] for name, strength in constraints.strengths.items()}
+    _require_acting(means, acts, constrained.terms)
+    return {
+        name: term.strength * means["loss"] / means[name] if term.relative else term.strength
+        for name, term in constrained.terms.items()
+    }
 
 
 def require_finite(terms: Mapping[str, float], when: str) -> None:
@@ -105,26 +104,26 @@ def _acts(term: Tensor, model: nn.Module) -> bool:
     return any(bool(gradient.count_nonzero()) for gradient in gradients if gradient is not None)
 
 
-def _require_acting(means: Mapping[str, float], acts: Mapping[str, bool], constraints: Constraints) -> None:
+def _require_acting(means: Mapping[str, float], acts: Mapping[str, bool], terms: Mapping[str, Term]) -> None:
     for name, does in acts.items():
         if not means[name]:
             why = {
                 "channel": "every channel that counts has a gradient of 0",
                 "space": "no batch (inputs, labels, foreground) has a background, or its gradients are 0",
-            }[name]
+            }[terms[name].kind]
             message = (
-                f"Expected a {name} constraint above 0, but it is 0 on all training batches: {why}. "
-                f"Give it what it needs, or leave it out with `{name}=0`."
+                f"Expected a {terms[name].kind} constraint above 0, but at layer {terms[name].layer!r} it is 0 on all "
+                f"training batches: {why}. Give it what it needs, or leave it out with `{terms[name].kind}=0`."
             )
             raise TreatmentError(message)
         if not does:
             message = (
-                f"Expected a {name} constraint that depends on what is trained, but its gradient is 0 for every "
-                f"trained parameter: the scores are a fixed function of the maps of {constraints.layer!r}. Choose an "
-                "earlier layer, or train what comes after it."
+                f"Expected a {terms[name].kind} constraint that depends on what is trained, but its gradient is 0 "
+                f"for every trained parameter: the scores are a fixed function of the maps of {terms[name].layer!r}. "
+                "Choose an earlier layer, or train what comes after it."
             )
             raise TreatmentError(message)
-    if constraints.relative and not means["loss"]:
+    if any(term.relative for term in terms.values()) and not means["loss"]:
         message = (
             "Expected a loss that relative strengths can be measured by, but it is 0 on the training batches. Give "
             "`relative=False` and the weights themselves."

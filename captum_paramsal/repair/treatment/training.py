@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.repair.treatment.constrained_layer import ConstrainedLayer
+from captum_paramsal.repair.treatment.constrained_layers import ConstrainedLayers
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.strengths import loss_terms, require_finite
 from captum_paramsal.repair.treatment.training_items import count_of, naming, require_some, same_every_time
@@ -75,7 +75,7 @@ class Training:
         model: What is trained, in place.
         batches: The training batches.
         schedule: How long and how fast.
-        constraints: What is asked besides a low loss.
+        constraints: What is asked of layers besides a low loss.
         make_optimizer: Makes an optimizer for the trained parameters; stochastic gradient descent where None.
         weights: Weight of each constraint in the loss.
         show_progress: Show a progress bar over the steps.
@@ -84,14 +84,14 @@ class Training:
     model: nn.Module
     batches: Iterable[Any]
     schedule: Schedule
-    constraints: Constraints | None
+    constraints: tuple[Constraints, ...]
     make_optimizer: MakeOptimizer | None = None
     weights: dict[str, float] = field(default_factory=dict)
     show_progress: bool = True
 
     def __post_init__(self) -> None:
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.constrained = None if self.constraints is None else ConstrainedLayer(self.constraints)
+        self.constrained = ConstrainedLayers(self.constraints) if self.constraints else None
         schedule = self.schedule
         self.optimizer = (
             SGD(self._parameters, schedule.learning_rate, schedule.momentum, weight_decay=schedule.weight_decay)

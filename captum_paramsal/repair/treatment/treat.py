@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_paramsal.files import Checkpoint
 from captum_paramsal.hooks import Output, scored_model, whole_model
+from captum_paramsal.repair.treatment.constrained_layers import all_of
 from captum_paramsal.repair.treatment.constraints import Constraints
 from captum_paramsal.repair.treatment.patch import Patch
 from captum_paramsal.repair.treatment.training import MakeOptimizer, Schedule, Training
@@ -24,7 +25,7 @@ def treat(
     model: nn.Module,
     train_batches: Iterable[Any],
     held_out_batches: Iterable[Any],
-    constraints: Constraints | None = None,
+    constraints: Constraints | Sequence[Constraints] | None = None,
     *,
     validation_batches: Iterable[Any] | None = None,
     epochs: int = 10,
@@ -53,7 +54,7 @@ def treat(
             1 everywhere for an image without annotation; a ``DataLoader`` or a list, or an iterator where there is only
             one epoch. What torch draws at random in them, such as the order, follows from ``seed`` and the epoch.
         held_out_batches: Batches (inputs, labels) that the effect is counted on.
-        constraints: What the classes may rely on; None for plain fine-tuning.
+        constraints: What the classes may rely on, at one layer or at several; None for plain fine-tuning.
         validation_batches: Batches (inputs, labels) that the best epoch is chosen by; the held-out ones where None.
         epochs: Times that the training batches are gone through.
         learning_rate: At the first step; it falls to 0 along half a cosine.
@@ -102,10 +103,9 @@ def treat(
     original = scored_model(model)
     with torch.inference_mode(mode=False), torch.enable_grad():
         treated = trainable_copy(original)
-        if constraints is not None:
-            constraints = constraints.on(device_of(treated)) if constraints.strengths else None
+        asked = tuple(each.on(device_of(treated)) for each in all_of(constraints) if each.strengths)
         training = Training(
-            scored_model(treated, output), train_batches, schedule, constraints, optimizer, show_progress=show_progress
+            scored_model(treated, output), train_batches, schedule, asked, optimizer, show_progress=show_progress
         )
         run = TreatmentRun(training, held_out_batches, validation_batches, allow_worse=allow_worse)
         run.follow(None if checkpoint is None else Checkpoint(checkpoint, run.identity(original)))

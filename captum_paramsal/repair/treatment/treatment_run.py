@@ -16,6 +16,8 @@ from captum_paramsal.repair.treatment.strengths import measured_weights, require
 from captum_paramsal.repair.treatment.training import Training
 from captum_paramsal.repair.treatment.weights import copy_state, load_state
 
+_OF_NOISE = ("noise_samples", "noise_range", "noise", "seed")
+
 
 class TreatmentRun:
     """A treatment under way.
@@ -52,7 +54,8 @@ class TreatmentRun:
             "allow_worse": self._allow_worse,
             "chosen by": "held-out" if self._validation is None else "validation",
         }
-        constraints = _described(self._training.constraints)
+        described = [_described(each) for each in self._training.constraints]
+        constraints = described if len(described) > 1 else next(iter(described), None)
         return (
             {"base": Fingerprint.of(untreated).short, "constraints": constraints} | chosen | self._training.identity()
         )
@@ -145,9 +148,13 @@ class TreatmentRun:
         self._best_rank = (accuracy, loss)
 
 
-def _described(constraints: Constraints | None) -> dict[str, Any] | None:
-    if constraints is None:
-        return None
+def _described(constraints: Constraints) -> dict[str, Any]:
     relevant = constraints.relevant
     digest = None if relevant is None else blake2b(relevant.cpu().contiguous().numpy().data, digest_size=8).hexdigest()
-    return {**vars(constraints), "relevant": digest}
+    values = {**vars(constraints), "relevant": digest}
+    # What came later is left out where it has no effect, so that a checkpoint of before it goes on.
+    if constraints.rival == "wrong":
+        del values["rival"]
+    if not constraints.noise_samples:
+        values = {name: value for name, value in values.items() if name not in _OF_NOISE}
+    return values
