@@ -39,6 +39,7 @@ from .errors import (
 )
 from .filters import Filter as Filter, FilterIndex as FilterIndex
 from .graph.settings import TraceWeights as TraceWeights
+from .models_compared import ModelComparison as ModelComparison, compare_models as compare_models
 from .reference import Reference as Reference
 from .traces import Trace as Trace
 from .versions import __version__ as __version__

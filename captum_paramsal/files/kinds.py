@@ -31,6 +31,7 @@ STEP_TRANSFER = TensorFile("step transfer", "captum_paramsal.step_transfer", (1,
 MASKED_PIXELS = TensorFile("masked pixels", "captum_paramsal.masked_pixels", (1,), InterventionError)
 PASTED_PIXELS = TensorFile("pasted pixels", "captum_paramsal.pasted_pixels", (1,), InterventionError)
 COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
+MODEL_COMPARISON = TensorFile("model comparison", "captum_paramsal.model_comparison", (1,), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
 WEIGHTS = TensorFile("weights", "captum_paramsal.weights", (1,), SourceError)
 PIECE = TensorFile("piece", "captum_paramsal.piece", (1,), CheckpointError)

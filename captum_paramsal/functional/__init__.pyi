@@ -41,3 +41,4 @@ from .targets import (
     scores_at as scores_at,
 )
 from .tensors import detached as detached, tensor_of as tensor_of
+from .weight_path import excess_change as excess_change, path_shares as path_shares

@@ -1,0 +1,2 @@
+from .compare_models import compare_models as compare_models
+from .result import ChangedFilter as ChangedFilter, ModelComparison as ModelComparison

@@ -1,0 +1,112 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+from captum_paramsal import ModelComparison, compare_models
+from captum_paramsal.errors import InputError, SourceError
+
+
+def checkpoints():
+    torch.manual_seed(0)
+    a = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(5 * 16, 3)
+    ).double()
+    b = deepcopy(a)
+    with torch.no_grad():
+        for parameter in b.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        b[3].weight[2] *= -3
+        b[1].running_mean += 0.1
+    return a.eval(), b.eval()
+
+
+@pytest.fixture(scope="module")
+def case():
+    a, b = checkpoints()
+    images = torch.randn(40, 3, 8, 8, dtype=torch.float64)
+    labels = a(images).argmax(dim=1)
+    return a, b, images, labels, compare_models(a, b, images, labels, steps=12, internal_batch_size=7)
+
+
+def test_the_planted_filter_has_moved_most(case):
+    result = case[-1]
+    assert str(result.top(1)[0].filter) == "3[2]"
+    assert result.to_table(1)[0]["rank"] == 1
+    assert len(result.only_a)
+    assert not len(result.only_b)
+    assert len(result.only_a) + len(result.both) == len(result)
+    assert "3[2]" in repr(result)
+    assert "3[2]" in result._repr_html_()
+
+
+def test_shares_are_the_integral_filter_by_filter(case):
+    a, b, images, labels, result = case
+    some = result.only_a
+    middle = deepcopy(a)
+    shares = torch.zeros(9, dtype=torch.float64)
+    for place in (torch.arange(200) + 0.5) / 200:
+        with torch.no_grad():
+            states = (model.state_dict().values() for model in (middle, a, b))
+            for between, *ends in zip(*states, strict=True):
+                if between.is_floating_point():
+                    between.copy_(ends[0] + place * (ends[1] - ends[0]))
+        weights = [middle[0].weight, middle[3].weight]
+        loss = nn.functional.cross_entropy(middle(images[some]), labels[some])
+        steps = zip(torch.autograd.grad(loss, weights), (0, 3), strict=True)
+        shares += torch.cat([(g * (b[i].weight - a[i].weight)).flatten(1).sum(1) for g, i in steps]).detach() / 200
+    torch.testing.assert_close(result.share[0], shares, rtol=1e-3, atol=1e-4)
+    assert result.share[1].isnan().all()
+
+
+def test_shares_of_all_that_differs_are_the_difference_in_loss():
+    a, b = checkpoints()
+    with torch.no_grad():
+        for place in (0, 1, 3, 5):
+            for name, tensor in b[place].state_dict().items():
+                if place in (1, 5) or name == "bias":
+                    tensor.copy_(a[place].state_dict()[name])
+    images = torch.randn(40, 3, 8, 8, dtype=torch.float64)
+    result = compare_models(a, b, images, a(images).argmax(dim=1), steps=12)
+    assert result.loss_difference[0] > 0
+    torch.testing.assert_close(result.rest[0], torch.zeros((), dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_it_is_saved_and_loaded(case, tmp_path):
+    result = case[-1]
+    result.save(tmp_path / "models.safetensors")
+    loaded = ModelComparison.load(tmp_path / "models.safetensors")
+    assert str(loaded.to_table()) == str(result.to_table())
+    assert loaded.filters == result.filters
+    with pytest.raises(SourceError, match="model comparison"):
+        ModelComparison.load(tmp_path / "other.safetensors")
+
+
+def test_models_are_left_as_they_were(case):
+    a, b = checkpoints()
+    for model, fresh in zip(case[:2], (a, b), strict=True):
+        assert all(x.equal(y) for x, y in zip(model.state_dict().values(), fresh.state_dict().values(), strict=True))
+        assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_same_checkpoint_twice_differs_nowhere(case):
+    a, _, images, labels, _ = case
+    result = compare_models(a, a, images, labels)
+    assert not result.change.any()
+    assert len(result.both) == len(result)
+    with pytest.raises(InputError, match="only a gets right"):
+        result.top(by="loss")
+
+
+def test_what_cannot_be_compared_is_refused(case):
+    a, b, images, labels, result = case
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)).double()
+    with pytest.raises(InputError, match="one architecture"):
+        compare_models(a, other, images, labels)
+    with pytest.raises(InputError, match="`steps`"):
+        compare_models(a, b, images, labels, steps=0)
+    with pytest.raises(InputError, match="`labels`"):
+        compare_models(a, b, images, None)
+    with pytest.raises(InputError, match="'change' or 'loss'"):
+        result.top(by="weight")
