@@ -46,7 +46,7 @@ def test_shares_are_the_integral_filter_by_filter(case):
     some = result.only_a
     middle = deepcopy(a)
     shares = torch.zeros(9, dtype=torch.float64)
-    for place in (torch.arange(200) + 0.5) / 200:
+    for place in (torch.arange(60) + 0.5) / 60:
         with torch.no_grad():
             states = (model.state_dict().values() for model in (middle, a, b))
             for between, *ends in zip(*states, strict=True):
@@ -55,7 +55,7 @@ def test_shares_are_the_integral_filter_by_filter(case):
         weights = [middle[0].weight, middle[3].weight]
         loss = nn.functional.cross_entropy(middle(images[some]), labels[some])
         steps = zip(torch.autograd.grad(loss, weights), (0, 3), strict=True)
-        shares += torch.cat([(g * (b[i].weight - a[i].weight)).flatten(1).sum(1) for g, i in steps]).detach() / 200
+        shares += torch.cat([(g * (b[i].weight - a[i].weight)).flatten(1).sum(1) for g, i in steps]).detach() / 60
     torch.testing.assert_close(result.share[0], shares, rtol=1e-3, atol=1e-4)
     assert result.share[1].isnan().all()
 
