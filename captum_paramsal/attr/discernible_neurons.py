@@ -177,5 +177,10 @@ class DiscernibleNeurons(TraceAttribution):
         """The same with other weights."""
         kept = self.settings
         return DiscernibleNeurons(
-            self.model, weights, top_k=kept.top_k, linear_top_k=kept.linear_top_k, places=kept.places
+            self.model,
+            weights,
+            top_k=kept.top_k,
+            linear_top_k=kept.linear_top_k,
+            places=kept.places,
+            through_maxima=kept.through_maxima,
         )

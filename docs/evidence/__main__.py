@@ -9,6 +9,7 @@ STUDIES = (
     "depth_bias",
     "object_pointing",
     "object_boxes",
+    "trace_weights",
     "comparison",
     "model_doctor",
     "model_doctor_tables",
