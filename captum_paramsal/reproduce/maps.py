@@ -144,4 +144,6 @@ def _grid(subject: Subject, positions: Sequence[int], maps: Mapping[str, Tensor]
     ]
     drawn = torch.stack(list(maps.values()), dim=1)[: len(shown)]
     pictures = [pixels_of(subject, position) for position in shown]
-    return to_png(comparison_grid(pictures, list(drawn), list(maps), names=names, title=title))
+    # On two lines, so that names of neighbouring columns do not meet.
+    methods = [method.replace(", ", ",\n").replace(" saliency", "\nsaliency") for method in maps]
+    return to_png(comparison_grid(pictures, list(drawn), methods, names=names, title=title))
