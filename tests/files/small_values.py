@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, FewSamplesWarning, ModelDoctor, ParameterSaliency, Reference, compare
+from captum_paramsal.models_compared import compare_models
 from captum_paramsal.repair import (
     Patch,
     knock_out_curve,
@@ -92,6 +93,7 @@ VALUES = {
     "neighbors": lambda: neighbors(torch.rand(5, 4, generator=torch.Generator().manual_seed(0)), [0, 2], k=2),
     "step transfer": _step_transfer,
     "masked pixels": lambda: mask_pixels(model(), *batches()[0], torch.arange(36.0).view(1, 6, 6).expand(8, 6, 6)),
+    "model comparison": lambda: compare_models(model(), model(), *batches()[0], steps=1),
     "pasted pixels": _pasted,
     "triage": _triage,
     "treatment": lambda: treat(model(), batches(), batches(), epochs=1, **QUIET),
