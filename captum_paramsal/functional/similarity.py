@@ -15,6 +15,7 @@ def cosines(rows: Tensor, others: Tensor) -> Tensor:
     Returns:
         ``(M, N)`` float64, from -1 to 1.
 
+    >>> import torch
     >>> cosines(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0], [6.0, 8.0]]))
     tensor([[0.6000, 0.0000, 1.0000]], dtype=torch.float64)
     """
@@ -31,6 +32,7 @@ def nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Returns:
         Their places ``(M, k)`` int64, and their values ``(M, k)``.
 
+    >>> import torch
     >>> nearest(torch.tensor([[0.1, 0.9, 0.9]]), 2)[0].tolist()
     [[1, 2]]
     """

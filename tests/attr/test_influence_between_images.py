@@ -44,7 +44,7 @@ def test_evidence_of_a_batch_is_that_of_its_images(between, layer, same):
         # By hand: each perturbed copy goes through the rest by itself.
         maps = model[: int(layer) + 1](image[None]).detach()
         expected = 0
-        for noise in doctor.settings._noise(maps):
+        for noise in doctor.settings.noise_for(maps.shape[1:]).to(maps):
             leaf = (maps + noise).requires_grad_()
             expected = expected + torch.autograd.grad(model[int(layer) + 1 :](leaf)[0, 0], leaf)[0].abs() / 3
         torch.testing.assert_close(row, expected[0])
