@@ -1,12 +1,15 @@
 import gc
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 # Tests side by side share the processors. In the environment, before anything loads PyTorch, it holds for the
 # libraries that count threads by themselves, and for the processes that tests start.
@@ -37,6 +40,36 @@ def undrawn() -> Iterator[None]:
 
     with undrawn():
         yield
+
+
+MANY = 8
+"""Cases of a test from which on every second one is slow."""
+
+WHOLE = ("contract", "docs", "files")
+"""Folders whose tests say for themselves what is slow."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with eight cases or more, every second one is slow; of a grid, as the fields of a chessboard.
+
+    So every value of a grid has its turn by default, and each test decides with which half it is.
+    """
+    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        numbered = hasattr(item, "callspec") and item.callspec.indices and not item.get_closest_marker("slow")
+        if numbered and item.path.is_relative_to(HERE) and item.path.relative_to(HERE).parts[0] not in WHOLE:
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, of_a_test in cases.items():
+        if len(of_a_test) < MANY:
+            continue
+        # Parameters that are given together have one number.
+        places = [sum(set(item.callspec.indices.values())) + crc32(name.encode()) for item in of_a_test]
+        if len({place % 2 for place in places}) == 1:
+            places = list(range(len(of_a_test)))
+        for place, item in zip(places, of_a_test, strict=True):
+            if place % 2:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_collectstart() -> None:

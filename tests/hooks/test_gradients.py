@@ -47,6 +47,7 @@ def test_convolution_by_each_of_its_ways(groups, monkeypatch):
     torch.testing.assert_close(gradients.mean_abs(), profile)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not products.compiler_found(), reason="no C++ compiler on this machine")
 def test_convolution_fused():
     gradients, expected = convolution()

@@ -80,6 +80,7 @@ def test_the_streamed_tail_is_that_of_the_whole_matrix(small):
     assert off <= 0.01 * len(columns), f"{off} of {len(columns)} tails differ"
 
 
+@pytest.mark.slow
 def test_scores_p_values_and_significance_are_the_literal_ones(small):
     images, labels = small.mistakes(4)
     pot = POTSaliency(small.model, small.reference)
