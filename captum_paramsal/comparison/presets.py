@@ -138,9 +138,13 @@ def preset(
     )
 
 
+def _last_layer(model: nn.Module) -> str:
+    # The doctor finds it, and says what to do where there is none.
+    return ModelDoctor(model, noise_samples=0).layer_name
+
+
 def _last_maps(model: nn.Module) -> nn.Module:
-    # The doctor finds them, and says what to do where there are none.
-    return unwrap(model).get_submodule(ModelDoctor(model, noise_samples=0).layer_name)
+    return unwrap(model).get_submodule(_last_layer(model))
 
 
 @register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")
@@ -150,7 +154,7 @@ def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
 
 @register_preset("grad_cam_plus_plus", description="Grad-CAM++ at the last feature maps, positive part")
 def _grad_cam_plus_plus(model: nn.Module, _: Reference | None) -> InputMaps:
-    split, layer = SplitModel(model), ModelDoctor(model, noise_samples=0).layer_name
+    split, layer = SplitModel(model), _last_layer(model)
 
     def attribute(inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Tensor:
         batch = ModelInputs.of(inputs, target, additional_forward_args, model=model)

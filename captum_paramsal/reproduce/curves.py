@@ -16,6 +16,7 @@ from captum_paramsal.repair import (
     perturb_curve,
     random_ranking,
 )
+from captum_paramsal.reproduce.intervals import named
 from captum_paramsal.reproduce.result import Drawn
 from captum_paramsal.reproduce.subject import Subject
 from captum_paramsal.viz import intervention_plot, new_panels, to_png
@@ -152,9 +153,9 @@ def _gaps(curves: Mapping[str, InterventionCurve]) -> list[dict[str, Any]]:
                 "filters": k,
                 "images": len(each),
                 **{
-                    f"{name}{end}": values[row, k].item()
+                    cell: value
                     for name, values in differences.items()
-                    for row, end in enumerate(("", " low", " high"))
+                    for cell, value in named(name, values[:, k].tolist()).items()
                 },
             }
             for k in range(each.steps + 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from math import nan
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,24 @@ def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
         return torch.stack([mean, nothing, nothing])
     ends = _resampled_means(rows, seed).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
     return torch.cat([mean[None], ends])
+
+
+def table_of_means(measures: Mapping[str, Tensor], seed: int = 0, **cells: int) -> list[dict[str, Any]]:
+    """One row for each measure: mean over its rows, with the ends of its 95 % percentile bootstrap interval.
+
+    Args:
+        measures: ``(N,)`` each, resampled together.
+        seed: Fixes the resampling.
+        **cells: What every row says besides, such as ``images=N``.
+
+    >>> table_of_means({"hits": torch.ones(3)}, images=3)
+    [{'measure': 'hits', 'images': 3, 'mean': 1.0, 'low': 1.0, 'high': 1.0}]
+    """
+    found = bootstrap_means(torch.stack(list(measures.values()), dim=1), seed)
+    return [
+        {"measure": name, **cells, "mean": mean, "low": low, "high": high}
+        for name, (mean, low, high) in zip(measures, found.T.tolist(), strict=True)
+    ]
 
 
 def bootstrap_difference(group: Tensor, other: Tensor, seed: int = 0) -> Tensor:

@@ -21,7 +21,7 @@ from captum_paramsal.metrics.image_baselines import BASELINES
 from captum_paramsal.repair.interventions.checks import class_scores
 from captum_paramsal.repair.interventions.pixel_regions import Which, chosen_pixels
 from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
-from captum_paramsal.stats.bootstrap import bootstrap_means
+from captum_paramsal.stats import table_of_means
 
 Fill: TypeAlias = Literal["mean", "blur"] | float
 _TOP_K = 10
@@ -59,11 +59,8 @@ class MaskedPixels(SavedTensors):
             "corrected": self.corrected.double(),
             "change of guilty filters": self.guilty,
         }
-        found = bootstrap_means(torch.stack([pair[:, 1] - pair[:, 0] for pair in rows.values()], dim=1), seed)
-        return [
-            {"measure": name, "images": len(self.masks), "mean": mean, "low": low, "high": high}
-            for name, (mean, low, high) in zip(rows, found.T.tolist(), strict=True)
-        ]
+        changes = {name: pair[:, 1] - pair[:, 0] for name, pair in rows.items()}
+        return table_of_means(changes, seed, images=len(self.masks))
 
     def _facts(self) -> dict[str, Any]:
         changes = {

@@ -20,7 +20,7 @@ from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
 from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
-from captum_paramsal.stats import bootstrap_means
+from captum_paramsal.stats import table_of_means
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,11 +59,7 @@ class StepTransfer(SavedTensors):
             "others cured": self.corrected.double().mean(dim=1),
             "change of the others' true class": self.change_of_true.mean(dim=1),
         }
-        found = bootstrap_means(torch.stack(list(rows.values()), dim=1), seed)
-        return [
-            {"measure": name, "steps": len(self.own), "mean": mean, "low": low, "high": high}
-            for name, (mean, low, high) in zip(rows, found.T.tolist(), strict=True)
-        ]
+        return table_of_means(rows, seed, steps=len(self.own))
 
 
 def step_transfer(
