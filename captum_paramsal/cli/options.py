@@ -78,6 +78,11 @@ def add_source_options(
             help="column of the tables that says where the object lies: x1 y1 x2 y2 in pixels of the photo as it lies "
             "in the file, several boxes separated by ';' (default boxes, if it is there)",
         )
+    _add_preparation_options(parser)
+
+
+def _add_preparation_options(parser: argparse.ArgumentParser) -> None:
+    """How photos become inputs."""
     photos = parser.add_argument_group("preparation of the photos (by default the one that belongs to the model)")
     photos.add_argument("--image-size", metavar="PX", type=positive, help="side of the square that the model gets")
     photos.add_argument(

@@ -15,7 +15,7 @@ WINDOW_NUMBERS = 1 << 19
 FEW = 8
 """Fewer than one filter of so many, at each place: their contributions are cheaper one by one than all together."""
 
-LOOKED_AT = 128
+_LOOKED_AT = 128
 """Entries of a vector that are looked at together for the largest product."""
 
 
@@ -213,13 +213,13 @@ def largest_products(vectors: Tensor, weights: Tensor) -> Tensor:
     by_channel, reach = weights.T.contiguous(), weights.abs().amax(dim=1)
     best = vectors.new_full((len(vectors), len(weights)), -torch.inf)
     open_ = torch.arange(len(vectors), device=vectors.device)
-    for start in range(0, channels, LOOKED_AT):
-        looked = order[open_, start : start + LOOKED_AT]
+    for start in range(0, channels, _LOOKED_AT):
+        looked = order[open_, start : start + _LOOKED_AT]
         for part in pieces(len(open_), looked.shape[1] * len(weights)):
             rows, columns = open_[part], looked[part]
             products = by_channel[columns].mul_(vectors[rows[:, None], columns][:, :, None])
             best[rows] = torch.maximum(best[rows], products.amax(dim=1))
-        if start + LOOKED_AT < channels:
-            limit = sizes[open_, start + LOOKED_AT, None] * reach
+        if start + _LOOKED_AT < channels:
+            limit = sizes[open_, start + _LOOKED_AT, None] * reach
             open_ = open_[(limit > best[open_]).any(dim=1)]
     return best

@@ -29,7 +29,7 @@ from .plan import (
     plan_recording as plan_recording,
     takes_batch_statistics as takes_batch_statistics,
 )
-from .recorder import Recording as Recording, Reduction as Reduction
+from .recorder import LayerRecording as LayerRecording, Reduction as Reduction
 from .replaced import replaced_maps as replaced_maps, require_single_call as require_single_call
 from .rules import (
     FilterRule as FilterRule,

@@ -26,7 +26,7 @@ Reduction: TypeAlias = Callable[[str, SampleGradients], Tensor]
 """From the name of a layer and its weight gradients to one number per example and filter, ``(N, O)``."""
 
 
-class Recording(LayerWatch):
+class LayerRecording(LayerWatch):
     """One forward and backward pass of a batch, and the profiles it leaves.
 
     Args:

@@ -14,7 +14,7 @@ from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.functions import FunctionCall
 from captum_paramsal.hooks.graph_start import start_graph
 
-LOOKED_AT = 8
+_LOOKED_AT = 8
 """Classes that are looked at, evenly spread."""
 
 
@@ -39,7 +39,7 @@ def _kept_apart(scores: Tensor, outputs: list[Tensor]) -> bool:
     per_class = per_class.flatten(1).sum(dim=1) if per_class.ndim > 1 else per_class
     count = len(per_class)
     alone = 0
-    for place in range(0, count, -(-count // LOOKED_AT)):
+    for place in range(0, count, -(-count // _LOOKED_AT)):
         gradients = torch.autograd.grad(per_class[place], outputs, retain_graph=True, allow_unused=True)
         reached = [one.flatten(0, -2).abs().sum(dim=0) for one in gradients if one is not None]
         strength = torch.stack(reached).sum(dim=0) if reached else per_class.new_zeros(count)

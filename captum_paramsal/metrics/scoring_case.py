@@ -85,7 +85,7 @@ class Case:
         maps, images = tensor_of(self.maps), images_of(self.model, self.images, self.targets)
         one = isinstance(images, Tensor) and isinstance(maps, Tensor) and images.shape == (1, *maps.shape)
         object.__setattr__(self, "images", images)
-        object.__setattr__(self, "targets", classes_of(self.targets, images))
+        object.__setattr__(self, "targets", case_classes(self.targets, images))
         object.__setattr__(self, "maps", maps[None] if one else maps)
 
     @classmethod
@@ -105,7 +105,7 @@ class Case:
         explain = method if isinstance(method, InputMaps) else InputMaps(method)
         model = scored_function(model, known.pop("output", None))
         pictures = images_of(model, images, targets)
-        classes = classes_of(targets, pictures)
+        classes = case_classes(targets, pictures)
         extra = known.get("additional_forward_args")
         with explaining(model, seed):
             maps = explain(pictures, target=classes, additional_forward_args=extra)
@@ -173,7 +173,7 @@ def images_of(model: Callable[..., Any], images: Any, targets: Any = None) -> An
     return as_inputs(model, images, targets, only_images=True)
 
 
-def classes_of(targets: Any, images: Any) -> Any:
+def case_classes(targets: Any, images: Any) -> Any:
     """One class per image as a tensor ``(N,)``, of whatever names them; what does not is refused later."""
     one_for_all = isinstance(targets, (int, np.integer)) and not isinstance(targets, bool)
     if (isinstance(targets, Tensor) and targets.ndim == 1) or not isinstance(images, Tensor):

@@ -35,10 +35,10 @@ from captum_paramsal.hooks import (
     FrozenConvolutions,
     GradientSums,
     HiddenCallsError,
+    LayerRecording,
     OtherWayError,
     Output,
     Plan,
-    Recording,
     Reduction,
     StalePlanError,
     SummingReduction,
@@ -422,7 +422,7 @@ class FilterProfile:
     def _recorded(
         self, plan: Plan, batch: ModelInputs, begin: Callable[[], Reduction] | None = None, *, again: bool = False
     ) -> Tensor:
-        recording = Recording(self.layers, plan, len(batch), None if begin is None else begin())
+        recording = LayerRecording(self.layers, plan, len(batch), None if begin is None else begin())
         # Blocks that run again in the backward pass need an input with a gradient.
         inputs = tuple(map(_with_gradient, batch.inputs)) if again else batch.inputs
         try:

@@ -135,7 +135,7 @@ def own_share(batches: Iterable[Any], group: ProcessGroup) -> Iterator[Any]:
     return islice(iter(batches), group.rank, None, group.size)
 
 
-def digest_of(batch: LoaderItem, before: str) -> str:
+def batch_digest(batch: LoaderItem, before: str) -> str:
     """A digest of a batch and of all before it: 32 hexadecimal digits."""
     digest = blake2b(before.encode(), digest_size=16)
     for tensor in _tensors((batch.inputs, batch.target, batch.extra)):

@@ -16,7 +16,7 @@ from captum_paramsal.errors import CheckpointError, InputError, ParamsalError
 from captum_paramsal.files import Checkpoint
 from captum_paramsal.functional import fused_products
 from captum_paramsal.profiles import FilterProfile
-from captum_paramsal.reference.data_batches import LoaderItem, digest_of, own_share, total_of
+from captum_paramsal.reference.data_batches import LoaderItem, batch_digest, own_share, total_of
 from captum_paramsal.reference.process_group import ProcessGroup
 from captum_paramsal.reference.statistics import Statistics
 from captum_paramsal.stats import Moments, TailStream, UpperTail
@@ -149,7 +149,7 @@ class _Trail:
         """
         if self._checkpoint is None:
             return False
-        self._coming = digest_of(batch, self._digest)
+        self._coming = batch_digest(batch, self._digest)
         if number >= self._before:
             return False
         self._digest = self._coming

@@ -21,7 +21,7 @@ from captum_paramsal.reproduce.result import Drawn
 from captum_paramsal.reproduce.subject import Subject
 from captum_paramsal.viz import intervention_plot, new_panels, to_png
 
-PIECE = 4
+CURVE_PIECE = 4
 """Mistakes of one piece: a minute or so of work."""
 
 _POOL = 4
@@ -35,14 +35,14 @@ _MEASURES = {
 }
 
 
-def knock_out(subject: Subject) -> Drawn:
+def knock_out_figure(subject: Subject) -> Drawn:
     """The first filters set to zero: most salient, random, least salient, and by raw gradient (figure 3)."""
     arms = ("most salient", "random", "least salient", "raw gradient")
     k = min(subject.settings.knocked, len(subject.filters))
     return drawn_curves({arm: curve(subject, "knocked out", knock_out_curve, arm, k) for arm in arms})
 
 
-def perturbation(subject: Subject) -> Drawn:
+def perturbation_figure(subject: Subject) -> Drawn:
     """Noise on the first filters (figure 16), and noise relative to the filters' own norm."""
     arms = ("most salient", "random", "least salient")
     k = min(subject.settings.tuned, len(subject.filters))
@@ -107,7 +107,7 @@ def curve(
     columns = subject.last if arm == "last stage" else []
     facts = {"k": k, "controls": subject.settings.controls, "seed": subject.settings.seed, "last": columns, **settings}
     title = f"{name}, {arm}" + (", relative" if settings.get("relative") else "")
-    tensors = subject.pieces.joined(title, subject.chosen, PIECE, make, **facts)
+    tensors = subject.pieces.joined(title, subject.chosen, CURVE_PIECE, make, **facts)
     return InterventionCurve(name, **tensors, context={"ranking": arm, "k": k, **settings})
 
 

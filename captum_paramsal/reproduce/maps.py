@@ -19,10 +19,10 @@ from captum_paramsal.report.shared.predictions import evenly_spread
 from captum_paramsal.reproduce.intervals import interval
 from captum_paramsal.reproduce.neighbours import pixels_of
 from captum_paramsal.reproduce.result import Drawn
-from captum_paramsal.reproduce.subject import Subject, class_scores
+from captum_paramsal.reproduce.subject import Subject, plain_scores
 from captum_paramsal.viz import comparison_grid, to_png
 
-PIECE = 4
+_PIECE = 4
 """Images of one piece."""
 
 MOST = 500
@@ -31,7 +31,7 @@ MOST = 500
 OURS, CAM, TRUE_CAM, LOSS = "input-space saliency", "Grad-CAM, predicted", "Grad-CAM, true class", "loss gradient"
 
 
-def panels(subject: Subject) -> Drawn:
+def panels_figure(subject: Subject) -> Drawn:
     """Mistakes and correct images with their maps (figures 21, 22), and how alike these are."""
     mistakes = _looked_at(subject)
     groups = {"mistakes": mistakes, "correct": evenly_spread(subject.correct, len(mistakes))}
@@ -43,7 +43,7 @@ def panels(subject: Subject) -> Drawn:
     return Drawn({"": rows}, pictures)
 
 
-def cascade(subject: Subject) -> Drawn:
+def cascade_figure(subject: Subject) -> Drawn:
     """Maps of a network whose layers become random, from the last to the first (figure 23), beside Grad-CAM's."""
     positions = _looked_at(subject)
     trained = _maps(subject, positions)
@@ -95,7 +95,7 @@ def _maps(
         return {name: per_pixel(values).float().contiguous() for name, values in maps.items()}
 
     name = "maps" if model is None else "maps of a random network"
-    joined = subject.pieces.joined(name, positions, PIECE, make, **(facts or {}))
+    joined = subject.pieces.joined(name, positions, _PIECE, make, **(facts or {}))
     return {name: joined[name] for name in (OURS, CAM, TRUE_CAM, LOSS)}
 
 
@@ -107,7 +107,7 @@ def _maps_of(
     cam = preset("grad_cam", model)
     with frozen_eval(model), torch.enable_grad():
         leaf = inputs.clone().requires_grad_()
-        loss = cross_entropy(class_scores(model, leaf), labels, reduction="sum")
+        loss = cross_entropy(plain_scores(model, leaf), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, leaf)
     return {
         OURS: InputSpaceSaliency(saliency).attribute(inputs, target=labels, internal_batch_size=size),

@@ -14,7 +14,7 @@ from captum_paramsal.metrics.randomised_models import layers_from_the_end
 from captum_paramsal.repair import neighbors as nearest
 from captum_paramsal.reproduce.intervals import interval
 from captum_paramsal.reproduce.result import Drawn
-from captum_paramsal.reproduce.subject import PIECE, Subject, class_scores
+from captum_paramsal.reproduce.subject import FORWARD_PIECE, Subject, plain_scores
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import decoded, neighbor_grid, new_panels, to_png
 
@@ -22,7 +22,7 @@ MOST_SHOWN = 5
 """Neighbours in a picture."""
 
 
-def neighbors(subject: Subject) -> Drawn:
+def neighbors_figure(subject: Subject) -> Drawn:
     """Nearest mistakes by the scores of early and of deep layers: what they have in common, and how they look."""
     scores = subject.scores(subject.raw_mistakes)
     spaces = {
@@ -44,7 +44,7 @@ def neighbors(subject: Subject) -> Drawn:
     )
 
 
-def features(subject: Subject) -> Drawn:
+def features_figure(subject: Subject) -> Drawn:
     """Nearest mistakes in the features that the last layer takes, and how many of them are nearest by profile too."""
     spaces = {
         "penultimate features": penultimate(subject),
@@ -94,7 +94,7 @@ def penultimate(subject: Subject) -> Tensor:
             raise ModelError(message)
         return {"features": torch.cat(rows).cpu().float()}
 
-    return subject.pieces.joined("features", subject.mistakes, PIECE, make)["features"]
+    return subject.pieces.joined("features", subject.mistakes, FORWARD_PIECE, make)["features"]
 
 
 def class_errors(subject: Subject) -> Tensor:
@@ -104,12 +104,12 @@ def class_errors(subject: Subject) -> Tensor:
         inputs, labels = subject.read(part)
         with frozen_eval(subject.model), torch.no_grad():
             batches = inputs.split(subject.settings.batch_size)
-            scores = torch.cat([class_scores(subject.model, batch) for batch in batches])
+            scores = torch.cat([plain_scores(subject.model, batch) for batch in batches])
         probability = scores.double().softmax(dim=1)
         probability[torch.arange(len(labels)), labels] -= 1
         return {"errors": probability.abs().float().cpu()}
 
-    return subject.pieces.joined("class errors", subject.mistakes, PIECE, make)["errors"]
+    return subject.pieces.joined("class errors", subject.mistakes, FORWARD_PIECE, make)["errors"]
 
 
 def places_near(subject: Subject, rows: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from captum_paramsal.reproduce.subject import Subject
 from captum_paramsal.viz import new_panels, profile_plot, to_png
 
 
-def profiles(subject: Subject) -> Drawn:
+def profiles_figure(subject: Subject) -> Drawn:
     """Raw and standardised profiles, with the same as shares of each profile's sum.
 
     A mistake has a larger loss, and with it larger gradients everywhere. As shares of their sum, profiles no longer

@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.reproduce.curves import knock_out, perturbation
-from captum_paramsal.reproduce.maps import cascade, panels
-from captum_paramsal.reproduce.neighbours import features, neighbors
-from captum_paramsal.reproduce.profiles import profiles
+from captum_paramsal.reproduce.curves import knock_out_figure, perturbation_figure
+from captum_paramsal.reproduce.maps import cascade_figure, panels_figure
+from captum_paramsal.reproduce.neighbours import features_figure, neighbors_figure
+from captum_paramsal.reproduce.profiles import profiles_figure
 from captum_paramsal.reproduce.result import Drawn
-from captum_paramsal.reproduce.steps import one_step
+from captum_paramsal.reproduce.steps import one_step_figure
 from captum_paramsal.reproduce.subject import Subject
 
 LEVIN = "arXiv 2108.01335"
@@ -53,35 +53,39 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
                 "mean profiles of mistakes and of correct images, raw and standardised",
                 LEVIN,
                 (1, 2, 9, 10),
-                profiles,
+                profiles_figure,
             ),
             Figure(
                 "knock-out",
                 "mistakes while filters are knocked out: most salient, random, least salient",
                 LEVIN,
                 (3,),
-                knock_out,
+                knock_out_figure,
             ),
             Figure(
                 "neighbors",
                 "mistakes with the most similar profiles, by early and by deep layers",
                 LEVIN,
                 (5, 12, 13),
-                neighbors,
+                neighbors_figure,
             ),
             Figure(
-                "features", "mistakes with the most similar penultimate features, the control", LEVIN, (11,), features
+                "features",
+                "mistakes with the most similar penultimate features, the control",
+                LEVIN,
+                (11,),
+                features_figure,
             ),
             Figure(
                 "one-step",
                 "mistakes, and their neighbours, while filters take a step of fine-tuning",
                 LEVIN,
                 (6, 14, 15),
-                one_step,
+                one_step_figure,
             ),
-            Figure("perturbation", "mistakes while filters get noise", LEVIN, (16,), perturbation),
-            Figure("panels", "pixels that drive the salient filters, beside Grad-CAM", LEVIN, (21, 22), panels),
-            Figure("cascade", "the same in a network whose layers become random", LEVIN, (23,), cascade),
+            Figure("perturbation", "mistakes while filters get noise", LEVIN, (16,), perturbation_figure),
+            Figure("panels", "pixels that drive the salient filters, beside Grad-CAM", LEVIN, (21, 22), panels_figure),
+            Figure("cascade", "the same in a network whose layers become random", LEVIN, (23,), cascade_figure),
         )
     }
 )

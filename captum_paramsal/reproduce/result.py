@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from captum_paramsal.files import as_csv, as_json, open_folder, write_atomically
 from captum_paramsal.summary import Summarized
 
-Rows: TypeAlias = Sequence[Mapping[str, Any]]
+TableRows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Drawn:
         pictures: PNG files by name, likewise.
     """
 
-    tables: Mapping[str, Rows]
+    tables: Mapping[str, TableRows]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -38,7 +38,7 @@ class Reproduction(Summarized):
     """
 
     figure: str
-    tables: Mapping[str, Rows]
+    tables: Mapping[str, TableRows]
     pictures: Mapping[str, bytes]
     context: Mapping[str, Any]
 
@@ -62,6 +62,6 @@ class Reproduction(Summarized):
         return [place / name for name in contents]
 
 
-def _columns(rows: Rows) -> list[str]:
+def _columns(rows: TableRows) -> list[str]:
     """All columns in the order in which they first appear."""
     return list(dict.fromkeys(name for row in rows for name in row))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.repair import step_transfer
-from captum_paramsal.reproduce.curves import PIECE, drawn_curves, ranking, step_curves
+from captum_paramsal.reproduce.curves import CURVE_PIECE, drawn_curves, ranking, step_curves
 from captum_paramsal.reproduce.intervals import interval
 from captum_paramsal.reproduce.neighbours import places_near
 from captum_paramsal.reproduce.result import Drawn
@@ -27,7 +27,7 @@ _STEPS = (1, 2, 5, 10, 25)
 _ARMS = ("most salient", "random", "last stage")
 
 
-def one_step(subject: Subject) -> Drawn:
+def one_step_figure(subject: Subject) -> Drawn:
     """Curves over the number of filters, for the mistakes themselves and for their neighbours."""
     near = _others(subject)
     sizes = [k for k in _STEPS if k < subject.settings.tuned] + [subject.settings.tuned]
@@ -88,7 +88,7 @@ def _tried(subject: Subject, arm: str, k: int, near: Mapping[str, Tensor]) -> di
         # Neighbours depend on which mistakes there are.
         "others": checksum("", {"others": joined}),
     }
-    return subject.pieces.joined(f"step on {arm}, tried", subject.chosen, PIECE, make, **facts)
+    return subject.pieces.joined(f"step on {arm}, tried", subject.chosen, CURVE_PIECE, make, **facts)
 
 
 def _groups(values: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

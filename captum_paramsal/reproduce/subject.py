@@ -27,10 +27,10 @@ from captum_paramsal.reproduce.settings import ReproduceSettings
 from captum_paramsal.sources import ImageSource, SourceBatches
 from captum_paramsal.stats import Moments
 
-PIECE = 64
+FORWARD_PIECE = 64
 """Images of which profiles and predictions are taken in one piece."""
 
-CLOSE = 1e-4
+_CLOSE = 1e-4
 """Of two classes whose probabilities differ by less, the image's neighbours in a batch may decide."""
 
 
@@ -168,11 +168,11 @@ class Subject:
             inputs, labels = self.read(part)
             return {"raw": self.saliency.profiler(inputs, labels, None, self.settings.batch_size).cpu()}
 
-        joined = self.pieces.joined("profiles", positions, PIECE, make)
+        joined = self.pieces.joined("profiles", positions, FORWARD_PIECE, make)
         return joined["raw"] if joined else torch.zeros(0, len(self.filters))
 
     def _positions(self, wanted: Tensor) -> list[int]:
-        return [int(position) for position in self.positions[wanted & (self.margin > CLOSE)]]
+        return [int(position) for position in self.positions[wanted & (self.margin > _CLOSE)]]
 
     def _columns(self, patterns: Sequence[str] | None, layers: Sequence[str]) -> list[int]:
         if patterns is not None:
@@ -210,7 +210,7 @@ def open_subject(
         reference = _fitted(model, batches, list(wanted[::2]), settings, pieces)
     saliency = ParameterSaliency(model, reference)
     facts = {"reference": _digest(reference)}
-    known = pieces.joined("predictions", judged, PIECE, _predictions(model, images, batches))
+    known = pieces.joined("predictions", judged, FORWARD_PIECE, _predictions(model, images, batches))
     return Subject(model, images, saliency, settings, classes, pieces.depending_on(**facts), device, **known)
 
 
@@ -229,7 +229,7 @@ def _fitted(
         values = {"count": torch.tensor([moments.count]), "mean": moments.mean, "deviations": moments.deviations}
         return {name: value[None] for name, value in values.items()}
 
-    joined = pieces.joined("reference", positions, PIECE, make, layers=dict(profile.candidates.counts))
+    joined = pieces.joined("reference", positions, FORWARD_PIECE, make, layers=dict(profile.candidates.counts))
     parts = [
         Moments(int(count), mean, deviations)
         for count, mean, deviations in zip(joined["count"], joined["mean"], joined["deviations"], strict=True)
@@ -250,7 +250,7 @@ def _predictions(
         rows = []
         with frozen_eval(model), torch.no_grad():
             for batch in batches.at(part).read():
-                scores = class_scores(model, batch.inputs).double()
+                scores = plain_scores(model, batch.inputs).double()
                 require_labels(scores.shape[1], batch, images)
                 first, second = scores.softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
                 values = (scores.argmax(dim=1), first - second, cross_entropy(scores, batch.labels))
@@ -263,7 +263,7 @@ def _predictions(
     return make
 
 
-def class_scores(model: nn.Module, inputs: Tensor) -> Tensor:
+def plain_scores(model: nn.Module, inputs: Tensor) -> Tensor:
     """Class scores ``(N, C)``, in whatever mode the model and gradients are."""
     given = ModelInputs((inputs,), (), None, 0, str(tuple(inputs.shape)))
     return forward_scores(model, given, per_place=False, binary=True)

@@ -39,7 +39,7 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
             _with_file(hugging_face.untrained(within), weights) if weights else hugging_face.pretrained(within).eval()
         )
     if library == "timm":
-        return _built(lambda named, classes: timm_zoo.build(within, named, classes), weights)
+        return _built(lambda named, classes: timm_zoo.build_timm(within, named, classes), weights)
     if within:
         return _with_file(_imported(name), weights)
     _require_known(name)
@@ -73,7 +73,7 @@ def preprocessing_of(name: str, weights: str | Path | None = None, model: nn.Mod
     if library == "hf":
         return hugging_face.preprocessing_from(within)
     if library == "timm" and model is None:
-        model = timm_zoo.build(within)
+        model = timm_zoo.build_timm(within)
     if within:
         carried = None if model is None else carried_preprocessing(model)
         return carried or Preprocessing(origin="ImageNet's usual one, since the model carries none")
@@ -86,7 +86,7 @@ def class_names_of(name: str, model: nn.Module) -> ClassNames | None:
     library, _, within = name.partition(":")
     if within:
         return carried_classes(model) or (timm_zoo.imagenet_names(model) if library == "timm" else None)
-    if not zoo.is_known(name):
+    if not zoo.knows(name):
         return None
     categories = zoo.member_of(name, None).meta.get("categories", [])
     heads = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
@@ -125,7 +125,7 @@ def _torchvision_model(name: str, weights: str | None, classes: int | None) -> n
 
 
 def _require_known(name: str) -> None:
-    if not zoo.is_known(name):
+    if not zoo.knows(name):
         nearest = ", ".join(zoo.suggest_names(name)) or "none comes near; see torchvision.models.list_models()"
         message = (
             "Expected `--model` to be one of torchvision's classifiers, `timm:NAME`, `hf:NAME` or "

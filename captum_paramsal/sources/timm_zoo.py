@@ -39,7 +39,7 @@ def has_own_weights(name: str) -> bool:
     return name.startswith(("hf-hub:", "local-dir:")) or Path(name).is_dir()
 
 
-def build(name: str, weights: str | None = None, num_classes: int | None = None) -> nn.Module:
+def build_timm(name: str, weights: str | None = None, num_classes: int | None = None) -> nn.Module:
     """A classifier of timm.
 
     Args:

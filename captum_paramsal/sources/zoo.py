@@ -34,7 +34,7 @@ def zoo() -> ModuleType:
     return module
 
 
-def is_known(name: str) -> bool:
+def knows(name: str) -> bool:
     """Whether torchvision has a classifier of this name."""
     return name in _classifier_names()
 
@@ -48,7 +48,7 @@ def build(name: str, num_classes: int | None = None) -> nn.Module:
     """An untrained classifier.
 
     Args:
-        name: One that ``is_known``.
+        name: One that ``knows``.
         num_classes: Width of the head, if not the architecture's own.
     """
     options: dict[str, Any] = dict(_QUIET_BUILD.get(name, {}))

@@ -11,8 +11,8 @@ from captum_paramsal.errors import ModelError
 from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.repair import knock_out_curve
 from captum_paramsal.reproduce.curves import curve, ranking
-from captum_paramsal.reproduce.maps import cascade
-from captum_paramsal.reproduce.neighbours import class_errors, features, neighbors, penultimate
+from captum_paramsal.reproduce.maps import cascade_figure
+from captum_paramsal.reproduce.neighbours import class_errors, features_figure, neighbors_figure, penultimate
 from captum_paramsal.reproduce.pieces import Pieces
 from captum_paramsal.reproduce.steps import TRIED, _others
 from captum_paramsal.reproduce.subject import open_subject
@@ -98,7 +98,7 @@ def test_a_network_whose_last_layer_runs_twice_has_no_penultimate_features(subje
 
 @pytest.mark.usefixtures("undrawn")
 def test_shares_of_neighbours_by_hand(subject):
-    rows = {(row["space"], row["shared"]): row for row in neighbors(subject).tables[""]}
+    rows = {(row["space"], row["shared"]): row for row in neighbors_figure(subject).tables[""]}
     scores = subject.scores(subject.raw_mistakes).double()[:, subject.deep]
     places = subject.rows(subject.mistakes)
     labels, predicted = subject.labels[places].tolist(), subject.predicted[places].tolist()
@@ -120,7 +120,7 @@ def test_neighbours_in_both_are_all_where_both_are_alike(subject, monkeypatch):
     monkeypatch.setattr(
         "captum_paramsal.reproduce.neighbours.penultimate", lambda given: given.scores(given.raw_mistakes)
     )
-    (row,) = features(subject).tables["in_both"]
+    (row,) = features_figure(subject).tables["in_both"]
     assert (row["in both"], row["by chance"]) == (1.0, pytest.approx(2 / 7))
 
 
@@ -138,7 +138,7 @@ def test_no_mistake_is_among_its_others(subject):
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_cascade_has_no_more_stages_than_layers(subject):
-    drawn = cascade(replace(subject, settings=replace(QUICK, stages=9, mistakes=2)))
+    drawn = cascade_figure(replace(subject, settings=replace(QUICK, stages=9, mistakes=2)))
     assert {row["random layers"] for row in drawn.tables[""]} == {1, 2, 3, 4}
     assert {row["up to"] for row in drawn.tables[""]} == {"8", "4", "2", "0"}
     assert drawn.tables["another_image"][0]["images"] == 2

@@ -23,7 +23,7 @@ from captum_paramsal.repair.interventions.intervention_curve import Intervention
 from captum_paramsal.versions import renamed_arguments
 
 Images: TypeAlias = Given
-Labels: TypeAlias = Given | Sequence[int] | int
+GivenLabels: TypeAlias = Given | Sequence[int] | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class ControlImages:
     """
 
     images: Images
-    labels: Labels
+    labels: GivenLabels
     per_mistake: int = 2
     seed: int = 0
 
@@ -47,7 +47,7 @@ class ControlImages:
 def knock_out_curve(
     model: nn.Module,
     images: Images,
-    labels: Labels,
+    labels: GivenLabels,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -92,7 +92,7 @@ def knock_out_curve(
 def perturb_curve(
     model: nn.Module,
     images: Images,
-    labels: Labels,
+    labels: GivenLabels,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -144,7 +144,7 @@ def perturb_curve(
 def fine_tune_curve(
     model: nn.Module,
     images: Images,
-    labels: Labels,
+    labels: GivenLabels,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -197,7 +197,7 @@ class _Request:
     """What a curve is asked for."""
 
     images: Images
-    labels: Labels
+    labels: GivenLabels
     ranking: Given
     filters: FilterIndex
     k: int

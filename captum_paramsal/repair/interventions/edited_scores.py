@@ -25,7 +25,7 @@ from captum_paramsal.repair.interventions.editing import restored, write
 from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
 from captum_paramsal.repair.interventions.intervention import Gradients, Intervention, weight_gradients
 
-CLOSE = 1e-3
+_CLOSE = 1e-3
 """Largest difference, as a share of the largest score, between shared passes and passes of their own."""
 
 
@@ -124,7 +124,7 @@ class EditedModel:
             # What a graph cannot show, such as a hook on a module that is no leaf, shows in the last step's scores.
             alone = self._one_by_one(images[:1], orders[0], only_last=True)[-1]
             gap = (scores[0, -1] - alone).abs().max()
-            if not bool(gap <= CLOSE * alone.abs().max()):
+            if not bool(gap <= _CLOSE * alone.abs().max()):
                 message = "The shared pass does not return what the model does."
                 raise NotSharedError(message)
             self._checked = True

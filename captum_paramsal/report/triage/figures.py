@@ -55,7 +55,7 @@ def filter_drawing(report: TriageData) -> Markup:
     return _drawn(to_svg(axes, "; of ".join([words, *best]) + ".", prefix="filters-"))
 
 
-def near_drawing(report: TriageData) -> Markup:
+def neighbors_drawing(report: TriageData) -> Markup:
     """The most confident mistakes beside the most similar ones, as an ``<svg>``; empty without, or without pictures."""
     near = {number: report.neighbors_of(number) for number in most_confident(report.triage)}
     drawn = {

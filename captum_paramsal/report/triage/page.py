@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
-from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing, near_drawing
+from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing, neighbors_drawing
 from captum_paramsal.report.triage.page_groups import (
     filter_lines,
     group_cards,
@@ -63,7 +63,7 @@ def triage_page(report: TriageData) -> str:
         usual=typical(triage, None),
         drawing=filter_drawing(report),
         cards=group_cards(report),
-        near=near_drawing(report),
+        near=neighbors_drawing(report),
         in_groups=len(triage) - len(alone),
         ungrouped=len(alone),
         ungrouped_pairs=report.pairs_among(alone)[:_PAIRS],
