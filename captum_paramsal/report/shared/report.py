@@ -224,7 +224,8 @@ class Report(ABC):
             path: The folder, or its JSON file.
 
         Raises:
-            SourceError: The file cannot be read, or is no report of this kind, or of a newer version.
+            SourceError: The file cannot be read, or is no report of this kind, or of a newer version, or the page or a
+                file beside it is not the one it was written with, be it from another run or changed since.
         """
         file = Path(path) / cls.data_file if Path(path).is_dir() else Path(path)
         try:
@@ -257,8 +258,8 @@ def _require_page(page: Path, digest: str | None) -> None:
     """
     if digest is not None and page.exists() and file_digest(page) != digest:
         message = (
-            f"a page {page.name!r} of another report beside it, as a killed run leaves it: write the report again, or "
-            "take the page away"
+            f"a page {page.name!r} of another report beside it, as a killed run leaves it, or one that was changed "
+            "since: write the report again, or take the page away"
         )
         raise ValueError(message)
 
