@@ -54,6 +54,11 @@ class Neurons:
     def __len__(self) -> int:
         return len(self.image)
 
+    def keys(self) -> Tensor:
+        """A number for each, ``(M,)``, the same for the same place of the same channel of the same image."""
+        channels, height, width = self.size
+        return ((self.image * channels + self.channel) * height + self.y) * width + self.x
+
     def of_image(self, image: int) -> Neurons:
         """Those of one image."""
         rows = self.image == image
@@ -180,6 +185,27 @@ class Trace(Summarized):
             votes[image][tuple(self.points(image).T)] = 1
         return votes
 
+    def overlaps(self, other: Trace) -> dict[str, Tensor]:
+        """How much of the way two traces share: intersection over union of the selected neurons, layer by layer.
+
+        Args:
+            other: A trace of as many images through the same layers, such as of the same images after a change, for
+                another class, or by a copy of the network with other weights.
+
+        Returns:
+            Shares ``(N,)`` float64 in [0, 1] by layer, the last first; NaN where neither trace has a neuron.
+
+        Raises:
+            InputError: The traces differ in their number of images, their layers, or the size of a layer's maps.
+        """
+        ways = [
+            (trace.shape[0], {name: neurons.size for name, neurons in trace.layers.items()}) for trace in (self, other)
+        ]
+        if ways[0] != ways[1]:
+            message = f"Expected two traces of as many images through the same layers, got {ways[0]} and {ways[1]}."
+            raise InputError(message)
+        return {name: _overlap(neurons, other.layers[name], self.shape[0]) for name, neurons in self.layers.items()}
+
     def to_table(self) -> list[dict[str, Any]]:
         """One row per selected neuron: image, layer, channel, y, x, score and the three supports."""
         return [
@@ -233,3 +259,12 @@ class Trace(Summarized):
             layers[name] = replace(first, **joined)
         labels = torch.cat([part.labels for part in parts])
         return cls(layers, labels, (len(labels), *parts[0].shape[1:]))
+
+
+def _overlap(first: Neurons, second: Neurons, images: int) -> Tensor:
+    """Intersection over union of one layer's neurons, ``(N,)``."""
+    keys, counts = torch.unique(torch.cat([first.keys(), second.keys()]), return_counts=True)
+    image = keys // prod(first.size)
+    union = torch.bincount(image, minlength=images).double()
+    # A trace has each neuron once, so one that is there twice is in both.
+    return torch.bincount(image[counts > 1], minlength=images) / union

@@ -77,3 +77,45 @@ def test_boxes_of_mirrored_points_are_mirrored(sizes):
 def test_another_rule():
     with pytest.raises(InputError, match=r'`rule` "mass" or "points", got \'tight\''):
         traced((4, 4), [(1, 1)]).boxes("tight")
+
+
+def selected(size, *rows):
+    """A layer's neurons: image, channel, y, x of each."""
+    image, channel, y, x = torch.tensor(rows, dtype=torch.long).reshape(-1, 4).T
+    none = torch.zeros(len(image))
+    return Neurons(image, channel, y, x, none, none, none, none, size)
+
+
+def test_overlaps_are_those_of_the_sets():
+    generator = torch.Generator().manual_seed(0)
+    size, images = (3, 4, 5), 4
+    places = [torch.unique(torch.randint(60, (count,), generator=generator)) for count in (40, 25)]
+    chosen = [
+        [(place % 3, *(int(one) for one in torch.unravel_index(each, size))) for place, each in enumerate(found)]
+        for found in places
+    ]
+    first, second = (
+        Trace({"layer": selected(size, *rows)}, torch.zeros(images, dtype=torch.long), (images, 1, 8, 8))
+        for rows in chosen
+    )
+    shares = first.overlaps(second)["layer"]
+    for image in range(3):
+        a, b = ({row for row in rows if row[0] == image} for rows in chosen)
+        assert shares[image] == len(a & b) / len(a | b)
+    assert shares[3].isnan(), "no neuron in either"
+    assert torch.equal(first.overlaps(first)["layer"][:3], torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Trace({"layer": selected((3, 4, 5))}, torch.zeros(2, dtype=torch.long), (2, 1, 8, 8)),
+        Trace({"layer": selected((3, 4, 6))}, torch.zeros(1, dtype=torch.long), (1, 1, 8, 8)),
+        Trace({"another": selected((3, 4, 5))}, torch.zeros(1, dtype=torch.long), (1, 1, 8, 8)),
+    ],
+    ids=["images", "size", "layer"],
+)
+def test_overlaps_of_other_ways_are_refused(other):
+    trace = Trace({"layer": selected((3, 4, 5))}, torch.zeros(1, dtype=torch.long), (1, 1, 8, 8))
+    with pytest.raises(InputError, match="two traces of as many images through the same layers"):
+        trace.overlaps(other)
