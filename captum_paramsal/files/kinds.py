@@ -30,6 +30,7 @@ NEIGHBORS = TensorFile("neighbors", "captum_paramsal.neighbors", (1,), Intervent
 STEP_TRANSFER = TensorFile("step transfer", "captum_paramsal.step_transfer", (1,), InterventionError)
 MASKED_PIXELS = TensorFile("masked pixels", "captum_paramsal.masked_pixels", (1,), InterventionError)
 PASTED_PIXELS = TensorFile("pasted pixels", "captum_paramsal.pasted_pixels", (1,), InterventionError)
+MISTAKE_KINDS = TensorFile("mistake kinds", "captum_paramsal.mistake_kinds", (1,), InterventionError)
 COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
 MODEL_COMPARISON = TensorFile("model comparison", "captum_paramsal.model_comparison", (1,), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)

@@ -17,6 +17,13 @@ from .evidence import Reduce as Reduce, averaged_evidence as averaged_evidence, 
 from .grad_cam_plus_plus import grad_cam_plus_plus as grad_cam_plus_plus
 from .gradient_coherence import coherence as coherence
 from .losses import Loss as Loss, cross_entropy as cross_entropy, loss_name as loss_name
+from .mistake_kinds import (
+    KINDS_OF_MISTAKES as KINDS_OF_MISTAKES,
+    MISTAKE_VIEWS as MISTAKE_VIEWS,
+    KindThresholds as KindThresholds,
+    kind_of_mistake as kind_of_mistake,
+    strongest_window as strongest_window,
+)
 from .products import fused_products as fused_products, mean_abs_product as mean_abs_product
 from .profile import (
     boosted_similarity as boosted_similarity,

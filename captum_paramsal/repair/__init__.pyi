@@ -7,6 +7,7 @@ from .interventions.curves import (
 from .interventions.editing import fine_tune_step as fine_tune_step, knock_out as knock_out, perturb as perturb
 from .interventions.intervention_curve import InterventionCurve as InterventionCurve
 from .interventions.masked_pixels import MaskedPixels as MaskedPixels, mask_pixels as mask_pixels
+from .interventions.mistake_kinds import MistakeKinds as MistakeKinds, mistake_kinds as mistake_kinds
 from .interventions.neighbors import Neighbors as Neighbors, neighbors as neighbors
 from .interventions.pasted_pixels import PastedPixels as PastedPixels, paste_pixels as paste_pixels
 from .interventions.rankings import (

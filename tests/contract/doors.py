@@ -21,6 +21,7 @@ from captum_paramsal.repair import (
     fine_tune_step,
     knock_out_curve,
     mask_pixels,
+    mistake_kinds,
     paste_pixels,
     perturb_curve,
     step_transfer,
@@ -171,6 +172,9 @@ DOORS = {
     ),
     "mask_pixels": Door(
         lambda m, k, **o: mask_pixels(m, IMAGES, k.wrong, IMAGES.abs().sum(dim=1), **o), FORWARD_ONLY
+    ),
+    "mistake_kinds": Door(
+        lambda m, k, **o: mistake_kinds(m, IMAGES, k.wrong, IMAGES, boxes(), **o), FORWARD_ONLY
     ),
     "paste_pixels": Door(
         lambda m, k, **o: paste_pixels(

@@ -12,6 +12,7 @@ from captum_paramsal.repair import (
     Patch,
     knock_out_curve,
     mask_pixels,
+    mistake_kinds,
     neighbors,
     paste_pixels,
     random_ranking,
@@ -82,6 +83,11 @@ def _pasted():
     return paste_pixels(model(), images, labels, batches()[1][0], scores, share=0.2, **QUIET)
 
 
+def _mistake_kinds():
+    images, labels = (both[::3] for both in batches()[0])
+    return mistake_kinds(model(), images, labels, images, torch.tensor([[1.0, 1, 4, 4]] * len(images)))
+
+
 VALUES = {
     "reference": lambda: Reference.fit(model(), batches(), tail=0.5, total=12, **QUIET),
     "trace": lambda: DiscernibleNeurons(model()).trace(batches()[0][0]),
@@ -94,6 +100,7 @@ VALUES = {
     "step transfer": _step_transfer,
     "masked pixels": lambda: mask_pixels(model(), *batches()[0], torch.arange(36.0).view(1, 6, 6).expand(8, 6, 6)),
     "model comparison": lambda: compare_models(model(), model(), *batches()[0], steps=1),
+    "mistake kinds": _mistake_kinds,
     "pasted pixels": _pasted,
     "triage": _triage,
     "treatment": lambda: treat(model(), batches(), batches(), epochs=1, **QUIET),

@@ -128,7 +128,7 @@ def mask_pixels(
     batch = ModelInputs.of(images, labels, model=model, only_images=True)
     (images,) = batch.inputs
     covered_pixels = chosen_pixels(images, maps, boxes, masks, share=share, which=which, seed=seed)
-    covered = images.where(~covered_pixels[:, None], _cover(images, fill))
+    covered = images.where(~covered_pixels[:, None], cover_of(images, fill))
     parts = [replace(batch, inputs=(one,)) for one in (images, covered)]
     both = torch.stack([class_probabilities(model, part) for part in parts], dim=1)
     rows, predicted = torch.arange(len(images)), both[:, 0].argmax(dim=1)
@@ -148,7 +148,12 @@ def _true(batch: ModelInputs) -> Tensor:
     return torch.zeros(len(batch), dtype=torch.int64) if batch.labels is None else batch.labels[:, 0].cpu()
 
 
-def _cover(images: Tensor, fill: Fill) -> Tensor:
+def cover_of(images: Tensor, fill: Fill) -> Tensor:
+    """What takes the place of covered pixels, ``(N, C, H, W)``.
+
+    Raises:
+        InterventionError: A name that is none.
+    """
     if not isinstance(fill, str):
         return torch.full_like(images, fill)
     if fill not in BASELINES:

@@ -61,16 +61,8 @@ def chosen_pixels(
 
 def pixel_mask(maps: Given, images: Tensor, share: float = 0.05, which: Which = "salient", seed: int = 0) -> Tensor:
     """A share of the pixels by a map, ``(N, H, W)`` bool; see :func:`captum_paramsal.repair.mask_pixels`."""
-    size = (len(images), *images.shape[2:])
-    values: Tensor = tensor_of(maps).detach()
-    values = values[None] if len(images) == 1 and values.shape in (images.shape[1:], images.shape[2:]) else values
-    values = values.sum(dim=1) if values.ndim == 4 else values
-    if values.shape != size:
-        message = f"Expected `maps` of size {size}, with channels or without, got {tuple(maps.shape)}."
-        raise InputError(message)
-    if not bool(values.isfinite().all()):
-        message = "Expected finite `maps`, got some values that are not."
-        raise InputError(message)
+    values = map_values(maps, images)
+    size = values.shape
     if not 0 < share <= 1:
         message = f"Expected `share` in (0, 1], got {share}."
         raise InterventionError(message)
@@ -83,6 +75,25 @@ def pixel_mask(maps: Given, images: Tensor, share: float = 0.05, which: Which = 
     count = max(1, round(share * order.shape[1]))
     chosen = order.sort(dim=1, descending=which != "least", stable=True).indices[:, :count]
     return torch.zeros_like(order, dtype=torch.bool).scatter(1, chosen, value=True).view(size)
+
+
+def map_values(maps: Given, images: Tensor) -> Tensor:
+    """Maps of images ``(N, C, H, W)``, the signed sum over their channels, ``(N, H, W)``.
+
+    Raises:
+        InputError: Maps of another size, or values that are not finite.
+    """
+    size = (len(images), *images.shape[2:])
+    values: Tensor = tensor_of(maps).detach()
+    values = values[None] if len(images) == 1 and values.shape in (images.shape[1:], images.shape[2:]) else values
+    values = values.sum(dim=1) if values.ndim == 4 else values
+    if values.shape != size:
+        message = f"Expected `maps` of size {size}, with channels or without, got {tuple(maps.shape)}."
+        raise InputError(message)
+    if not bool(values.isfinite().all()):
+        message = "Expected finite `maps`, got some values that are not."
+        raise InputError(message)
+    return values
 
 
 def moved(region: Tensor, generator: torch.Generator) -> Tensor:
