@@ -48,4 +48,9 @@ from .targets import (
     scores_at as scores_at,
 )
 from .tensors import detached as detached, tensor_of as tensor_of
-from .weight_path import excess_change as excess_change, path_shares as path_shares
+from .weight_path import (
+    excess_change as excess_change,
+    path_shares as path_shares,
+    statistics_gradients as statistics_gradients,
+    statistics_shift as statistics_shift,
+)

@@ -30,6 +30,51 @@ def excess_change(before: Tensor, after: Tensor) -> Tensor:
     return torch.where(length > 0, (moved - moved.quantile(0.5)) / length, 0.0)
 
 
+def statistics_gradients(weight: Tensor, var: Tensor, eps: float, of_weight: Tensor, of_bias: Tensor) -> list[Tensor]:
+    """Gradients of a norm's running mean and variance, from those of its weight and bias.
+
+    Of ``y = γ (x - μ) / √(v + ε) + β``: ``∂L/∂μ = -γ / √(v + ε) ∂L/∂β`` and ``∂L/∂v = -γ / (2 (v + ε)) ∂L/∂γ``. PyTorch
+    takes no gradient of buffers.
+
+    Args:
+        weight: γ, ``(C,)``.
+        var: v, ``(C,)``.
+        eps: ε.
+        of_weight: ∂L/∂γ, ``(C,)``.
+        of_bias: ∂L/∂β, ``(C,)``.
+
+    Returns:
+        ∂L/∂μ and ∂L/∂v, ``(C,)`` each.
+
+    >>> statistics_gradients(torch.tensor([2.0]), torch.tensor([4.0]), 0.0, torch.tensor([8.0]), torch.tensor([3.0]))
+    [tensor([-3.]), tensor([-2.])]
+    """
+    return [-weight / (var + eps).sqrt() * of_bias, -weight / (2 * (var + eps)) * of_weight]
+
+
+def statistics_shift(before: Sequence[Tensor], after: Sequence[Tensor], eps: float) -> Tensor:
+    """How far the running statistics of a norm have moved, in standard deviations of what it normalizes.
+
+    The root of the mean over channels of ``(μ' - μ)² / σ² + log²(σ' / σ)``, with ``σ² = v + ε``.
+
+    Args:
+        before: Running mean and variance of one checkpoint, ``(C,)`` each.
+        after: Those of the other.
+        eps: ε.
+
+    Returns:
+        A number, 0-d.
+
+    >>> one = torch.ones(3)
+    >>> statistics_shift((one, one), (3 * one, one), 0.0), statistics_shift((one, one), (one, one), 0.0)
+    (tensor(2.), tensor(0.))
+    """
+    (mean, var), (other_mean, other_var) = before, after
+    of_means = (other_mean - mean).square() / (var + eps)
+    of_widths = (((other_var + eps) / (var + eps)).log() / 2).square()
+    return (of_means + of_widths).mean().sqrt()
+
+
 def path_shares(
     gradients: Callable[[float], Sequence[Tensor]], changes: Sequence[Tensor], steps: int
 ) -> tuple[Tensor, ...]:

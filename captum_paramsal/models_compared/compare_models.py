@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_finite_scores, require_size
-from captum_paramsal.errors import InputError, ModelError
+from captum_paramsal.errors import InputError
 from captum_paramsal.files import Fingerprint
-from captum_paramsal.functional import Loss, Target, cross_entropy, excess_change, path_shares, scores_at
-from captum_paramsal.hooks import FilterLayer, Output, frozen_eval, scored_model
+from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
+from captum_paramsal.hooks import Output, frozen_eval, scored_model
+from captum_paramsal.models_compared.answers import Answers
 from captum_paramsal.models_compared.result import ModelComparison
+from captum_paramsal.models_compared.weight_line import LineShares, WeightLine
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 
-_BATCH = 64
+BATCH = 64
+"""Images at once where nobody says how many."""
 
 
 def compare_models(
@@ -60,109 +60,50 @@ def compare_models(
     if not isinstance(steps, int) or steps < 1:
         message = f"Expected `steps` to be a whole number of at least 1, got {steps!r}."
         raise InputError(message)
-    first, second = scored_model(a, output), scored_model(b, output)
-    _require_one_architecture(first, second)
+    first, second = both_scored(a, b, output)
     batch = ModelInputs.of(images, labels, model=first)
-    size = internal_batch_size or _BATCH
+    size = internal_batch_size or BATCH
     (scores_a, truth), (scores_b, _) = (_scores(model, batch, size) for model in (first, second))
     profile = FilterProfile(first, layers, loss)
     profile.prepare(batch.part(0, 2).inputs, truth[:2])
-    path = _Path(first, second)
-    predicted_a, predicted_b = scores_a.argmax(dim=1).cpu(), scores_b.argmax(dim=1).cpu()
+    answers = Answers(truth.cpu(), scores_a.argmax(dim=1).cpu(), scores_b.argmax(dim=1).cpu())
     losses = [loss(scores, truth).detach().cpu().double() for scores in (scores_a, scores_b)]
-    right_a, right_b = (predicted == truth.cpu() for predicted in (predicted_a, predicted_b))
-    share, difference = [], []
-    for chosen in (right_a & ~right_b, right_b & ~right_a):
-        places = chosen.nonzero()[:, 0]
-        missing = torch.full((len(profile.filters),), torch.nan, dtype=torch.float64)
+    line = WeightLine(first, second)
+    unknown = torch.tensor(torch.nan, dtype=torch.float64)
+    missing = LineShares(*(unknown.expand(shape) for shape in ((len(profile.filters),), (2, len(line.norms)), ())))
+    shares, difference = [], []
+    for places in (answers.only_a, answers.only_b):
         some = [batch.chosen(part) for part in places.split(size)] if len(places) else []
-        share.append(path.shares(profile.layers, some, loss, steps) if some else missing)
+        shares.append(line.shares(profile.layers, some, loss, steps) if some else missing)
         difference.append((losses[1] - losses[0])[places].mean())
     return ModelComparison(
+        **vars(answers),
         filters=profile.filters,
-        labels=truth.cpu(),
-        predicted_a=predicted_a,
-        predicted_b=predicted_b,
-        change=path.change(profile.layers),
-        share=torch.stack(share),
+        change=line.change(profile.layers),
+        share=torch.stack([part.filters for part in shares]),
         loss_difference=torch.stack(difference),
-        context={"a": Fingerprint.of(first).short, "b": Fingerprint.of(second).short, "steps": steps},
+        norms=line.norms,
+        norm_shift=line.statistics_shifts(),
+        norm_share=torch.stack([part.norms for part in shares]),
+        other_share=torch.stack([part.others for part in shares]),
+        context={
+            "a": Fingerprint.of(first).short,
+            "b": Fingerprint.of(second).short,
+            "steps": steps,
+            "left_out": line.left_out,
+        },
     )
 
 
-class _Path:
-    """The straight line between two checkpoints."""
+def both_scored(a: nn.Module, b: nn.Module, output: Output | None) -> tuple[nn.Module, nn.Module]:
+    """Two checkpoints as models that return class scores.
 
-    def __init__(self, a: nn.Module, b: nn.Module) -> None:
-        self._between = deepcopy(a)
-        self._before, self._after = ({**dict(m.named_parameters()), **dict(m.named_buffers())} for m in (a, b))
-        self._names = {id(parameter): name for name, parameter in a.named_parameters()}
-
-    def change(self, layers: Sequence[FilterLayer]) -> Tensor:
-        """How unusually far each filter moved, ``(F,)``."""
-        changes = []
-        for layer in layers:
-            weights = self._weights(layer)
-            both = [
-                _rows(layer, [tensors[name].detach().cpu().double() for name in weights])
-                for tensors in (self._before, self._after)
-            ]
-            filters = [_joined(layer, rows) for rows in both]
-            changes.append(excess_change(*filters))
-        return torch.cat(changes)
-
-    def shares(self, layers: Sequence[FilterLayer], parts: Sequence[ModelInputs], loss: Loss, steps: int) -> Tensor:
-        """Shares of the filters in the difference of the mean loss, ``(F,)``."""
-        names = list(dict.fromkeys(name for layer in layers for name in self._weights(layer)))
-        between = dict(self._between.named_parameters())
-        count = sum(map(len, parts))
-
-        def gradients(place: float) -> list[Tensor]:
-            self._go_to(place)
-            sums = [torch.zeros_like(between[name]) for name in names]
-            with frozen_eval(self._between, [between[name] for name in names]):
-                for part in parts:
-                    scores, labels = scores_at(forward_scores(self._between, part, binary=True), part.labels)
-                    total = loss(scores, labels).sum() / count
-                    for sum_, gradient in zip(
-                        sums, torch.autograd.grad(total, [between[name] for name in names]), strict=True
-                    ):
-                        sum_.add_(gradient)
-            return sums
-
-        changes = [(self._after[name] - self._before[name]).detach() for name in names]
-        products = dict(zip(names, path_shares(gradients, changes, steps), strict=True))
-        per_layer = [
-            _joined(layer, _rows(layer, [products[name].detach().cpu().double() for name in self._weights(layer)]))
-            for layer in layers
-        ]
-        return torch.cat([rows.sum(dim=1) for rows in per_layer])
-
-    def _weights(self, layer: FilterLayer) -> list[str]:
-        names = [self._names.get(id(weight), "") for weight in layer.rule.weights(layer.module)]
-        if not all(names):
-            message = (
-                f"Expected weights that are parameters, got some of {layer.name!r} that are computed for each pass."
-            )
-            raise ModelError(message)
-        return names
-
-    def _go_to(self, place: float) -> None:
-        tensors = {**dict(self._between.named_parameters()), **dict(self._between.named_buffers())}
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                if tensor.is_floating_point():
-                    tensor.copy_(torch.lerp(self._before[name], self._after[name].to(tensor.device), place))
-
-
-def _rows(layer: FilterLayer, tensors: Sequence[Tensor]) -> Tensor:
-    """Numbers shaped like the layer's weights, by row, ``(R, M)``."""
-    return layer.rule.slices(layer.module, tuple(tensor[None] for tensor in tensors)).sample(0)
-
-
-def _joined(layer: FilterLayer, rows: Tensor) -> Tensor:
-    """The rows of each head in one, ``(F, M)``; other filters are rows."""
-    return torch.stack([rows[part].flatten() for part in layer.heads.values()]) if layer.heads else rows
+    Raises:
+        InputError: They are not of one architecture.
+    """
+    models = scored_model(a, output), scored_model(b, output)
+    _require_one_architecture(*models)
+    return models
 
 
 def _scores(model: nn.Module, batch: ModelInputs, size: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,15 @@
 from copy import deepcopy
+from dataclasses import replace
+from math import isnan
 
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from captum_paramsal import ModelComparison, compare_models
 from captum_paramsal.errors import InputError, SourceError
+from captum_paramsal.files.kinds import MODEL_COMPARISON
 
 
 def checkpoints():
@@ -71,6 +75,68 @@ def test_shares_of_all_that_differs_are_the_difference_in_loss():
     result = compare_models(a, b, images, a(images).argmax(dim=1), steps=12)
     assert result.loss_difference[0] > 0
     torch.testing.assert_close(result.rest[0], torch.zeros((), dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def parts_of(result):
+    return {row["part"]: row["only_a"] for row in result.loss_table()}
+
+
+def test_every_part_has_its_share_and_all_of_them_are_the_difference(case):
+    parts = parts_of(case[-1])
+    assert sum(parts.values()) == pytest.approx(float(case[-1].loss_difference[0]), rel=1e-12)
+    assert abs(parts["left over"]) < 1e-5
+    assert all(abs(parts[name]) > 1e-3 for name in ("filters", "norm weights", "norm statistics", "other parameters"))
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False), FrozenBatchNorm2d(4)])
+def test_statistics_that_alone_differ_are_all_of_it(norm):
+    torch.manual_seed(0)
+    a = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 3)).double().eval()
+    b = deepcopy(a)
+    b[1].running_mean += torch.tensor([0.0, 0.5, -1.0, 0.3])
+    b[1].running_var *= torch.tensor([1.0, 0.5, 3.0, 1.0])
+    images = torch.randn(60, 3, 8, 8, dtype=torch.float64)
+    result = compare_models(a, b, images, a(images).argmax(dim=1), steps=20)
+    parts = parts_of(result)
+    assert result.loss_difference[0] > 0.01
+    assert parts["norm statistics"] == pytest.approx(float(result.loss_difference[0]), rel=1e-4)
+    assert parts["filters"] == parts["norm weights"] == parts["other parameters"] == 0
+    assert result.moved_norms == ["1"]
+    widths = torch.tensor([1.0, 0.5, 3.0, 1.0], dtype=torch.float64)
+    expected = torch.tensor([0.0, 0.25, 1.0, 0.09], dtype=torch.float64) + (widths.log() / 2).square()
+    torch.testing.assert_close(result.norm_shift, expected.mean().sqrt()[None], rtol=1e-4, atol=0)
+    assert not result.change.any()
+
+
+def test_a_buffer_without_a_share_is_named():
+    class Shifted(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3))
+            self.register_buffer("shift", torch.zeros(3))
+
+        def forward(self, x):
+            return super().forward(x) + self.shift
+
+    torch.manual_seed(0)
+    a = Shifted().double().eval()
+    b = deepcopy(a)
+    b.shift += torch.tensor([0.0, 1.0, 0.0])
+    images = torch.randn(60, 3, 8, 8, dtype=torch.float64)
+    result = compare_models(a, b, images, a(images).argmax(dim=1), steps=2)
+    assert result.context["left_out"] == ("shift",)
+    assert parts_of(result)["left over"] == float(result.loss_difference[0]) != 0
+
+
+def test_a_file_of_version_1_says_nothing_of_norms(case, tmp_path):
+    result = case[-1]
+    old = ("labels", "predicted_a", "predicted_b", "change", "share", "loss_difference")
+    content = {"filters": dict(result.filters.counts), "parts": {}, "bias": False, "context": {}}
+    kind = replace(MODEL_COMPARISON, versions=(1,))
+    kind.save(tmp_path / "old.safetensors", {name: getattr(result, name) for name in old}, content)
+    loaded = ModelComparison.load(tmp_path / "old.safetensors")
+    torch.testing.assert_close(loaded.rest, result.rest, equal_nan=True)
+    assert parts_of(loaded)["filters"] == parts_of(result)["filters"]
+    assert isnan(parts_of(loaded)["norm statistics"])
 
 
 def test_it_is_saved_and_loaded(case, tmp_path):
