@@ -33,6 +33,7 @@ PASTED_PIXELS = TensorFile("pasted pixels", "captum_paramsal.pasted_pixels", (1,
 MISTAKE_KINDS = TensorFile("mistake kinds", "captum_paramsal.mistake_kinds", (1,), InterventionError)
 COMPARISON = TensorFile("comparison", "captum_paramsal.comparison", (1, 2), SourceError)
 MODEL_COMPARISON = TensorFile("model comparison", "captum_paramsal.model_comparison", (1, 2), SourceError)
+IMAGE_DIFFERENCES = TensorFile("image differences", "captum_paramsal.image_differences", (1,), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
 WEIGHTS = TensorFile("weights", "captum_paramsal.weights", (1,), SourceError)
 PIECE = TensorFile("piece", "captum_paramsal.piece", (1,), CheckpointError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -63,11 +65,11 @@ def compare_models(
     first, second = both_scored(a, b, output)
     batch = ModelInputs.of(images, labels, model=first)
     size = internal_batch_size or BATCH
-    (scores_a, truth), (scores_b, _) = (_scores(model, batch, size) for model in (first, second))
+    scores, truth = zip(*(_scores(model, batch, size) for model in (first, second)), strict=True)
     profile = FilterProfile(first, layers, loss)
-    profile.prepare(batch.part(0, 2).inputs, truth[:2])
-    answers = Answers(truth.cpu(), scores_a.argmax(dim=1).cpu(), scores_b.argmax(dim=1).cpu())
-    losses = [loss(scores, truth).detach().cpu().double() for scores in (scores_a, scores_b)]
+    profile.prepare(batch.part(0, 2).inputs, truth[0][:2])
+    answers = _answers(scores, truth[0])
+    losses = [loss(each, truth[0]).detach().cpu().double() for each in scores]
     line = WeightLine(first, second)
     unknown = torch.tensor(torch.nan, dtype=torch.float64)
     missing = LineShares(*(unknown.expand(shape) for shape in ((len(profile.filters),), (2, len(line.norms)), ())))
@@ -95,6 +97,16 @@ def compare_models(
     )
 
 
+def answers_of(a: nn.Module, b: nn.Module, batch: ModelInputs, size: int) -> Answers:
+    """What two checkpoints say of labelled images.
+
+    Raises:
+        InputError: There are no labels, or scores are not finite.
+    """
+    scores, truth = zip(*(_scores(model, batch, size) for model in (a, b)), strict=True)
+    return _answers(scores, truth[0])
+
+
 def both_scored(a: nn.Module, b: nn.Module, output: Output | None) -> tuple[nn.Module, nn.Module]:
     """Two checkpoints as models that return class scores.
 
@@ -104,6 +116,10 @@ def both_scored(a: nn.Module, b: nn.Module, output: Output | None) -> tuple[nn.M
     models = scored_model(a, output), scored_model(b, output)
     _require_one_architecture(*models)
     return models
+
+
+def _answers(scores: Sequence[Tensor], labels: Tensor) -> Answers:
+    return Answers(labels.cpu(), *(each.argmax(dim=1).cpu() for each in scores))
 
 
 def _scores(model: nn.Module, batch: ModelInputs, size: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_scores
+from captum_paramsal.batch import ModelInputs, forward_scores, require_gradient
 from captum_paramsal.errors import ModelError
 from captum_paramsal.functional import (
     Loss,
@@ -140,7 +140,8 @@ class WeightLine:
         count = sum(map(len, parts))
         with frozen_eval(self._between, weights):
             for part in parts:
-                scores, labels = scores_at(forward_scores(self._between, part, binary=True), part.labels)
+                given = require_gradient(forward_scores(self._between, part, binary=True))
+                scores, labels = scores_at(given, part.labels)
                 total = loss(scores, labels).sum() / count
                 for sum_, gradient in zip(sums, torch.autograd.grad(total, weights, allow_unused=True), strict=True):
                     if gradient is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,10 +13,12 @@ from contract.models import SmallNet
 from contract.samples import noise
 from oracles.weights import seeded
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 import captum_paramsal as cp
 from captum_paramsal import report
 from captum_paramsal.metrics import increase_in_confidence
+from captum_paramsal.models_compared import compare_models, compare_on_images
 from captum_paramsal.repair import (
     fine_tune_curve,
     fine_tune_step,
@@ -105,6 +108,17 @@ def curve(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def retrained(model: Any) -> Any:
+    """Another checkpoint, which gets other images right; what has no weights, as it is."""
+    other = deepcopy(model)
+    if isinstance(model, nn.Module):
+        with torch.no_grad():
+            for weight in other.parameters():
+                if not is_lazy(weight):
+                    weight.neg_()
+    return other
+
+
 def stepped(model: nn.Module, k: Known, **o: Any) -> None:
     with fine_tune_step(model, k.reference.filters[0], IMAGES, k.wrong, **o):
         pass
@@ -157,6 +171,12 @@ DOORS = {
     "compare": Door(
         lambda m, k, **o: cp.compare(["saliency"], m, IMAGES, k.wrong, keep=0, show_progress=False, **o),
         "a method that fails is a row of the comparison",
+    ),
+    "compare_models": Door(lambda m, k, **o: compare_models(m, retrained(m), IMAGES, k.mixed, steps=1, **o)),
+    "compare_on_images": Door(
+        lambda m, k, **o: compare_on_images(
+            m, retrained(m), IMAGES, k.mixed, limit=2, keep=1, **o
+        )
     ),
     "triage": Door(lambda m, k, **o: triage(m, [(IMAGES, k.mixed)], k.reference, show_progress=False, **o)),
     "set_saliency": Door(lambda m, k, **o: set_saliency(m, IMAGES, k.wrong, k.reference, **o)),

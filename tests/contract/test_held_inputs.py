@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import captum_paramsal as cp
 from captum_paramsal import report
 from captum_paramsal.metrics import Case, InputMaps, Sparsity, increase_in_confidence
+from captum_paramsal.models_compared import compare_models, compare_on_images
 from captum_paramsal.repair import (
     ControlImages,
     fine_tune_curve,
@@ -151,6 +152,11 @@ SEVERAL = ONE | {
             x, y, boxes(8).numpy(), grid=(0.5, 1.0), trials=2, show_progress=False
         ).weights.current,
         wrong,
+    ),
+    "compare_models": (lambda m, x, y: compare_models(m, network(), x, y, steps=1).share, mixed),
+    "compare_on_images": (
+        lambda m, x, y: compare_on_images(m, network(), x, y, limit=2, keep=1).similarity,
+        mixed,
     ),
     "triage": (lambda m, x, y: triage(m, [(x, y)], show_progress=False).q_values, mixed),
     "set_saliency": (lambda m, x, y: set_saliency(m, x, y, reference()).coherence, wrong),

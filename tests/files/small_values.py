@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, FewSamplesWarning, ModelDoctor, ParameterSaliency, Reference, compare
-from captum_paramsal.models_compared import compare_models
+from captum_paramsal.models_compared import compare_models, compare_on_images
 from captum_paramsal.repair import (
     Patch,
     knock_out_curve,
@@ -101,6 +101,7 @@ VALUES = {
     "masked pixels": lambda: mask_pixels(model(), *batches()[0], torch.arange(36.0).view(1, 6, 6).expand(8, 6, 6)),
     "model comparison": lambda: compare_models(model(), model(), *batches()[0], steps=1),
     "mistake kinds": _mistake_kinds,
+    "image differences": lambda: compare_on_images(model(), model(), *batches()[0], limit=2, keep=1),
     "pasted pixels": _pasted,
     "triage": _triage,
     "treatment": lambda: treat(model(), batches(), batches(), epochs=1, **QUIET),
