@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from types import MappingProxyType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from captum_paramsal.errors import InputError, LayerError, ParamsalError
 
@@ -70,6 +70,24 @@ class FilterIndex(Sequence[Filter]):
                 message = f"Expected {self._counts.get(name)} part names for layer {name!r}, got {len(names)}."
                 raise ParamsalError(message)
         self._starts = [0, *accumulate(self._counts.values())]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> FilterIndex:
+        """Back from :meth:`to_dict`; without ``bias``, as older files are, filters have none.
+
+        Raises:
+            KeyError, TypeError, ParamsalError: Something is missing, or of another kind.
+        """
+        return cls(content["filters"], content["parts"], bias=content.get("bias", False))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a file keeps of the filters, as JSON has it.
+
+        >>> FilterIndex({"conv1": 2}, bias=True).to_dict()
+        {'filters': {'conv1': 2}, 'parts': {}, 'bias': True}
+        """
+        parts = {name: list(names) for name, names in self._parts.items()}
+        return {"filters": dict(self._counts), "parts": parts, "bias": self.bias}
 
     @property
     def layers(self) -> tuple[str, ...]:

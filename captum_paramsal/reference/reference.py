@@ -237,12 +237,12 @@ class Reference(Summarized):
         Raises:
             ReferenceFileError: The file cannot be written.
         """
+        filters = self.filters.to_dict()
         content = {
             "count": self.count,
-            "layers": dict(self.filters.counts),
-            "parts": {name: list(parts) for name, parts in self.filters.parts.items()},
+            "layers": filters.pop("filters"),
+            **filters,
             "digests": dict(self.fingerprint.digests),
-            "bias": self.filters.bias,
             "loss": self.loss_name,
             "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
         }
@@ -263,7 +263,7 @@ class Reference(Summarized):
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Reference:
-        filters = FilterIndex(content["layers"], content["parts"], bias=content.get("bias", False))
+        filters = FilterIndex.from_dict(content | {"filters": content["layers"]})
         moments = Moments(content["count"], tensors["mean"], tensors["deviations"])
         # Version 1 knew no tails.
         kept = content.get("tail")

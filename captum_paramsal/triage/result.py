@@ -194,9 +194,7 @@ class Triage(Summarized):
         tensors = {name: getattr(self, name) for name in (*_OF_IMAGES, "class_counts", *_OF_FILTERS)}
         if self.neighbors is not None and self.neighbor_similarity is not None:
             tensors |= {"neighbors": self.neighbors, "neighbor_similarity": self.neighbor_similarity}
-        parts = {name: list(names) for name, names in self.filters.parts.items()}
-        content = {"filters": dict(self.filters.counts), "parts": parts, "context": dict(self.context)}
-        TRIAGE.save(path, tensors, content)
+        TRIAGE.save(path, tensors, {**self.filters.to_dict(), "context": dict(self.context)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Triage:
@@ -212,4 +210,4 @@ class Triage(Summarized):
         # Version 0.1 wrote two keys with a space, and another name for the similarity.
         context = {key.replace(" ", "_"): value for key, value in content["context"].items()}
         named = {"similarity" if name == "likeness" else name: tensor for name, tensor in tensors.items()}
-        return cls(filters=FilterIndex(content["filters"], content["parts"]), context=context, **named)
+        return cls(filters=FilterIndex.from_dict(content), context=context, **named)

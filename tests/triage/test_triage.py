@@ -1,5 +1,7 @@
 """Sorting all mistakes of a set, on networks whose fault is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from metrics.small_cases import small_model, some_images
@@ -8,6 +10,7 @@ from torch import nn
 from captum_paramsal import Filter, ParameterSaliency, Reference
 from captum_paramsal.demo import load_model, load_scenes, normalize
 from captum_paramsal.errors import FewSamplesWarning, InputError, ReferenceMismatchError, TriageFileError
+from captum_paramsal.filters import FilterIndex
 from captum_paramsal.triage import Triage, set_saliency, triage
 
 QUIET = {"show_progress": False}
@@ -128,6 +131,12 @@ def test_saved_and_loaded(sorted_out, tmp_path):
         Triage.load(tmp_path / "damaged.safetensors")
     with pytest.raises(TriageFileError, match="nowhere"):
         found.save(tmp_path / "nowhere" / "triage.safetensors")
+
+
+def test_filters_with_biases_stay_those_with_biases(sorted_out, tmp_path):
+    filters = FilterIndex(sorted_out[0].filters.counts, bias=True)
+    replace(sorted_out[0], filters=filters).save(tmp_path / "triage.safetensors")
+    assert Triage.load(tmp_path / "triage.safetensors").filters == filters
 
 
 def test_the_table_has_the_guiltiest_filters_of_every_group(sorted_out):
