@@ -15,6 +15,7 @@ _COMMANDS = {
     "explain": "explain every mistake of a model on labelled images",
     "reference": "take the statistics of a reference set and save them",
     "doctor": "find the channels that misled each mistake, and treat the model",
+    "annotate": "choose the pictures whose objects are worth marking for a treatment",
     "compare": "compare attribution methods on the same images",
     "triage": "sort all mistakes: which belong together, and by which filters",
     "reproduce": "make a figure of the papers for a model and images",

@@ -34,7 +34,19 @@ _DEMO_METHODS = (
 )
 _DEMO_METRICS = ("infidelity", "sensitivity", "deletion", "insertion", "pointing_game", "iou", "sparsity")
 """Less than there is, so that a first look takes no longer than a minute."""
-_OF_PHOTOS = ("weights", "output", "labels", "classes", "boxes", "image_size", "resize", "mean", "std", "reference")
+_OF_PHOTOS = (
+    "weights",
+    "output",
+    "labels",
+    "classes",
+    "boxes",
+    "masks",
+    "image_size",
+    "resize",
+    "mean",
+    "std",
+    "reference",
+)
 _DESCRIPTION = """\
 Ask several attribution methods which pixels made the model say what it said, on the same labelled images, and judge
 their maps by the same metrics: mistakes and correctly classified images apart. Writes report.html (one file, opens

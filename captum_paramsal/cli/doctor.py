@@ -150,7 +150,7 @@ def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentS
     from captum_paramsal.cli.loading import more_photos  # noqa: PLC0415
     from captum_paramsal.report import TreatmentSettings  # noqa: PLC0415
 
-    train = more_photos(job, args.train_labels, args.train_images or args.images, args.boxes)
+    train = more_photos(job, args.train_labels, args.train_images or args.images, args.boxes, args.train_masks)
     validation = _photos_of(args, job, "validation")
     for name, photos in (("--train-labels", train), ("--validation-labels", validation)):
         if photos is not None:

@@ -14,6 +14,7 @@ OF_PHOTOS = (
     "labels",
     "classes",
     "boxes",
+    "masks",
     "image_size",
     "resize",
     "mean",
@@ -23,6 +24,7 @@ OF_PHOTOS = (
     "diagnosis",
     "train_labels",
     "train_images",
+    "train_masks",
     "validation_labels",
     "validation_images",
 )
@@ -31,6 +33,7 @@ OF_PHOTOS = (
 OF_TREATMENT = (
     "train_labels",
     "train_images",
+    "train_masks",
     "validation_labels",
     "validation_images",
     "epochs",
@@ -116,6 +119,13 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--train-images", metavar="DIR", type=Path, help="their folder; IMAGES_DIR by default")
     group.add_argument(
+        "--train-masks",
+        metavar="DIR",
+        type=Path,
+        help="folder that `captum-paramsal annotate` wrote and somebody drew in, or any with files of labelme or COCO "
+        "of these images",
+    )
+    group.add_argument(
         "--validation-labels",
         metavar="CSV",
         type=Path,
@@ -135,10 +145,11 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         "--space",
         metavar="S",
         type=strength,
-        help="strength of the constraint on the background, where boxes say what that is; 0 for none (default 10)",
+        help="strength of the constraint on the background, where boxes or masks say what that is; 0 for none (default "
+        "10)",
     )
     group.add_argument(
-        "--margin", metavar="PX", type=natural, help="pixels that boxes are expanded by (default 30 at 224 pixels)"
+        "--margin", metavar="PX", type=natural, help="pixels that objects are expanded by (default 30 at 224 pixels)"
     )
     group.add_argument("--seed", metavar="N", type=natural, help="of the order of the images (default 0)")
     group.add_argument(

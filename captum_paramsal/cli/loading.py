@@ -64,9 +64,9 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
     model = load_model(args.model, args.weights)
     preprocessing = _preprocessing(args, model)
     classes = given or class_names_of(args.model, model)
-    boxes = getattr(args, "boxes", None)
+    boxes, masks = getattr(args, "boxes", None), getattr(args, "masks", None)
     photos = LabelledPhotos.open(
-        args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, unlisted=unlisted
+        args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, masks=masks, unlisted=unlisted
     )
     return LoadedJob(scored_model(model, None if args.output is None else PartOfResult(args.output)), photos)
 
@@ -127,7 +127,9 @@ def about_photos(args: argparse.Namespace, job: LoadedJob, reference: Path | Non
     )
 
 
-def more_photos(job: LoadedJob, labels: Path, folder: Path, boxes: str | None) -> LabelledPhotos:
+def more_photos(
+    job: LoadedJob, labels: Path, folder: Path, boxes: str | None, masks: Path | None = None
+) -> LabelledPhotos:
     """Other labelled photos for the same model, prepared in the same way.
 
     Raises:
@@ -137,7 +139,7 @@ def more_photos(job: LoadedJob, labels: Path, folder: Path, boxes: str | None) -
 
     classes = job.classes if len(job.classes) else None
     return LabelledPhotos.open(
-        folder, job.photos.preprocessing, labels=labels, classes=classes, boxes=boxes, unlisted=False
+        folder, job.photos.preprocessing, labels=labels, classes=classes, boxes=boxes, masks=masks, unlisted=False
     )
 
 

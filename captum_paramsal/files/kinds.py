@@ -36,5 +36,6 @@ MODEL_COMPARISON = TensorFile("model comparison", "captum_paramsal.model_compari
 IMAGE_DIFFERENCES = TensorFile("image differences", "captum_paramsal.image_differences", (1,), SourceError)
 TRIAGE = TensorFile("triage", "captum_paramsal.triage", (1, 2), TriageFileError)
 WEIGHTS = TensorFile("weights", "captum_paramsal.weights", (1,), SourceError)
+PICTURES = JsonFile("pictures to annotate", "captum_paramsal.pictures", (1,), SourceError)
 PIECE = TensorFile("piece", "captum_paramsal.piece", (1,), CheckpointError)
 CHECKPOINT = FileKind("checkpoint", "captum_paramsal.checkpoint", (2,), CheckpointError)

@@ -1,3 +1,5 @@
+from .annotate.report import AnnotationTask as AnnotationTask
+from .annotate.run import AnnotationSettings as AnnotationSettings, annotate as annotate
 from .compare.report import ComparisonReport as ComparisonReport
 from .compare.run import ComparisonSettings as ComparisonSettings, compare as compare
 from .doctor.data import (

@@ -1,3 +1,4 @@
+from .annotations import Annotations as Annotations
 from .batches import SourceBatches as SourceBatches
 from .classes import ClassNames as ClassNames
 from .folders import labels_from_folders as labels_from_folders
@@ -11,7 +12,13 @@ from .models import (
 from .photos import LabelledPhotos as LabelledPhotos
 from .pictures import Picture as Picture
 from .preprocessing import Preprocessing as Preprocessing
-from .source import ImageSource as ImageSource, Item as Item, Skipped as Skipped, SourceBatch as SourceBatch
+from .source import (
+    ImageSource as ImageSource,
+    Item as Item,
+    ShownSource as ShownSource,
+    Skipped as Skipped,
+    SourceBatch as SourceBatch,
+)
 from .tables import labels_from_csv as labels_from_csv
 from .tensors import LabelledTensors as LabelledTensors
 from .weights import save_weights as save_weights

@@ -77,6 +77,13 @@ def boxes_as_seen(boxes: Sequence[Box], photo: Image.Image, preprocessing: Prepr
     return seen[(seen[:, :2] < seen[:, 2:]).all(dim=1)]
 
 
+def upright_size(photo: Image.Image) -> tuple[int, int]:
+    """Width and height of a photo once it is turned upright, without unpacking it."""
+    width, height = photo.size
+    swapped = _UPRIGHT.get(photo.getexif().get(_ORIENTATION, 1), (False, False, False))[2]
+    return (height, width) if swapped else (width, height)
+
+
 def mask_of(boxes: Tensor, size: tuple[int, int]) -> Tensor | None:
     """Pixels that boxes ``(B, 4)`` touch, ``(H, W)`` bool; None for no box.
 

@@ -16,8 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.sources.boxes import boxes_as_seen, mask_of
+from captum_paramsal.sources.annotations import Annotations, require_picture_size
+from captum_paramsal.sources.boxes import boxes_as_seen, boxes_of, mask_of, upright_size
 from captum_paramsal.sources.classes import ClassNames
+from captum_paramsal.sources.depth import eight_bits
+from captum_paramsal.sources.drawn_shapes import AnnotatedPicture, mask_as_seen
 from captum_paramsal.sources.folders import labels_from_folders
 from captum_paramsal.sources.labels import Labels
 from captum_paramsal.sources.pictures import Picture, encode
@@ -47,6 +50,7 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
     def __init__(self, folder: Path, labels: Labels, preprocessing: Preprocessing) -> None:
         self._folder = folder
         self._labels = labels
+        self._drawn: dict[int, AnnotatedPicture] = {}
         self._unreadable: dict[int, Skipped] = {}
         self._lock = threading.Lock()
         self.preprocessing = preprocessing
@@ -60,6 +64,7 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         labels: str | Path | None = None,
         classes: ClassNames | None = None,
         boxes: str | None = None,
+        masks: str | Path | Annotations | None = None,
         unlisted: bool = True,
     ) -> LabelledPhotos:
         """Photos labelled by a table, or by the folders they lie in.
@@ -70,10 +75,12 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
             labels: The table (see ``labels_from_csv``); None for one folder per class.
             classes: Names of the model's classes.
             boxes: Column of the table with the boxes of the objects; "boxes", if it is there, by default.
+            masks: Folder with what was drawn on some photos, see :class:`Annotations`; it takes the place of boxes.
             unlisted: Name images that are not in the table among those that are skipped.
 
         Raises:
-            SourceError: See ``labels_from_csv`` and ``labels_from_folders``; or no labelled file is there.
+            SourceError: See ``labels_from_csv``, ``labels_from_folders`` and :class:`Annotations`; no labelled file is
+                there; or what was drawn belongs to a photo of another size, or is called as another class.
         """
         root = Path(folder)
         if labels is None:
@@ -83,6 +90,8 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         photos = cls(root, labelled, preprocessing)
         if not labelled.items:
             raise _nothing_left(root, labelled.skipped)
+        if masks is not None:
+            photos._take(masks if isinstance(masks, Annotations) else Annotations.read(masks))
         return photos
 
     @property
@@ -125,23 +134,29 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         return encode(self._see(position))
 
     def mask(self, position: int) -> Tensor | None:
-        """Pixels that the boxes of a photo touch, as the model sees them; None without a box in what it sees.
+        """Pixels of what was drawn on a photo, or else that its boxes touch, as the model sees them; None without any.
 
         Raises:
             SourceError: The file is damaged, or a box does not lie within the photo.
         """
+        if position in self._drawn:
+            return mask_as_seen(self._drawn[position].mask(), self.preprocessing)
         side, seen = self.preprocessing.image_size, self.boxes(position)
         return None if seen is None else mask_of(seen, (side, side))
 
     def boxes(self, position: int) -> Tensor | None:
         """Boxes of a photo, ``(B, 4)`` float64 in pixels of what the model sees; None without a box in it.
 
-        They are scaled and cut off as the photo is, and not rounded. Boxes that overlap stay apart.
+        They are scaled and cut off as the photo is, and not rounded. Boxes that overlap stay apart. Where something was
+        drawn on the photo, they are those around its parts.
 
         Raises:
             SourceError: The file is damaged, or a box does not lie within the photo.
         """
         item = self.items[position]
+        if position in self._drawn:
+            mask = self.mask(position)
+            return None if mask is None else boxes_of(mask)
         if not item.boxes:
             return None
         with self._opened(position) as photo:
@@ -192,6 +207,47 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         positions = tuple(position for position, _ in read)
         labels = torch.tensor([self.items[position].label for position in positions])
         return SourceBatch(positions, torch.stack([tensor for _, tensor in read]), labels)
+
+    def upright(self, position: int) -> Image.Image:
+        """A photo as people see it, in 8 bits: turned as the camera says, neither resized nor cut.
+
+        Raises:
+            SourceError: The file is damaged or no image.
+        """
+        from PIL import ImageOps  # noqa: PLC0415
+
+        with self._opened(position) as photo:
+            shown = eight_bits(ImageOps.exif_transpose(photo))
+            return shown.convert("L" if shown.mode == "L" else "RGB")
+
+    def _take(self, annotations: Annotations) -> None:
+        """Keep what was drawn, once it is sure that it belongs to these photos."""
+        if not annotations.annotated:
+            message = f"Expected shapes around objects in '{annotations.folder}', got none: nobody has drawn there yet."
+            raise SourceError(message)
+        positions = {item.name: position for position, item in enumerate(self.items)}
+        for name, picture in annotations.by_image([*positions]).items():
+            item = self.items[positions[name]]
+            others = [s.label for s in picture.shapes if self._label_of(s.label) not in (None, item.label)]
+            if others:
+                message = (
+                    f"Expected shapes around what '{name}' is labelled as, "
+                    f"{self.classes.get(item.label, item.label)!r}, got one called {others[0]!r}, another class, in "
+                    f"'{picture.file}'. Delete it, or call it otherwise."
+                )
+                raise SourceError(message)
+            try:
+                with self._opened(positions[name]) as photo:
+                    width, height = upright_size(photo)
+            except SourceError:
+                continue  # named among those that are skipped, once it is read
+            require_picture_size(picture, width, height, name)
+            self._drawn[positions[name]] = picture
+
+    def _label_of(self, word: str) -> int | None:
+        """The class that is called so; None where none is, or several are."""
+        fitting = [number for number, name in self.classes.items() if name.casefold() == word.casefold().strip()]
+        return fitting[0] if len(fitting) == 1 else None
 
     def _see(self, position: int) -> Image.Image:
         with self._opened(position) as photo:

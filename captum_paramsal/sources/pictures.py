@@ -49,17 +49,35 @@ def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
     """
     small = picture.copy()
     small.thumbnail((_LARGEST, _LARGEST))
+    return _encoded(small, drawn=drawn)
+
+
+def encode_whole(picture: Image.Image) -> Picture:
+    """A picture in its own size; JPEG, or PNG where it is small."""
+    return _encoded(picture, drawn=True, quality=92)
+
+
+def _encoded(small: Image.Image, *, drawn: bool, quality: int = 82) -> Picture:
     tiny = max(small.size) <= _TINY
     buffer = io.BytesIO()
     if tiny:
         small.save(buffer, format="PNG", optimize=True)
     else:
-        small.save(buffer, format="JPEG", quality=82, optimize=True, subsampling=0 if drawn else 2)
+        small.save(buffer, format="JPEG", quality=quality, optimize=True, subsampling=0 if drawn else 2)
     return Picture(buffer.getvalue(), "image/png" if tiny else "image/jpeg", *small.size)
 
 
 def encode_tensor(pixels: Tensor) -> Picture:
     """Encode one picture ``(1 or 3, H, W)`` with values in [0, 1]; values outside are cut off.
+
+    Raises:
+        SourceError: Another shape.
+    """
+    return encode(drawn_of(pixels), drawn=True)
+
+
+def drawn_of(pixels: Tensor) -> Image.Image:
+    """One picture ``(1 or 3, H, W)`` with values in [0, 1], in 8 bits; values outside are cut off.
 
     Raises:
         SourceError: Another shape.
@@ -70,4 +88,4 @@ def encode_tensor(pixels: Tensor) -> Picture:
         message = f"Expected a picture of shape (1 or 3, H, W), got {tuple(pixels.shape)}."
         raise SourceError(message)
     array = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return encode(Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array), drawn=True)
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

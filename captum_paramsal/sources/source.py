@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from captum_paramsal.sources.pictures import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -81,4 +84,12 @@ class ImageSource(Protocol):
 
     def boxes(self, position: int) -> Tensor | None:
         """Boxes of the object as the model sees it, ``(B, 4)`` float64 in pixels; None where it is not annotated."""
+        ...
+
+
+class ShownSource(ImageSource, Protocol):
+    """Labelled images that people can look at in full size, as for drawing on them."""
+
+    def upright(self, position: int) -> Image.Image:
+        """The image before it is resized or cut, turned upright, in 8 bits."""
         ...

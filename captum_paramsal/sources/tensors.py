@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -14,8 +14,11 @@ from captum_paramsal.functional import Target, labels_of, tensor_of
 from captum_paramsal.hooks import as_tensor
 from captum_paramsal.metrics.boxes import boxes_per_image
 from captum_paramsal.sources.boxes import boxes_of, mask_of
-from captum_paramsal.sources.pictures import Picture, encode_tensor
+from captum_paramsal.sources.pictures import Picture, drawn_of, encode_tensor
 from captum_paramsal.sources.source import Item, Skipped, SourceBatch
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class LabelledTensors:
@@ -28,7 +31,8 @@ class LabelledTensors:
         prepare: Makes of images what the model takes, such as a normalisation; by default nothing.
         names: One per image; "image 0", "image 1", ... by default.
         notes: A remark on each image, shown beside it.
-        masks: ``(N, H, W)`` bool, pixels of each image's object.
+        masks: ``(N, H, W)`` bool, pixels of each image's object; or one ``(H, W)`` for each image in a list, None where
+            it is not annotated.
         boxes: In place of masks, the boxes ``(B, 4)`` of each image's object: x1, y1, x2, y2 in pixels; no row, or
             one of NaN, where it is not annotated.
 
@@ -45,15 +49,15 @@ class LabelledTensors:
         *,
         names: Sequence[str] | None = None,
         notes: Sequence[str] | None = None,
-        masks: Tensor | NDArray[Any] | None = None,
+        masks: Tensor | NDArray[Any] | Sequence[Tensor | None] | None = None,
         boxes: Sequence[Tensor] | None = None,
     ) -> None:
         pixels: Tensor = as_tensor(images, None)
-        known: Tensor | None = tensor_of(masks)
+        known: Tensor | list[Tensor | None] | None = _masks(masks)
         classes = _classes(labels)
         if pixels.ndim == 3 and len(classes) == 1:
             pixels = pixels[None]
-            known = known[None] if known is not None and known.ndim == 2 else known
+            known = known[None] if isinstance(known, Tensor) and known.ndim == 2 else known
         count = len(pixels)
         names = [f"image {i}" for i in range(count)] if names is None else names
         notes = [""] * count if notes is None else notes
@@ -92,6 +96,14 @@ class LabelledTensors:
         pixels = self._images[position]
         return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
 
+    def upright(self, position: int) -> Image.Image:
+        """The image before its preparation, in 8 bits.
+
+        Raises:
+            SourceError: It has not one or three channels.
+        """
+        return drawn_of(self._images[position])
+
     def mask(self, position: int) -> Tensor | None:
         """Pixels of the object, ``(H, W)`` bool; None where it is not annotated."""
         boxes = self._boxes[position]
@@ -101,7 +113,10 @@ class LabelledTensors:
 
     def boxes(self, position: int) -> Tensor | None:
         """Boxes of the object, ``(B, 4)`` float64: those given, or those around the parts of its mask; None without."""
-        return self._boxes[position] if self._masks is None else boxes_of(self._masks[position])
+        if self._masks is None:
+            return self._boxes[position]
+        mask = self._masks[position]
+        return None if mask is None else boxes_of(mask)
 
 
 def _classes(labels: Target) -> list[int]:
@@ -123,9 +138,23 @@ def _size_of(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
 
 
-def _require_masks(masks: Tensor | None, images: Tensor) -> None:
+def _masks(masks: Tensor | NDArray[Any] | Sequence[Tensor | None] | None) -> Tensor | list[Tensor | None] | None:
+    """Masks as tensors."""
+    if isinstance(masks, Sequence):
+        return [tensor_of(mask) for mask in masks]
+    tensor: Tensor | None = tensor_of(masks)
+    return tensor
+
+
+def _require_masks(masks: Tensor | list[Tensor | None] | None, images: Tensor) -> None:
     expected = (len(images), *_size_of(images))
-    if masks is not None and (tuple(masks.shape) != expected or masks.dtype != torch.bool):
+    if isinstance(masks, list):
+        if len(masks) != len(images):
+            message = f"Expected the masks of {len(images)} images, got those of {len(masks)}."
+            raise SourceError(message)
+        for mask in masks:
+            _require_masks(None if mask is None else mask[None], images[:1])
+    elif masks is not None and (tuple(masks.shape) != expected or masks.dtype != torch.bool):
         message = f"Expected masks {expected} of bool, got {tuple(masks.shape)} of {masks.dtype}."
         raise SourceError(message)
 

@@ -229,5 +229,11 @@ DOORS = {
             m, k.source, k.reference, settings=report.TriageSettings(show_progress=False), **o
         )
     ),
+    "report.annotate": Door(
+        lambda m, k, **o: report.annotate(
+            m, k.source, settings=report.AnnotationSettings(show_progress=False), **o
+        ),
+        FORWARD_ONLY,
+    ),
     "report.fit_reference": Door(lambda m, k, **o: report.fit_reference(m, k.source, show_progress=False, **o)),
 }  # fmt: skip

@@ -31,6 +31,7 @@ def runnable(page):
 SLOW = (
     "docs/index.md",
     "docs/gallery.md",
+    "docs/howto/annotate.md",
     "docs/howto/compare.md",
     "docs/howto/memory.md",
     "docs/howto/own_filter_score.md",

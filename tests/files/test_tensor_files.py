@@ -16,8 +16,9 @@ from captum_paramsal.files import kinds
 from captum_paramsal.files.file_kind import FileKind
 from captum_paramsal.files.json_file import JsonFile
 
-# No values, and weights of others are read too: their tests are in `test_checkpoints.py`, `sources` and `reproduce`.
-APART = (kinds.CHECKPOINT, kinds.WEIGHTS, kinds.PIECE)
+# No values, and weights of others are read too: their tests are in `test_checkpoints.py`, `sources`, `reproduce` and
+# `report/annotate`.
+APART = (kinds.CHECKPOINT, kinds.WEIGHTS, kinds.PIECE, kinds.PICTURES)
 KINDS = {kind.name: kind for kind in vars(kinds).values() if isinstance(kind, FileKind) and kind not in APART}
 OLD = Path(__file__).with_name("old")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.metrics.boxes import covered
+from captum_paramsal.metrics.polygons import filled
 
 PAPER_MARGIN, PAPER_SIZE = 30, 224
 """Pixels that the paper expands its annotations by, and the size of its images."""
@@ -85,17 +85,12 @@ def _of_boxes(boxes: Any, size: tuple[int, int], number: int) -> Tensor:
 
 
 def _of_polygons(polygons: Any, size: tuple[int, int], number: int) -> Tensor:
-    from PIL import Image, ImageDraw  # noqa: PLC0415 -- only for polygons
-
     height, width = size
-    canvas = Image.new("1", (width, height))
-    for polygon in polygons:
-        points = torch.as_tensor(polygon, dtype=torch.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not points.isfinite().all():
-            message = f"Expected polygons of three points (x, y) or more, got {polygon!r} for image {number}."
-            raise InputError(message)
-        ImageDraw.Draw(canvas).polygon([(x, y) for x, y in points.tolist()], fill=1)
-    mask = torch.from_numpy(np.array(canvas))
+    try:
+        mask = filled(polygons, size)
+    except InputError as error:
+        message = f"{error} for image {number}."
+        raise InputError(message) from error
     if not mask.any():
         message = (
             f"Expected polygons within the image of {height} x {width} pixels, got ones outside for image {number}."

@@ -205,10 +205,14 @@ def _caveats(settings: TreatmentSettings, annotated: int, trained: int) -> list[
         return []
     if not annotated:
         caveat = (
-            "No training image says where its object lies, so the treatment had no space constraint. A column of boxes "
-            "in the table of the training images would allow it."
+            "No training image says where its object lies, so the treatment had no space constraint. Boxes in the "
+            "table of the training images, or masks (`captum-paramsal annotate`), would allow it."
         )
         return [caveat]
     if annotated < trained:
-        return [f"The space constraint knew the object in {annotated} of the {trained} training images."]
+        caveat = (
+            f"The space constraint knew the object in {annotated} of the {trained} training images "
+            f"({annotated / trained:.0%}). In the others nothing counts as background, so it did not act on them."
+        )
+        return [caveat]
     return []

@@ -1,0 +1,1 @@
+"""The pictures whose objects are worth marking, as a folder to draw in."""
