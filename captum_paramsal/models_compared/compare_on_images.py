@@ -107,7 +107,12 @@ def compare_on_images(
     ]
     saliences = [explained.saliences(method) for method in methods]
     neurons, saliency = explained.neurons(), explained.saliency_maps(methods)
-    similarity = [cosine(*saliences), neurons.box_iou, neurons.correlation, saliency.correlation]
+    similarity = [
+        cosine(*(rows - rows.mean(dim=1, keepdim=True) for rows in saliences)),
+        neurons.box_iou,
+        neurons.correlation,
+        saliency.correlation,
+    ]
     return ImageDifferences(
         images=places,
         group=group,

@@ -17,7 +17,7 @@ from captum_paramsal.models_compared.answers import GROUPS
 from captum_paramsal.stats import bootstrap_difference, bootstrap_mean
 from captum_paramsal.summary import Summarized
 
-MEASURES = ("profile_cosine", "box_iou", "trace_correlation", "saliency_correlation")
+MEASURES = ("profile_correlation", "box_iou", "trace_correlation", "saliency_correlation")
 """How similar two checkpoints are on an image, each 1 where they agree in everything."""
 
 _TENSORS = (
@@ -28,19 +28,19 @@ _TENSORS = (
 
 @dataclass(frozen=True)
 class SaliencyShift:
-    """A filter whose saliency differs more on the images of a group than on those that both checkpoints get right.
+    """A filter that stands out more, or less, in one checkpoint than in the other, on the images of a group.
 
     Attributes:
         filter: Which.
-        salience_a: Its mean standardised saliency in a, on the group's images.
-        salience_b: In b.
-        difference: How much more salient it is in b, on these images.
+        standing_a: How far it stands out in a, see :meth:`ImageDifferences.standing`; the mean over the group.
+        standing_b: In b.
+        difference: How much farther in b, on these images.
         control: The same on images that both get right.
     """
 
     filter: Filter
-    salience_a: float
-    salience_b: float
+    standing_a: float
+    standing_b: float
     difference: float
     control: float
 
@@ -56,14 +56,14 @@ class ImageDifferences(Summarized):
         predicted_a: What a says, ``(M,)``.
         predicted_b: What b says, ``(M,)``.
         filters: The filters that are scored.
-        salience_a: Standardised saliency of each filter in a, ``(M, F)``; empty if it could not be had.
+        salience_a: Standardised saliency of each filter in a, ``(M, F)``.
         salience_b: In b.
         layers: The L layers of the traces, from the last to the first, then ``"input"``, the pixels.
         overlap: Selected neurons that both traces have, over those that either has, ``(M, L)``; NaN where neither has
             any.
-        similarity: By the measures of :data:`MEASURES`, ``(M, 4)``: cosine of the standardised saliency; intersection
-            over union of the traces' boxes; rank correlation of their heat maps, and of the maps of input-space
-            saliency. NaN where one cannot be had.
+        similarity: By the measures of :data:`MEASURES`, ``(M, 4)``: correlation of the standardised saliency over the
+            filters; intersection over union of the traces' boxes; rank correlation of their heat maps, and of the maps
+            of input-space saliency. NaN where one cannot be had.
         kept: Which images' maps are kept, ``(K,)``, places among the M.
         trace_maps: Heat maps of the traces in a and in b, ``(2, K, H, W)``; empty if the models cannot be traced.
         saliency_maps: Maps of input-space saliency, signed, ``(2, K, H, W)``; empty if there are none.
@@ -104,13 +104,22 @@ class ImageDifferences(Summarized):
 
     @property
     def parting(self) -> list[str]:
-        """The layer in which each image's traces part: the first from the class score back that differs at all.
+        """The layer in which each image's traces part: the first from the class score back with no neuron in common.
 
-        Empty where they have every neuron in common.
+        Empty where they have one in every layer.
         """
-        differs = (self.overlap < 1).long()
-        first = differs.argmax(dim=1).tolist() if self.layers else [0] * len(self)
-        return [self.layers[place] if row.any() else "" for place, row in zip(first, differs, strict=True)]
+        apart = self.overlap == 0
+        first = apart.long().argmax(dim=1).tolist() if self.layers else [0] * len(self)
+        return [self.layers[place] if row.any() else "" for place, row in zip(first, apart, strict=True)]
+
+    def standing(self) -> Tensor:
+        """How far each filter stands out among those of its image, in a and in b, ``(2, M, F)`` float64.
+
+        Standardised saliency, standardised once more over the filters of an image: a wrong answer has a larger loss,
+        and so larger gradients in every filter, which would be all that differs.
+        """
+        both = torch.stack([self.salience_a, self.salience_b]).double()
+        return (both - both.mean(dim=2, keepdim=True)) / both.std(dim=2, keepdim=True)
 
     def layer_table(self) -> list[dict[str, Any]]:
         """One row for each layer of the traces and each group: how many of the selected neurons both have.
@@ -130,7 +139,7 @@ class ImageDifferences(Summarized):
         return self._compared(self.similarity, "measure", MEASURES)
 
     def shifts(self, k: int = 10, group: str = "only_a") -> list[SaliencyShift]:
-        """The filters whose saliency differs most between the checkpoints, beyond what it does where both are right.
+        """The filters that stand out most differently in both checkpoints, beyond what they do where both are right.
 
         Args:
             k: How many.
@@ -140,17 +149,17 @@ class ImageDifferences(Summarized):
             InputError: Another group, or one without images, or no image that both get right.
         """
         chosen, control = self.of_group(group), self.of_group("both")
-        if not len(chosen) or not len(control) or not self.salience_a.numel():
+        if not len(chosen) or not len(control):
             message = (
-                f"Expected saliency of images that {group.replace('_', ' ')} gets right and of images that both do, "
-                f"got {len(chosen)} and {len(control)} images{self._why('profiles')}."
+                f"Expected images of the group {group!r} and images that both get right, got {len(chosen)} and "
+                f"{len(control)}."
             )
             raise InputError(message)
-        differences = self.salience_b - self.salience_a
-        means = [differences[places].double().mean(dim=0) for places in (chosen, control)]
-        order = (means[0] - means[1]).abs().argsort(descending=True, stable=True)[:k]
-        saliences = [salience[chosen].double().mean(dim=0) for salience in (self.salience_a, self.salience_b)]
-        columns = torch.stack([*saliences, *means])
+        standing = self.standing()
+        in_a, in_b = standing[:, chosen].mean(dim=1)
+        usual = (standing[1] - standing[0])[control].mean(dim=0)
+        order = (in_b - in_a - usual).abs().argsort(descending=True, stable=True)[:k]
+        columns = torch.stack([in_a, in_b, in_b - in_a, usual])
         return [SaliencyShift(self.filters[place], *columns[:, place].tolist()) for place in order.tolist()]
 
     def to_table(self) -> list[dict[str, Any]]:
@@ -220,9 +229,6 @@ class ImageDifferences(Summarized):
                     | {"difference_low": least, "difference_high": most}
                 )
         return rows
-
-    def _why(self, name: str) -> str:
-        return f" ({self.refused[name]})" if name in self.refused else ""
 
     def _facts(self) -> Mapping[str, Any]:
         means = {
