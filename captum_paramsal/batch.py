@@ -185,7 +185,7 @@ def _wanted(output: Any, count: int) -> str:
         return "of what it returns a row for each example, in their order"
     if output.ndim < 2:
         return "of what it returns a score for each class, or a column (N, 1) for a yes or no"
-    return "of what it returns one set of scores per example, such as their mean over the places"
+    return "of what it returns one set of scores per example, such as those at one place, or their mean over the places"
 
 
 Form: TypeAlias = tuple[tuple[tuple[int, ...], torch.dtype], ...]

@@ -46,6 +46,7 @@ from .targets import (
     labels_of as labels_of,
     loss_targets as loss_targets,
     scores_at as scores_at,
+    target_of as target_of,
 )
 from .tensors import detached as detached, tensor_of as tensor_of
 from .weight_path import (

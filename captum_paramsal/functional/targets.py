@@ -55,6 +55,18 @@ def labels_of(target: Target, count: int) -> Tensor | None:
     raise TargetError(message)
 
 
+def target_of(rows: Tensor) -> Target:
+    """A target for labels from :func:`labels_of`, to hand on.
+
+    Args:
+        rows: ``(N, D)`` int64: class, then place.
+
+    >>> target_of(torch.tensor([[1], [0]])).tolist(), target_of(torch.tensor([[1, 5, 6]]))
+    ([1, 0], [(1, 5, 6)])
+    """
+    return rows[:, 0] if rows.shape[1] == 1 else [tuple(row) for row in rows.tolist()]
+
+
 def loss_targets(target: Any, count: int) -> Tensor | None:
     """A target that is no class, for a loss of one's own: one row per example.
 
@@ -155,6 +167,8 @@ def _labels_of_tensor(target: Tensor, count: int) -> Tensor:
         f"Expected `target` with one class per example, integers of shape ({count},), "
         f"got {target.dtype} of shape {tuple(target.shape)}."
     )
+    if whole and target.ndim == 2 and len(target) == count:
+        message += " Classes with places are a list of tuples: `[*map(tuple, target.tolist())]`."
     raise TargetError(message)
 
 

@@ -23,14 +23,24 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: There are no labels, the model cannot take the images, or its scores are not finite.
     """
-    if batch.labels is None:
-        message = "Expected `labels`, the true class of each image, got None."
-        raise InputError(message)
+    rows = label_rows(batch)
     parts = [batch.part(start, DEFAULT_BATCH_SIZE) for start in range(0, len(batch), DEFAULT_BATCH_SIZE)]
     with frozen_eval(model), torch.no_grad():
         output = torch.cat([forward_scores(model, part) for part in parts])
-    scores, labels = scores_at(output, batch.labels)
+    scores, labels = scores_at(output, rows)
     return require_finite_scores(scores), labels
+
+
+def label_rows(batch: ModelInputs) -> Tensor:
+    """Labels of images, ``(N, D)``: class, then place where the model has scores per place.
+
+    Raises:
+        InputError: There are none.
+    """
+    if batch.labels is None:
+        message = "Expected `labels`, the true class of each image, got None."
+        raise InputError(message)
+    return batch.labels
 
 
 def columns_of(filters: FilterIndex, patterns: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -14,16 +14,15 @@ from captum_paramsal.batch import Given, ModelInputs, require_size
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, cross_entropy, tensor_of
+from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
+from captum_paramsal.repair.interventions.checks import class_scores, label_rows, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
 from captum_paramsal.repair.interventions.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
 from captum_paramsal.repair.interventions.intervention_curve import InterventionCurve
 from captum_paramsal.versions import renamed_arguments
 
 Images: TypeAlias = Given
-GivenLabels: TypeAlias = Given | Sequence[int] | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class ControlImages:
     """
 
     images: Images
-    labels: GivenLabels
+    labels: Target
     per_mistake: int = 2
     seed: int = 0
 
@@ -47,7 +46,7 @@ class ControlImages:
 def knock_out_curve(
     model: nn.Module,
     images: Images,
-    labels: GivenLabels,
+    labels: Target,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -92,7 +91,7 @@ def knock_out_curve(
 def perturb_curve(
     model: nn.Module,
     images: Images,
-    labels: GivenLabels,
+    labels: Target,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -144,7 +143,7 @@ def perturb_curve(
 def fine_tune_curve(
     model: nn.Module,
     images: Images,
-    labels: GivenLabels,
+    labels: Target,
     ranking: Given,
     filters: FilterIndex,
     *,
@@ -197,7 +196,7 @@ class _Request:
     """What a curve is asked for."""
 
     images: Images
-    labels: GivenLabels
+    labels: Target
     ranking: Given
     filters: FilterIndex
     k: int
@@ -207,7 +206,7 @@ class _Request:
 def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) -> InterventionCurve:
     require_size(size)
     batch = ModelInputs.of(request.images, request.labels, model=edited.model)
-    controls = None if request.controls is None else _as_tensors(request.controls, edited.model)
+    controls = None if request.controls is None else _Controls.of(request.controls, edited.model)
     before, labels = class_scores(edited.model, batch)
     advice = f"Nothing has been {edited.intervention.name}. Leave them out, or give them as `controls`."
     require_mistakes(before, labels, advice)
@@ -217,8 +216,11 @@ def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) ->
     parts = range(0, len(batch), size)
     for start in tqdm(parts, desc=f"filters {edited.intervention.name}", disable=not shown):
         places = range(start, min(start + size, len(batch)))
-        orders = [edited.order(chosen[n], batch.inputs[0][n : n + 1], labels[n : n + 1]) for n in places]
-        scores.append(edited.scores(batch.inputs[0][start : places.stop], orders).cpu())
+        part = batch.part(start, size)
+        orders = [
+            edited.order(chosen[n], image.inputs[0], label_rows(image)) for n in places for image in (batch.part(n, 1),)
+        ]
+        scores.append(edited.scores(part.inputs[0], orders, label_rows(part)).cpu())
         broken.append(_broken(edited, controls, drawn, places, orders))
     joined = torch.cat(scores)
     if not bool(joined.isfinite().all()):
@@ -228,30 +230,36 @@ def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) ->
     context = {
         "model": Fingerprint.of(edited.model).short,
         "intervention": _described(edited.intervention),
-        "controls": None if controls is None else controls.per_mistake,
+        "controls": None if controls is None else controls.asked.per_mistake,
     }
     return InterventionCurve.of(edited.intervention.name, joined, labels.cpu(), torch.cat(broken), context)
 
 
-def _as_tensors(controls: ControlImages, model: nn.Module) -> ControlImages:
-    batch = ModelInputs.of(controls.images, controls.labels, model=model)
-    labels = controls.labels if batch.labels is None else batch.labels[:, 0]
-    return replace(controls, images=batch.inputs[0], labels=labels)
+@dataclass(frozen=True, eq=False)
+class _Controls:
+    """Control images, as the model takes them."""
+
+    asked: ControlImages
+    batch: ModelInputs
+
+    @classmethod
+    def of(cls, asked: ControlImages, model: nn.Module) -> _Controls:
+        return cls(asked, ModelInputs.of(asked.images, asked.labels, model=model))
 
 
 def _described(intervention: Intervention) -> dict[str, Any]:
     return {"name": intervention.name, **asdict(intervention)}  # type: ignore[call-overload]
 
 
-def _drawn(model: nn.Module, controls: ControlImages, count: int) -> Tensor:
+def _drawn(model: nn.Module, controls: _Controls, count: int) -> Tensor:
     """Numbers of the control images of each mistake, ``(count, per_mistake)``."""
-    if not 1 <= controls.per_mistake <= len(controls.images):
+    asked, batch = controls.asked, controls.batch
+    if not 1 <= asked.per_mistake <= len(batch):
         message = (
-            f"Expected `per_mistake` from 1 to {len(controls.images)}, the number of control images, got "
-            f"{controls.per_mistake}."
+            f"Expected `per_mistake` from 1 to {len(batch)}, the number of control images, got {asked.per_mistake}."
         )
         raise InterventionError(message)
-    scores, labels = class_scores(model, ModelInputs.of(controls.images, controls.labels, model=model))
+    scores, labels = class_scores(model, batch)
     wrong = (scores.argmax(dim=1) != labels).nonzero()[:, 0].tolist()
     if wrong:
         message = (
@@ -259,14 +267,14 @@ def _drawn(model: nn.Module, controls: ControlImages, count: int) -> Tensor:
             f"{wrong[0]}."
         )
         raise InterventionError(message)
-    generator = torch.Generator().manual_seed(controls.seed)
-    size = controls.per_mistake
+    generator = torch.Generator().manual_seed(asked.seed)
+    size = asked.per_mistake
     return torch.stack([torch.randperm(len(labels), generator=generator)[:size] for _ in range(count)])
 
 
 def _broken(
     edited: EditedModel,
-    controls: ControlImages | None,
+    controls: _Controls | None,
     drawn: Tensor | None,
     places: Sequence[int],
     orders: Sequence[Order],
@@ -277,7 +285,8 @@ def _broken(
         return torch.full((len(orders), steps), torch.nan, dtype=torch.float64)
     shares = []
     for place, order in zip(places, orders, strict=True):
-        images, labels = (tensor_of(values)[drawn[place]] for values in (controls.images, controls.labels))
-        scores = edited.scores(images, [order] * len(images))
-        shares.append((scores.argmax(dim=2) != labels[:, None].to(scores.device)).double().mean(dim=0).cpu())
+        chosen = controls.batch.chosen(drawn[place])
+        rows = label_rows(chosen)
+        scores = edited.scores(chosen.inputs[0], [order] * len(chosen), rows)
+        shares.append((scores.argmax(dim=2) != rows[:, :1].to(scores.device)).double().mean(dim=0).cpu())
     return torch.stack(shares)

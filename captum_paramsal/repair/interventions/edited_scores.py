@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.filters import Filter
-from captum_paramsal.functional import Loss, cross_entropy
+from captum_paramsal.functional import Loss, cross_entropy, scores_at, target_of
 from captum_paramsal.graph import (
     ChannelEdit,
     EditedRun,
@@ -83,46 +83,53 @@ class EditedModel:
         return self._shares
 
     def order(self, filters: Sequence[Filter], image: Tensor, label: Tensor) -> Order:
-        """The changes for one image ``(1, ...)`` with its label ``(1,)``."""
+        """The changes for one image ``(1, ...)`` with its label ``(1, D)``: class, then place."""
         slices = self.parameters.every(filters)
         gradients: Gradients = {}
         if self.intervention.needs_gradients:
             parameters = [part.parameter for filter_slices in slices for part in filter_slices]
-            gradients = weight_gradients(self.model, image, label, None, parameters, self._loss)
+            gradients = weight_gradients(self.model, image, target_of(label), None, parameters, self._loss)
         values = [tuple(self.intervention.values(filter_slices, gradients)) for filter_slices in slices]
         return Order(tuple(slices), tuple(values))
 
-    def scores(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
+    def scores(self, images: Tensor, orders: Sequence[Order], labels: Tensor) -> Tensor:
         """Class scores with the first 0, 1, ..., K filters of each image's order changed.
 
         Args:
             images: ``(N, ...)``.
             orders: N of them, of K filters each.
+            labels: ``(N, D)``: class, then place where the model has scores per place.
 
         Returns:
-            ``(N, K + 1, C)``.
+            ``(N, K + 1, C)``, each image's at its place.
         """
         with frozen_eval(self.model), torch.no_grad():
             if self._shares and all(map(self._has_channels, orders)):
                 try:
-                    return self._shared(images, orders)
+                    return self._shared(images, orders, labels)
                 except NotSharedError:
                     self._shares = False
             return torch.stack(
-                [self._one_by_one(image[None], order) for image, order in zip(images, orders, strict=True)]
+                [
+                    self._one_by_one(image[None], order, label[None])
+                    for image, order, label in zip(images, orders, labels, strict=True)
+                ]
             )
 
-    def _shared(self, images: Tensor, orders: Sequence[Order]) -> Tensor:
+    def _shared(self, images: Tensor, orders: Sequence[Order], labels: Tensor) -> Tensor:
         # Followed anew for every batch, since another one may go another way.
         network = self._followed(images)
         layers = {part.layer for order in orders for filter_slices in order.slices for part in filter_slices}
         if network is None or not all(_is_read_once(network, layer) for layer in layers):
             message = "The network does not run on other numbers of examples, or reads a layer's weight elsewhere too."
             raise NotSharedError(message)
-        scores = self._run(network, images, orders)
+        whole = self._run(network, images, orders)
+        steps = whole.shape[1]
+        scores: Tensor = scores_at(whole.flatten(0, 1), labels.repeat_interleave(steps, dim=0))[0]
+        scores = scores.unflatten(0, (-1, steps))
         if not self._checked:
             # What a graph cannot show, such as a hook on a module that is no leaf, shows in the last step's scores.
-            alone = self._one_by_one(images[:1], orders[0], only_last=True)[-1]
+            alone = self._one_by_one(images[:1], orders[0], labels[:1], only_last=True)[-1]
             gap = (scores[0, -1] - alone).abs().max()
             if not bool(gap <= _CLOSE * alone.abs().max()):
                 message = "The shared pass does not return what the model does."
@@ -148,18 +155,21 @@ class EditedModel:
                 self._views_maps = True
         return EditedRun(network, edits, steps).scores(images)
 
-    def _one_by_one(self, image: Tensor, order: Order, *, only_last: bool = False) -> Tensor:
+    def _one_by_one(self, image: Tensor, order: Order, label: Tensor, *, only_last: bool = False) -> Tensor:
         """Scores at every step, or at the last one alone, by changing the model itself."""
         batch = ModelInputs.of(image)
-        rows = [] if only_last else [forward_scores(self.model, batch)]
+        rows = [] if only_last else [self._scores(batch, label)]
         with restored(order.slices):
             for filter_slices, values in zip(order.slices, order.values, strict=True):
                 write(filter_slices, values)
                 if not only_last:
-                    rows.append(forward_scores(self.model, batch))
+                    rows.append(self._scores(batch, label))
             if only_last:
-                rows.append(forward_scores(self.model, batch))
+                rows.append(self._scores(batch, label))
         return torch.cat(rows)
+
+    def _scores(self, batch: ModelInputs, label: Tensor) -> Tensor:
+        return scores_at(forward_scores(self.model, batch), label)[0]
 
     def _has_channels(self, order: Order) -> bool:
         return all(

@@ -16,7 +16,7 @@ from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.functional import Target
 from captum_paramsal.hooks import Output, as_tensor, scored_model
 from captum_paramsal.metrics import Boxes, share_interval
-from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes
+from captum_paramsal.repair.interventions.checks import class_scores, label_rows, require_mistakes
 from captum_paramsal.repair.interventions.masked_pixels import class_probabilities
 from captum_paramsal.repair.interventions.pixel_regions import chosen_pixels, moved
 from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
@@ -159,24 +159,30 @@ def paste_pixels(
     scores, true = class_scores(model, batch)
     require_mistakes(scores, true, "Leave them out: only a mistake has a wrong class that others can turn to.")
     regions, wrong = chosen_pixels(images, maps, boxes, masks, share=share), scores.argmax(dim=1).cpu()
-    plain = class_probabilities(model, ModelInputs.of(others, int(wrong[0])))
+    rows = torch.cat([wrong[:, None], label_rows(batch)[:, 1:].cpu()], dim=1).tolist()
+    # The class at the mistake's own place, where the model has scores per place.
+    plain = {
+        place: class_probabilities(model, ModelInputs.of(others, (0, *place)))
+        for place in {tuple(row[1:]) for row in rows}
+    }
     generator = torch.Generator().manual_seed(seed)
     probabilities, predicted = [], []
-    for image, region, label in zip(
-        tqdm(images, desc="regions pasted", disable=not show_progress), regions, wrong, strict=True
+    for image, region, row in zip(
+        tqdm(images, desc="regions pasted", disable=not show_progress), regions, rows, strict=True
     ):
+        label = row[0]
         # The region itself first, then the random ones.
         places = [region, *(moved(region.cpu(), generator).to(region.device) for _ in range(draws))]
-        after = [class_probabilities(model, ModelInputs.of(image.where(place, others), int(label))) for place in places]
+        after = [class_probabilities(model, ModelInputs.of(image.where(place, others), tuple(row))) for place in places]
         probabilities.append(torch.stack([part[:, label] for part in after], dim=1))
         predicted.append(torch.stack([part.argmax(dim=1) == label for part in after], dim=1))
     chances, hits = torch.stack(probabilities), torch.stack(predicted)
-    not_before = plain.argmax(dim=1) != wrong[:, None]
+    not_before = torch.stack([plain[tuple(place)].argmax(dim=1) != label for label, *place in rows])
     return PastedPixels(
         masks=regions.cpu(),
         wrong_class=wrong,
         open=not_before,
-        before=plain[:, wrong].T.contiguous(),
+        before=torch.stack([plain[tuple(place)][:, label] for label, *place in rows]),
         after=chances[:, :, 0],
         turned=hits[:, :, 0] & not_before,
         random_after=chances[:, :, 1:],

@@ -15,9 +15,9 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import STEP_TRANSFER
 from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.filters import FilterIndex
-from captum_paramsal.functional import Loss, Target, cross_entropy, tensor_of
+from captum_paramsal.functional import Loss, Target, cross_entropy, target_of, tensor_of
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.repair.interventions.checks import class_scores, require_mistakes, top_filters
+from captum_paramsal.repair.interventions.checks import class_scores, label_rows, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
 from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
 from captum_paramsal.stats import table_of_means
@@ -127,7 +127,7 @@ def step_transfer(
             model,
             chosen[step],
             examples[place : place + 1],
-            true[place : place + 1],
+            target_of(label_rows(batch.part(place, 1))),
             learning_rate,
             loss=loss,
             bias=bias,
