@@ -270,7 +270,8 @@ def test_passes_are_shared_where_they_can_be():
         images, labels = mistakes(model, 2)
         filters = ParameterSaliency(model).filters
         edited = EditedModel(model, KnockOut())
-        edited.scores(images, [edited.order(filters[:2], image[None], labels[:1]) for image in images])
+        rows = labels[:, None]
+        edited.scores(images, [edited.order(filters[:2], image[None], rows[:1]) for image in images], rows)
         assert edited.shares_passes is shares
 
 
@@ -399,14 +400,14 @@ def test_a_model_that_views_its_maps_shares_passes_too():
     ranking = saliency.attribute(images, labels)
     edited = EditedModel(model, KnockOut())
     orders = [
-        edited.order(own, image[None], label[None])
+        edited.order(own, image[None], label[None, None])
         for own, image, label in zip(saliency.filters.top(ranking, 4), images, labels, strict=True)
     ]
-    found = edited.scores(images, orders)
+    found = edited.scores(images, orders, labels[:, None])
     assert edited.shares_passes
     runs = []
     model.first.register_forward_hook(lambda *_: runs.append(1))
-    torch.testing.assert_close(edited.scores(images, orders), found)
+    torch.testing.assert_close(edited.scores(images, orders, labels[:, None]), found)
     assert len(runs) == 1, "how it takes its maps was known"
     order = [[(one.layer, one.index) for one in own] for own in saliency.filters.top(ranking, 4)]
     torch.testing.assert_close(found, slow_scores(model, images, labels, order, zero), rtol=0, atol=1e-12)
