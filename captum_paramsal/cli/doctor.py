@@ -77,6 +77,8 @@ def _require_options_that_go_together(args: argparse.Namespace) -> None:
         args.parser.error(f"{', '.join(strange)}: needs --treat")
     if args.treat and args.model is not None and args.train_labels is None:
         args.parser.error("--treat: needs --train-labels, the images to train on")
+    if args.space_layers is not None and not args.as_in_paper:
+        args.parser.error("--space-layers: needs --as-in-paper")
     if args.diagnosis is not None and (strange := given_of(args, ("reference_labels", "layer", "evidence"))):
         args.parser.error(f"{', '.join(strange)}: is settled by --diagnosis")
     for kind in ("reference", "validation"):
@@ -159,8 +161,9 @@ def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentS
 
 
 def _treatment_options(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("epochs", "learning_rate", "channel", "space", "margin", "seed", "control", "allow_worse")
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    names = ("epochs", "learning_rate", "channel", "space", "margin", "as_in_paper", "seed", "control", "allow_worse")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return given if args.space_layers is None else given | {"space_layers": tuple(args.space_layers)}
 
 
 def _photos_of(args: argparse.Namespace, job: LoadedJob, kind: str) -> LabelledPhotos | None:

@@ -41,6 +41,8 @@ OF_TREATMENT = (
     "channel",
     "space",
     "margin",
+    "as_in_paper",
+    "space_layers",
     "seed",
     "control",
     "allow_worse",
@@ -150,6 +152,21 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--margin", metavar="PX", type=natural, help="pixels that objects are expanded by (default 30 at 224 pixels)"
+    )
+    group.add_argument(
+        "--as-in-paper",
+        action="store_const",
+        const=True,
+        help="constrain as the paper does: gradients averaged over the perturbed copies, and the second most confident "
+        "class; every copy takes a pass of its own",
+    )
+    group.add_argument(
+        "--space-layers",
+        metavar="NAME",
+        nargs="+",
+        type=str,
+        help="layers of the constraint on the background with --as-in-paper, there the last two; by default that of "
+        "the diagnosis",
     )
     group.add_argument("--seed", metavar="N", type=natural, help="of the order of the images (default 0)")
     group.add_argument(

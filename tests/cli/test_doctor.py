@@ -157,6 +157,8 @@ def test_progress_bars_when_asked_for(arguments, capsys):
         (["--boxes", "mine"], "--boxes: needs --model and IMAGES_DIR"),
         (["--diagnosis", "d", "--labels", "l.csv"], "--labels, --diagnosis: needs --model and IMAGES_DIR"),
         (["--epochs", "3"], "--epochs: needs --treat"),
+        (["--treat", "--space-layers", "block1"], "--space-layers: needs --as-in-paper"),
+        (["--as-in-paper"], "--as-in-paper: needs --treat"),
         (["--no-control", "--save-weights", "f"], "--control, --save-weights: needs --treat"),
         (["--model", "m", "photos", "--treat"], "--treat: needs --train-labels"),
         (["--model", "m", "photos", "--boxes", "b"], "--boxes: needs --labels"),

@@ -31,6 +31,7 @@ RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 # What a report says today that it did not say then.
 ADDED = {
     "compare": [".model: fingerprint is new", ": classes is new"],
+    "doctor-treat": [".treatment.settings: as_in_paper is new", ".treatment.settings: space_layers is new"],
     "explain": [": neighbors is new"],
     "explain-pot": [": neighbors is new"],
     "triage": [": mistakes is new"],

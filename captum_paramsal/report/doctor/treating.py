@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.doctor import Diagnosis
-from captum_paramsal.errors import SourceError
+from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.repair import Constraints, Patch, Treatment, foreground, treat
 from captum_paramsal.report.doctor.data import number
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
@@ -32,6 +32,10 @@ class TreatmentSettings:
         channel: Strength of the channel constraint, as a multiple of the loss before the treatment; 0 for none.
         space: Strength of the space constraint; likewise.
         margin: Pixels that objects are expanded by; 30 at 224 pixels if None.
+        as_in_paper: Constrain as the paper does, see :meth:`captum_paramsal.repair.Constraints.of_paper`: gradients
+            averaged over perturbed copies, and the second most confident class.
+        space_layers: Layers of the space constraint, the last two in the paper; that of the diagnosis if there are
+            none. Only with ``as_in_paper``.
         allow_worse: Leave the untreated model out of the choice of the best epoch.
         control: Also fine-tune another copy with the same budget and no constraint, to compare with.
         seed: Of the order of the images.
@@ -44,14 +48,37 @@ class TreatmentSettings:
     channel: float = 1.0
     space: float = 10.0
     margin: int | None = None
+    as_in_paper: bool = False
+    space_layers: tuple[str, ...] = ()
     allow_worse: bool = False
     control: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.space_layers and not self.as_in_paper:
+            message = f"Expected `space_layers` only with `as_in_paper`, got {list(self.space_layers)} without it."
+            raise ParamsalError(message)
+
+    def constraints(self, diagnosis: Diagnosis, *, annotated: bool) -> Constraints | tuple[Constraints, ...] | None:
+        """What the treatment holds the model to; None where nothing is left.
+
+        Args:
+            diagnosis: Which channels the classes may rely on.
+            annotated: Whether it is known of any image where its object lies.
+
+        Raises:
+            ParamsalError: See :meth:`captum_paramsal.repair.Constraints.of_paper`.
+        """
+        strengths = {"channel": self.channel, "space": self.space if annotated else 0.0}
+        if self.as_in_paper:
+            return Constraints.of_paper(diagnosis, self.space_layers, **strengths) or None
+        return Constraints.of(diagnosis, **strengths) if any(strengths.values()) else None
+
     def options(self) -> dict[str, Any]:
         """Everything but the images, as JSON has it."""
         left_out = ("train", "validation")
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        return {**kept, "space_layers": list(self.space_layers)}
 
 
 @dataclass(frozen=True)
@@ -89,9 +116,7 @@ def treat_images(
     train, validation = _divided(settings, held_out)
     annotated = sum(settings.train.mask(position) is not None for position in train.wanted) if settings.space else 0
     space = settings.space if annotated else 0.0
-    constraints = None
-    if settings.channel or space:
-        constraints = Constraints.of(diagnosis, channel=settings.channel, space=space)
+    constraints = settings.constraints(diagnosis, annotated=bool(annotated))
     trial = _Trial(settings, train, validation, held_out, show_progress)
     treatment = trial.treat(constraints, annotated=bool(space))
     plain = trial.treat(None, annotated=False) if settings.control and constraints is not None else None
@@ -142,7 +167,7 @@ class _Trial:
     held_out: SourceBatches
     show_progress: bool
 
-    def treat(self, constraints: Constraints | None, *, annotated: bool) -> Treatment:
+    def treat(self, constraints: Constraints | tuple[Constraints, ...] | None, *, annotated: bool) -> Treatment:
         settings = self.settings
         return treat(
             self.held_out.model,

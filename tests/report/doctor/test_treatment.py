@@ -4,7 +4,8 @@ import pytest
 import torch
 from report.doctor.small_reports import colour_checkup, colour_net, scenes
 
-from captum_paramsal.errors import SourceError, TreatmentError
+from captum_paramsal.errors import ParamsalError, SourceError, TreatmentError
+from captum_paramsal.repair import Constraints
 from captum_paramsal.report import DoctorReport, TreatmentResult, TreatmentSettings
 from captum_paramsal.report.doctor.treating import TrainingBatches
 from captum_paramsal.sources import SourceBatches
@@ -60,6 +61,22 @@ def test_written_and_read_again(treated, tmp_path):
 
 def test_the_same_twice(therapy, treated):
     assert colour_checkup(treatment=therapy).treatment == treated.treatment
+
+
+def test_constraints_of_the_paper(therapy, treated):
+    given = replace(therapy, as_in_paper=True, epochs=1, control=False)
+    (constraints,) = given.constraints(treated.diagnosis, annotated=True)
+    (expected,) = Constraints.of_paper(treated.diagnosis, channel=1.0, space=10.0)
+    assert repr(constraints) == repr(expected)
+    assert given.constraints(treated.diagnosis, annotated=False)[0].strengths == {"channel": 1.0}
+    other = colour_checkup(treatment=given).treatment
+    assert other.settings["as_in_paper"]
+    assert other.history[1]["channel"] != treated.treatment.history[1]["channel"], "the same constraint"
+
+
+def test_layers_of_the_space_constraint_without_the_paper(therapy):
+    with pytest.raises(ParamsalError, match=r"only with `as_in_paper`, got \['0'\]"):
+        replace(therapy, space_layers=("0",))
 
 
 def test_control_has_no_constraint(therapy, treated):
