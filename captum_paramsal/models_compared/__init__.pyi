@@ -1,5 +1,5 @@
 from .answers import GROUPS as GROUPS, Answers as Answers
-from .compare_models import compare_models as compare_models
+from .compare_models import compare_models as compare_models, counterparts as counterparts
 from .compare_on_images import compare_on_images as compare_on_images
 from .image_differences import (
     MEASURES as MEASURES,

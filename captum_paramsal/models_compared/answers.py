@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from captum_paramsal.errors import InputError
+from captum_paramsal.stats import mcnemar
 
 GROUPS = ("only_a", "only_b", "both")
 """Images that are compared: those that only one gets right, and, as the control, those that both do."""
@@ -61,3 +65,33 @@ class Answers:
     def neither(self) -> Tensor:
         """Numbers of the images that neither gets right."""
         return (~self.right_a & ~self.right_b).nonzero()[:, 0]
+
+    def sample(self, most: int) -> tuple[Tensor, Tensor]:
+        """Some images of each group, evenly spread over it: their numbers, and the place of their group in the groups.
+
+        Args:
+            most: Of each group at most.
+
+        Raises:
+            InputError: Neither checkpoint gets any image right.
+        """
+        members = [_spread(getattr(self, name), most) for name in GROUPS]
+        numbers = torch.cat(members)
+        if not len(numbers):
+            message = (
+                f"Expected images that at least one of the checkpoints gets right, got {len(self)} that neither does: "
+                "check labels and classes."
+            )
+            raise InputError(message)
+        return numbers, torch.cat([torch.full((len(rows),), place) for place, rows in enumerate(members)])
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided exact McNemar test of as many images that only a gets right as that only b does."""
+        return mcnemar(len(self.only_a), len(self.only_b))
+
+
+def _spread(numbers: Tensor, most: int) -> Tensor:
+    """At most so many of them, evenly spread."""
+    count = min(len(numbers), most)
+    return numbers[torch.arange(count) * len(numbers) // max(count, 1)]

@@ -62,7 +62,7 @@ def compare_models(
     if not isinstance(steps, int) or steps < 1:
         message = f"Expected `steps` to be a whole number of at least 1, got {steps!r}."
         raise InputError(message)
-    first, second = both_scored(a, b, output)
+    first, second = counterparts(a, b, output)
     batch = ModelInputs.of(images, labels, model=first)
     size = internal_batch_size or BATCH
     scores, truth = zip(*(_scores(model, batch, size) for model in (first, second)), strict=True)
@@ -107,11 +107,17 @@ def answers_of(a: nn.Module, b: nn.Module, batch: ModelInputs, size: int) -> Ans
     return _answers(scores, truth[0])
 
 
-def both_scored(a: nn.Module, b: nn.Module, output: Output | None) -> tuple[nn.Module, nn.Module]:
-    """Two checkpoints as models that return class scores.
+def counterparts(a: nn.Module, b: nn.Module, output: Output | None = None) -> tuple[nn.Module, nn.Module]:
+    """Two checkpoints as models that return class scores, once it is known that they can be compared.
+
+    Args:
+        a: A classifier.
+        b: Another checkpoint of the same architecture.
+        output: What makes class scores of what the models return.
 
     Raises:
         InputError: They are not of one architecture.
+        ModelError: One is no module.
     """
     models = scored_model(a, output), scored_model(b, output)
     _require_one_architecture(*models)

@@ -17,7 +17,7 @@ from captum_paramsal.hooks import Output
 from captum_paramsal.metrics import iou, per_pixel
 from captum_paramsal.metrics.map_similarity import rank_correlation
 from captum_paramsal.models_compared.answers import GROUPS, Answers
-from captum_paramsal.models_compared.compare_models import BATCH, answers_of, both_scored
+from captum_paramsal.models_compared.compare_models import BATCH, answers_of, counterparts
 from captum_paramsal.models_compared.image_differences import ImageDifferences
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
@@ -88,16 +88,18 @@ def compare_on_images(
         if not isinstance(number, int) or number < least:
             message = f"Expected `{name}` to be a whole number of at least {least}, got {number!r}."
             raise InputError(message)
-    models = both_scored(a, b, output)
+    models = counterparts(a, b, output)
     batch = ModelInputs.of(images, labels, model=models[0])
     size = internal_batch_size or BATCH
     answers = answers_of(*models, batch, size) if answers is None else _require_of(answers, batch)
-    places, group = _chosen(answers, limit)
+    places, group = answers.sample(limit)
     kept = torch.cat([(group == number).nonzero()[:keep, 0] for number in range(len(GROUPS))])
     explained = _Explained(models, batch.chosen(places), size, kept)
     known: Sequence[Reference] = references or ()
     if references is None:
-        given = [_as_given(batch.chosen(part)) for part in _spread(torch.arange(len(batch)), usual).split(size)]
+        count = min(len(batch), usual)
+        spread = torch.arange(count) * len(batch) // count
+        given = [_as_given(batch.chosen(part)) for part in spread.split(size)]
         known = [
             Reference.fit(model, given, layers=layers, loss=loss, tail=None, show_progress=False) for model in models
         ]
@@ -217,25 +219,6 @@ def _as_given(batch: ModelInputs) -> tuple[Any, Any, Any]:
     if batch.names:
         return dict(zip(batch.names, batch.inputs, strict=True)), target, batch.further
     return batch.inputs if len(batch.inputs) > 1 else batch.inputs[0], target, batch.further
-
-
-def _chosen(answers: Answers, limit: int) -> tuple[Tensor, Tensor]:
-    """Numbers of the images that are compared, and the group of each."""
-    members = [_spread(getattr(answers, name), limit) for name in GROUPS]
-    places = torch.cat(members)
-    if not len(places):
-        message = (
-            f"Expected images that at least one of the checkpoints gets right, got {len(answers)} that neither does: "
-            "check labels and classes."
-        )
-        raise InputError(message)
-    return places, torch.cat([torch.full((len(rows),), number) for number, rows in enumerate(members)])
-
-
-def _spread(numbers: Tensor, most: int) -> Tensor:
-    """At most so many of them, evenly spread."""
-    count = min(len(numbers), most)
-    return numbers[torch.arange(count) * len(numbers) // max(count, 1)]
 
 
 def _box_iou(pair: Sequence[Trace]) -> Tensor:

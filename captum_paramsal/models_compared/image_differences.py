@@ -215,7 +215,7 @@ class ImageDifferences(Summarized):
         rows = []
         for group in GROUPS:
             members = values[self.of_group(group)]
-            if not len(members):
+            if not len(members) or not names:
                 continue
             differences = torch.full((3, len(names)), torch.nan, dtype=torch.float64)
             if group != "both" and len(control):

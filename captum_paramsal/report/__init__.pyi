@@ -2,6 +2,8 @@ from .annotate.report import AnnotationTask as AnnotationTask
 from .annotate.run import AnnotationSettings as AnnotationSettings, annotate as annotate
 from .compare.report import ComparisonReport as ComparisonReport
 from .compare.run import ComparisonSettings as ComparisonSettings, compare as compare
+from .compare_models.report import ModelComparisonReport as ModelComparisonReport
+from .compare_models.run import ModelComparisonSettings as ModelComparisonSettings, compare_models as compare_models
 from .doctor.data import (
     ChannelFinding as ChannelFinding,
     DiagnosedGroup as DiagnosedGroup,

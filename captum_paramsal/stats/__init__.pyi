@@ -6,6 +6,7 @@ from .bootstrap import (
     table_of_means as table_of_means,
 )
 from .moments import Moments as Moments
+from .paired_answers import mcnemar as mcnemar
 from .pareto import (
     MINIMUM_EXCESSES as MINIMUM_EXCESSES,
     GeneralizedPareto as GeneralizedPareto,

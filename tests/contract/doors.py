@@ -235,5 +235,11 @@ DOORS = {
         ),
         FORWARD_ONLY,
     ),
+    "report.compare_models": Door(
+        lambda m, k, **o: report.compare_models(
+            m, retrained(m), k.source,
+            settings=report.ModelComparisonSettings(explained=2, shown=1, steps=1, show_progress=False), **o,
+        )
+    ),
     "report.fit_reference": Door(lambda m, k, **o: report.fit_reference(m, k.source, show_progress=False, **o)),
 }  # fmt: skip

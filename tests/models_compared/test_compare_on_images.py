@@ -150,6 +150,7 @@ def test_what_cannot_be_traced_is_named_and_the_rest_is_there():
     assert result.similarity[:, 1:3].isnan().all()
     assert result.similarity[:, [0, 3]].isfinite().all()
     assert set(result.parting) == {""}
+    assert result.layer_table() == []
     assert "traces" in repr(result)
 
 

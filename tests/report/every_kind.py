@@ -1,5 +1,6 @@
 """A small report of every kind, on images and classes with names that nobody can show."""
 
+from copy import deepcopy
 from functools import cache
 
 import torch
@@ -9,8 +10,10 @@ from captum_paramsal.report import (
     ComparisonSettings,
     DoctorSettings,
     ExplainSettings,
+    ModelComparisonSettings,
     TriageSettings,
     compare,
+    compare_models,
     doctor,
     explain,
     triage,
@@ -35,7 +38,23 @@ KINDS = {
     "compare": lambda *args, **names: compare(
         *args, settings=ComparisonSettings(methods=["random"], metrics=["sparsity"], shown=5, **QUIET), **names
     ),
+    "compare_models": lambda model, images, **names: compare_models(
+        model,
+        _retrained(model),
+        images,
+        settings=ModelComparisonSettings(explained=2, shown=1, steps=1, **QUIET),
+        **names,
+    ),
 }
+
+
+def _retrained(model):
+    """Another checkpoint of the model."""
+    other = deepcopy(model)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return other
 
 
 @cache

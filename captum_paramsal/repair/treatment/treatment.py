@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from captum_paramsal.errors import PatchError
@@ -18,6 +17,7 @@ from captum_paramsal.files.kinds import TREATMENT
 from captum_paramsal.hooks import unwrap
 from captum_paramsal.repair.treatment.held_out import HeldOutPredictions
 from captum_paramsal.repair.treatment.patch import Patch
+from captum_paramsal.stats import mcnemar
 from captum_paramsal.summary import Summarized
 
 
@@ -61,8 +61,7 @@ class Treatment(Summarized):
     @property
     def p_value(self) -> float:
         """Two-sided exact McNemar test of as many cured as broken; 1 where there are none of either."""
-        cured, changed = len(self.cured), len(self.cured) + len(self.broken)
-        return float(binomtest(cured, changed).pvalue) if changed else 1.0
+        return mcnemar(len(self.cured), len(self.broken))
 
     def __str__(self) -> str:
         return (

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from scipy.stats import binomtest
-
 from captum_paramsal.report.shared.codec import from_json, to_json
+from captum_paramsal.stats import mcnemar
 
 Course: TypeAlias = list[Mapping[str, float | None]]
 """One row per epoch: mean loss, constraints, accuracy on the validation images; epoch 0 is the untreated model."""
@@ -98,7 +97,7 @@ class TreatmentResult:
             broken=len(self._turned(self.plain, self.before)),
             better=better,
             worse=worse,
-            p_value=float(binomtest(better, better + worse).pvalue) if better + worse else 1.0,
+            p_value=mcnemar(better, worse),
         )
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from captum_paramsal.functional.fixations import crowded
 from captum_paramsal.report.explain.trace_records import NeuronFigures
+from captum_paramsal.report.shared.predictions import spread_with_ends
 from captum_paramsal.traces import Trace
 from captum_paramsal.viz import neurons_plot, to_svg
 
@@ -31,7 +31,7 @@ def draw_neurons(
     """
     neurons = [_layers(trace, image) for trace in traces]
     reached = [name for name in neurons[0] if any(len(layers[name]["score"]) for layers in neurons)]
-    shown = _spread(reached, _ROWS)
+    shown = spread_with_ends(reached, _ROWS)
     drawn = []
     for number, (trace, layers, name) in enumerate(zip(traces, neurons, names, strict=True)):
         output = {"output": {int(trace.labels[image]): name}}
@@ -69,14 +69,3 @@ def _compact(svg: str) -> str:
     '<path d="M 1.23 -20.5"/><text>conv 1.234567</text>'
     """
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), svg)
-
-
-def _spread(names: Sequence[str], most: int) -> list[str]:
-    """At most so many of them, evenly spread, the first and the last always among them.
-
-    >>> _spread(["output", "c", "b", "a", "input"], 3)
-    ['output', 'b', 'input']
-    """
-    if len(names) <= most:
-        return list(names)
-    return [names[round(step * (len(names) - 1) / (most - 1))] for step in range(most)]

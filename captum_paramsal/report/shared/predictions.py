@@ -113,6 +113,17 @@ def evenly_spread(positions: Sequence[int], most: int) -> list[int]:
     return [positions[i * len(positions) // count] for i in range(count)]
 
 
+def spread_with_ends(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of them, evenly spread, the first and the last always among them.
+
+    >>> spread_with_ends(["output", "c", "b", "a", "input"], 3)
+    ['output', 'b', 'input']
+    """
+    if len(names) <= most:
+        return list(names)
+    return [names[round(step * (len(names) - 1) / (most - 1))] for step in range(most)]
+
+
 def caveats_of(predictions: Sequence[Prediction]) -> tuple[str, ...]:
     """What the accuracy says about the labels."""
     return label_caveats(

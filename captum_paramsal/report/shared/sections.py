@@ -14,7 +14,13 @@ SectionText: TypeAlias = Callable[[Any], str]
 """From a report to what its section shows: plain text, or HTML as ``markupsafe.Markup``."""
 _Text = TypeVar("_Text", bound=SectionText)
 
-_SECTIONS: dict[str, dict[str, SectionText]] = {"explain": {}, "doctor": {}, "compare": {}, "triage": {}}
+_SECTIONS: dict[str, dict[str, SectionText]] = {
+    "explain": {},
+    "doctor": {},
+    "compare": {},
+    "triage": {},
+    "compare_models": {},
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def register_section(kind: str, title: str) -> Callable[[_Text], _Text]:
     >>> unregister_section("triage", "Who to ask")
 
     Args:
-        kind: "explain", "doctor", "compare" or "triage".
+        kind: "explain", "doctor", "compare", "triage" or "compare_models".
         title: The heading.
 
     Raises:

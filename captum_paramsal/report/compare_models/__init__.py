@@ -1,0 +1,1 @@
+"""The report on two checkpoints of one architecture."""
