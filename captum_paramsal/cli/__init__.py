@@ -18,10 +18,11 @@ _COMMANDS = {
     "annotate": "choose the pictures whose objects are worth marking for a treatment",
     "compare": "compare attribution methods on the same images",
     "triage": "sort all mistakes: which belong together, and by which filters",
+    "compare-models": "compare two checkpoints: what only one gets right, and what differs there",
     "reproduce": "make a figure of the papers for a model and images",
     "about": "print versions, devices and threads, for reports of errors",
 }
-"""Each one a file of this folder, with what the help says of it."""
+"""Each one a file of this folder, an underscore for a hyphen, with what the help says of it."""
 _EPILOG = """\
 examples:
   captum-paramsal explain
@@ -34,6 +35,8 @@ examples:
       Compare attribution methods on the demo model.
   captum-paramsal triage
       Sort all mistakes of the demo model: which belong together, and by which filters.
+  captum-paramsal compare-models
+      Compare the demo model with a damaged copy of it.
   captum-paramsal reproduce knock-out
       Make a figure of the papers for the demo model.
 
@@ -75,7 +78,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, summary in _COMMANDS.items():
         if name == command:
-            import_module(f"{__name__}.{name}").add_to(commands, summary)
+            import_module(f"{__name__}.{name.replace('-', '_')}").add_to(commands, summary)
         else:
             commands.add_parser(name, help=summary)
     return parser

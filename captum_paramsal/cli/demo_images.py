@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from captum_paramsal import demo
 from captum_paramsal.report import About
 from captum_paramsal.sources import LabelledTensors
@@ -14,6 +16,9 @@ ABOUT = About(
     images="generated scenes, split test",
     preprocessing="64 x 64 px, normalised",
     reference="generated scenes, split validation",
+)
+DAMAGED = About(
+    model="a damaged copy of it", weights="noise of 5 % on all numbers, and filter block2.conv1[3] times -4"
 )
 _TRAINED_ON = 1024
 
@@ -35,6 +40,17 @@ def training_scenes() -> demo.Scenes:
     # A scene does not depend on how many there are.
     recipe: dict[str, Any] = {**demo.SPLITS["train"], "n": _TRAINED_ON}
     return demo.make_scenes(**recipe)
+
+
+def damaged_model() -> demo.DemoNet:
+    """The demo's model as :data:`DAMAGED` says: a second checkpoint whose fault is known."""
+    model, generator = demo.load_model(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.05 * tensor.std() * torch.randn(tensor.shape, generator=generator))
+        model.block2.conv1.weight[3] *= -4
+    return model
 
 
 def _cue(label: int) -> str:

@@ -44,22 +44,9 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
         SourceError: A model, weights, labels or images that cannot be used.
     """
     # Not before photos are asked for: the demo needs none of it.
-    from captum_paramsal.sources import (  # noqa: PLC0415
-        ClassNames,
-        LabelledPhotos,
-        class_names_of,
-        has_weights,
-        load_model,
-        preprocessing_of,
-    )
+    from captum_paramsal.sources import ClassNames, LabelledPhotos, class_names_of, load_model  # noqa: PLC0415
 
-    if args.weights is None and not has_weights(args.model):
-        preprocessing_of(args.model)
-        message = (
-            f"Expected `--weights` for the architecture {args.model!r}, which is untrained without, got none. "
-            "Give a file, or a name such as DEFAULT."
-        )
-        raise SourceError(message)
+    _require_weights(args.model, args.weights)
     given = None if args.classes is None else ClassNames.from_json(args.classes)
     model = load_model(args.model, args.weights)
     preprocessing = _preprocessing(args, model)
@@ -68,7 +55,36 @@ def load_job(args: argparse.Namespace, *, unlisted: bool = True) -> LoadedJob:
     photos = LabelledPhotos.open(
         args.images, preprocessing, labels=args.labels, classes=classes, boxes=boxes, masks=masks, unlisted=unlisted
     )
-    return LoadedJob(scored_model(model, None if args.output is None else PartOfResult(args.output)), photos)
+    return LoadedJob(_scored(model, args.output), photos)
+
+
+def load_other(args: argparse.Namespace) -> nn.Module:
+    """Load the second checkpoint, which ``--other`` and ``--other-weights`` name.
+
+    Raises:
+        SourceError: A model or weights that cannot be used.
+    """
+    from captum_paramsal.sources import load_model  # noqa: PLC0415
+
+    name = args.other or args.model
+    _require_weights(name, args.other_weights, "--other-weights")
+    return _scored(load_model(name, args.other_weights), args.output)
+
+
+def _require_weights(name: str, weights: str | None, option: str = "--weights") -> None:
+    from captum_paramsal.sources import has_weights, preprocessing_of  # noqa: PLC0415
+
+    if weights is None and not has_weights(name):
+        preprocessing_of(name)
+        message = (
+            f"Expected `{option}` for the architecture {name!r}, which is untrained without, got none. "
+            "Give a file, or a name such as DEFAULT."
+        )
+        raise SourceError(message)
+
+
+def _scored(model: nn.Module, output: str | None) -> nn.Module:
+    return scored_model(model, None if output is None else PartOfResult(output))
 
 
 def _preprocessing(args: argparse.Namespace, model: nn.Module) -> Preprocessing:

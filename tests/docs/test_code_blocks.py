@@ -33,6 +33,7 @@ SLOW = (
     "docs/gallery.md",
     "docs/howto/annotate.md",
     "docs/howto/compare.md",
+    "docs/howto/compare_models.md",
     "docs/howto/memory.md",
     "docs/howto/own_filter_score.md",
     "docs/howto/own_report_section.md",

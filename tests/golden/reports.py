@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor-treat": (["doctor", "--treat"], "doctor.json"),
     "compare": (["compare"], "comparison.json"),
     "triage": (["triage"], "triage.json"),
+    "compare-models": (["compare-models"], "models.json"),
 }
 # Names, old and new, of what got another name since the golden files were made.
 RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
