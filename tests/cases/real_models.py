@@ -72,9 +72,9 @@ def squeezenet(data: Path) -> nn.Module:
     return model.eval()
 
 
-def cifar10(data: Path, count: int) -> tuple[Tensor, Tensor]:
-    """Test images in an order of no meaning, since the set is sorted by class, ``(count, 3, 32, 32)``, and labels."""
-    with np.load(data / "cifar10" / "cifar10_test_jpeg.npz", allow_pickle=False) as archive:
+def cifar10(data: Path, count: int, split: str = "test") -> tuple[Tensor, Tensor]:
+    """Images in an order of no meaning, since the sets are sorted by class, ``(count, 3, 32, 32)``, and labels."""
+    with np.load(data / "cifar10" / f"cifar10_{split}_jpeg.npz", allow_pickle=False) as archive:
         jpeg, offsets, labels = archive["jpeg"], archive["offsets"], archive["y"]
     chosen = np.random.default_rng(0).permutation(len(labels))[:count].tolist()
     pictures = [Image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]].tobytes())) for i in chosen]
