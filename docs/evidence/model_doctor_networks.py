@@ -38,17 +38,17 @@ MARGIN = 4
 """Pixels around the object: the paper's 30 at 224, at 32."""
 
 TRAIN, VALIDATION, TEST = 2000, 500, 2000
-EPOCHS = 8
+EPOCHS = 6
 
 
 def plain(classes: int) -> nn.Module:
     """Six convolutions with pools between, as VGG has them."""
     layers: list[nn.Module] = []
-    for wide, (before, after) in enumerate(pairwise((3, 16, 16, 32, 32, 64, 64))):
+    for wide, (before, after) in enumerate(pairwise((3, 12, 12, 24, 24, 48, 48))):
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         if wide in {1, 3}:
             layers.append(nn.MaxPool2d(2))
-    return _with_head(nn.Sequential(*layers), 64, classes)
+    return _with_head(nn.Sequential(*layers), 48, classes)
 
 
 class Residual(nn.Module):
@@ -70,23 +70,23 @@ class Residual(nn.Module):
 
 def residual(classes: int) -> nn.Module:
     """A stem and three basic blocks, as ResNet has them."""
-    stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    return _with_head(nn.Sequential(*stem, Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2)), 64, classes)
+    stem = [nn.Conv2d(3, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU()]
+    return _with_head(nn.Sequential(*stem, Residual(12, 12, 1), Residual(12, 24, 2), Residual(24, 48, 2)), 48, classes)
 
 
 def depthwise(classes: int) -> nn.Module:
     """Depthwise and pointwise convolutions, as MobileNet has them."""
-    layers = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    for before, after, stride in ((16, 32, 2), (32, 64, 2), (64, 64, 1), (64, 64, 1)):
+    layers = [nn.Conv2d(3, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU()]
+    for before, after, stride in ((12, 24, 2), (24, 48, 2), (48, 48, 1), (48, 48, 1)):
         layers += [nn.Conv2d(before, before, 3, stride, padding=1, groups=before, bias=False), nn.BatchNorm2d(before)]
         layers += [nn.ReLU(), nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return _with_head(nn.Sequential(*layers), 64, classes)
+    return _with_head(nn.Sequential(*layers), 48, classes)
 
 
 def dense(classes: int) -> nn.Module:
     """Torchvision's DenseNet with three blocks of three layers, and a stem for small images."""
-    network = DenseNet(growth_rate=12, block_config=(3, 3, 3), num_init_features=16)
-    network.features.conv0 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+    network = DenseNet(growth_rate=8, block_config=(3, 3, 3), num_init_features=12, bn_size=2)
+    network.features.conv0 = nn.Conv2d(3, 12, 3, padding=1, bias=False)
     network.features.pool0 = nn.Identity()
     network.features.add_module("relu", nn.ReLU())
     return _with_head(network.features, network.classifier.in_features, classes)
@@ -210,7 +210,7 @@ def run(results: Results, options: argparse.Namespace) -> None:
                 cell = f"{network}, {data}, {seed}"
                 train, validation = learn[:TRAIN], learn[TRAIN:]
                 model = trained(make, train, options.work / f"{cell}.safetensors", seed)
-                task = Task(cell, model, train, validation, test, steps=60, batch=32, rate=0.003, epochs=2)
+                task = Task(cell, model, train, validation, test, steps=60, batch=32, rate=0.0003, epochs=2)
                 results.once(f"{cell} | untreated", lambda task=task: untreated(task))
                 for arm in arms_of(annotated=train.masks is not None):
                     key = f"{cell} | {name_of(arm)}"
