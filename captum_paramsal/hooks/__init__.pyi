@@ -47,7 +47,11 @@ from .scored_model import (
     whole_model as whole_model,
 )
 from .scratch_buffers import scratch_buffers as scratch_buffers
-from .second_derivatives import SecondDerivatives as SecondDerivatives, twice_differentiable as twice_differentiable
+from .second_derivatives import (
+    SecondDerivatives as SecondDerivatives,
+    require_twice_differentiable as require_twice_differentiable,
+    twice_differentiable as twice_differentiable,
+)
 from .state import frozen_eval as frozen_eval, uncompiled as uncompiled
 from .synthetic_inputs import FittingLinears as FittingLinears, synthetic_inputs as synthetic_inputs
 from .token_layout import tokens_in_one_piece as tokens_in_one_piece

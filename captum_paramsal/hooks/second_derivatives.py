@@ -6,6 +6,7 @@ derivative in the library, although they are linear in what arrives: their secon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +18,60 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from captum_paramsal.errors import ModelError
+
+_MISSING = re.compile(r"double backwards on (\w+) not supported|derivative for (?:aten::)?(\w+) is not implemented")
+"""What PyTorch says of a gradient without a derivative."""
+
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """While this context lasts, what the library differentiates once only can be differentiated twice."""
-    # Fused attention has no second derivative, the same written out has.
-    with sdpa_kernel(SDPBackend.MATH), SecondDerivatives():
-        yield
+    """While this context lasts, what the library differentiates once only can be differentiated twice.
+
+    Raises:
+        ModelError: A function on the way whose gradient has no derivative, and that is not written out here either.
+    """
+    try:
+        # Fused attention has no second derivative, the same written out has.
+        with sdpa_kernel(SDPBackend.MATH), SecondDerivatives():
+            yield
+    except RuntimeError as error:
+        missing = _MISSING.search(str(error))
+        if missing is None:
+            raise
+        raise ModelError(_once(missing[1] or missing[2])) from error
+
+
+def require_twice_differentiable(gradient: Tensor) -> None:
+    """Refuse a gradient that came through a function of the model's own that is differentiable once.
+
+    PyTorch takes what leads there for constant, and says nothing.
+
+    Args:
+        gradient: In a graph.
+
+    Raises:
+        ModelError: It did.
+    """
+    waiting = [gradient.grad_fn]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        # What autograd puts in the place of a function marked with `once_differentiable`.
+        if type(node).__name__ == "Error":
+            raise ModelError(_once("a function marked with `once_differentiable`"))
+        further = {after for after, _ in node.next_functions} - seen
+        seen |= further
+        waiting.extend(further)
+
+
+def _once(name: str) -> str:
+    return (
+        f"Expected a model that can be differentiated twice, got one with {name}, whose gradient has no derivative. "
+        "Scores of filters and evidence of channels need none."
+    )
 
 
 class SecondDerivatives(TorchFunctionMode):

@@ -44,6 +44,7 @@ from captum_paramsal.hooks import (
     SummingReduction,
     frozen_eval,
     plan_recording,
+    require_twice_differentiable,
     scored_model,
     synthetic_inputs,
     tokens_in_one_piece,
@@ -460,6 +461,7 @@ class FilterProfile:
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
             total = objective(profile).sum()
+            require_twice_differentiable(total)
             found = (
                 torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else (None,) * len(leaves)
             )

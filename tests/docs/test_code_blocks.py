@@ -37,6 +37,7 @@ SLOW = (
     "docs/howto/memory.md",
     "docs/howto/own_filter_score.md",
     "docs/howto/own_report_section.md",
+    "docs/howto/dense_targets.md",
     "docs/howto/intervene.md",
     "docs/howto/metrics.md",
     "docs/howto/own_model.md",

@@ -5,10 +5,15 @@ import torch
 from cases.images import image
 from oracles.weights import seeded
 from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torchvision import ops
 
 from captum_paramsal import InputSpaceSaliency, ParameterSaliency
-from captum_paramsal.hooks import SecondDerivatives
+from captum_paramsal.errors import ModelError
+from captum_paramsal.hooks import SecondDerivatives, feature_maps
+from captum_paramsal.repair import space_constraint
 
 
 class Applied(nn.Module):
@@ -108,3 +113,40 @@ def test_first_and_second_derivative_of_hard_sigmoid(inplace):
     torch.testing.assert_close(first, plain, rtol=0, atol=2e-8)  # the library divides by a float32 6
     (second,) = torch.autograd.grad(first.sum(), x)
     torch.testing.assert_close(second, torch.where(x.abs() < 3, 2 / 36, 0).to(x))
+
+
+class Once(Function):
+    """A square whose author says that its gradient has no derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: ops.roi_align(x, [x.new_tensor([[0, 0, 4, 4]])] * len(x), 3), "roi_align, whose gradient has no"),
+        (Once.apply, "a function marked with `once_differentiable`, whose gradient has no derivative"),
+    ],
+    ids=["roi_align", "once"],
+)
+def test_functions_without_a_second_derivative_are_named(function, name):
+    with pytest.raises(ModelError, match=f"that can be differentiated twice, got one with {name}"):
+        maps(function)
+
+
+def test_constraints_behind_a_function_without_a_second_derivative():
+    """Its part in the gradient would count as constant, and the constraint would act on less than it says."""
+    model, x = network(Once.apply), image(3, 3, 10, 10)
+    with feature_maps(model, "2") as seen:
+        scores = model(x)
+    with pytest.raises(ModelError, match="got one with a function marked with `once_differentiable`"):
+        space_constraint(scores, seen.latest, torch.tensor([0, 1, 2]), torch.zeros(3, 10, 10))

@@ -20,6 +20,7 @@ from captum_paramsal.functional import (
     space_penalty,
     strongest_wrong_class,
 )
+from captum_paramsal.hooks import require_twice_differentiable
 
 First: TypeAlias = Literal["label", "predicted"]
 """Class whose irrelevant channels should have no evidence: the label, as in the program, or the prediction."""
@@ -173,6 +174,7 @@ def _gradients(scores: Tensor, maps: Tensor, classes: Tensor) -> Tensor:
 
     Raises:
         LayerError: The scores do not depend on the maps.
+        ModelError: A function between both is differentiable once only.
     """
     # The sum over images keeps them apart; a mean would divide every image's gradient by their number.
     total = scores.gather(1, classes.unsqueeze(1)).sum()
@@ -181,6 +183,7 @@ def _gradients(scores: Tensor, maps: Tensor, classes: Tensor) -> Tensor:
     if gradients is None:
         message = "Expected `scores` that depend on `maps`, got ones that do not. Choose another layer."
         raise LayerError(message)
+    require_twice_differentiable(gradients)
     return gradients
 
 
