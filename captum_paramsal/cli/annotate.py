@@ -81,7 +81,8 @@ def _of_photos(args: argparse.Namespace) -> AnnotationTask:
     from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
     from captum_paramsal.report import annotate  # noqa: PLC0415
 
-    job = load_job(args)
+    # Tables to train and to test with may share one folder.
+    job = load_job(args, unlisted=False)
     return annotate(job.model, job.photos, classes=job.classes, about=about_photos(args, job, None), **_settings(args))
 
 

@@ -72,20 +72,25 @@ def add_source_options(
         help="names of the model's classes in order, as a JSON list; those of its library or its own by default",
     )
     if boxes:
-        source.add_argument(
-            "--boxes",
-            metavar="COLUMN",
-            help="column of the tables that says where the object lies: x1 y1 x2 y2 in pixels of the photo as it lies "
-            "in the file, several boxes separated by ';' (default boxes, if it is there)",
-        )
-        source.add_argument(
-            "--masks",
-            metavar="DIR",
-            type=Path,
-            help="folder with files of labelme or COCO of what was drawn on images of IMAGES_DIR; in these it takes "
-            "the place of boxes",
-        )
+        _add_object_options(source)
     _add_preparation_options(parser)
+
+
+def _add_object_options(source: argparse._ArgumentGroup) -> None:
+    """Where objects lie."""
+    source.add_argument(
+        "--boxes",
+        metavar="COLUMN",
+        help="column of the tables that says where the object lies: x1 y1 x2 y2 in pixels of the photo as it lies "
+        "in the file, several boxes separated by ';' (default boxes, if it is there)",
+    )
+    source.add_argument(
+        "--masks",
+        metavar="DIR",
+        type=Path,
+        help="folder with files of labelme or COCO of what was drawn on images of IMAGES_DIR; in these it takes the "
+        "place of boxes",
+    )
 
 
 def _add_preparation_options(parser: argparse.ArgumentParser) -> None:

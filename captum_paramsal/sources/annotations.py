@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,9 +86,9 @@ class Annotations:
 
         Raises:
             SourceError: Pictures that show none of these images, or one that may show several; an image with shapes in
-                two files.
+                two files, or whose name another one has.
         """
-        known, ends = set(names), _by_end(names)
+        known, ends = Counter(names), _by_end(names)
         shown: dict[str, AnnotatedPicture] = {}
         strange = []
         for picture in self.annotated:
@@ -95,6 +96,12 @@ class Annotations:
             if name is None:
                 strange.append(picture)
                 continue
+            if known[name] > 1:
+                message = (
+                    f"Expected a name of its own for every annotated image, got {known[name]} images that are called "
+                    f"'{name}', which '{picture.file}' of '{self.folder}' annotates."
+                )
+                raise SourceError(message)
             before = shown.setdefault(name, picture)
             if before is not picture:
                 message = (
@@ -131,7 +138,9 @@ class Annotations:
             require_picture_size(picture, size[1], size[0], name)
         return [torch.from_numpy(shown[name].mask()) if name in shown else None for name in names]
 
-    def _image_of(self, picture: AnnotatedPicture, known: set[str], ends: Mapping[str, Sequence[str]]) -> str | None:
+    def _image_of(
+        self, picture: AnnotatedPicture, known: Mapping[str, int], ends: Mapping[str, Sequence[str]]
+    ) -> str | None:
         written = picture.picture.replace("\\", "/")
         end = posixpath.basename(written)
         if self.images:

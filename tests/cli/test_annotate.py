@@ -53,7 +53,7 @@ def arguments(tmp_path, monkeypatch):
 def test_there_and_back(tmp_path, arguments, capsys):
     assert main(["annotate", *arguments, "--labels", "train.csv", "--per-class", "3", "--out", "drawing"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "9 of 30 images, 3 of each class at most, 30 files skipped"
+    assert lines[0] == "9 of 30 images, 3 of each class at most"
     assert lines[-1] == str(tmp_path / "drawing" / "annotate.html")
     index = PICTURES.load(tmp_path / "drawing" / "pictures.json", lambda content: content["pictures"])
     wrong = [entry for entry in index if entry["label"] != entry["predicted"]]

@@ -201,6 +201,12 @@ def test_pictures_of_no_image_and_of_two_files(tmp_path):
         Annotations.read(tmp_path).by_image(["a.png"])
 
 
+def test_two_images_of_one_name(tmp_path):
+    labelme(tmp_path / "a.json", "a.png", SIZE, labelme_shape(SQUARE))
+    with pytest.raises(SourceError, match=r"got 2 images that are called 'a.png', which 'a.json' of"):
+        Annotations.read(tmp_path).masks(["a.png", "b.png", "a.png"], (10, 12))
+
+
 def test_a_picture_of_another_size(tmp_path):
     labelme(tmp_path / "a.json", "a.png", SIZE, labelme_shape(SQUARE))
     with pytest.raises(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -73,7 +74,8 @@ def annotate(
         The choice; its ``write`` makes a folder to draw in, which :class:`~captum_paramsal.sources.Annotations` reads.
 
     Raises:
-        SourceError: A label that is no class of the model, or no image to choose.
+        SourceError: A label that is no class of the model, no image to choose, or a chosen image whose name another
+            one has.
         ParamsalError: A model and images that do not go together.
     """
     model = scored_model(model, output)
@@ -86,6 +88,7 @@ def annotate(
     if not chosen:
         message = f"Expected images to choose from, got {len(predictions)}, none of which is {settings.among}."
         raise SourceError(message)
+    _require_names([images.items[prediction.position].name for prediction in chosen], images)
     labels = {prediction.label for prediction in chosen}
     occurring = labels | {prediction.predicted for prediction in chosen}
     return AnnotationTask(
@@ -103,3 +106,15 @@ def annotate(
         },
         source=images,
     )
+
+
+def _require_names(chosen: Sequence[str], images: ShownSource) -> None:
+    """What was drawn comes back by the name of its image."""
+    counts = Counter(item.name for item in images.items)
+    shared = [name for name in chosen if counts[name] > 1]
+    if shared:
+        message = (
+            f"Expected a name of its own for every image, got {counts[shared[0]]} that are called {shared[0]!r}. What "
+            "is drawn on a picture comes back by its name."
+        )
+        raise SourceError(message)

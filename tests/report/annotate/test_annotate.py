@@ -183,6 +183,9 @@ def test_what_is_refused():
         annotate(FirstPixels(), right, settings=AnnotationSettings(among="mistakes", **QUIET))
     with pytest.raises(SourceError, match="labels from 0 to 2, the classes of the model, got 5"):
         annotate(FirstPixels(), LabelledTensors(source()._images[:1], [5]), settings=AnnotationSettings(**QUIET))
+    twice = LabelledTensors(source()._images[:3], [0, 0, 1], names=["a", "b", "a"])
+    with pytest.raises(SourceError, match=r"a name of its own for every image, got 2 that are called 'a'"):
+        annotate(FirstPixels(), twice, settings=AnnotationSettings(**QUIET))
 
 
 def test_larger_pictures_are_jpeg_in_their_own_size(tmp_path):
