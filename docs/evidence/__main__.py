@@ -18,6 +18,7 @@ STUDIES = (
     "parameter_saliency_tables",
     "pot_saliency",
     "reproduced",
+    "two_models",
     "vision_transformer",
 )
 
