@@ -24,6 +24,8 @@ _OTHER, _FEATURES, _BACKGROUND, _DOUBT = range(4)
 class KindThresholds:
     """Where one kind of mistake ends and another begins, as differences of probabilities.
 
+    The defaults were chosen on photos of ImageNet, see ``docs/evidence/mistake_kinds.md``.
+
     Attributes:
         outside: How much more probable the wrong class has to be without the object than in the object alone, for the
             mistake to come from outside of the object; in [-1, 1].
@@ -36,9 +38,9 @@ class KindThresholds:
         InputError: A threshold out of its range.
     """
 
-    outside: float = 0.0
-    spot: float = 0.5
-    doubt: float = 0.5
+    outside: float = 0.1
+    spot: float = 0.2
+    doubt: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -61,7 +63,7 @@ def kind_of_mistake(wrong: Tensor, true: Tensor, thresholds: KindThresholds) -> 
         ``(N,)`` int64.
 
     >>> wrong = torch.tensor([[0.8, 0.1, 0.7, 0.2], [0.8, 0.7, 0.1, 0.8]])
-    >>> true = torch.tensor([[0.1, 0.8, 0.0, 0.5], [0.1, 0.6, 0.0, 0.1]])
+    >>> true = torch.tensor([[0.1, 0.8, 0.0, 0.5], [0.1, 0.66, 0.0, 0.1]])
     >>> [KINDS_OF_MISTAKES[kind] for kind in kind_of_mistake(wrong, true, KindThresholds())]
     ['another object', 'features of the object']
     """

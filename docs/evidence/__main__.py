@@ -14,6 +14,7 @@ STUDIES = (
     "model_doctor",
     "model_doctor_tables",
     "planted_faults",
+    "mistake_kinds",
     "parameter_saliency",
     "parameter_saliency_tables",
     "pot_saliency",

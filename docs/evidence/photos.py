@@ -24,6 +24,7 @@ __all__ = [
     "load_lite1",
     "load_photos",
     "load_squeezenet",
+    "picture_of",
     "scores_of",
 ]
 
@@ -82,7 +83,7 @@ def load_photos(folder: Path, limit: int | None, preparation: Preparation = SQUE
     with (folder / "labels.csv").open(encoding="utf-8") as table:
         rows = list(csv.DictReader(table))[:limit]
     places = {path.name: path for path in folder.rglob("*") if path.is_file()}
-    images = torch.stack([_pixels(places[Path(row["file"]).name], preparation) for row in rows])
+    images = torch.stack([picture_of(places[Path(row["file"]).name], preparation) for row in rows])
     boxes = [
         torch.tensor(
             [[float(number) for number in box.replace(",", " ").split()] for box in row["boxes_227_xyxy"].split(";")]
@@ -93,7 +94,8 @@ def load_photos(folder: Path, limit: int | None, preparation: Preparation = SQUE
     return Photos(images, labels, [box * (preparation.side / SIDE) for box in boxes])
 
 
-def _pixels(path: Path, preparation: Preparation) -> Tensor:
+def picture_of(path: Path, preparation: Preparation) -> Tensor:
+    """A photo file as a network takes it, ``(3, side, side)``."""
     picture = Image.open(path).convert("RGB")
     if picture.size != (preparation.side, preparation.side):
         picture = picture.resize((preparation.side, preparation.side), Image.Resampling.BICUBIC)

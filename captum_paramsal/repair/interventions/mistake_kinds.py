@@ -156,7 +156,8 @@ def mistake_kinds(
 ) -> MistakeKinds:
     """Tell what each mistake may come from, by what the classes do when the object or what is around it is covered.
 
-    The rules are in ``docs/methods/mistake_kinds.md``.
+    The rules are in ``docs/methods/mistake_kinds.md``, and how often they are right on photos in
+    ``docs/evidence/mistake_kinds.md``.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.

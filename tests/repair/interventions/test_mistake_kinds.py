@@ -29,7 +29,7 @@ IMAGES = {
     OTHER: photo((0, 3, 3, 2.0), (1, 8, 8, 5.0)),
     BACKGROUND: photo((0, 3, 3, 2.0), (1, 8, 8, 5.0), (1, 0, 0, 5.0)),
     DOUBT: photo((1, 4, 4, 5.0)),
-    FEATURES: photo((0, 3, 3, 4.5), (1, 4, 4, 5.0)),
+    FEATURES: photo((0, 3, 3, 4.95), (1, 4, 4, 5.0)),
 }
 
 
