@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from contact_sheets import contact_sheets
-from mistake_readings import Readings, chosen_thresholds, judgement, listing, precision_table
+from mistake_readings import Readings, chosen_thresholds, judgement, listing, precision_table, told_apart
 from photos import Photos, add_data_option, load_photos, load_squeezenet, scores_of
 from region_studies import gallery, pasted_regions, region_effects, usable
 from results import Results, fewer_colours, markdown_table, percent
@@ -88,8 +88,8 @@ class Study:
             cam = PRESETS["grad_cam"].build(self.model, None)
             parts = zip(wrong.images.split(16), self.predicted[self.mistakes].split(16), strict=True)
             ours = InputSpaceSaliency(self.saliency).attribute(wrong.images, wrong.labels, internal_batch_size=8)
-            found = {OURS: ours, CAM: torch.cat([cam(*both) for both in parts])}
-            save_file({name: per_pixel(values).float().contiguous() for name, values in found.items()}, path)
+            result = {OURS: ours, CAM: torch.cat([cam(*both) for both in parts])}
+            save_file({name: per_pixel(values).float().contiguous() for name, values in result.items()}, path)
         return load_file(path)
 
     def kinds(self, method: str, fill: str) -> MistakeKinds:
@@ -139,16 +139,25 @@ def precision(study: Study) -> None:
     texts = []
     for method in (OURS, CAM):
         for fill in FILLS:
-            found = study.kinds(method, fill)
-            thresholds, chosen = chosen_thresholds(found, halves[0])
-            found = found.with_thresholds(thresholds)
-            judged = judgement(found, halves[1])
+            result = study.kinds(method, fill)
+            thresholds, chosen = chosen_thresholds(result, halves[0])
+            result = result.with_thresholds(thresholds)
+            judged = judgement(result, halves[1])
             facts = {"thresholds": asdict(thresholds), "mean F1 where chosen": chosen}
             study.results.once(f"precision, {method}, {fill}", lambda facts=facts, judged=judged: facts | judged)
             texts.append(f"## {method}, {fill}\n\n{facts}\n\n{precision_table(judged)}")
             if (method, fill) == (OURS, "mean colour"):
-                shares = "\n".join(str(row) for row in found.shares())
-                texts.append(f"{shares}\n\n{listing(found, halves[1])}")
+                shares = "\n".join(str(row) for row in result.shares())
+                texts.append(f"{shares}\n\n{listing(result, halves[1])}")
+    result = study.kinds(OURS, "mean colour")
+    signs = {"wrong class without the object, less in it alone": result.wrong[:, 2] - result.wrong[:, 1]}
+    signs |= {f"share of {method} outside": 1 - study.kinds(method, "mean colour").inside for method in (OURS, CAM)}
+    signs |= {
+        f"share beyond the area's, {method}": signs[f"share of {method} outside"] + result.area - 1
+        for method in (OURS, CAM)
+    }
+    signs["area outside, no model"] = 1 - result.area
+    texts += [f"* {name}: {percent(told_apart(values, halves[1]))}" for name, values in signs.items()]
     _write(study, "precision", "\n".join(texts))
 
 
@@ -159,15 +168,15 @@ def regions(study: Study) -> None:
         photos = study.photos[places]
         photos = photos[usable(photos).nonzero()[:, 0]]
         for fill, value in FILLS.items():
-            found = study.results.once(
+            result = study.results.once(
                 f"regions, {group}, {fill}",
                 lambda photos=photos, value=value, group=group: region_effects(
                     study.saliency, photos, value, guilty=group == "mistakes"
                 ),
             )
-            texts.append(f"{group}, {fill}: {found['photos']} photos, area {percent(found['area'])}\n")
+            texts.append(f"{group}, {fill}: {result['photos']} photos, area {percent(result['area'])}\n")
             texts.append(
-                _effects({**found["arms"], **{f"{k} - elsewhere": v for k, v in found["minus elsewhere"].items()}})
+                _effects({**result["arms"], **{f"{k} - elsewhere": v for k, v in result["minus elsewhere"].items()}})
             )
     _write(study, "regions", "\n".join(texts))
 
@@ -187,9 +196,9 @@ def pasted(study: Study) -> None:
     wrong, right = study.photos[study.mistakes[: options.pasted]], study.right
     others = study.photos.images[right[:: max(1, len(right) // options.others)][: options.others]]
     maps = {name: values[: options.pasted] for name, values in study.maps.items()}
-    found = study.results.once("pasted", lambda: pasted_regions(study.model, wrong, others, maps, options.draws))
+    result = study.results.once("pasted", lambda: pasted_regions(study.model, wrong, others, maps, options.draws))
     rows = []
-    for region, table in found.items():
+    for region, table in result.items():
         cells = {(row["measure"], row["pixels"]): [row["mean"], row["low"], row["high"]] for row in table}
         turned = [
             percent(cells["turned", arm], signed=arm == "difference") for arm in ("region", "random", "difference")

@@ -15,7 +15,7 @@ from captum_paramsal.functional import KINDS_OF_MISTAKES, KindThresholds
 from captum_paramsal.metrics import share_interval
 from captum_paramsal.repair import MistakeKinds
 
-__all__ = ["Readings", "chosen_thresholds", "judgement", "listing", "precision_table"]
+__all__ = ["Readings", "chosen_thresholds", "judgement", "listing", "precision_table", "told_apart"]
 
 OUTSIDE = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
 SPOT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -58,12 +58,12 @@ class Readings:
         return cls(rows, torch.tensor([files.index(row["file"]) for row in rows]), kinds, fits)
 
 
-def chosen_thresholds(found: MistakeKinds, readings: Readings) -> tuple[KindThresholds, float]:
+def chosen_thresholds(result: MistakeKinds, readings: Readings) -> tuple[KindThresholds, float]:
     """Thresholds with the largest mean F1 of the four kinds, and that mean."""
     scores = {}
     for values in product(OUTSIDE, SPOT, DOUBT):
         thresholds = KindThresholds(*values)
-        scores[thresholds] = mean_f1(found.with_thresholds(thresholds).kinds[readings.places], readings.kinds)
+        scores[thresholds] = mean_f1(result.with_thresholds(thresholds).kinds[readings.places], readings.kinds)
     best = max(scores, key=lambda thresholds: scores[thresholds])
     return best, scores[best]
 
@@ -72,17 +72,17 @@ def mean_f1(said: Tensor, seen: Tensor) -> float:
     """Mean over the kinds of ``2 |both| / (|said| + |seen|)``; 0 for a kind that is neither said nor seen."""
     values = []
     for kind in range(len(KINDS_OF_MISTAKES)):
-        one, other = said == kind, seen == kind
-        values.append(2 * int((one & other).sum()) / max(int(one.sum() + other.sum()), 1))
+        first, other = said == kind, seen == kind
+        values.append(2 * int((first & other).sum()) / max(int(first.sum() + other.sum()), 1))
     return sum(values) / len(values)
 
 
-def judgement(found: MistakeKinds, readings: Readings, seed: int = 0) -> dict[str, Any]:
+def judgement(result: MistakeKinds, readings: Readings, seed: int = 0) -> dict[str, Any]:
     """How often the tool and the reader agree: over all, and for each kind that the tool says; by chance too.
 
     The control gives the tool's kinds to the photos at random, as often as the tool gives them.
     """
-    said = found.kinds[readings.places]
+    said = result.kinds[readings.places]
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.stack([said[torch.randperm(len(said), generator=generator)] for _ in range(SHUFFLES)])
     agreed = (shuffled == readings.kinds).double().mean(dim=1)
@@ -108,6 +108,24 @@ def judgement(found: MistakeKinds, readings: Readings, seed: int = 0) -> dict[st
     return rows
 
 
+def told_apart(values: Tensor, readings: Readings, resamples: int = 2000) -> list[float]:
+    """How often a photo read as "from outside" has the larger value than one that is not, with its bootstrap interval.
+
+    Args:
+        values: One of each mistake, ``(N,)``; larger where it comes from outside.
+        readings: Of some of them.
+        resamples: Of the photos of either side.
+    """
+    outside = torch.tensor([kind in OUTSIDE_OF_IT for kind in KINDS_OF_MISTAKES])[readings.kinds]
+    signs = values[readings.places].nan_to_num(-torch.inf)
+    outer, inner = signs[outside], signs[~outside]
+    wins = (outer[:, None] > inner).double() + 0.5 * (outer[:, None] == inner).double()
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = (torch.randint(size, (resamples, size), generator=generator) for size in wins.shape)
+    means = torch.stack([wins[row][:, column].mean() for row, column in zip(rows, columns, strict=True)])
+    return [float(wins.mean()), *means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()]
+
+
 def _precision(chosen: Tensor, said: Tensor, readings: Readings) -> dict[str, Any]:
     same = (said == readings.kinds)[chosen]
     fitting = readings.fits[torch.arange(len(said)), said][chosen]
@@ -120,32 +138,32 @@ def _precision(chosen: Tensor, said: Tensor, readings: Readings) -> dict[str, An
     }
 
 
-def precision_table(found: Mapping[str, Any]) -> str:
+def precision_table(result: Mapping[str, Any]) -> str:
     """A row for each kind that the tool says."""
     rows = []
     for kind in KINDS_OF_MISTAKES:
-        row = found[kind]
+        row = result[kind]
         chance = f"{100 * row['by chance']:.1f}, {100 * row['fitting by chance']:.1f}"
         cells = [str(row["photos"]), _share(row["same"]), _share(row["fitting"]), chance]
         rows.append([kind, *cells, f"{row['found']} of {row['read as it']}"])
     for side in ("from outside of the object", "from the object"):
-        row = found[side]
+        row = result[side]
         rows.append([side, str(row["photos"]), _share(row["same"]), "", f"{100 * row['by chance']:.1f}", ""])
-    total = found["all"]
-    chance = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in total["by chance"]))
+    total = result["all"]
+    chance = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * first for first in total["by chance"]))
     rows.append(["all", str(total["photos"]), _share(total["same"]), _share(total["fitting"]), chance, ""])
     return markdown_table(["the tool says", "photos", "read the same, %", "fits, %", "by chance", "found"], rows)
 
 
 def _share(values: Sequence[float]) -> str:
-    return "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in values))
+    return "{:.1f} ({:.1f} to {:.1f})".format(*(100 * first for first in values))
 
 
-def listing(found: MistakeKinds, readings: Readings) -> str:
+def listing(result: MistakeKinds, readings: Readings) -> str:
     """Every photo that was judged, with what the tool says and what was seen."""
     rows = []
     for row, place in zip(readings.rows, readings.places.tolist(), strict=True):
-        kind = found.names[place]
+        kind = result.names[place]
         word = "**same**" if kind == row["reading"] else "fits" if kind in row["also"].split("; ") else ""
         number = row["file"].removeprefix("ILSVRC2012_val_").removesuffix(".JPEG")
         rows.append([number, f"{row['label']}, as {row['predicted']}", kind, row["reading"], row["seen"], word])

@@ -44,7 +44,7 @@ def region_effects(saliency: ParameterSaliency, photos: Photos, fill: Any, *, gu
     generator = torch.Generator().manual_seed(0)
     regions = {"object": object_, "background": ~object_}
     regions |= {
-        f"{name}, elsewhere": torch.stack([moved(one, generator) for one in region])
+        f"{name}, elsewhere": torch.stack([moved(part, generator) for part in region])
         for name, region in list(regions.items())
     }
     scores = saliency.attribute(photos.images, photos.labels, internal_batch_size=25) if guilty else None
@@ -74,23 +74,23 @@ def region_effects(saliency: ParameterSaliency, photos: Photos, fill: Any, *, gu
         name: {key: values - arms[f"{name}, elsewhere"][key] for key, values in arms[name].items()}
         for name in ("object", "background")
     }
-    found = {"arms": arms, "minus elsewhere": gaps}
+    result = {"arms": arms, "minus elsewhere": gaps}
     return {
         "photos": len(photos),
         "area": interval(object_.double().mean(dim=(1, 2))),
         **{
             part: {name: {key: interval(row) for key, row in rows.items()} for name, rows in named.items()}
-            for part, named in found.items()
+            for part, named in result.items()
         },
     }
 
 
-def changes(found: MaskedPixels) -> dict[str, Tensor]:
+def changes(result: MaskedPixels) -> dict[str, Tensor]:
     """What became of each photo."""
-    values = {"predicted class": found.wrong, "true class": found.true, "guilty filters": found.guilty}
+    values = {"predicted class": result.wrong, "true class": result.true, "guilty filters": result.guilty}
     return {
         **{name: pair[:, 1] - pair[:, 0] for name, pair in values.items()},
-        "right after": found.corrected[:, 1].double(),
+        "right after": result.corrected[:, 1].double(),
     }
 
 
@@ -177,8 +177,8 @@ def gallery(saliency: ParameterSaliency, folder: Path, names: Mapping[int, str],
         credits_.append(f"{label}: {rows[place]['author']}, {rows[place]['landing_url']}")
     arms = {"salient": salient, "random": random}
     effects = {
-        arm: {key: interval(value) for key, value in changes(found).items() if key != "guilty filters"}
-        for arm, found in arms.items()
+        arm: {key: interval(value) for key, value in changes(result).items() if key != "guilty filters"}
+        for arm, result in arms.items()
     }
     gap = (salient.corrected[:, 1].double() - random.corrected[:, 1].double(), salient.true - random.true)
     effects["difference"] = {"right after": interval(gap[0]), "true class": interval(gap[1][:, 1])}

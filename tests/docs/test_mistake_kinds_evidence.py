@@ -21,8 +21,8 @@ SIDE = 12
 
 @pytest.fixture(scope="module")
 def scripts():
-    with loaded(*NAMES) as found:
-        yield found
+    with loaded(*NAMES) as result:
+        yield result
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def kinds_of(wrong, true):
 
 
 @pytest.fixture
-def found():
+def result():
     """Of each kind one, the others features of the object."""
     wrong = torch.tensor(
         [[0.8, 0.1, 0.7, 0.2], [0.8, 0.1, 0.7, 0.8], [0.8, 0.9, 0.1, 0.8]] + [[0.8, 0.5, 0.1, 0.8]] * 5
@@ -58,8 +58,8 @@ def table_of(path, kinds, also):
     return files
 
 
-def test_precision_against_what_was_read(readings, found, tmp_path):
-    names = found.names
+def test_precision_against_what_was_read(readings, result, tmp_path):
+    names = result.names
     assert set(names) == {*KINDS_OF_MISTAKES}
     seen, also = [*names], [""] * 8
     seen[1], also[1] = "features of the object", "another object; background"
@@ -67,7 +67,7 @@ def test_precision_against_what_was_read(readings, found, tmp_path):
     files = table_of(tmp_path / "read.csv", seen, also)
     read = readings.Readings.of_half("judge", files, tmp_path / "read.csv")
     assert read.places.tolist() == [*range(8)]
-    judged = readings.judgement(found, read)
+    judged = readings.judgement(result, read)
     assert judged["all"]["same"][0] == 6 / 8
     assert judged["all"]["fitting"][0] == 7 / 8
     assert judged["background"]["same"][0] == 0
@@ -76,10 +76,10 @@ def test_precision_against_what_was_read(readings, found, tmp_path):
     assert judged["features of the object"]["by chance"] == 6 / 8
     assert judged["from the object"]["same"][0] == 5 / 6
     # As often as the kinds fall together at random.
-    said, seen = (torch.bincount(kinds, minlength=4) / 8 for kinds in (found.kinds, read.kinds))
+    said, seen = (torch.bincount(kinds, minlength=4) / 8 for kinds in (result.kinds, read.kinds))
     assert judged["all"]["by chance"][0] == pytest.approx((said * seen).sum().item(), abs=0.01)
     assert "| all | 8 | 75.0 (" in readings.precision_table(judged)
-    rows = readings.listing(found, read).splitlines()[2:]
+    rows = readings.listing(result, read).splitlines()[2:]
     assert rows[0].endswith("| words | **same** |")
     assert rows[1].endswith("| words | fits |")
     assert rows[2].endswith("| words |  |")
@@ -131,21 +131,21 @@ def study(scripts, tmp_path):
 def test_regions_and_their_controls(scripts, study):
     studies = scripts["region_studies"]
     assert studies.usable(study.photos).tolist() == [True] * 9 + [False]
-    found = studies.region_effects(study.saliency, study.photos[torch.arange(4)], 0.0, guilty=True)
-    assert found["photos"] == 4
-    assert found["area"][0] == pytest.approx(0.25)
-    arms = found["arms"]
+    result = studies.region_effects(study.saliency, study.photos[torch.arange(4)], 0.0, guilty=True)
+    assert result["photos"] == 4
+    assert result["area"][0] == pytest.approx(0.25)
+    arms = result["arms"]
     gap = arms["object"]["true class"][0] - arms["object, elsewhere"]["true class"][0]
-    assert found["minus elsewhere"]["object"]["true class"][0] == pytest.approx(gap)
+    assert result["minus elsewhere"]["object"]["true class"][0] == pytest.approx(gap)
     assert torch.tensor(arms["background"]["guilty filters"]).isfinite().all()
 
 
 def test_regions_that_are_pasted(scripts, study):
     maps = {"ours": drawn(3, SIDE, SIDE)}
     wrong, others = study.photos[study.mistakes[:3]], study.photos.images[study.right[:2]]
-    found = scripts["region_studies"].pasted_regions(study.model, wrong, others, maps, draws=2)
-    assert set(found) == {"boxes of the object", "5 % of the pixels, ours", "window of 10 %, ours"}
-    assert all(len(rows) == 6 for rows in found.values())
+    result = scripts["region_studies"].pasted_regions(study.model, wrong, others, maps, draws=2)
+    assert set(result) == {"boxes of the object", "5 % of the pixels, ours", "window of 10 %, ours"}
+    assert all(len(rows) == 6 for rows in result.values())
 
 
 def test_the_sheets_say_nothing_of_the_kind(scripts, study):

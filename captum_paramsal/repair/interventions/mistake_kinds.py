@@ -182,8 +182,8 @@ def mistake_kinds(
     >>> model = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
     >>> image = torch.zeros(1, 2, 4, 4)
     >>> image[0, 0, 0, 0], image[0, 1, 3, 3] = 3.0, 9.0
-    >>> found = mistake_kinds(model, image, torch.tensor([0]), image, torch.tensor([[0, 0, 2, 2]]))
-    >>> found.names, found.spots.tolist()
+    >>> result = mistake_kinds(model, image, torch.tensor([0]), image, torch.tensor([[0, 0, 2, 2]]))
+    >>> result.names, result.spots.tolist()
     (['another object'], [[3.0, 3.0, 4.0, 4.0]])
     """
     model = scored_model(model, output)

@@ -46,38 +46,38 @@ def test_each_kind(kind):
 
 def test_all_at_once_are_as_one_by_one():
     images = torch.cat([*IMAGES.values()])
-    found = found_for(images)
-    assert found.names == [*IMAGES]
-    assert [found.of(kind).tolist() for kind in IMAGES] == [[0], [1], [2], [3]]
+    result = found_for(images)
+    assert result.names == [*IMAGES]
+    assert [result.of(kind).tolist() for kind in IMAGES] == [[0], [1], [2], [3]]
     single = [found_for(image) for image in images.split(1)]
     for name in ("wrong", "true", "spots", "inside", "area"):
         torch.testing.assert_close(
-            getattr(found, name), torch.cat([getattr(one, name) for one in single]), equal_nan=True
+            getattr(result, name), torch.cat([getattr(each, name) for each in single]), equal_nan=True
         )
-    rows = found.to_table()
+    rows = result.to_table()
     assert [row["kind"] for row in rows] == [*IMAGES]
-    assert rows[0]["wrong class, object alone"] == found.wrong[0, 1].item()
+    assert rows[0]["wrong class, object alone"] == result.wrong[0, 1].item()
     assert (rows[3]["area"], rows[3]["inside"]) == (0.16, 1.0)
-    assert [row["mistakes"] for row in found.shares()] == [1, 1, 1, 1]
-    assert "label in doubt: 1, 0.250 (0.046 to 0.699)" in repr(found)
+    assert [row["mistakes"] for row in result.shares()] == [1, 1, 1, 1]
+    assert "label in doubt: 1, 0.250 (0.046 to 0.699)" in repr(result)
 
 
 def test_views_are_those_of_masked_pixels():
     images = torch.cat([*IMAGES.values()])
     labels = torch.zeros(4, dtype=torch.int64)
-    found, boxes = found_for(images, fill="mean"), BOX.expand(4, -1)
+    result, boxes = found_for(images, fill="mean"), BOX.expand(4, -1)
     inside = torch.zeros(10, 10, dtype=torch.bool)
     inside[2:6, 2:6] = True
     hidden = mask_pixels(brightest(), images, labels, boxes=boxes, fill="mean")
     shown = mask_pixels(brightest(), images, labels, masks=~inside, fill="mean")
-    torch.testing.assert_close(found.wrong[:, [0, 2]], hidden.wrong)
-    torch.testing.assert_close(found.true[:, [0, 2]], hidden.true)
-    torch.testing.assert_close(found.wrong[:, [0, 1]], shown.wrong)
-    spot = mask_pixels(brightest(), images[:2], labels[:2], boxes=found.spots[:2], fill="mean")
-    torch.testing.assert_close(found.wrong[:2, [0, 3]], spot.wrong)
+    torch.testing.assert_close(result.wrong[:, [0, 2]], hidden.wrong)
+    torch.testing.assert_close(result.true[:, [0, 2]], hidden.true)
+    torch.testing.assert_close(result.wrong[:, [0, 1]], shown.wrong)
+    spot = mask_pixels(brightest(), images[:2], labels[:2], boxes=result.spots[:2], fill="mean")
+    torch.testing.assert_close(result.wrong[:2, [0, 3]], spot.wrong)
     # Of these nothing of the map is outside.
-    assert found.wrong[2:, 3].isnan().all()
-    assert found.spots[2:].isnan().all()
+    assert result.wrong[2:, 3].isnan().all()
+    assert result.spots[2:].isnan().all()
 
 
 def test_a_slow_twin_of_the_rules():
@@ -105,26 +105,26 @@ def test_a_slow_twin_of_the_window():
 
 
 def test_an_object_that_is_the_whole_image():
-    found = found_for(torch.cat([*IMAGES.values()]), boxes=torch.tensor([[0.0, 0.0, 10.0, 10.0]]))
-    assert set(found.names) <= {FEATURES, DOUBT}
-    assert found.wrong[:, 2:].isnan().all()
-    torch.testing.assert_close(found.wrong[:, 0], found.wrong[:, 1])
+    result = found_for(torch.cat([*IMAGES.values()]), boxes=torch.tensor([[0.0, 0.0, 10.0, 10.0]]))
+    assert set(result.names) <= {FEATURES, DOUBT}
+    assert result.wrong[:, 2:].isnan().all()
+    torch.testing.assert_close(result.wrong[:, 0], result.wrong[:, 1])
 
 
 def test_other_thresholds_ask_no_model():
-    found = found_for(torch.cat([*IMAGES.values()]))
-    other = found.with_thresholds(KindThresholds(outside=1.0, doubt=-1.0))
+    result = found_for(torch.cat([*IMAGES.values()]))
+    other = result.with_thresholds(KindThresholds(outside=1.0, doubt=-1.0))
     assert other.names == [DOUBT] * 4
-    assert found.names == [*IMAGES]
-    assert other.wrong is found.wrong
+    assert result.names == [*IMAGES]
+    assert other.wrong is result.wrong
 
 
 def test_saved_and_loaded(tmp_path):
-    found = found_for(torch.cat([*IMAGES.values()]), thresholds=KindThresholds(doubt=0.25))
-    found.save(tmp_path / "kinds.safetensors")
+    result = found_for(torch.cat([*IMAGES.values()]), thresholds=KindThresholds(doubt=0.25))
+    result.save(tmp_path / "kinds.safetensors")
     loaded = MistakeKinds.load(tmp_path / "kinds.safetensors")
-    assert loaded.thresholds == found.thresholds
-    assert loaded.to_table()[0] == found.to_table()[0]
+    assert loaded.thresholds == result.thresholds
+    assert loaded.to_table()[0] == result.to_table()[0]
     with pytest.raises(InterventionError, match="Expected"):
         MistakeKinds.load(tmp_path / "nothing.safetensors")
 
