@@ -33,11 +33,11 @@ OURS, CAM, TRUE_CAM, LOSS = "input-space saliency", "Grad-CAM, predicted", "Grad
 
 def panels_figure(subject: Subject) -> Drawn:
     """Mistakes and correct images with their maps (figures 21, 22), and how alike these are."""
-    mistakes = _looked_at(subject)
+    mistakes = looked_at(subject)
     groups = {"mistakes": mistakes, "correct": evenly_spread(subject.correct, len(mistakes))}
     pictures, rows = {}, []
     for group, positions in groups.items():
-        maps = _maps(subject, positions)
+        maps = maps_at(subject, positions)
         rows += [{"images": group, **row} for row in _likeness(maps)]
         pictures[group] = _grid(subject, positions, maps)
     return Drawn({"": rows}, pictures)
@@ -45,15 +45,15 @@ def panels_figure(subject: Subject) -> Drawn:
 
 def cascade_figure(subject: Subject) -> Drawn:
     """Maps of a network whose layers become random, from the last to the first (figure 23), beside Grad-CAM's."""
-    positions = _looked_at(subject)
-    trained = _maps(subject, positions)
+    positions = looked_at(subject)
+    trained = maps_at(subject, positions)
     shown = {OURS: {"trained": trained[OURS]}, CAM: {"trained": trained[CAM]}}
     inputs, _ = subject.read(positions[:1])
     names = layers_from_the_end(subject.model, inputs)
     stages = min(subject.settings.stages, len(names))
     rows: list[dict[str, Any]] = []
     for stage, model in enumerate(randomised_models(subject.model, names, stages, subject.settings.seed), 1):
-        maps = _maps(subject, positions, model, {"stage": stage, "stages": stages, "seed": subject.settings.seed})
+        maps = maps_at(subject, positions, model, {"stage": stage, "stages": stages, "seed": subject.settings.seed})
         random = len(names) * stage // stages
         facts = {"random layers": random, "up to": names[random - 1], "images": len(positions)}
         rows += [{"map": name, **facts, **_alike(trained[name], values)} for name, values in maps.items()]
@@ -68,12 +68,12 @@ def cascade_figure(subject: Subject) -> Drawn:
     return Drawn({"": rows, "another_image": others}, pictures)
 
 
-def _looked_at(subject: Subject) -> list[int]:
+def looked_at(subject: Subject) -> list[int]:
     """The chosen mistakes, or as many of them as maps are kept of."""
     return evenly_spread(subject.chosen, MOST)
 
 
-def _maps(
+def maps_at(
     subject: Subject, positions: Sequence[int], model: nn.Module | None = None, facts: Mapping[str, int] | None = None
 ) -> dict[str, Tensor]:
     """One number per pixel of each image, ``(n, H, W)`` by method.

@@ -12,6 +12,7 @@ from captum_paramsal.reproduce.curves import knock_out_figure, perturbation_figu
 from captum_paramsal.reproduce.maps import cascade_figure, panels_figure
 from captum_paramsal.reproduce.neighbours import features_figure, neighbors_figure
 from captum_paramsal.reproduce.profiles import profiles_figure
+from captum_paramsal.reproduce.regions import covered_figure, pasted_figure
 from captum_paramsal.reproduce.result import Drawn
 from captum_paramsal.reproduce.steps import one_step_figure
 from captum_paramsal.reproduce.subject import Subject
@@ -84,6 +85,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
                 one_step_figure,
             ),
             Figure("perturbation", "mistakes while filters get noise", LEVIN, (16,), perturbation_figure),
+            Figure("covered", "mistakes whose most salient pixels are covered", LEVIN, (20,), covered_figure),
+            Figure("pasted", "salient pixels of mistakes in correct images", LEVIN, (18,), pasted_figure),
             Figure("panels", "pixels that drive the salient filters, beside Grad-CAM", LEVIN, (21, 22), panels_figure),
             Figure("cascade", "the same in a network whose layers become random", LEVIN, (23,), cascade_figure),
         )

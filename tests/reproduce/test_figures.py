@@ -9,11 +9,12 @@ from torch import nn
 
 from captum_paramsal.errors import ModelError
 from captum_paramsal.reference import ProcessGroup
-from captum_paramsal.repair import knock_out_curve
+from captum_paramsal.repair import knock_out_curve, mask_pixels
 from captum_paramsal.reproduce.curves import curve, ranking
-from captum_paramsal.reproduce.maps import cascade_figure
+from captum_paramsal.reproduce.maps import CAM, OURS, cascade_figure, maps_at
 from captum_paramsal.reproduce.neighbours import class_errors, features_figure, neighbors_figure, penultimate
 from captum_paramsal.reproduce.pieces import Pieces
+from captum_paramsal.reproduce.regions import covered_figure, pasted_figure
 from captum_paramsal.reproduce.steps import TRIED, _others
 from captum_paramsal.reproduce.subject import open_subject
 
@@ -142,3 +143,22 @@ def test_a_cascade_has_no_more_stages_than_layers(subject):
     assert {row["random layers"] for row in drawn.tables[""]} == {1, 2, 3, 4}
     assert {row["up to"] for row in drawn.tables[""]} == {"8", "4", "2", "0"}
     assert drawn.tables["another_image"][0]["images"] == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_salient_pixels_covered_and_pasted(subject):
+    drawn = covered_figure(subject)
+    rows = {(row["pixels"], row["cover"]): row for row in drawn.tables[""]}
+    assert set(drawn.pictures) == {"gained", "lost"}
+    inputs, labels = subject.read(subject.chosen)
+    maps = maps_at(subject, subject.chosen)[OURS]
+    covered = mask_pixels(subject.model, inputs, labels, maps, fill="blur")
+    assert rows["most salient", "blur"]["corrected"] == covered.corrected[:, 1].double().mean().item()
+    change = (covered.true[:, 1] - covered.true[:, 0]).mean().item()
+    assert rows["most salient", "blur"]["change of true class"] == pytest.approx(change)
+    assert rows["random", "mean colour"]["corrected, minus random"] == 0
+    pasted = pasted_figure(subject).tables[""]
+    assert [(row["measure"], row["pixels"]) for row in pasted[:3]] == [
+        ("turned", "region"), ("turned", "random"), ("turned", "difference"),
+    ]  # fmt: skip
+    assert {row["map"] for row in pasted} == {OURS, CAM}
