@@ -58,11 +58,12 @@ def covered_figure(subject: Subject) -> Drawn:
     ]
     shown = arms["mean colour", "most salient"]
     gain = shown.true[:, 1] - shown.true[:, 0]
-    order = gain.argsort(descending=True, stable=True).tolist()
-    pictures = {
-        name: _gallery(subject, positions, numbers[: subject.settings.shown], shown)
-        for name, numbers in (("gained", order), ("lost", order[::-1]))
-    }
+    pictures = {}
+    for name, signed in (("gained", gain), ("lost", -gain)):
+        order = signed.argsort(descending=True, stable=True)[: subject.settings.shown].tolist()
+        numbers = [number for number in order if signed[number] > 0]
+        if numbers:
+            pictures[name] = _gallery(subject, positions, numbers, shown)
     return Drawn({"": rows}, pictures)
 
 

@@ -27,6 +27,8 @@ LEAST, MOST = 0.05, 0.95
 WINDOW = 0.1
 SHARE = 0.05
 TILE, TITLE, GAP = 170, 34, 4
+NOT_SHOWN = ("4b384c8247b56c0a.jpg",)
+"""Photos with a credit in the picture that is not the one of their row."""
 
 
 def usable(photos: Photos) -> Tensor:
@@ -164,8 +166,10 @@ def gallery(saliency: ParameterSaliency, folder: Path, names: Mapping[int, str],
         for which in ("salient", "random")
     )
     gain = salient.true[:, 1] - salient.true[:, 0]
-    cured = gain.masked_fill(~salient.corrected[:, 1], -torch.inf).topk(shown).indices.tolist()
-    lost = gain.masked_fill(salient.corrected[:, 1], torch.inf).topk(shown, largest=False).indices.tolist()
+    hidden = torch.tensor([rows[place]["file"] in NOT_SHOWN for place in wrong.tolist()])
+    right = salient.corrected[:, 1]
+    cured = gain.masked_fill(~right | hidden, -torch.inf).topk(shown).indices.tolist()
+    lost = gain.masked_fill(right | hidden, torch.inf).topk(shown, largest=False).indices.tolist()
     tiles, credits_ = [], []
     for number in (*cured, *lost):
         place = int(wrong[number])
