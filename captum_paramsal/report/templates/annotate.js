@@ -3,6 +3,7 @@
 const { task, labels, key } = JSON.parse(document.getElementById("task").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 const NEAR = 9; // pixels of the screen within which a click closes the polygon
+const redraw = []; // one function for each picture
 let shapes = {};
 try { shapes = JSON.parse(localStorage.getItem(key)) || {}; } catch { shapes = {}; }
 let downloaded = JSON.stringify(shapes);
@@ -92,6 +93,7 @@ function start(figure) {
   });
   figure.querySelector(".undo").addEventListener("click", () => undo(false));
   figure.querySelector(".clear").addEventListener("click", () => undo(true));
+  redraw.push(() => { open = []; draw(); });
   draw();
 }
 
@@ -114,6 +116,28 @@ document.getElementById("download").addEventListener("click", () => {
   link.download = "annotations.json";
   link.click();
   downloaded = JSON.stringify(shapes);
+});
+document.getElementById("open").addEventListener("change", async ({ target }) => {
+  const read = {};
+  try {
+    const content = JSON.parse(await target.files[0].text());
+    const ids = new Map(task.images.map((image) => [image.file_name, image.id]));
+    const names = new Map(content.images.map((image) => [image.id, image.file_name]));
+    const strange = content.images.find((image) => !ids.has(image.file_name));
+    if (strange) throw new Error(`${strange.file_name} is not on it`);
+    for (const { image_id, segmentation } of content.annotations) {
+      const id = ids.get(names.get(image_id));
+      for (const flat of segmentation) (read[id] ||= []).push(flat.flatMap((x, i) => i % 2 ? [] : [[x, flat[i + 1]]]));
+    }
+  } catch (error) {
+    alert(`This is no annotations.json of this page: ${error.message}`);
+    return;
+  } finally { target.value = ""; }
+  if (Object.keys(shapes).length && !confirm("Put what the file has in the place of what is drawn here?")) return;
+  shapes = read;
+  downloaded = JSON.stringify(shapes);
+  keep();
+  redraw.forEach((draw) => draw());
 });
 document.getElementById("larger").addEventListener("click", () => document.body.classList.toggle("large"));
 addEventListener("beforeunload", (event) => { if (JSON.stringify(shapes) !== downloaded) event.preventDefault(); });
