@@ -57,7 +57,9 @@ class Annotations:
             folder, files = place, sorted(name for name in walk(place)[0] if name.lower().endswith(".json"))
         else:
             folder, files = place.parent, [place.name]
-        images = PICTURES.load(folder / INDEX, _images) if INDEX in files else {}
+        # A file of a folder that `annotate` wrote, or its pictures alone, may be named too.
+        index = next((above / INDEX for above in (folder, folder.parent) if (above / INDEX).is_file()), None)
+        images = {} if index is None else PICTURES.load(index, _images)
         named = [picture for file in files if file != INDEX for picture in _pictures(folder, file)]
         if not named and not images:
             message = f"Expected JSON files of labelme or COCO at '{place}', got none."

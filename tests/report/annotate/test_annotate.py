@@ -118,6 +118,7 @@ def test_what_the_page_downloads_comes_back_as_masks(folder):
 
     drawn = Annotations.read(folder)
 
+    assert Annotations.read(folder / "annotations.json").images == drawn.images
     assert str(drawn) == f"1 of 7 pictures annotated (14%) in '{folder}'"
     masks = drawn.masks(NAMES, (6, 8))
     assert [mask is not None for mask in masks] == [name == "folder/c" for name in NAMES]
@@ -135,6 +136,9 @@ def test_what_labelme_leaves_beside_the_pictures_comes_back_as_masks(folder):
     masks = Annotations.read(folder).masks(NAMES, (6, 8))
     assert masks[4].sum() == 12
     assert source(masks=masks).mask(4).sum() == 12
+    for part in (folder / "pictures", folder / "pictures" / f"{picture[:-4]}.json"):
+        again = Annotations.read(part).masks(NAMES, (6, 8))
+        assert [mask is not None for mask in again] == [mask is not None for mask in masks]
     labelme(folder / "pictures" / "new.json", "new.png", (8, 6), shape)
     with pytest.raises(SourceError, match=r"got 1 of .*: 'new.png' in 'pictures/new.json'"):
         Annotations.read(folder).masks(NAMES, (6, 8))
