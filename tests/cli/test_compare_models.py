@@ -108,7 +108,7 @@ def test_wrong_usage(capsys, argv, message):
     ("more", "message"),
     [
         (["--other-weights", "gone.pt"], "gone.pt"),
-        (["--other", "resnet18", "--other-weights", "after.pt"], "after.pt"),
+        pytest.param(["--other", "resnet18", "--other-weights", "after.pt"], "after.pt", marks=pytest.mark.slow),
         (["--labels", "gone.csv"], "gone.csv"),
         (["--device", "abacus"], "Expected a device of this machine"),
     ],

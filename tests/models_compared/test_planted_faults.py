@@ -11,7 +11,7 @@ FIRST = 10
 
 def found_in(data, count, noise, steps=1):
     model = real_models.resnet20(data)
-    images, labels = real_models.cifar10(data, 16)
+    images, labels = real_models.cifar10(data, 8)
     hits = 0
     for other, fault in planted(model, count, noise):
         result = compare_models(model, other, images, labels, steps=steps)

@@ -14,6 +14,8 @@ from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 
 _PAIRS = 6
+_FEWEST = 5
+"""Images below which a difference is never called one."""
 _PARTS = {
     "filters": "filters",
     "norm weights": "weights of norms",
@@ -48,7 +50,7 @@ class _Compared:
         name: Of the layer or measure.
         means: By group; empty where there is none.
         differences: By group, with their intervals; empty without.
-        apart: Groups whose difference has an interval without 0.
+        apart: Groups whose difference has an interval without 0, and is over enough images.
         parting: By group, images whose traces part there.
     """
 
@@ -163,7 +165,7 @@ def _of_name(name: str, rows: Mapping[str, Mapping[str, Any]]) -> _Compared:
         low, high = row["difference_low"], row["difference_high"]
         interval = f" ({signed(low)} to {signed(high)})" if isfinite(low) and isfinite(high) else ""
         differences[group] = f"{signed(row['difference'])}{interval}"
-        if low > 0 or high < 0:
+        if (low > 0 or high < 0) and row["images"] >= _FEWEST:
             apart.add(group)
     return _Compared(
         name=_MEASURES.get(name, name),

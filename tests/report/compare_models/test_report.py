@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases.undrawn import undrawn
 from report.compare_models.small_models import COUNT, Untraceable, checkpoints, labelled, settings, tiny_comparison
 from report.pages import Page
 
@@ -12,7 +11,7 @@ from captum_paramsal import ModelComparison
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.models_compared import ImageDifferences
 from captum_paramsal.report import ModelComparisonReport, ModelComparisonSettings, compare_models
-from captum_paramsal.report.compare_models.page import models_page
+from captum_paramsal.report.compare_models.page import _of_name, models_page
 from captum_paramsal.stats import mcnemar
 
 
@@ -67,9 +66,9 @@ def test_weights_and_neurons_are_compared_on_some_images_of_each_group(report):
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_written_and_read_again(report, tmp_path):
-    with undrawn():
-        report.write(tmp_path)
+    report.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*ModelComparisonReport.files}
     loaded = ModelComparisonReport.load(tmp_path)
     assert loaded.to_dict() == report.to_dict()
@@ -122,12 +121,24 @@ def test_maps_of_both_checkpoints_lie_over_the_picture(report, page):
     assert len(page.all("img")) == shown + with_trace + 2 * shown + listed
 
 
+def test_a_difference_over_few_images_is_none():
+    rows = {
+        group: {"mean": 0.5, "difference": -0.2, "difference_low": -0.3, "difference_high": -0.1, "images": images}
+        for group, images in (("only_a", 5), ("only_b", 4))
+    }
+    row = _of_name("conv", rows)
+    assert row.apart == {"only_a"}
+    assert row.differences["only_b"] == "\N{MINUS SIGN}0.20 (\N{MINUS SIGN}0.30 to \N{MINUS SIGN}0.10)"
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_without_pictures_the_page_says_so(report):
     page = Page(models_page(replace(report, pictures={})))
     assert not page.all("img")
     assert "no picture" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_traced_is_said():
     report = tiny_comparison(Untraceable())
     page = Page(models_page(report))
@@ -136,6 +147,7 @@ def test_what_cannot_be_traced_is_said():
     assert "#neurons" not in {link["href"] for link in page.all("a")}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_beside_itself():
     a, b = checkpoints()
     images = labelled(a, b)
@@ -145,10 +157,10 @@ def test_a_checkpoint_beside_itself():
     assert "The weights of all filters are the same in both" in " ".join(report.caveats)
     assert report.p_value == 1
     assert "standing" not in {section["id"] for section in page.all("section")}
-    with undrawn():
-        assert "layers.png" in report.contents()
+    assert "layers.png" in report.contents()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_may_be_limited():
     a, b = checkpoints()
     report = compare_models(a, b, labelled(a, b), settings=settings(limit=24, usual=6, shown=0))
