@@ -95,17 +95,18 @@ def compare_on_images(
     places, group = answers.sample(limit)
     kept = torch.cat([(group == number).nonzero()[:keep, 0] for number in range(len(GROUPS))])
     explained = _Explained(models, batch.chosen(places), size, kept)
-    known: Sequence[Reference] = references or ()
     if references is None:
         count = min(len(batch), usual)
         spread = torch.arange(count) * len(batch) // count
         given = [_as_given(batch.chosen(part)) for part in spread.split(size)]
-        known = [
+        first, second = (
             Reference.fit(model, given, layers=layers, loss=loss, tail=None, show_progress=False) for model in models
-        ]
+        )
+    else:
+        first, second = _pair(references)
     methods = [
         ParameterSaliency(model, reference, layers=layers, loss=loss)
-        for model, reference in zip(models, known, strict=True)
+        for model, reference in zip(models, (first, second), strict=True)
     ]
     saliences = [explained.saliences(method) for method in methods]
     neurons, saliency = explained.neurons(), explained.saliency_maps(methods)
@@ -131,7 +132,7 @@ def compare_on_images(
         trace_maps=neurons.maps,
         saliency_maps=saliency.maps,
         refused=explained.refused,
-        context={"limit": limit, "reference_images": [reference.count for reference in known]},
+        context={"limit": limit, "reference_images": [first.count, second.count]},
     )
 
 
@@ -229,6 +230,13 @@ def _box_iou(pair: Sequence[Trace]) -> Tensor:
     if both.any():
         overlap[both] = iou(boxes[both], others[both])
     return overlap
+
+
+def _pair(references: Sequence[Reference]) -> tuple[Reference, Reference]:
+    if len(references) != 2:
+        message = f"Expected `references` of both checkpoints, one each, got {len(references)}."
+        raise InputError(message)
+    return references[0], references[1]
 
 
 def _require_of(answers: Answers, batch: ModelInputs) -> Answers:

@@ -176,6 +176,7 @@ def test_models_are_left_as_they_were(case):
         ({"limit": 0}, "`limit` to be a whole number of at least 1, got 0"),
         ({"keep": -1}, "`keep`"),
         ({"usual": 1.5}, "`usual`"),
+        ({"references": ()}, "`references` of both checkpoints, one each, got 0"),
         ({"answers": Answers(*torch.zeros(3, 4).long())}, "of these 80 images, got those of 4"),
         ({"answers": Answers(*torch.full((3, 80), 7))}, "with other labels"),
     ],
