@@ -64,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     """Load, choose, write, say where."""
     require_photos_or_demo(args, _OF_PHOTOS, "choose scenes of the demo")
 
+    from captum_paramsal.cli.loading import shows_progress  # noqa: PLC0415
     from captum_paramsal.report.annotate.report import open_annotation_folder  # noqa: PLC0415
 
     folder = open_annotation_folder(args.out)
     task = _of_demo(args) if args.model is None else _of_photos(args)
-    page = task.write(folder)
+    page = task.write(folder, show_progress=shows_progress(args))
     skipped = f", {len(task.skipped)} files skipped" if task.skipped else ""
     say(f"{len(task)} of {task.images} images, {args.per_class} of each class at most{skipped}")
     for caveat in task.caveats:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tqdm import tqdm
+
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import as_json, open_folder
 from captum_paramsal.files.kinds import PICTURES
@@ -49,7 +51,7 @@ class AnnotationTask:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def write(self, out_dir: str | Path) -> Path:
+    def write(self, out_dir: str | Path, *, show_progress: bool = False) -> Path:
         """Write the pictures, and what they are annotated with.
 
         ``annotate.html`` draws in a browser, without a server, and gives one file ``annotations.json`` to put into the
@@ -59,6 +61,7 @@ class AnnotationTask:
 
         Args:
             out_dir: A folder without pictures to annotate.
+            show_progress: Show a progress bar over the pictures.
 
         Returns:
             Path of the page.
@@ -72,7 +75,7 @@ class AnnotationTask:
             with TemporaryDirectory(dir=folder, prefix=".annotate.", suffix=".partial") as staging:
                 place = Path(staging) / FOLDER
                 place.mkdir()
-                pictures = self._write_pictures(place)
+                pictures = self._write_pictures(place, show_progress=show_progress)
                 page = annotation_page(pictures, self.classes, self.caveats, self.context)
                 (folder / PAGE).write_text(page, encoding="utf-8")
                 (folder / COCO).write_text(as_json(coco(pictures, self.classes)), encoding="utf-8")
@@ -84,9 +87,9 @@ class AnnotationTask:
             raise SourceError(message) from error
         return folder / PAGE
 
-    def _write_pictures(self, folder: Path) -> list[ChosenPicture]:
+    def _write_pictures(self, folder: Path, *, show_progress: bool) -> list[ChosenPicture]:
         pictures, ranks = [], dict.fromkeys((chosen.label for chosen in self.chosen), 0)
-        for chosen in self.chosen:
+        for chosen in tqdm(self.chosen, desc="pictures", unit="img", disable=not show_progress):
             ranks[chosen.label] += 1
             name = self.source.items[chosen.position].name
             shown = self.source.upright(chosen.position)
