@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from captum_paramsal.batch import ModelInputs, forward_scores, require_gradient
 from captum_paramsal.errors import ModelError
@@ -20,7 +21,7 @@ from captum_paramsal.functional import (
     statistics_gradients,
     statistics_shift,
 )
-from captum_paramsal.hooks import FilterLayer, frozen_eval
+from captum_paramsal.hooks import FilterLayer, frozen_eval, has_rule
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -179,14 +180,25 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers with weights or statistics of their own that are called norms, and are no filter layers."""
     for name, module in model.named_modules():
-        named = any("Norm" in kind.__name__ for kind in type(module).__mro__)
-        if named and (_has_statistics(module) or next(module.parameters(recurse=False), None) is not None):
+        named = any("Norm" in kind for kind in _kinds(module))
+        if (
+            named
+            and not has_rule(module)
+            and (_has_statistics(module) or next(module.parameters(recurse=False), None) is not None)
+        ):
             yield name, module
 
 
 def _has_statistics(norm: nn.Module) -> bool:
-    return all(isinstance(getattr(norm, part, None), Tensor) for part in _STATISTICS) and hasattr(norm, "eps")
+    """Whether it keeps statistics, and uses them as the equation has it from which their gradients follow."""
+    known = isinstance(norm, _NormBase) or "FrozenBatchNorm2d" in _kinds(norm)
+    return known and all(isinstance(getattr(norm, part, None), Tensor) for part in _STATISTICS)
+
+
+def _kinds(module: nn.Module) -> list[str]:
+    return [kind.__name__ for kind in type(module).__mro__]
 
 
 def _with_parameters(norm: Any) -> None:

@@ -108,6 +108,41 @@ def test_statistics_that_alone_differ_are_all_of_it(norm):
     assert not result.change.any()
 
 
+class NormalizedConv2d(nn.Conv2d):
+    """Called like a norm, and none."""
+
+
+class OwnNorm(nn.Module):
+    """With statistics that it uses in its own way."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.eps = 0.1
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x):
+        return x / (1 + self.running_mean.view(1, -1, 1, 1).abs())
+
+
+def test_what_is_called_a_norm_and_is_none():
+    torch.manual_seed(0)
+    layers = [NormalizedConv2d(3, 4, 3), OwnNorm(4), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 3)]
+    a = nn.Sequential(*layers).double().eval()
+    b = deepcopy(a)
+    b[0].weight.data[1] *= -2
+    b[1].running_mean += 0.5
+    images = torch.randn(80, 3, 8, 8, dtype=torch.float64)
+    result = compare_models(a, b, images, a(images).argmax(dim=1), steps=20)
+    assert result.norms == ()
+    assert result.context["left_out"] == ("1.running_mean",)
+    parts = parts_of(result)
+    assert parts["norm weights"] == parts["norm statistics"] == 0
+    assert abs(parts["filters"]) > 1e-2
+    assert abs(parts["left over"]) > 1e-2
+    assert str(result.top(1)[0].filter) == "0[1]"
+
+
 def test_a_buffer_without_a_share_is_named():
     class Shifted(nn.Sequential):
         def __init__(self):
