@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from captum_paramsal.cli.numbers import positive
+from captum_paramsal.cli.numbers import natural, positive
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -56,6 +56,14 @@ def add_to(commands: Commands, summary: str) -> None:
         help="which images to choose from; least confident is by the probability of the true class, so that of all "
         "(the default) the mistakes come first",
     )
+    group.add_argument(
+        "--order",
+        choices=("least-confident", "random"),
+        default="least-confident",
+        help="which come first: the least confident ones, as in the paper (default), or any, which may serve "
+        "better where the background misleads the model",
+    )
+    group.add_argument("--seed", metavar="N", type=natural, default=0, help="of the random order (default 0)")
     add_compute_options(parser, layers=False)
     parser.set_defaults(run=run, parser=parser)
 
@@ -103,6 +111,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     settings = AnnotationSettings(
         per_class=args.per_class,
         among=args.among,
+        order=args.order,
+        seed=args.seed,
         batch_size=args.batch_size,
         device=choose_device(args.device),
         show_progress=shows_progress(args),

@@ -7,6 +7,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 STUDIES = (
     "depth_bias",
+    "few_annotations",
     "object_pointing",
     "object_boxes",
     "trace_weights",

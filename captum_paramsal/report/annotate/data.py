@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
 
 from captum_paramsal.report.shared.predictions import Prediction
 
 Among = Literal["all", "correct", "mistakes"]
+Order = Literal["least-confident", "random"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,25 @@ class ChosenPicture:
     height: int
 
 
+def chosen_images(
+    predictions: Sequence[Prediction], per_class: int, among: Among, order: Order, seed: int
+) -> list[Prediction]:
+    """The images of each class to annotate: the least confident ones, or as many at random.
+
+    Args:
+        predictions: Of all images.
+        per_class: How many of each class, at most.
+        among: See :func:`least_confident`.
+        order: Which of them come first.
+        seed: Of the random order.
+    """
+    if order == "least-confident":
+        return least_confident(predictions, per_class, among)
+    chance = torch.rand(len(predictions), generator=torch.Generator().manual_seed(seed)).tolist()
+    drawn = {prediction.position: value for prediction, value in zip(predictions, chance, strict=True)}
+    return _first_of_classes(predictions, per_class, among, lambda prediction: (drawn[prediction.position], 0))
+
+
 def least_confident(predictions: Sequence[Prediction], per_class: int, among: Among) -> list[Prediction]:
     """The images of each class whose true class has the lowest softmax probability, lowest first.
 
@@ -53,11 +75,20 @@ def least_confident(predictions: Sequence[Prediction], per_class: int, among: Am
     >>> [chosen.position for chosen in least_confident([sure, doubtful, wrong], 2, "correct")]
     [1, 0]
     """
+    return _first_of_classes(predictions, per_class, among, _by_confidence)
+
+
+def _first_of_classes(
+    predictions: Sequence[Prediction],
+    per_class: int,
+    among: Among,
+    key: Callable[[Prediction], tuple[float, int]],
+) -> list[Prediction]:
     by_class: dict[int, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         if among == "all" or prediction.correct == (among == "correct"):
             by_class[prediction.label].append(prediction)
-    ordered = (sorted(of_class, key=_by_confidence) for _, of_class in sorted(by_class.items()))
+    ordered = (sorted(of_class, key=key) for _, of_class in sorted(by_class.items()))
     return [prediction for of_class in ordered for prediction in of_class[:per_class]]
 
 

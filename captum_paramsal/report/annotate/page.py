@@ -35,7 +35,7 @@ def annotation_page(
         pictures: In the order to show.
         classes: Names of the classes.
         caveats: What a reader should know.
-        context: ``model``, ``images`` (how many there were), ``per_class`` and ``among``.
+        context: ``model``, ``images`` (how many there were), ``per_class``, ``among`` and ``order``.
     """
     groups = [
         (class_name(classes, label), [picture for picture in pictures if picture.label == label])

@@ -12,7 +12,7 @@ from torch import nn
 
 from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.report.annotate.data import Among, least_confident
+from captum_paramsal.report.annotate.data import Among, Order, chosen_images
 from captum_paramsal.report.annotate.report import AnnotationTask
 from captum_paramsal.report.shared.predictions import caveats_of, on_device, predict, require_classes
 from captum_paramsal.report.shared.report import About
@@ -26,6 +26,8 @@ class AnnotationSettings:
     Attributes:
         per_class: Of each class, at most; 20 in the paper.
         among: Of all images ("all"), of those that the model gets right ("correct"), or of the others ("mistakes").
+        order: The least confident ones first, as in the paper, or at random ("random").
+        seed: Of the random order.
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
         show_progress: Show a progress bar.
@@ -33,6 +35,8 @@ class AnnotationSettings:
 
     per_class: int = 20
     among: Among = "all"
+    order: Order = "least-confident"
+    seed: int = 0
     batch_size: int = 32
     device: str | torch.device | None = None
     show_progress: bool = True
@@ -44,6 +48,9 @@ class AnnotationSettings:
                 raise ParamsalError(message)
         if self.among not in get_args(Among):
             message = f'Expected `among` to be "all", "correct" or "mistakes", got {self.among!r}.'
+            raise ParamsalError(message)
+        if self.order not in get_args(Order):
+            message = f'Expected `order` to be "least-confident" or "random", got {self.order!r}.'
             raise ParamsalError(message)
 
 
@@ -84,7 +91,7 @@ def annotate(
     with on_device(model, settings.device) as device:
         require_classes(model, images, device=device)
         predictions = predict(model, images, batch_size=size, device=device, show_progress=shown)
-    chosen = least_confident(predictions, settings.per_class, settings.among)
+    chosen = chosen_images(predictions, settings.per_class, settings.among, settings.order, settings.seed)
     if not chosen:
         message = f"Expected images to choose from, got {len(predictions)}, none of which is {settings.among}."
         raise SourceError(message)
@@ -103,6 +110,7 @@ def annotate(
             "classes": len(labels),
             "per_class": settings.per_class,
             "among": settings.among,
+            "order": settings.order,
         },
         source=images,
     )

@@ -57,6 +57,20 @@ def test_the_least_confident_of_each_class(settings, expected):
     assert (len(task), task.images) == (len(expected), 7)
 
 
+def test_any_of_each_class():
+    orders = {
+        tuple(prediction.position for prediction in chosen(order="random", per_class=2, seed=seed).chosen)
+        for seed in range(30)
+    }
+    assert len(orders) > 5
+    assert all([LABELS[place] for place in order] == [0, 0, 1, 1, 2] for order in orders)
+    assert len({place for order in orders for place in order}) == 7
+    again = chosen(order="random", per_class=2, seed=3)
+    assert [p.position for p in again.chosen] == [
+        p.position for p in chosen(order="random", per_class=2, seed=3, batch_size=2).chosen
+    ]
+
+
 @pytest.fixture
 def folder(tmp_path):
     assert chosen().write(tmp_path / "out") == tmp_path / "out" / "annotate.html"
@@ -182,6 +196,8 @@ def test_what_is_refused():
         AnnotationSettings(per_class=0)
     with pytest.raises(ParamsalError, match='`among` to be "all", "correct" or "mistakes", got \'wrong\''):
         AnnotationSettings(among="wrong")
+    with pytest.raises(ParamsalError, match='`order` to be "least-confident" or "random", got \'any\''):
+        AnnotationSettings(order="any")
     right = LabelledTensors(source()._images[:2], [0, 0])
     with pytest.raises(SourceError, match="images to choose from, got 2, none of which is mistakes"):
         annotate(FirstPixels(), right, settings=AnnotationSettings(among="mistakes", **QUIET))
