@@ -13,13 +13,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import torch
 from contact_sheets import contact_sheets
 from mistake_readings import Readings, chosen_thresholds, judgement, listing, precision_table, told_apart
-from photos import Photos, add_data_option, load_photos, load_squeezenet, scores_of
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Photos,
+    Preparation,
+    add_data_option,
+    load_lite1,
+    load_photos,
+    load_squeezenet,
+    scores_of,
+)
 from region_studies import gallery, pasted_regions, region_effects, usable
 from results import Results, fewer_colours, markdown_table, percent
 from safetensors.torch import load_file, save_file
@@ -35,11 +46,15 @@ OURS, CAM = "input-space saliency", "Grad-CAM, predicted class"
 FILLS: Mapping[str, Any] = {"mean colour": 0.0, "blur": "blur"}
 READINGS = Path(__file__).with_name("mistake_readings.csv")
 JUDGED = 60
+NETWORKS: Mapping[str, tuple[Callable[[Path], nn.Module], Preparation]] = {
+    "squeezenet": (load_squeezenet, SQUEEZENET_INPUT),
+    "efficientnet_lite1": (load_lite1, LITE1_INPUT),
+}
 
 
 @dataclass(frozen=True)
 class Study:
-    """SqueezeNet, and the photos that are not in its reference.
+    """A network, and the photos that are not in its reference.
 
     Attributes:
         saliency: z-scores.
@@ -61,7 +76,7 @@ class Study:
 
     @property
     def model(self) -> nn.Module:
-        """SqueezeNet."""
+        """The network."""
         return self.saliency.model
 
     @property
@@ -104,7 +119,8 @@ class Study:
 def opened(options: argparse.Namespace) -> Study:
     """The network with its reference, from a file or fitted now on the other half of the photos."""
     folder, path = options.data / "imagenet_val900", options.work / "reference.safetensors"
-    model, every = load_squeezenet(options.data), load_photos(folder, options.photos)
+    load, preparation = NETWORKS[options.network]
+    model, every = load(options.data), load_photos(folder, options.photos, preparation)
     if not path.exists():
         usual = every.every_second(0)
         batches = list(zip(usual.images.split(25), usual.labels.split(25), strict=True))
@@ -176,7 +192,9 @@ def regions(study: Study) -> None:
             )
             texts.append(f"{group}, {fill}: {result['photos']} photos, area {percent(result['area'])}\n")
             texts.append(
-                _effects({**result["arms"], **{f"{k} - elsewhere": v for k, v in result["minus elsewhere"].items()}})
+                _effects(
+                    {**result["arms"], **{f"{k}, minus elsewhere": v for k, v in result["minus elsewhere"].items()}}
+                )
             )
     _write(study, "regions", "\n".join(texts))
 
@@ -185,8 +203,10 @@ def _effects(arms: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     names = ("predicted class", "true class", "right after")
     rows = []
     for arm, values in arms.items():
-        guilty = "{:+.2f} ({:+.2f} to {:+.2f})".format(*values["guilty filters"])
-        rows.append([arm, *(percent(values[name], signed=name != "right after") for name in names), guilty])
+        gap = arm.endswith("minus elsewhere")
+        change, low, high = values["guilty filters"]
+        guilty = "" if isnan(change) else f"{change:+.2f} ({low:+.2f} to {high:+.2f})"
+        rows.append([arm, *(percent(values[name], signed=gap or name != "right after") for name in names), guilty])
     return markdown_table(["covered", *names, "guilty filters"], rows)
 
 
@@ -260,6 +280,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        default="squeezenet",
+        help="which; sheets, precision and gallery are SqueezeNet's",
+    )
     parser.add_argument("--work", type=Path, default=Path("mistake-kinds"), help="folder for the results")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="which")
     parser.add_argument("--photos", type=int, help="of imagenet_val900, at most")
