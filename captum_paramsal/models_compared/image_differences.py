@@ -181,9 +181,7 @@ class ImageDifferences(Summarized):
             SourceError: The file cannot be written.
         """
         content = {
-            "filters": dict(self.filters.counts),
-            "parts": {name: list(names) for name, names in self.filters.parts.items()},
-            "bias": self.filters.bias,
+            **self.filters.to_dict(),
             "layers": list(self.layers),
             "refused": dict(self.refused),
             "context": dict(self.context),
@@ -202,7 +200,7 @@ class ImageDifferences(Summarized):
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> ImageDifferences:
         return cls(
-            filters=FilterIndex(content["filters"], content["parts"], bias=content["bias"]),
+            filters=FilterIndex.from_dict(content),
             layers=tuple(content["layers"]),
             refused=content["refused"],
             context=content["context"],

@@ -142,14 +142,7 @@ class ModelComparison(Answers, Summarized):
         Raises:
             SourceError: The file cannot be written.
         """
-        parts = {name: list(names) for name, names in self.filters.parts.items()}
-        content = {
-            "filters": dict(self.filters.counts),
-            "parts": parts,
-            "bias": self.filters.bias,
-            "norms": list(self.norms),
-            "context": dict(self.context),
-        }
+        content = {**self.filters.to_dict(), "norms": list(self.norms), "context": dict(self.context)}
         MODEL_COMPARISON.save(path, {name: getattr(self, name) for name in _TENSORS}, content)
 
     @classmethod
@@ -163,7 +156,7 @@ class ModelComparison(Answers, Summarized):
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> ModelComparison:
-        filters = FilterIndex(content["filters"], content["parts"], bias=content["bias"])
+        filters = FilterIndex.from_dict(content)
         norms = tuple(content.get("norms", _UNKNOWN))
         if norms == _UNKNOWN:
             tensors |= {

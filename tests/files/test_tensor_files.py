@@ -181,6 +181,7 @@ OLD_VALUES = {
     "curve.safetensors": lambda curve: curve.predicted.tolist() == [0, 1, 1],
     "comparison.safetensors": lambda comparison: comparison.predicted.tolist() == [0, 1, 1, 1, 1, 1, 1, 1],
     "triage.safetensors": lambda triage: triage.images.tolist() == [0, 3, 6, 9],
+    "model_comparison.safetensors": lambda comparison: comparison.labels.tolist() == [1, 1, 1, 2, 1, 1, 2, 1],
 }
 OLD_KINDS = {"reference_1.safetensors": "reference", "treatment.safetensors": "patch"}
 
