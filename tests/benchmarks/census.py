@@ -84,7 +84,8 @@ def built(source: str, name: str) -> tuple[nn.Module, Tensor]:
         sizes = (96,) if name in VIDEO else (224,) if "vit" in name else SIZES
     model.eval()
     for size in sizes:
-        shape = (2, 3, 16, size, size) if name in VIDEO or "mvit" in name else (2, 3, size, size)
+        frames = (16,) if source == "torchvision" and (name in VIDEO or "mvit" in name) else ()
+        shape = (2, 3, *frames, size, size)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
         try:
             with torch.no_grad():
