@@ -42,7 +42,7 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-MANY = 8
+MANY = 4
 """Cases of a test from which on every second one is slow."""
 
 WHOLE = ("contract", "docs", "files")
@@ -51,7 +51,7 @@ WHOLE = ("contract", "docs", "files")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test with eight cases or more, every second one is slow; of a grid, as the fields of a chessboard.
+    """Of a test with four cases or more, every second one is slow; of a grid, as the fields of a chessboard.
 
     So every value of a grid has its turn by default, and each test decides with which half it is.
     """

@@ -7,6 +7,7 @@ the true and the reached class before and after, and writes the tables and the f
 
 import argparse
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,11 +60,14 @@ class Unit(nn.Module):
 def attacked(unit: nn.Module, pixels: Tensor, labels: Tensor, attack: str, radius: float) -> Tensor:
     """Pixels that a step of FGSM, or ten steps of PGD, have led away from their labels."""
     loss = nn.CrossEntropyLoss(reduction="none")
-    if attack == "FGSM":
-        method = FGSM(unit, loss, lower_bound=0, upper_bound=1)
-        return method.perturb(pixels, epsilon=radius, target=labels).detach()
-    steps = PGD(unit, loss, lower_bound=0, upper_bound=1)
-    return steps.perturb(pixels, radius=radius, step_size=radius / 4, step_num=10, target=labels).detach()
+    with warnings.catch_warnings():
+        # Captum sets what its own steps need, and says so each time.
+        warnings.filterwarnings("ignore", message="Input Tensor", category=UserWarning)
+        if attack == "FGSM":
+            method = FGSM(unit, loss, lower_bound=0, upper_bound=1)
+            return method.perturb(pixels, epsilon=radius, target=labels).detach()
+        steps = PGD(unit, loss, lower_bound=0, upper_bound=1)
+        return steps.perturb(pixels, radius=radius, step_size=radius / 4, step_num=10, target=labels).detach()
 
 
 def versions(
