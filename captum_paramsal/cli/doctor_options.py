@@ -135,8 +135,35 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         "should not know already",
     )
     group.add_argument("--validation-images", metavar="DIR", type=Path, help="their folder; IMAGES_DIR by default")
+    _add_training(group)
+    _add_constraints(group)
+    group.add_argument(
+        "--save-weights",
+        metavar="FILE",
+        type=Path,
+        help="also write the treated weights, as safetensors; the patch, the difference alone, is always written",
+    )
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", metavar="N", type=positive, help="times through the training images (default 10)")
     group.add_argument("--learning-rate", metavar="R", type=strength, help="at the first step (default 0.003)")
+    group.add_argument("--seed", metavar="N", type=natural, help="of the order of the images (default 0)")
+    group.add_argument(
+        "--control",
+        action=argparse.BooleanOptionalAction,
+        help="also fine-tune without constraints, with the same images and epochs, to compare with; takes the time of "
+        "another training (default: do)",
+    )
+    group.add_argument(
+        "--allow-worse",
+        action="store_const",
+        const=True,
+        help="keep the best epoch even if the untreated model was better",
+    )
+
+
+def _add_constraints(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--channel",
         metavar="S",
@@ -167,23 +194,4 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         type=str,
         help="layers of the constraint on the background with --as-in-paper, there the last two; by default that of "
         "the diagnosis",
-    )
-    group.add_argument("--seed", metavar="N", type=natural, help="of the order of the images (default 0)")
-    group.add_argument(
-        "--control",
-        action=argparse.BooleanOptionalAction,
-        help="also fine-tune without constraints, with the same images and epochs, to compare with; takes the time of "
-        "another training (default: do)",
-    )
-    group.add_argument(
-        "--allow-worse",
-        action="store_const",
-        const=True,
-        help="keep the best epoch even if the untreated model was better",
-    )
-    group.add_argument(
-        "--save-weights",
-        metavar="FILE",
-        type=Path,
-        help="also write the treated weights, as safetensors; the patch, the difference alone, is always written",
     )

@@ -84,10 +84,7 @@ def compare_on_images(
     'classifier'
     """
     require_size(internal_batch_size)
-    for name, number, least in (("limit", limit, 1), ("keep", keep, 0), ("usual", usual, 2)):
-        if not isinstance(number, int) or number < least:
-            message = f"Expected `{name}` to be a whole number of at least {least}, got {number!r}."
-            raise InputError(message)
+    _require_numbers(limit=(limit, 1), keep=(keep, 0), usual=(usual, 2))
     models = counterparts(a, b, output)
     batch = ModelInputs.of(images, labels, model=models[0])
     size = internal_batch_size or BATCH
@@ -99,23 +96,18 @@ def compare_on_images(
         count = min(len(batch), usual)
         spread = torch.arange(count) * len(batch) // count
         given = [_as_given(batch.chosen(part)) for part in spread.split(size)]
-        first, second = (
+        taken = [
             Reference.fit(model, given, layers=layers, loss=loss, tail=None, show_progress=False) for model in models
-        )
-    else:
-        first, second = _pair(references)
+        ]
+    first, second = _pair(taken if references is None else references)
     methods = [
         ParameterSaliency(model, reference, layers=layers, loss=loss)
         for model, reference in zip(models, (first, second), strict=True)
     ]
     saliences = [explained.saliences(method) for method in methods]
     neurons, saliency = explained.neurons(), explained.saliency_maps(methods)
-    similarity = [
-        cosine(*(rows - rows.mean(dim=1, keepdim=True) for rows in saliences)),
-        neurons.box_iou,
-        neurons.correlation,
-        saliency.correlation,
-    ]
+    of_filters = cosine(*(rows - rows.mean(dim=1, keepdim=True) for rows in saliences))
+    similarity = (of_filters, neurons.box_iou, neurons.correlation, saliency.correlation)
     return ImageDifferences(
         images=places,
         group=group,
@@ -134,6 +126,18 @@ def compare_on_images(
         refused=explained.refused,
         context={"limit": limit, "reference_images": [first.count, second.count]},
     )
+
+
+def _require_numbers(**numbers: tuple[int, int]) -> None:
+    """Refuse what is no whole number, or below the least one behind it.
+
+    Raises:
+        InputError: One is.
+    """
+    for name, (number, least) in numbers.items():
+        if not isinstance(number, int) or number < least:
+            message = f"Expected `{name}` to be a whole number of at least {least}, got {number!r}."
+            raise InputError(message)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from captum_paramsal.reproduce.result import Drawn
 from captum_paramsal.reproduce.subject import Subject
 from captum_paramsal.viz import comparison_grid, to_png
 
-SHARE = 0.05
+_SHARE = 0.05
 """Of the pixels."""
 
 _OTHERS, _DRAWS = 16, 4
@@ -47,7 +47,7 @@ def covered_figure(subject: Subject) -> Drawn:
                 inputs,
                 labels,
                 maps[name],
-                share=SHARE,
+                share=_SHARE,
                 which=which,
                 fill=fill,
                 seed=subject.settings.seed,
@@ -81,7 +81,7 @@ def pasted_figure(subject: Subject) -> Drawn:
             labels,
             others,
             maps[name],
-            share=SHARE,
+            share=_SHARE,
             draws=_DRAWS,
             seed=subject.settings.seed,
             show_progress=subject.settings.show_progress,

@@ -12,7 +12,7 @@ import torch
 from captum_paramsal.report.shared.predictions import Prediction
 
 Among = Literal["all", "correct", "mistakes"]
-Order = Literal["least-confident", "random"]
+PictureOrder = Literal["least-confident", "random"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ChosenPicture:
 
 
 def chosen_images(
-    predictions: Sequence[Prediction], per_class: int, among: Among, order: Order, seed: int
+    predictions: Sequence[Prediction], per_class: int, among: Among, order: PictureOrder, seed: int
 ) -> list[Prediction]:
     """The images of each class to annotate: the least confident ones, or as many at random.
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.report.annotate.data import Among, Order, chosen_images
+from captum_paramsal.report.annotate.data import Among, PictureOrder, chosen_images
 from captum_paramsal.report.annotate.report import AnnotationTask
 from captum_paramsal.report.shared.predictions import caveats_of, on_device, predict, require_classes
 from captum_paramsal.report.shared.report import About
@@ -35,7 +35,7 @@ class AnnotationSettings:
 
     per_class: int = 20
     among: Among = "all"
-    order: Order = "least-confident"
+    order: PictureOrder = "least-confident"
     seed: int = 0
     batch_size: int = 32
     device: str | torch.device | None = None
@@ -49,7 +49,7 @@ class AnnotationSettings:
         if self.among not in get_args(Among):
             message = f'Expected `among` to be "all", "correct" or "mistakes", got {self.among!r}.'
             raise ParamsalError(message)
-        if self.order not in get_args(Order):
+        if self.order not in get_args(PictureOrder):
             message = f'Expected `order` to be "least-confident" or "random", got {self.order!r}.'
             raise ParamsalError(message)
 

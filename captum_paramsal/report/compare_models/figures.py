@@ -30,7 +30,7 @@ def model_figures(report: ModelComparisonData) -> dict[str, bytes]:
     return files
 
 
-def filter_drawing(report: ModelComparisonData) -> Markup:
+def moved_drawing(report: ModelComparisonData) -> Markup:
     """How unusually far the filters of each layer moved, as an ``<svg>``."""
     top = report.comparison.top(1)[0]
     words = (
@@ -55,7 +55,7 @@ def drawn_layers(report: ModelComparisonData) -> list[str]:
     return spread_with_ends(report.differences.layers, _LAYERS)
 
 
-def map_pictures(report: ModelComparisonData, place: int) -> dict[str, Picture | None]:
+def pictures_of_maps(report: ModelComparisonData, place: int) -> dict[str, Picture | None]:
     """The maps of an image in both checkpoints over its picture, by name and checkpoint; None for what there is not.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from captum_paramsal.models_compared import GROUPS, MEASURES, ChangedFilter
 from captum_paramsal.report.compare_models.data import GROUP_WORDS, TOP, ModelComparisonData
-from captum_paramsal.report.compare_models.figures import drawn_layers, filter_drawing, layer_drawing, map_pictures
+from captum_paramsal.report.compare_models.figures import drawn_layers, layer_drawing, moved_drawing, pictures_of_maps
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 
@@ -105,7 +105,7 @@ def models_page(report: ModelComparisonData) -> str:
         filter_count=len(report.comparison.filters),
         layer_count=len(report.comparison.filters.layers),
         parts=_parts(report),
-        filter_drawing=filter_drawing(report),
+        filter_drawing=moved_drawing(report),
         layers=_compared(differences.layer_table(), "layer"),
         drawn=len(drawn_layers(report)),
         layer_drawing=layer_drawing(report),
@@ -202,7 +202,7 @@ def _card(report: ModelComparisonData, place: int) -> _Card:
         said_a=report.class_name(int(differences.predicted_a[row])),
         said_b=report.class_name(int(differences.predicted_b[row])),
         picture=report.pictures.get(number),
-        maps=map_pictures(report, place),
+        maps=pictures_of_maps(report, place),
         parting=differences.parting[row],
         similarity={name: _plain(value) for name, value in similarity.items()},
     )

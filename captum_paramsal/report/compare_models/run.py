@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.hooks import Output
 from captum_paramsal.models_compared import (
     Answers,
+    ImageDifferences,
     ModelComparison,
     compare_models as compare_weights,
     compare_on_images,
@@ -130,25 +131,8 @@ def compare_models(
             images, models[0], [said[0][number].position for number in numbers], settings.batch_size, device
         )
         inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-        comparison = compare_weights(
-            *models,
-            inputs,
-            labels,
-            layers=settings.layers,
-            steps=settings.steps,
-            internal_batch_size=settings.batch_size,
-        )
         first, second = (_reference(model, images, wanted, settings, device) for model in models)
-        differences = compare_on_images(
-            *models,
-            inputs,
-            labels,
-            answers=comparison,
-            references=(first, second),
-            limit=settings.explained,
-            keep=settings.shown,
-            internal_batch_size=settings.batch_size,
-        )
+        comparison, differences = _compared(models, inputs, labels, (first, second), settings)
     both, neither = len(answers.both), len(answers.neither)
     places = {position: place for place, position in enumerate(batches.delivered)}
     report = ModelComparisonReport(
@@ -171,6 +155,31 @@ def compare_models(
     )
     pictures = pictures_of(images, [batches.delivered[place] for place in report.pictured])
     return replace(report, pictures={places[position]: picture for position, picture in pictures.items()})
+
+
+def _compared(
+    models: tuple[nn.Module, nn.Module],
+    inputs: Tensor,
+    labels: Tensor,
+    references: tuple[Reference, Reference],
+    settings: ModelComparisonSettings,
+) -> tuple[ModelComparison, ImageDifferences]:
+    """Which filters moved and what that adds to the loss; which neurons and pixels differ."""
+    size = settings.batch_size
+    comparison = compare_weights(
+        *models, inputs, labels, layers=settings.layers, steps=settings.steps, internal_batch_size=size
+    )
+    differences = compare_on_images(
+        *models,
+        inputs,
+        labels,
+        answers=comparison,
+        references=references,
+        limit=settings.explained,
+        keep=settings.shown,
+        internal_batch_size=size,
+    )
+    return comparison, differences
 
 
 def _answers(said: Sequence[Sequence[Prediction]]) -> Answers:
