@@ -105,7 +105,7 @@ def _of_demo(args: argparse.Namespace) -> AnnotationTask:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import AnnotationSettings  # noqa: PLC0415
 
     settings = AnnotationSettings(
@@ -113,8 +113,6 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         among=args.among,
         order=args.order,
         seed=args.seed,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
+        **computation(args),
     )
     return {"settings": settings}

@@ -196,7 +196,7 @@ def _on_demo(args: argparse.Namespace, checkpoint: Path) -> ComparisonReport:
 
 
 def _settings(args: argparse.Namespace, limit: int | None) -> ComparisonSettings:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import ComparisonSettings  # noqa: PLC0415
 
     return ComparisonSettings(
@@ -205,9 +205,7 @@ def _settings(args: argparse.Namespace, limit: int | None) -> ComparisonSettings
         limit=limit,
         explained=args.explain,
         shown=args.pictures,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
+        **computation(args),
     )
 
 

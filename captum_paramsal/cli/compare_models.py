@@ -124,7 +124,7 @@ def _on_demo(args: argparse.Namespace) -> ModelComparisonReport:
 
 
 def _settings(args: argparse.Namespace) -> ModelComparisonSettings:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import ModelComparisonSettings  # noqa: PLC0415
 
     return ModelComparisonSettings(
@@ -133,9 +133,7 @@ def _settings(args: argparse.Namespace) -> ModelComparisonSettings:
         shown=args.pictures,
         steps=args.steps,
         layers=args.layers,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
+        **computation(args),
     )
 
 

@@ -130,7 +130,7 @@ def _examine_demo(args: argparse.Namespace) -> DoctorReport:
 
 
 def _settings(args: argparse.Namespace) -> DoctorSettings:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import DoctorSettings  # noqa: PLC0415
 
     names = (
@@ -142,10 +142,9 @@ def _settings(args: argparse.Namespace) -> DoctorSettings:
         "samples_per_class",
         "top_k",
         "cards",
-        "batch_size",
     )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return DoctorSettings(**given, device=choose_device(args.device), show_progress=shows_progress(args))
+    return DoctorSettings(**given, **computation(args))
 
 
 def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSettings:

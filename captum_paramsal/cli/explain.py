@@ -135,7 +135,7 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
 
 
 def _settings(args: argparse.Namespace) -> ExplainSettings:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import ExplainSettings  # noqa: PLC0415
 
     return ExplainSettings(
@@ -147,9 +147,7 @@ def _settings(args: argparse.Namespace) -> ExplainSettings:
         pixels=args.pixels,
         keep_pixels=args.save_pixels,
         traces=args.traces,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
+        **computation(args),
     )
 
 

@@ -167,3 +167,12 @@ def choose_device(name: str | None) -> str:
 def shows_progress(args: argparse.Namespace) -> bool:
     """Whether to draw progress bars: as asked, or where somebody is watching."""
     return sys.stderr.isatty() if args.progress is None else bool(args.progress)
+
+
+def computation(args: argparse.Namespace) -> dict[str, Any]:
+    """What the settings of every report take from the options on computation."""
+    return {
+        "batch_size": args.batch_size,
+        "device": choose_device(args.device),
+        "show_progress": shows_progress(args),
+    }

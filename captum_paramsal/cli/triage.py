@@ -111,7 +111,7 @@ def _of_demo(args: argparse.Namespace) -> TriageReport:
 
 
 def _settings(args: argparse.Namespace) -> TriageSettings:
-    from captum_paramsal.cli.loading import choose_device, shows_progress  # noqa: PLC0415
+    from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import TriageSettings  # noqa: PLC0415
 
     return TriageSettings(
@@ -119,9 +119,7 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
         smallest=args.smallest,
         layers=args.layers,
         limit=args.limit,
-        batch_size=args.batch_size,
-        device=choose_device(args.device),
-        show_progress=shows_progress(args),
+        **computation(args),
     )
 
 
