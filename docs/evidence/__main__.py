@@ -12,6 +12,7 @@ STUDIES = (
     "object_boxes",
     "trace_weights",
     "comparison",
+    "corruption_severities",
     "model_doctor",
     "model_doctor_tables",
     "planted_faults",

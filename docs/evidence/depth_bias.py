@@ -1,15 +1,15 @@
 """Which stages the top 20 filters of a mistake lie in: raw profile, z-scores and both POT fits under domain shift.
 
-``python docs/evidence/depth_bias.py`` trains a ResNet-18 on MNIST and one on PACS without one domain, takes references,
-scores the misclassified images of the other domain, and writes the tables and the figure of ``depth_bias.md``.
+``python docs/evidence/depth_bias.py`` trains ResNet-18s on MNIST and on PACS without one domain, takes references,
+scores the misclassified images of the other domain, and writes the tables and figures of ``depth_bias.md``. Finished
+epochs and finished networks are kept in the work folder and not made again.
 """
 
 import argparse
 import io
-import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from domain_features import feature_picture, feature_table, penultimate, separations
 from PIL import Image
+from results import Results, fewer_colours, markdown_table, percent
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, interpolate
@@ -26,11 +28,15 @@ from torch.utils.data import random_split
 from torchvision.models import resnet18
 
 from captum_paramsal import ParameterSaliency, POTSaliency, Reference
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.stats import MINIMUM_EXCESSES, FilterTails, Moments, UpperTail
 from captum_paramsal.viz.style import PALETTE, new_panels, to_png
 
 LOG = logging.getLogger("depth_bias")
+PACS = ("photo", "art_painting", "cartoon", "sketch")
+ARMS = ("raw profile", "z-score", "POT, exponential", "POT, mle")
+REFERENCES = ("own_domain", "few", "own_mistakes", "other_domain")
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,28 @@ class Images:
 
 @dataclass(frozen=True)
 class Task:
-    """A network's training set, its validation and reference set, the images of the other domain, and the recipe."""
+    """A network's training set, its validation and reference set, the images of the other domain, and the recipe.
+
+    Attributes:
+        name: Of the network, and of its files.
+        train: Images of the domains that are seen.
+        validation: Of the same domains.
+        origins: Domain of each validation image, as a number in ``seen``.
+        seen: Names of these domains.
+        shifted: Images of the other domain.
+        other: Its name.
+        side: Of what the network takes, in pixels.
+        classes: How many.
+        optimizer: Of the recipe, ``"sgd"`` or ``"adam"``.
+    """
 
     name: str
     train: Images
     validation: Images
+    origins: Tensor
+    seen: tuple[str, ...]
     shifted: Images
+    other: str
     side: int
     classes: int
     optimizer: str
@@ -77,7 +99,18 @@ def digits(data: Path) -> Task:
         Images(_tensor(mnist[f"x_{part}"])[:, None], _tensor(mnist[f"y_{part}"])) for part in ("train", "test")
     )
     shifted = Images(_tensor(street["x"]).permute(0, 3, 1, 2), _tensor(street["y"]))
-    return Task("mnist", _long(train), _long(test), _long(shifted), side=32, classes=10, optimizer="sgd")
+    return Task(
+        "mnist",
+        _long(train),
+        _long(test),
+        torch.zeros(len(test), dtype=torch.int64),
+        ("MNIST",),
+        _long(shifted),
+        "street digits",
+        side=32,
+        classes=10,
+        optimizer="sgd",
+    )
 
 
 def domains(data: Path, held_out: str) -> Task:
@@ -88,17 +121,23 @@ def domains(data: Path, held_out: str) -> Task:
         np.asarray(Image.open(io.BytesIO(files[start:end].tobytes())).convert("RGB")) for start, end in pairwise(ends)
     ]
     images = _long(Images(torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2), _tensor(pacs["y"])))
-    outside = _tensor(pacs["domain"]) == list(pacs["domains"]).index(held_out)
+    names, numbers = [str(name) for name in pacs["domains"]], _tensor(pacs["domain"])
+    outside = numbers == names.index(held_out)
+    seen = tuple(name for name in names if name != held_out)
     inside = images[~outside]
     kept = round(0.8 * len(inside))
     train, validation = random_split(
         range(len(inside)), [kept, len(inside) - kept], generator=torch.Generator().manual_seed(40)
     )
+    origins = [seen.index(names[int(number)]) for number in numbers[~outside][list(validation.indices)]]
     return Task(
         f"pacs-{held_out}",
         inside[list(train.indices)],
         inside[list(validation.indices)],
+        torch.tensor(origins),
+        seen,
         images[outside],
+        held_out,
         side=images.pixels.shape[-1],
         classes=len(pacs["classes"]),
         optimizer="adam",
@@ -206,50 +245,67 @@ def top_shares(scores: Tensor, stages: Tensor, top: int, *, above_zero: bool) ->
     return counts / number[:, None], number
 
 
-def interval(rows: Tensor, resamples: int = 2000, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean over the images, and the ends of its 95 % percentile interval from resampling the images."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(rows), (resamples, len(rows)), generator=generator)
-    ones = torch.ones((), dtype=rows.dtype).expand_as(drawn)
-    times = torch.zeros(drawn.shape, dtype=rows.dtype).scatter_add_(1, drawn, ones)
-    means = times @ rows / len(rows)
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype), dim=0)
-    return rows.mean(dim=0), low, high
+def interval(trainings: Sequence[Tensor], resamples: int = 2000, seed: int = 0) -> Tensor:
+    """Mean over trainings of the mean over images, and its 95 % percentile interval from resampling the images.
 
+    Args:
+        trainings: Of each, a row for every image, ``(N, S)``, NaN where the image is not counted; the same images.
+        resamples: How often.
+        seed: Of the resampling.
 
-def measured(task: Task, model: nn.Module, reference: Reference, top: int, batch: int) -> dict[str, Any]:
-    """Shares of the stages for every score, over the misclassified images of the other domain at their true labels.
-
-    They are scored with each of several references: ``own_domain``, the network's validation set; ``few``, as many of
-    its images as half of the other domain has, where that is fewer; ``own_mistakes``, only its misclassified ones;
-    ``other_domain``, where each half of the other domain's images has the statistics of the other half.
+    Returns:
+        ``(3, S)``: mean, low and high.
     """
-    raw = ParameterSaliency(model, layers=reference.filters)
+    count = len(trainings[0])
+    drawn = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(seed))
+    times = torch.zeros(drawn.shape, dtype=torch.float64)
+    times.scatter_add_(1, drawn, torch.ones((), dtype=torch.float64).expand_as(drawn))
+    # The images themselves come first, each once.
+    times = torch.cat([torch.ones(1, count, dtype=torch.float64), times])
+    means = torch.stack([(times @ rows.nan_to_num(0)) / (times @ (~rows.isnan()).double()) for rows in trainings])
+    mean, *others = means.mean(dim=0)
+    low, high = torch.stack(others).nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    return torch.stack([mean, low, high])
+
+
+def measured(
+    task: Task, model: nn.Module, top: int, tail: float, batch: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is found for a network, and the shares of the stages for every reference and score.
+
+    The images are the misclassified ones of the other domain at their true labels; the shares have a row for every
+    image of that domain, NaN for one that is not scored. The references: ``own_domain``, the network's validation set;
+    ``few``, as many of its images as half of the other domain has, where that is fewer; ``own_mistakes``, only its
+    misclassified ones; ``other_domain``, where each half of the other domain's images has the statistics of the other.
+    """
+    raw = ParameterSaliency(model)
 
     def profiles(images: Images) -> Tensor:
         return torch.cat([raw.attribute(inputs, target=labels) for inputs, labels in task.batches(images, batch)])
 
     logits, own_logits = predicted(model, task, task.shifted), predicted(model, task, task.validation)
     wrong, own_wrong = logits.argmax(dim=1) != task.shifted.labels, own_logits.argmax(dim=1) != task.validation.labels
-    rows = profiles(task.shifted)
+    own, rows = profiles(task.validation), profiles(task.shifted)
+    fingerprint = Fingerprint.of(model)
+    reference = Reference(raw.filters, Moments.of(own), fingerprint, "cross_entropy", UpperTail.of(own, tail))
     first = _chosen(len(rows), len(rows) // 2)
-    chosen = {"own_mistakes": own_wrong}
-    if len(rows) // 2 < len(task.validation):
-        chosen = {"few": _chosen(len(task.validation), len(rows) // 2)} | chosen
-    parts = {"own_domain": [(reference, rows[wrong])]}
-    for name, mask in chosen.items():
-        parts[name] = [(_of_rows(reference, profiles(task.validation[mask])), rows[wrong])]
-    parts["other_domain"] = [(_of_rows(reference, rows[~half]), rows[half & wrong]) for half in (first, ~first)]
+    parts = {"own_domain": [(reference, wrong)]}
+    if len(rows) // 2 < len(own):
+        parts["few"] = [(_of_rows(reference, own[_chosen(len(own), len(rows) // 2)]), wrong)]
+    parts["own_mistakes"] = [(_of_rows(reference, own[own_wrong]), wrong)]
+    parts["other_domain"] = [(_of_rows(reference, rows[~half]), half & wrong) for half in (first, ~first)]
     names, stages = stages_of(reference.filters)
+    placed = {name: scored(model, rows, pairs, stages, top) for name, pairs in parts.items()}
     own_loss = cross_entropy(own_logits, task.validation.labels, reduction="none")
     loss = cross_entropy(logits, task.shifted.labels, reduction="none")
-    return {
+    found = {
         "stages": names,
         "filters": torch.bincount(stages).tolist(),
         "images": len(wrong),
         "misclassified": int(wrong.sum()),
         "own_misclassified": int(own_wrong.sum()),
         "shifted_accuracy": _accuracy(logits, task.shifted),
+        "validation_images": len(own),
         "validation_accuracy": _accuracy(own_logits, task.validation),
         "median_loss": {
             "own_domain": own_loss.median().item(),
@@ -258,20 +314,39 @@ def measured(task: Task, model: nn.Module, reference: Reference, top: int, batch
         },
         "reference_images": {name: [one.count for one, _ in pairs] for name, pairs in parts.items()},
         "excesses": {name: [one.tail.capacity for one, _ in pairs] for name, pairs in parts.items()},
-        "shares": {name: scored(model, pairs, stages, top) for name, pairs in parts.items()},
+        "fewer_ranked": {
+            name: {arm: int(((number >= 0) & (number < top)).sum()) for arm, (_, number) in arms.items()}
+            for name, arms in placed.items()
+        },
         "tails": _described(reference, rows[wrong], stages),
     }
+    return found, {f"{name}, {arm}": shares for name, arms in placed.items() for arm, (shares, _) in arms.items()}
 
 
-def scored(model: nn.Module, parts: list[tuple[Reference, Tensor]], stages: Tensor, top: int) -> dict[str, Any]:
-    """Shares of the stages for every score, over profiles ``(N, F)`` that each have a reference."""
-    scores = {"raw profile": [rows for _, rows in parts]}
-    scores["z-score"] = [ParameterSaliency(model, reference).score(rows) for reference, rows in parts]
-    for fit in ("exponential", "mle"):
-        scores[f"POT, {fit}"] = [POTSaliency(model, reference, fit=fit).score(rows) for reference, rows in parts]
-    return {
-        arm: _placed(torch.cat(rows), stages, top, above_zero=arm.startswith("POT")) for arm, rows in scores.items()
-    }
+def scored(
+    model: nn.Module, rows: Tensor, parts: list[tuple[Reference, Tensor]], stages: Tensor, top: int
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Shares of the stages by score, ``(N, stages)``, and how many filters were ranked, ``(N,)``.
+
+    Of the profiles ``(N, F)`` each reference scores those in its mask ``(N,)``; others have NaN and -1.
+    """
+    found = {}
+    for arm in ARMS:
+        shares = torch.full((len(rows), int(stages.max()) + 1), torch.nan, dtype=torch.float64)
+        numbers = torch.full((len(rows),), -1)
+        for reference, mask in parts:
+            scores = _scores(model, reference, rows[mask], arm)
+            shares[mask], numbers[mask] = top_shares(scores, stages, top, above_zero=arm.startswith("POT"))
+        found[arm] = shares, numbers
+    return found
+
+
+def _scores(model: nn.Module, reference: Reference, rows: Tensor, arm: str) -> Tensor:
+    if arm == "raw profile":
+        return rows
+    if arm == "z-score":
+        return ParameterSaliency(model, reference).score(rows)
+    return POTSaliency(model, reference, fit="mle" if arm == "POT, mle" else "exponential").score(rows)
 
 
 def _chosen(count: int, number: int) -> Tensor:
@@ -285,18 +360,6 @@ def _of_rows(reference: Reference, rows: Tensor) -> Reference:
     """The same network's reference over other profiles; where they are few, with a tail just large enough to fit."""
     fraction = min(max(reference.tail.fraction, (MINIMUM_EXCESSES + 2) / len(rows)), 0.5)
     return replace(reference, moments=Moments.of(rows), tail=UpperTail.of(rows, fraction))
-
-
-def _placed(scores: Tensor, stages: Tensor, top: int, *, above_zero: bool) -> dict[str, Any]:
-    shares, number = top_shares(scores, stages, top, above_zero=above_zero)
-    mean, low, high = interval(shares[number > 0])
-    return {
-        "mean": mean.tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-        "fewer_ranked": int((number < top).sum()),
-        "none_ranked": int((number == 0).sum()),
-    }
 
 
 def _described(reference: Reference, profile: Tensor, stages: Tensor) -> dict[str, Any]:
@@ -316,52 +379,88 @@ def _described(reference: Reference, profile: Tensor, stages: Tensor) -> dict[st
     }
 
 
-def table(result: dict[str, Any], reference: str) -> str:
-    """The shares with one of the references as a markdown table, in percent."""
-    lines = [
-        "| score | " + " | ".join(result["stages"]) + " |",
-        "|---" * (len(result["stages"]) + 1) + "|",
-        "| share of all filters | "
-        + " | ".join(f"{100 * n / sum(result['filters']):.1f}" for n in result["filters"])
-        + " |",
-    ]
-    for arm, found in result["shares"][reference].items():
-        cells = [
-            f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-            for mean, low, high in zip(found["mean"], found["low"], found["high"], strict=True)
-        ]
-        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True)
+class Scored:
+    """One training of a network: what was found, shares of the stages by reference and score, features by domain."""
+
+    found: dict[str, Any]
+    shares: dict[str, Tensor]
+    features: dict[str, Tensor]
 
 
-def figure(results: dict[str, dict[str, Any]]) -> bytes:
+def table(groups: Mapping[str, Sequence[Scored]], references: Sequence[str]) -> str:
+    """Shares of the stages as a markdown table, in percent: means over the trainings of a group, and their range."""
+    first = next(iter(groups.values()))[0].found
+    chance = [f"{100 * n / sum(first['filters']):.1f}" for n in first["filters"]]
+    rows = [["", "share of all filters", *chance]]
+    for group, trainings in groups.items():
+        for key in (f"{reference}, {arm}" for reference in references for arm in ARMS):
+            if key in trainings[0].shares:
+                reference, _, arm = key.replace("_", " ").partition(", ")
+                rows.append([f"{group}, {reference}", arm, *_cells([one.shares[key] for one in trainings])])
+    return markdown_table(["reference", "score", *first["stages"]], rows)
+
+
+def _cells(shares: Sequence[Tensor]) -> list[str]:
+    cells = [percent(column.tolist()) for column in interval(shares).T]
+    if len(shares) > 1:
+        means = torch.stack([100 * one.nanmean(dim=0) for one in shares])
+        ends = zip(cells, means.amin(dim=0).tolist(), means.amax(dim=0).tolist(), strict=True)
+        cells = [f"{cell}; {low:.1f} to {high:.1f}" for cell, low, high in ends]
+    return cells
+
+
+def training_table(groups: Mapping[str, Sequence[Scored]]) -> str:
+    """How far each training has come, and how good its network is."""
+    rows = []
+    for group in groups.values():
+        for found in (one.found for one in group):
+            losses = [row["loss"] for row in found["history"]]
+            asked = "" if found["epochs"] == found["epochs_asked"] else f" of {found['epochs_asked']}"
+            median = [f"{found['median_loss'][name]:.2g}" for name in ("own_domain", "mistakes")]
+            accuracy = [f"{100 * found[name]:.1f}" for name in ("validation_accuracy", "shifted_accuracy")]
+            kept = found["epochs"] if found["last"] else 1 + losses.index(min(losses))
+            sizes = [f"{found[name]:,}" for name in ("validation_images", "images", "misclassified")]
+            rows.append([found["name"], f"{found['epochs']}{asked}", f"{kept}", *accuracy, *sizes, *median])
+    header = ["network", "epochs", "epoch kept", "accuracy, validation", "accuracy, other domain"]
+    header += ["validation images", "images of the other domain", "mistakes scored"]
+    return markdown_table([*header, "median loss, validation", "median loss, mistakes"], rows)
+
+
+def figure(groups: Mapping[str, Sequence[Scored]]) -> bytes:
     """Bars of the shares by stage with intervals and the shares of all filters, as a PNG.
 
-    A column a network; above with the reference of its own domain, below with that of the other.
+    A row a group of trainings; left with the reference of its own domain, right with that of the other.
     """
-    panels = new_panels(4.6 * len(results), 6.0, 2, len(results))
+    panels = new_panels(9.0, 2.1 * len(groups) + 0.4, len(groups), 2)
     for number, panel in enumerate(panels):
-        row, column = divmod(number, len(results))
-        name, result = list(results.items())[column]
-        bars(panel, result, ("own_domain", "other_domain")[row])
-        panel.set_title(f"{name}: {result['misclassified']} mistakes" if row == 0 else "")
+        row, column = divmod(number, 2)
+        group, trainings = list(groups.items())[row]
+        bars(panel, trainings, ("own_domain", "other_domain")[column])
+        panel.set_title(f"{group}: {('own', 'other')[column]} domain's reference")
         if column == 0:
-            panel.set_ylabel(f"top {result['top']} (%), {('own', 'other')[row]} domain's reference")
-    panels[1].legend(loc="upper center")
-    return to_png(panels[0], dpi=110)
+            panel.set_ylabel(f"top {trainings[0].found['top']} (%)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    return fewer_colours(to_png(panels[0], dpi=90))
 
 
-def bars(panel: Any, result: dict[str, Any], reference: str) -> None:
-    """One panel of the figure: a group of bars for every stage."""
-    x, arms = np.arange(len(result["stages"])), list(result["shares"][reference].items())
-    for number, (arm, found) in enumerate(arms):
-        mean, low, high = (100 * np.array(found[key]) for key in ("mean", "low", "high"))
-        left = x + 0.8 * ((number + 0.5) / len(arms) - 0.5)
+def bars(panel: Any, trainings: Sequence[Scored], reference: str) -> None:
+    """One panel of the figure: a group of bars for every stage, with a dot for each of several trainings."""
+    found = trainings[0].found
+    x = np.arange(len(found["stages"]))
+    for number, arm in enumerate(ARMS):
+        shares = [one.shares[f"{reference}, {arm}"] for one in trainings]
+        mean, low, high = 100 * interval(shares).numpy()
+        left = x + 0.8 * ((number + 0.5) / len(ARMS) - 0.5)
         errors = np.clip(np.stack([mean - low, high - mean]), 0, None)
-        panel.bar(left, mean, 0.8 / len(arms), yerr=errors, color=PALETTE[number], label=arm, error_kw={"lw": 0.8})
-    chance = 100 * np.array(result["filters"]) / sum(result["filters"])
+        panel.bar(left, mean, 0.8 / len(ARMS), yerr=errors, color=PALETTE[number], label=arm, error_kw={"lw": 0.8})
+        if len(shares) > 1:
+            for one in shares:
+                panel.plot(left, 100 * one.nanmean(dim=0).numpy(), "k.", ms=3)
+    chance = 100 * np.array(found["filters"]) / sum(found["filters"])
     panel.hlines(chance, x - 0.42, x + 0.42, colors=PALETTE[6], linestyles="dashed", label="all filters")
-    panel.set_xticks(x, result["stages"])
+    panel.set_xticks(x, found["stages"])
     panel.set_ylim(0, 104)
 
 
@@ -378,38 +477,77 @@ def _accuracy(logits: Tensor, images: Images) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is not trained yet, score, and write ``depth_bias.json``, ``.md`` and ``.png`` to the work folder."""
+    """Train what is not trained yet, score, and write tables and figures to the work folder."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    results = {}
-    for task in (digits(options.data), *(domains(options.data, name) for name in options.held_out)):
-        epochs = options.mnist_epochs if task.name == "mnist" else options.pacs_epochs
-        networks, history = trained(task, options.work, epochs)
-        for name, model in networks.items():
-            reference = _referred(task, name, model, options)
-            found = measured(task, model, reference, options.top, options.batch)
-            results[name] = {"top": options.top, "tail": options.tail, "history": history, **found}
-    text = "\n".join(
-        f"{name}, {reference.replace('_', ' ')}\n\n{table(result, reference)}"
-        for name, result in results.items()
-        for reference in result["shares"]
+    results = Results(options.work / "depth_bias.json")
+    groups: dict[str, list[Scored]] = {}
+    task = digits(options.data)
+    for seed in range(options.trainings):
+        one = replace(task, name=f"{task.name}-{seed}" if seed else task.name)
+        groups.setdefault("MNIST", []).extend(scored_networks(one, options.mnist_epochs, seed, options, results))
+    for name in options.held_out:
+        found = scored_networks(domains(options.data, name), options.pacs_epochs, 0, options, results)
+        groups[f"PACS without {name}"] = found
+    write_tables({name: found for name, found in groups.items() if found}, options.work)
+
+
+def scored_networks(task: Task, asked: int, seed: int, options: argparse.Namespace, results: Results) -> list[Scored]:
+    """What is found for the network that is kept, and with ``--last-epoch`` for the last one, too."""
+    epochs = asked
+    if options.as_trained:
+        state = options.work / f"{task.name}.training.pt"
+        epochs = min(asked, len(torch.load(state)["history"])) if state.exists() else 0
+        if not epochs:
+            LOG.warning("%s has not been trained for an epoch yet and is left out", task.name)
+            return []
+    networks, history = trained(task, options.work, epochs, seed=seed)
+    recipe = {"history": history, "epochs": len(history), "top": options.top}
+    chosen = list(networks.items())[: None if options.last_epoch else 1]
+    scored_ones = [
+        scored_network(task, model, {"name": name, "last": name != task.name, **recipe}, options, results)
+        for name, model in chosen
+    ]
+    return [replace(one, found={**one.found, "epochs_asked": asked}) for one in scored_ones]
+
+
+def scored_network(
+    task: Task, model: nn.Module, recipe: dict[str, Any], options: argparse.Namespace, results: Results
+) -> Scored:
+    """Of one network: what an earlier run found, or what is found now."""
+    slug = f"{recipe['name']}-{recipe['epochs']}-epochs".replace(", ", "-").replace(" ", "-")
+    shares, features = (options.work / f"{slug}.{what}.safetensors" for what in ("shares", "features"))
+
+    def find() -> dict[str, Any]:
+        found, rows = measured(task, model, options.top, options.tail, options.batch)
+        save_file(rows, shares)
+        inside = penultimate(model, task.batches(task.validation, 256))
+        by_domain = {domain: inside[task.origins == number] for number, domain in enumerate(task.seen)}
+        outside = penultimate(model, task.batches(task.shifted, 256))
+        save_file({**by_domain, task.other: outside}, features)
+        return {**recipe, **found, "separations": separations(by_domain, outside)}
+
+    found, rows = results.once(slug, find), load_file(features)
+    return Scored(found, load_file(shares), {domain: rows[domain] for domain in (*task.seen, task.other)})
+
+
+def write_tables(groups: Mapping[str, Sequence[Scored]], work: Path) -> None:
+    """``depth_bias.md``, and the figures of stages and of features."""
+    digits_only, others = (
+        {name: found for name, found in groups.items() if (name == "MNIST") == chosen} for chosen in (True, False)
     )
+    parts = [training_table(groups)]
+    parts += [table(part, REFERENCES) for part in (digits_only, others) if part]
+    every = [one for group in groups.values() for one in group]
+    parts.append(feature_table({one.found["name"]: one.found["separations"] for one in every}))
+    text = "\n".join(parts)
     LOG.info("%s", text)
-    (options.work / "depth_bias.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.work / "depth_bias.md").write_text(text, encoding="utf-8")
-    (options.work / "depth_bias.png").write_bytes(figure(results))
-
-
-def _referred(task: Task, name: str, model: nn.Module, options: argparse.Namespace) -> Reference:
-    """The reference over the validation set: the one of an earlier run, or a new one."""
-    file = options.work / f"{name.replace(', ', '-').replace(' ', '-')}.reference.safetensors"
-    if not file.exists():
-        batches = task.batches(task.validation, options.batch)
-        Reference.fit(model, batches, tail=options.tail, total=len(task.validation)).save(file)
-    reference = Reference.load(file)
-    reference.check(model)
-    return reference
+    (work / "depth_bias.md").write_text(text, encoding="utf-8")
+    (work / "depth_bias.png").write_bytes(figure(groups))
+    pictured = {name: found[0].features for name, found in groups.items()}
+    (work / "domain_features.png").write_bytes(feature_picture(pictured))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -417,9 +555,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     data = Path(os.environ.get("PARAMSAL_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=data, help="folder with mnist, street_digits446 and pacs64")
     parser.add_argument("--work", type=Path, default=Path("depth-bias"), help="folder for weights, references, results")
-    parser.add_argument("--held-out", nargs="*", default=["sketch"], help="domains of PACS, each held out in turn")
+    parser.add_argument("--held-out", nargs="*", default=PACS, help="domains of PACS, each held out in turn")
+    parser.add_argument("--trainings", type=int, default=3, help="of MNIST, with other seeds")
     parser.add_argument("--mnist-epochs", type=int, default=10, help="at most; the best validation loss is kept")
-    parser.add_argument("--pacs-epochs", type=int, default=40, help="at most; the best validation loss is kept")
+    parser.add_argument("--pacs-epochs", type=int, default=6, help="at most; the best validation loss is kept")
+    parser.add_argument(
+        "--as-trained", action="store_true", help="train nothing, take what there is in the work folder"
+    )
+    parser.add_argument("--last-epoch", action="store_true", help="score the last network, too, where another is kept")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="all cores by default")
     parser.add_argument("--tail", type=float, default=0.10, help="fraction of the reference set beyond the thresholds")
     parser.add_argument("--top", type=int, default=20, help="filters ranked")
     parser.add_argument("--batch", type=int, default=128, help="images scored at once")

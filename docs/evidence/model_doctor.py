@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from results import Results
+from results import Results, auc_interval
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
@@ -308,20 +308,6 @@ def ablations(results: Results, options: argparse.Namespace, task: Task) -> None
     for evidence in ("contribution", "gradient"):
         for layer in ("block1", "stem"):
             final(results, task, [tuned(results, task, Arm(evidence, layer, margin=MARGIN), "space")], options.seeds)
-
-
-def auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive scores above a negative."""
-    ranks, n = rankdata(scores), int(positive.sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
-
-
-def auc_interval(scores: np.ndarray, positive: np.ndarray, resamples: int = 500) -> list[float]:
-    """The same with its 95 % bootstrap interval over images."""
-    rng = np.random.default_rng(0)
-    drawn = (rng.integers(len(scores), size=len(scores)) for _ in range(resamples))
-    values = [auc(scores[i], positive[i]) for i in drawn if 0 < positive[i].sum() < len(i)]
-    return [auc(scores, positive), *np.quantile(values, [0.025, 0.975]).tolist()]
 
 
 def diagnosed(train: Images, test: Images, doctor: ModelDoctor, last: nn.Module) -> dict[str, Any]:

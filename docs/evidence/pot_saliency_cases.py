@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from corruptions import CORRUPTIONS
+from corruptions import CORRUPTIONS, SEVERITIES
 from depth_bias import Task, digits, domains, predicted, trained
 from photos import MEAN, STD, load_photos, load_squeezenet, scores_of
 from safetensors.torch import load_file, save_file
@@ -20,8 +20,11 @@ from captum_paramsal.repair import ControlImages, random_ranking, restrict_to_la
 
 __all__ = [
     "FITS",
+    "LARGEST_TAIL",
+    "SQUEEZENET_LAST",
     "Case",
     "at_tail",
+    "corrupted",
     "corrupted_photos",
     "digit_case",
     "photo_case",
@@ -162,9 +165,8 @@ def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
     """
     others = load_photos(options.data / "imagenet_val900", None).every_second(1)
     images, labels = [], []
-    for name, spoil in CORRUPTIONS.items():
-        spoilt = spoil(others.images * STD[:, None, None] + MEAN[:, None, None])
-        spoilt = (spoilt - MEAN[:, None, None]) / STD[:, None, None]
+    for name in CORRUPTIONS:
+        spoilt = corrupted(others.images, name, SEVERITIES[-1])
         wrong = scores_of(case.model, spoilt).argmax(dim=1) != others.labels
         chosen = wrong.nonzero()[:, 0][:: max(1, int(wrong.sum()) // options.corrupted)][: options.corrupted]
         accuracy = 1 - wrong.double().mean().item()
@@ -175,6 +177,12 @@ def corrupted_photos(case: Case, options: argparse.Namespace) -> Case:
     rows = profiles_of(options.work / "corrupted", case.model, case.filters, images, labels)
     rankings = rankings_of(case.model, rows, at_tail(case.reference, options.tail), SQUEEZENET_LAST)
     return replace(case, name="corrupted", images=images, labels=labels, rankings=rankings, held_out=None)
+
+
+def corrupted(images: Tensor, kind: str, severity: int) -> Tensor:
+    """Normalised photos ``(N, 3, H, W)`` with a corruption on their pixels."""
+    pixels = images * STD[:, None, None] + MEAN[:, None, None]
+    return (CORRUPTIONS[kind](pixels, severity) - MEAN[:, None, None]) / STD[:, None, None]
 
 
 def rankings_of(

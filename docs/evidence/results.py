@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+from scipy.stats import rankdata
 from torch import Tensor
 
 from captum_paramsal.stats.bootstrap import bootstrap_means
 
-__all__ = ["Results", "fewer_colours", "markdown_table", "percent", "with_interval"]
+__all__ = ["Results", "auc", "auc_interval", "fewer_colours", "markdown_table", "percent", "with_interval"]
 
 LOG = logging.getLogger("evidence")
 
@@ -51,6 +53,20 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as on the pages; all columns but the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a positive scores above a negative."""
+    ranks, n = rankdata(scores), int(positive.sum())
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
+
+
+def auc_interval(scores: np.ndarray, positive: np.ndarray, resamples: int = 500) -> list[float]:
+    """The same with its 95 % bootstrap interval over images."""
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(len(scores), size=len(scores)) for _ in range(resamples))
+    values = [auc(scores[i], positive[i]) for i in drawn if 0 < positive[i].sum() < len(i)]
+    return [auc(scores, positive), *np.quantile(values, [0.025, 0.975]).tolist()]
 
 
 def fewer_colours(png: bytes) -> bytes:

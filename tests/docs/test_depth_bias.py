@@ -9,6 +9,7 @@ import pytest
 import torch
 from docs.scripts import loaded
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 from captum_paramsal import ParameterSaliency
@@ -18,7 +19,7 @@ from captum_paramsal.filters import FilterIndex
 
 @pytest.fixture(scope="module")
 def script():
-    with loaded("depth_bias") as found:
+    with loaded("results", "domain_features", "depth_bias") as found:
         yield found["depth_bias"]
 
 
@@ -90,25 +91,53 @@ def test_shares_of_the_top(script):
 
 def test_interval_holds_the_mean_and_narrows(script):
     rows = torch.rand(400, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    mean, low, high = script.interval(rows)
+    mean, low, high = script.interval([rows])
     torch.testing.assert_close(mean, rows.mean(dim=0))
     # 1.96 standard errors on each side.
     torch.testing.assert_close(high - low, 2 * 1.96 * rows.std(dim=0) / 20, rtol=0.1, atol=0)
     assert ((low < mean) & (mean < high)).all()
 
 
+def test_interval_over_trainings_is_of_the_mean_of_their_means(script):
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.rand(2, 300, 2, generator=generator, dtype=torch.float64)
+    one[:200], other[150:] = torch.nan, torch.nan
+    mean, low, high = script.interval([one, other])
+    torch.testing.assert_close(mean, (one[200:].mean(dim=0) + other[:150].mean(dim=0)) / 2)
+    # Images that only one training has are independent.
+    errors = (one[200:].var(dim=0) / 100 + other[:150].var(dim=0) / 150).sqrt() / 2
+    torch.testing.assert_close(high - low, 2 * 1.96 * errors, rtol=0.1, atol=0)
+
+
+def trained_once(script, shares, **found):
+    sizes = {"stages": ["conv1", "layer1"], "filters": [1, 3]}
+    keys = [f"own_domain, {arm}" for arm in script.ARMS]
+    return script.Scored(sizes | found, {key: torch.tensor(shares, dtype=torch.float64) for key in keys}, {})
+
+
 def test_table(script):
-    result = {
-        "stages": ["conv1", "layer1"],
-        "filters": [1, 3],
-        "shares": {"own_domain": {"z-score": {"mean": [0.25, 0.75], "low": [0.2, 0.7], "high": [0.3, 0.8]}}},
-    }
-    assert script.table(result, "own_domain") == (
-        "| score | conv1 | layer1 |\n"
-        "|---|---|---|\n"
-        "| share of all filters | 25.0 | 75.0 |\n"
-        "| z-score | 25.0 (20.0 to 30.0) | 75.0 (70.0 to 80.0) |\n"
-    )
+    one = trained_once(script, [[0.25, 0.75], [torch.nan, torch.nan], [0.25, 0.75]])
+    lines = script.table({"PACS": [one]}, ["own_domain", "few"]).splitlines()
+    assert lines[0] == "| reference | score | conv1 | layer1 |"
+    assert lines[2] == "|  | share of all filters | 25.0 | 75.0 |"
+    assert lines[4] == "| PACS, own domain | z-score | 25.0 (25.0 to 25.0) | 75.0 (75.0 to 75.0) |"
+    assert len(lines) == 3 + len(script.ARMS)
+    other = trained_once(script, [[0.5, 0.5]] * 3)
+    line = script.table({"MNIST": [one, other]}, ["own_domain"]).splitlines()[4]
+    assert line.split("|")[3].strip() == "37.5 (37.5 to 37.5); 25.0 to 50.0"
+
+
+def test_a_training_that_is_not_complete_says_so(script):
+    found = {
+        "name": "mnist-1", "last": False, "epochs": 2, "epochs_asked": 10, "images": 446, "validation_images": 10_000,
+        "history": [{"loss": 0.1, "accuracy": 0.9}, {"loss": 0.2, "accuracy": 0.8}], "misclassified": 379,
+        "validation_accuracy": 0.9, "shifted_accuracy": 0.15, "median_loss": {"own_domain": 0.0003, "mistakes": 2.87},
+    }  # fmt: skip
+    rows = [script.Scored(found | {"epochs_asked": asked}, {}, {}) for asked in (10, 2)]
+    lines = script.training_table({"MNIST": rows}).splitlines()
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells == ["mnist-1", "2 of 10", "1", "90.0", "15.0", "10,000", "446", "379", "0.0003", "2.9"]
+    assert lines[3].split("|")[2].strip() == "2"
 
 
 def test_centre_tap_is_the_same_convolution(script):
@@ -164,22 +193,29 @@ def test_small_references_keep_enough_to_fit(script):
 @pytest.mark.slow
 def test_end_to_end(script, toy_data):
     work = toy_data / "work"
-    arguments = ["--data", str(toy_data), "--work", str(work), "--mnist-epochs", "0", "--pacs-epochs", "0"]
-    arguments += ["--tail", "0.5", "--top", "5", "--batch", "100"]
+    arguments = ["--data", str(toy_data), "--work", str(work), "--mnist-epochs", "2", "--pacs-epochs", "1"]
+    arguments += ["--trainings", "2", "--held-out", "sketch", "--tail", "0.5", "--top", "5", "--batch", "100"]
+    arguments += ["--threads", str(torch.get_num_threads())]
     script.main(arguments)
     results = json.loads((work / "depth_bias.json").read_text(encoding="utf-8"))
-    assert list(results) == ["mnist", "pacs-sketch"]
+    assert list(results) == ["mnist-2-epochs", "mnist-1-2-epochs", "pacs-sketch-1-epochs"]
     for result in results.values():
         assert result["stages"] == ["conv1", "layer1", "layer2", "layer3", "layer4"]
         assert result["filters"] == [4] * 5
         assert result["reference_images"]["own_domain"] == [70]
-        assert list(result["shares"]) == ["own_domain", "few", "own_mistakes", "other_domain"]
-        for shares in result["shares"].values():
-            assert list(shares) == ["raw profile", "z-score", "POT, exponential", "POT, mle"]
-            for found in shares.values():
-                assert sum(found["mean"]) == pytest.approx(1)
-    assert (work / "depth_bias.png").read_bytes().startswith(b"\x89PNG")
-    assert (work / "depth_bias.md").read_text(encoding="utf-8").count("| POT, mle |") == 8
-    # Weights and references are kept: a second run says the same without them being made again.
-    script.main(arguments)
+        assert list(result["fewer_ranked"]) == ["own_domain", "few", "own_mistakes", "other_domain"]
+        assert list(result["separations"]) == ["held out", "random half"]
+    shares = load_file(work / "mnist-1-2-epochs.shares.safetensors")
+    assert len(shares) == 16
+    for rows in shares.values():
+        scored = rows[~rows.isnan().any(dim=1)]
+        torch.testing.assert_close(scored.sum(dim=1), torch.ones(len(scored), dtype=torch.float64))
+    for picture in ("depth_bias.png", "domain_features.png"):
+        assert (work / picture).read_bytes().startswith(b"\x89PNG")
+    text = (work / "depth_bias.md").read_text(encoding="utf-8")
+    assert text.count("| POT, mle |") == 8
+    # What is finished is kept, and trainings are taken as they are: only what was asked for differs.
+    more = [*arguments, "--as-trained", "--mnist-epochs", "9", "--trainings", "3"]
+    script.main(more)
     assert json.loads((work / "depth_bias.json").read_text(encoding="utf-8")) == results
+    assert "| mnist-1 | 2 of 9 |" in (work / "depth_bias.md").read_text(encoding="utf-8")

@@ -125,15 +125,6 @@ def test_a_treatment_that_fails_is_written_down(script, small_demo, monkeypatch)
     assert found["validation"] == 0
 
 
-def test_auc(script):
-    positive = np.array([False, True, False, True])
-    assert script.auc(np.array([1.0, 4.0, 2.0, 3.0]), positive) == 1
-    assert script.auc(np.ones(4), positive) == 0.5
-    value, low, high = script.auc_interval(np.random.default_rng(0).random(300), np.arange(300) % 2 == 0)
-    assert low < value < high
-    assert low < 0.5 < high
-
-
 def test_noise_changes_the_doubtful_prediction(script):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()

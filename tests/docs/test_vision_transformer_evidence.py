@@ -11,6 +11,7 @@ NEEDED = (
     "results",
     "object_pointing",
     "corruptions",
+    "domain_features",
     "depth_bias",
     "pot_saliency_cases",
     "pot_saliency_tables",
