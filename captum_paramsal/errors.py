@@ -70,6 +70,10 @@ class TreatmentError(ParamsalError):
     """A treatment that cannot go on, such as one whose loss is no longer finite."""
 
 
+class CureError(ParamsalError):
+    """A cure that was refused is to be applied, or its file is missing, damaged or unknown."""
+
+
 class TriageFileError(ParamsalError):
     """A file of a triage that is damaged, or that cannot be written."""
 

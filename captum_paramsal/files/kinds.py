@@ -5,6 +5,7 @@ A layout that changes gets another version; the former ones stay readable for a 
 
 from captum_paramsal.errors import (
     CheckpointError,
+    CureError,
     DiagnosisFileError,
     InterventionError,
     PatchError,
@@ -25,6 +26,7 @@ DIAGNOSIS = TensorFile("diagnosis", "captum_paramsal.diagnosis", (1, 2), Diagnos
 FINDINGS = TensorFile("findings", "captum_paramsal.findings", (1, 2), DiagnosisFileError)
 PATCH = TensorFile("patch", "captum_paramsal.patch", (1, 2), PatchError)
 TREATMENT = JsonFile("treatment", "captum_paramsal.treatment", (1, 2), TreatmentError)
+CURE = JsonFile("cure", "captum_paramsal.cure", (1,), CureError)
 CURVE = TensorFile("curve", "captum_paramsal.intervention_curve", (1, 2), InterventionError)
 NEIGHBORS = TensorFile("neighbors", "captum_paramsal.neighbors", (1,), InterventionError)
 STEP_TRANSFER = TensorFile("step transfer", "captum_paramsal.step_transfer", (1,), InterventionError)

@@ -1,3 +1,7 @@
+from .cures.attempts import Attempt as Attempt, CureSettings as CureSettings
+from .cures.cure import cure as cure
+from .cures.result import Cure as Cure
+from .cures.verdict import AcceptanceRule as AcceptanceRule, Verdict as Verdict
 from .interventions.curves import (
     ControlImages as ControlImages,
     fine_tune_curve as fine_tune_curve,

@@ -1,0 +1,152 @@
+"""Which numbers of a model a cure may change: those of some filters, or others to compare these with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from captum_paramsal.filters import Filter
+from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)  # noqa: SLF001 -- the only names of these families
+
+
+@dataclass(frozen=True, eq=False)
+class Changeable:
+    """Entries of a model's parameters.
+
+    Attributes:
+        name: What they are called.
+        entries: Which entries of a parameter, a mask of its shape, by the parameter's name.
+    """
+
+    name: str
+    entries: Mapping[str, Tensor]
+
+    @classmethod
+    def of_filters(cls, model: nn.Module, filters: Sequence[Filter], name: str = "filters") -> Changeable:
+        """Weights and biases of some filters.
+
+        Raises:
+            InterventionError: The model has no such filter, one is named twice, or its numbers are computed.
+        """
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        entries: dict[str, Tensor] = {}
+        for slices in FilterParameters(model, bias=True).every(filters):
+            for part in slices:
+                whole = part.parameter
+                mask = entries.setdefault(names[id(whole)], torch.zeros_like(whole, dtype=torch.bool))
+                mask[part.place] = True
+        return cls(name, entries)
+
+    @classmethod
+    def whole_network(cls, model: nn.Module) -> Changeable:
+        """All parameters."""
+        return cls("whole network", _all_of(model.named_parameters()))
+
+    @classmethod
+    def last_layer(cls, model: nn.Module, classes: int) -> Changeable:
+        """The last registered layer whose weight has a row for each class; nothing where there is none."""
+        last = [
+            name
+            for name, module in model.named_modules()
+            if isinstance(getattr(module, "weight", None), nn.Parameter)
+            and module.weight.ndim > 1
+            and len(module.weight) == classes
+        ][-1:]
+        of_layer = ((f"{name}.{part}", value) for name in last for part, value in _parts(model.get_submodule(name)))
+        return cls("last layer", _all_of((name.removeprefix("."), value) for name, value in of_layer))
+
+    @classmethod
+    def norms(cls, model: nn.Module) -> Changeable:
+        """Factors and offsets of all normalisations; nothing where there are none."""
+        modules = ((name, module) for name, module in model.named_modules() if isinstance(module, _NORMS))
+        of_norms = ((f"{name}.{part}", value) for name, module in modules for part, value in _parts(module))
+        return cls("norms", _all_of((name.removeprefix("."), value) for name, value in of_norms))
+
+    @property
+    def count(self) -> int:
+        """Numbers that may change."""
+        return sum(int(mask.sum()) for mask in self.entries.values())
+
+
+class EditedNumbers:
+    """Numbers of a model while they are changed in place.
+
+    Args:
+        model: A copy that may be changed.
+        changeable: Which numbers.
+
+    Attributes:
+        parameters: The parameters that they belong to, by name.
+    """
+
+    def __init__(self, model: nn.Module, changeable: Changeable) -> None:
+        self._entries = changeable.entries
+        self.parameters = {name: value for name, value in model.named_parameters() if name in changeable.entries}
+        self._before = self.values()
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Every number is as before when the context ends."""
+        try:
+            yield
+        finally:
+            self.write(self._before)
+
+    def values(self) -> dict[str, Tensor]:
+        """Copies of the parameters as they are."""
+        return {name: value.detach().clone() for name, value in self.parameters.items()}
+
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Give the parameters other values."""
+        with torch.no_grad():
+            for name, value in values.items():
+                self.parameters[name].copy_(value)
+
+    def part_of(self, values: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+        """Values that are a share of the way from those before to others."""
+        return {name: self._before[name] + share * (value - self._before[name]) for name, value in values.items()}
+
+    def size(self, values: Mapping[str, Tensor]) -> float:
+        """Norm of a change as a share of the norm of all numbers that may change; infinite where these are zeros."""
+        changed = norm_of(values[name] - old for name, old in self._before.items())
+        whole = norm_of(old[self._entries[name]] for name, old in self._before.items())
+        return changed / whole if whole else float("inf")
+
+    def groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """For an optimizer: steps in proportion to a tensor's own size, or to the others' where it is all zeros."""
+        sizes = {name: value.double().square().mean().sqrt().item() for name, value in self._before.items()}
+        usual = sum(sizes.values()) / len(sizes) or 1.0
+        return [
+            {"params": [parameter], "lr": learning_rate * (sizes[name] or usual)}
+            for name, parameter in self.parameters.items()
+        ]
+
+    def step(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """One step of an optimizer, of these numbers alone."""
+        optimizer.zero_grad()
+        torch.autograd.backward(loss, inputs=list(self.parameters.values()))
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self._entries[name])
+        optimizer.step()
+
+
+def norm_of(parts: Iterable[Tensor]) -> float:
+    """Euclidean norm of all numbers of some tensors."""
+    return sqrt(sum(part.double().square().sum().item() for part in parts))
+
+
+def _parts(module: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
+    return module.named_parameters(recurse=False)
+
+
+def _all_of(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.ones_like(value, dtype=torch.bool) for name, value in named}

@@ -1,0 +1,167 @@
+"""From mistakes to a change of few filters that is proven on images that took no part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from captum_paramsal.files import Fingerprint
+from captum_paramsal.filters import Filter
+from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.profiles import FilterProfile
+from captum_paramsal.reference import Reference
+from captum_paramsal.repair.cures.attempts import Attempt, Attempts, CureSettings
+from captum_paramsal.repair.cures.changeable import Changeable, norm_of
+from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
+from captum_paramsal.repair.cures.result import Cure
+from captum_paramsal.repair.cures.verdict import Verdict
+from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
+from captum_paramsal.repair.treatment.patch import Patch
+from captum_paramsal.repair.treatment.weights import trainable_copy
+from captum_paramsal.triage import set_saliency
+
+
+def cure(
+    model: nn.Module,
+    mistakes: Iterable[Any],
+    keep: Iterable[Any],
+    *,
+    filters: Sequence[Filter] | None = None,
+    reference: Reference | None = None,
+    settings: CureSettings | None = None,
+    alternatives: bool = False,
+    output: Output | None = None,
+    show_progress: bool = True,
+) -> Cure:
+    """Change few filters so that a group of mistakes goes away and nothing else breaks.
+
+    Mistakes and right images are divided at random: half to learn from, a fifth to choose by, the rest to judge by. The
+    numbers of the filters alone are changed, by Adam, down
+
+    ``mean cross entropy of the mistakes + keep * mean KL(before || now) of the right images``
+
+    Of the states on the way, and of a half and a quarter of each change, the one is chosen that cures most of the
+    choosing mistakes and breaks no more of the choosing right images than is allowed, and of equals the smallest. It is
+    judged once, on images that neither taught nor chose it, by a rule that is fixed before
+    (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no patch. The model is left as it is.
+
+    Args:
+        model: A classifier that returns class scores ``(N, C)``; left as it is.
+        mistakes: Batches (inputs, labels) of images that the model gets wrong, such as a group of a triage, read once
+            and kept in memory; those that it gets right are left out, and named in ``parts``.
+        keep: The same of images that must stay right; those that it gets wrong are left out. As many as there are: of
+            fewer than 200 that judge, not one may break by the usual rule.
+        filters: What is changed; by default the first filters by :func:`captum_paramsal.triage.set_saliency` of the
+            mistakes that are learnt from.
+        reference: What the filters usually do, for that ranking; by default, what they do in the right images that are
+            learnt from.
+        settings: Steps, strengths, the rule.
+        alternatives: Spend the same budget on the whole network, the last layer, the norms, and random filters of the
+            same number, too.
+        output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
+            these or ``logits``.
+        show_progress: Show a progress bar over the steps.
+
+    Raises:
+        InputError: No images, or none of them right, or images that the model cannot take.
+        TargetError: The labels do not name one class per image.
+        InterventionError: The model does not have one of the ``filters``, or one is given twice.
+        ReferenceMismatchError: The reference was taken on other weights or layers.
+        TreatmentError: The model cannot be copied, or the loss is not finite.
+
+    References:
+        For the division and the rule, ``docs/methods/cure.md``.
+
+    Example:
+        >>> from captum_paramsal.demo import load_model, load_scenes, normalize
+        >>> scenes = load_scenes("test")
+        >>> everything = [(normalize(scenes.images), scenes.labels)]
+        >>> found = cure(load_model(), everything, everything, show_progress=False)
+        >>> found.verdict.status in {"kept", "refused", "too few"}
+        True
+    """
+    settings = settings or CureSettings()
+    original = scored_model(model)
+    images = CureImages.of(scored_model(model, output), mistakes, keep, settings.seed)
+    count = len(images.mistakes)
+    context = {
+        "model": Fingerprint.of(original).short,
+        "settings": asdict(settings),
+        "mistakes": count,
+        "keep": len(images.keep),
+        "numbers": 0,
+        "size": 0.0,
+    }
+    if count < LEAST_MISTAKES:
+        reason = (
+            f"Too few: {count} mistakes, and at least {LEAST_MISTAKES} are needed, so that some can judge what others "
+            "taught."
+        )
+        none = Verdict.without_judges("too few", reason)
+        return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
+    if filters is None:
+        learnt, profiles = images.mistakes.learn, reference or _usual(model, images, settings, output)
+        scored = set_saliency(
+            model, learnt.inputs, learnt.labels, profiles, internal_batch_size=settings.batch_size, output=output
+        )
+        filters = scored.top(settings.count)[0]
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        copied = trainable_copy(original)
+        sets = [Changeable.of_filters(copied, filters)]
+        if alternatives:
+            sets += _alternatives(copied, images, filters, settings, output)
+        with tqdm(total=settings.steps * len(sets), desc="cure", unit="step", disable=not show_progress) as bar:
+            attempts = Attempts(scored_model(copied, output), images, settings, bar)
+            first, *others = [attempts.with_changes(one) for one in sets]
+    context |= {"numbers": first.numbers, "size": first.size}
+    changes = _changes(original, first, filters)
+    patch = Patch.between(original, _with(copied, first)) if first.verdict.status == "kept" else None
+    return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context)
+
+
+def _usual(model: nn.Module, images: CureImages, settings: CureSettings, output: Output | None) -> Reference:
+    """What the filters do in the right images that are learnt from."""
+    batches = images.keep.learn.batches(settings.batch_size)
+    return Reference.fit(model, batches, output=output, show_progress=False)
+
+
+def _alternatives(
+    copied: nn.Module, images: CureImages, filters: Sequence[Filter], settings: CureSettings, output: Output | None
+) -> list[Changeable]:
+    """What else the same budget could change."""
+    every = list(FilterProfile(copied, output=output).filters)
+    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
+    drawn = [every[place] for place in order[: len(filters)].tolist()]
+    classes = images.keep.learn.scores.shape[1]
+    return [
+        Changeable.whole_network(copied),
+        Changeable.last_layer(copied, classes),
+        Changeable.norms(copied),
+        Changeable.of_filters(copied, drawn, "random filters"),
+    ]
+
+
+def _with(copied: nn.Module, made: Attempt) -> nn.Module:
+    """The copy with the chosen values."""
+    state = dict(copied.named_parameters())
+    with torch.no_grad():
+        for name, values in made.values.items():
+            state[name].copy_(values)
+    return copied
+
+
+def _changes(original: nn.Module, made: Attempt, filters: Sequence[Filter]) -> Tensor:
+    """Norm of each filter's change as a share of the norm of its numbers."""
+    names = {id(parameter): name for name, parameter in original.named_parameters()}
+    rows = []
+    for slices in FilterParameters(original, bias=True).every(filters):
+        old = [part.of(part.parameter.detach()) for part in slices]
+        new = [part.of(made.values.get(names[id(part.parameter)], part.parameter.detach())) for part in slices]
+        moved, whole = norm_of(b - a for a, b in zip(old, new, strict=True)), norm_of(old)
+        rows.append(moved / whole if whole else float("inf") if moved else 0.0)
+    return torch.tensor(rows, dtype=torch.float64)
