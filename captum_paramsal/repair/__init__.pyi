@@ -30,5 +30,6 @@ from .treatment.constraints import (
 from .treatment.foreground import foreground as foreground
 from .treatment.held_out import HeldOutPredictions as HeldOutPredictions
 from .treatment.patch import Change as Change, Patch as Patch
+from .treatment.patch_stack import PatchStack as PatchStack
 from .treatment.treat import treat as treat
 from .treatment.treatment import Treatment as Treatment

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from captum_paramsal.errors import LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import Filter
 from captum_paramsal.hooks import Output, scored_model
@@ -120,7 +121,8 @@ def cure(
             first, *others = [attempts.with_changes(one) for one in sets]
     context |= {"numbers": first.numbers, "size": first.size}
     changes = _changes(original, first, filters)
-    patch = Patch.between(original, _with(copied, first)) if first.verdict.status == "kept" else None
+    about = {"made by": "cure", "filters": [str(one) for one in filters], "verdict": first.verdict.reason} | context
+    patch = Patch.between(original, _with(copied, first), about) if first.verdict.status == "kept" else None
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context)
 
 
@@ -134,7 +136,11 @@ def _alternatives(
     copied: nn.Module, images: CureImages, filters: Sequence[Filter], settings: CureSettings, output: Output | None
 ) -> list[Changeable]:
     """What else the same budget could change."""
-    every = list(FilterProfile(copied, output=output).filters)
+    try:
+        every = list(FilterProfile(copied, output=output).filters)
+    except LayerError:
+        # Without default layers, those of the filters that were given.
+        every = list(FilterProfile(copied, list(dict.fromkeys(one.layer for one in filters)), output=output).filters)
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
     drawn = [every[place] for place in order[: len(filters)].tolist()]
     classes = images.keep.learn.scores.shape[1]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -52,16 +53,23 @@ class Patch(Summarized):
         treated: Fingerprint of the model with the patch.
         changes: What changed, by the tensor's name.
         bits: Exclusive or of the bytes, uint8, by the tensor's name.
+        about: What it was made on and for, as JSON has it.
     """
 
     base: Fingerprint
     treated: Fingerprint
     changes: Mapping[str, Change]
     bits: Mapping[str, Tensor]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def between(cls, original: nn.Module, treated: nn.Module) -> Patch:
+    def between(cls, original: nn.Module, treated: nn.Module, about: Mapping[str, Any] | None = None) -> Patch:
         """The patch that makes the treated model out of the original.
+
+        Args:
+            original: The model that it is put on.
+            treated: What that becomes.
+            about: What it was made on and for, as JSON has it.
 
         Raises:
             PatchError: The two models have different tensors.
@@ -83,7 +91,8 @@ class Patch(Summarized):
         bits = {name: _bytes(old[name]) ^ _bytes(new[name]) for name in old}
         bits = {name: difference for name, difference in bits.items() if difference.any()}
         changes = {name: _change(old[name], new[name]) for name in bits}
-        return cls(Fingerprint.of(unwrap(original)), Fingerprint.of(unwrap(treated)), changes, bits)
+        before, after = Fingerprint.of(unwrap(original)), Fingerprint.of(unwrap(treated))
+        return cls(before, after, changes, bits, dict(about or {}))
 
     def apply(self, model: nn.Module) -> None:
         """Turn the base into the treated model, in place.
@@ -106,6 +115,28 @@ class Patch(Summarized):
             message = "Expected a model with the patch, got the one that it was made for, without it."
             raise PatchError(message)
         self._put_on(model, self.treated, {name: change.after for name, change in self.changes.items()})
+
+    def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
+        """The state dict that the base has with the patch; the base stays as it is.
+
+        Raises:
+            PatchError: The model is not the base.
+        """
+        copied = copy.deepcopy(unwrap(model))
+        self.apply(copied)
+        return copied.state_dict()
+
+    def exchange(self, model: nn.Module) -> None:
+        """Turn every number that it changes into the other of its two values, in place, without a check.
+
+        For those that know which of them the model has, see :class:`PatchStack`.
+        """
+        tensors = tensors_of(unwrap(model))
+        # All are made before the first is written: two names may stand for one storage.
+        patched = {name: _patched(tensors[name], bits) for name, bits in self.bits.items()}
+        with torch.no_grad():
+            for name, values in patched.items():
+                tensors[name].copy_(values)
 
     def to_table(self) -> list[dict[str, Any]]:
         """One row per changed tensor: name, shape, type, numbers, how many changed and the largest change."""
@@ -131,7 +162,7 @@ class Patch(Summarized):
             "treated": dict(self.treated.digests),
             "changes": {name: asdict(change) for name, change in self.changes.items()},
         }
-        PATCH.save(path, self.bits, content)
+        PATCH.save(path, self.bits, content | ({"about": dict(self.about)} if self.about else {}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Patch:
@@ -149,7 +180,8 @@ class Patch(Summarized):
         }
         # The file holds the tensors in an order of its own.
         bits = {name: tensors[name] for name in changes}
-        return cls(Fingerprint(content["base"]), Fingerprint(content["treated"]), changes, bits)
+        about = content.get("about", {})
+        return cls(Fingerprint(content["base"]), Fingerprint(content["treated"]), changes, bits, about)
 
     def _put_on(self, model: nn.Module, expected: Fingerprint, digests: Mapping[str, str]) -> None:
         tensors = tensors_of(unwrap(model))
@@ -161,11 +193,7 @@ class Patch(Summarized):
         if difference:
             message = f"Expected the weights that the patch was made for, but {difference}. Nothing was changed."
             raise PatchError(message)
-        # All are made before the first is written: two names may stand for one storage.
-        patched = {name: _patched(tensors[name], bits) for name, bits in self.bits.items()}
-        with torch.no_grad():
-            for name, values in patched.items():
-                tensors[name].copy_(values)
+        self.exchange(model)
 
 
 def _form(tensor: Tensor | None) -> str:

@@ -1,0 +1,209 @@
+import copy
+
+import pytest
+import torch
+from repair.cures.small_fault import images, network
+from torch import nn
+
+from captum_paramsal import Filter
+from captum_paramsal.errors import CureError, InputError, PatchError
+from captum_paramsal.repair import AcceptanceRule, Cure, CureSettings, cure
+
+FAULT = Filter("0", 2)
+SETTINGS = CureSettings(count=1, steps=80, learning_rate=0.05, batch_size=16)
+
+
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in other)
+
+
+@pytest.fixture(scope="module")
+def found():
+    model = network()
+    batches = list(zip(*(part.split(32) for part in images(160)), strict=True))
+    return model, batches, cure(model, batches, batches, settings=SETTINGS, alternatives=True, show_progress=False)
+
+
+def test_the_damaged_filter_is_found_and_cured(found):
+    model, _, result = found
+    assert result.filters == (FAULT,)
+    assert result.kept
+    assert result.verdict.cured_share == 1.0
+    assert result.verdict.broken_share == 0.0
+    inputs, labels = images(200, seed=1)
+    before = model(inputs).argmax(dim=1)
+    assert (before[labels == 2] != 2).all()
+    state = state_of(model)
+    result.apply(model)
+    assert (model(inputs).argmax(dim=1) == labels).double().mean() > 0.98
+    result.revert(model)
+    assert same(model.state_dict(), state)
+
+
+def test_only_numbers_of_the_filters_change(found):
+    _, _, result = found
+    model = network()
+    state = state_of(model)
+    result.apply(model)
+    changed = {name: (model.state_dict()[name] != state[name]) for name in state}
+    assert {name for name, of in changed.items() if of.any()} == {"0.weight"}
+    assert changed["0.weight"].flatten(1).any(dim=1).tolist() == [False, False, True, False]
+    moved = (model[0].weight - state["0.weight"])[2].norm() / state["0.weight"][2].norm()
+    torch.testing.assert_close(result.changes, moved.detach().double()[None])
+
+
+def test_the_parts_have_nothing_in_common_and_leave_out_what_does_not_belong(found):
+    _, _, result = found
+    _, labels = images(160)
+    for kind, usable in (("mistakes", labels == 2), ("keep", labels != 2)):
+        parts = result.parts[kind]
+        together = torch.cat([parts["learn"], parts["choose"], parts["judge"]])
+        assert sorted(together.tolist()) == usable.nonzero()[:, 0].tolist()
+        assert parts["left out"].tolist() == (~usable).nonzero()[:, 0].tolist()
+    assert len(result.verdict.cured) == len(result.parts["mistakes"]["judge"])
+    assert len(result.verdict.broken) == len(result.parts["keep"]["judge"])
+
+
+def test_a_patch_says_what_it_was_made_on(found):
+    _, _, result = found
+    assert result.patch.about["filters"] == [str(FAULT)]
+    assert result.patch.about["mistakes"] == 40
+
+
+def test_the_same_budget_is_spent_otherwise(found):
+    _, _, result = found
+    rows = result.to_table()
+    assert [row["changed"] for row in rows] == ["filters", "whole network", "last layer", "norms", "random filters"]
+    assert [row["numbers"] for row in rows] == [4, 40, 16, 8, 4]
+    assert {row["mistakes"] for row in rows if row["status"] == "kept"} == {12}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_saved_cure_comes_back(found, tmp_path, kept):
+    model, batches, result = found
+    if not kept:
+        result = cure(
+            model, batches, batches, filters=[Filter("0", 0)], settings=CureSettings(steps=1), show_progress=False
+        )
+    result.save(tmp_path / "cure.json")
+    again = Cure.load(tmp_path / "cure.json")
+    assert again.to_table() == result.to_table()
+    assert (again.filters, str(again), again.kept) == (result.filters, str(result), kept)
+    assert all(
+        torch.equal(again.parts[kind][part], places) for kind, of in result.parts.items() for part, places in of.items()
+    )
+    assert dict(again.context) == dict(result.context)
+    if kept:
+        again.apply(copied := copy.deepcopy(model))
+        result.apply(other := copy.deepcopy(model))
+        assert same(copied.state_dict(), other.state_dict())
+
+
+def test_the_model_is_left_as_it_was(found):
+    model, batches, _ = found
+    model.train()
+    flags, state = [p.requires_grad for p in model.parameters()], state_of(model)
+    try:
+        cure(model, batches, batches, settings=SETTINGS, show_progress=False)
+        with pytest.raises(InputError, match="steps"):
+            cure(model, batches, batches, settings=CureSettings(steps=0))
+        assert model.training
+    finally:
+        model.eval()
+    assert same(model.state_dict(), state)
+    assert flags == [p.requires_grad for p in model.parameters()]
+
+
+def test_the_same_seed_gives_the_same_cure(found):
+    model, batches, result = found
+    again = cure(model, batches, batches, settings=SETTINGS, show_progress=False)
+    assert all(torch.equal(bits, again.patch.bits[name]) for name, bits in result.patch.bits.items())
+
+
+def test_a_refused_cure_says_why_and_has_nothing_to_apply(found):
+    model, batches, _ = found
+    refused = cure(
+        model, batches, batches, filters=[Filter("0", 0)], settings=CureSettings(steps=1), show_progress=False
+    )
+    assert refused.verdict.status == "refused"
+    assert str(refused).startswith("Refused: no change cured any of the 8 mistakes")
+    with pytest.raises(CureError, match="Refused: no change cured"):
+        refused.apply(model)
+
+
+def test_few_mistakes_are_too_few(found):
+    model, batches, _ = found
+    inputs, labels = images(44)
+    few = cure(model, [(inputs, labels)], batches, show_progress=False)
+    assert few.verdict.status == "too few"
+    assert str(few).startswith("Too few: 11 mistakes, and at least 12 are needed")
+
+
+def test_a_cure_fits_no_other_model(found):
+    _, _, result = found
+    with pytest.raises(PatchError, match="Nothing was changed"):
+        result.apply(network(fault=1))
+
+
+def test_no_right_images_are_refused(found):
+    model, batches, _ = found
+    inputs, labels = images(160)
+    wrong = [(inputs[labels == 2], labels[labels == 2])]
+    with pytest.raises(InputError, match="at least 20 images in `keep` that the model gets right, got 0 of 40"):
+        cure(model, batches, wrong, show_progress=False)
+
+
+def test_a_model_without_norms_or_such_a_layer_says_so():
+    model = nn.Sequential(nn.Conv2d(4, 4, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softplus())
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4)[:, :, None, None])
+        model[0].weight[2] *= -1
+    batches = [images(160)]
+    result = cure(model, batches, batches, filters=[FAULT], settings=SETTINGS, alternatives=True, show_progress=False)
+    norms = next(one for one in result.alternatives if one.name == "norms")
+    assert norms.verdict.reason == "Refused: the model has no norms to change."
+
+
+def test_what_other_results_need_is_taken_from_the_models_output():
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x):
+            return {"answers": self.inner(x)}
+
+    batches = [images(160)]
+    result = cure(
+        Wrapped(), batches, batches, settings=SETTINGS, output=lambda out: out["answers"], show_progress=False
+    )
+    assert result.filters == (Filter("inner.0", 2),)
+    assert result.kept
+
+
+def test_a_filter_that_is_stuck_at_zero_is_moved():
+    model = network(fault=None)
+    with torch.no_grad():
+        model[0].weight[2] = 0.0
+    batches = [images(160)]
+    result = cure(model, batches, batches, filters=[FAULT], settings=SETTINGS, show_progress=False)
+    assert result.kept
+    assert result.changes.tolist() == [float("inf")]
+
+
+def test_the_rule_is_the_users(found):
+    model, batches, _ = found
+    rule = AcceptanceRule(least_cured=1.0, level=1e-9)
+    result = cure(
+        model,
+        batches,
+        batches,
+        settings=CureSettings(count=1, steps=80, learning_rate=0.05, batch_size=16, rule=rule),
+        show_progress=False,
+    )
+    assert result.verdict.status == "refused"
+    assert "which chance does as well" in str(result)
