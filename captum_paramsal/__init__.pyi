@@ -12,6 +12,7 @@ from .doctor import Diagnosis as Diagnosis, Findings as Findings
 from .errors import (
     CheckpointError as CheckpointError,
     ConstantEvidenceWarning as ConstantEvidenceWarning,
+    CureError as CureError,
     CutOffLayersWarning as CutOffLayersWarning,
     DefaultLayersWarning as DefaultLayersWarning,
     DiagnosisFileError as DiagnosisFileError,
