@@ -14,6 +14,7 @@ STUDIES = (
     "comparison",
     "corruption_severities",
     "model_doctor",
+    "model_doctor_pictures",
     "model_doctor_tables",
     "planted_faults",
     "mistake_kinds",

@@ -21,15 +21,16 @@ from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from captum_paramsal import Diagnosis, ModelDoctor
+from captum_paramsal import Diagnosis, Findings, ModelDoctor
 from captum_paramsal.demo import load_model, make_scenes, normalize
 from captum_paramsal.demo.scenes import SPLITS
 from captum_paramsal.errors import ConstantEvidenceWarning, FewSamplesWarning, TreatmentError
 from captum_paramsal.functional import channel_correlation, disturbances
-from captum_paramsal.repair import Constraints, foreground, treat
+from captum_paramsal.repair import Constraints, Treatment, foreground, treat
 
 LOG = logging.getLogger("model_doctor")
 TUNING_SEED = 100
+TEST_SEED = 31
 SHIFTED = 0.6  # Probability that the patch of a validation or test scene indicates its class; 0.94 in training.
 MARGIN = 9  # Pixels around the object that count as foreground: the paper's 30 at 224, at 64.
 BOUNDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -123,7 +124,7 @@ def demo(options: argparse.Namespace) -> Task:
     train = make_scenes(**{**SPLITS["train"], "n": options.size(SPLITS["train"]["n"])})
     validation, test = (
         make_scenes(options.size(n), seed=seed, cue_agreement=SHIFTED)
-        for n, seed in ((960, SPLITS["validation"]["seed"]), (options.demo_test, 31))
+        for n, seed in ((960, SPLITS["validation"]["seed"]), (options.demo_test, TEST_SEED))
     )
     parts = (
         Images(channels_last(normalize(one.images)), one.labels, one.masks, one.cue_labels)
@@ -193,11 +194,8 @@ def foreground_of(images: Images, arm: Arm, generator: torch.Generator) -> Tenso
     return found
 
 
-def treated(task: Task, arm: Arm, seed: int) -> dict[str, Any]:
-    """One treatment: the same images in the same order for every arm of a seed; of several epochs the most accurate.
-
-    What the tuning seed's networks say to the test images is not looked at.
-    """
+def treatment_of(task: Task, arm: Arm, seed: int) -> Treatment:
+    """One treatment: the same images in the same order for every arm of a seed; of several epochs the most accurate."""
     generator = torch.Generator().manual_seed(seed)
     images = task.train[torch.randperm(len(task.train), generator=generator)[: task.steps * task.batch]]
     constraints, masks = constraints_of(task, arm, generator), foreground_of(images, arm, generator)
@@ -205,12 +203,17 @@ def treated(task: Task, arm: Arm, seed: int) -> dict[str, Any]:
         (*pair, *(() if masks is None else (masks[start : start + task.batch],)))
         for start, pair in zip(range(0, len(images), task.batch), images.batches(task.batch), strict=True)
     ]
+    return treat(
+        task.model, batches, task.validation[:16].batches(), constraints,
+        validation_batches=None if task.epochs == 1 else task.validation.batches(),
+        epochs=task.epochs, learning_rate=task.rate, allow_worse=True, seed=seed, show_progress=False,
+    )  # fmt: skip
+
+
+def treated(task: Task, arm: Arm, seed: int) -> dict[str, Any]:
+    """What came of one treatment; what the tuning seed's networks say to the test images is not looked at."""
     try:
-        done = treat(
-            task.model, batches, task.validation[:16].batches(), constraints,
-            validation_batches=None if task.epochs == 1 else task.validation.batches(),
-            epochs=task.epochs, learning_rate=task.rate, allow_worse=True, seed=seed, show_progress=False,
-        )  # fmt: skip
+        done = treatment_of(task, arm, seed)
     except TreatmentError as error:
         return {"failed": str(error), "validation": 0.0, "loss": float("inf")}
     scores = predicted(done.model, task.validation)
@@ -310,17 +313,22 @@ def ablations(results: Results, options: argparse.Namespace, task: Task) -> None
             final(results, task, [tuned(results, task, Arm(evidence, layer, margin=MARGIN), "space")], options.seeds)
 
 
-def diagnosed(train: Images, test: Images, doctor: ModelDoctor, last: nn.Module) -> dict[str, Any]:
-    """How well a diagnosis separates mistakes from correct images, and what its matrix contains."""
-    diagnosis = fitted(doctor, train)
+def findings_of(doctor: ModelDoctor, diagnosis: Diagnosis, images: Images) -> Findings:
+    """What every image shows, mistake or not."""
     parts = [
         doctor.diagnose(
             inputs, labels, diagnosis, mistakes_only=False,
-            masks=None if test.masks is None else test.masks[250 * number : 250 * number + 250].double(),
+            masks=None if images.masks is None else images.masks[250 * number : 250 * number + 250].double(),
         )
-        for number, (inputs, labels) in enumerate(test.batches())
+        for number, (inputs, labels) in enumerate(images.batches())
     ]  # fmt: skip
-    found = parts[0].joined(parts)
+    return Findings.joined(parts)
+
+
+def diagnosed(train: Images, test: Images, doctor: ModelDoctor, last: nn.Module) -> dict[str, Any]:
+    """How well a diagnosis separates mistakes from correct images, and what its matrix contains."""
+    diagnosis = fitted(doctor, train)
+    found = findings_of(doctor, diagnosis, test)
     wrong = (found.labels != found.predicted).numpy()
     share = found.wrong.double().mean(dim=1).numpy()
     scores = {
