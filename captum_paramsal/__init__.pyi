@@ -1,4 +1,8 @@
 from .attr.cnn_fixations import CNNFixations as CNNFixations
+from .attr.component_attribution import (
+    ComponentAttribution as ComponentAttribution,
+    ComponentEffects as ComponentEffects,
+)
 from .attr.discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
 from .attr.filter_attribution import FilterAttribution as FilterAttribution
 from .attr.input_space_saliency import InputSpaceSaliency as InputSpaceSaliency
@@ -17,6 +21,7 @@ from .errors import (
     DefaultLayersWarning as DefaultLayersWarning,
     DiagnosisFileError as DiagnosisFileError,
     DoubleSoftmaxWarning as DoubleSoftmaxWarning,
+    FewPassesWarning as FewPassesWarning,
     FewSamplesWarning as FewSamplesWarning,
     ForwardError as ForwardError,
     GroupError as GroupError,

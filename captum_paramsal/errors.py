@@ -102,6 +102,10 @@ class FewSamplesWarning(UserWarning):
     """Classes with so few confident, correctly classified images that their channels are hardly known."""
 
 
+class FewPassesWarning(UserWarning):
+    """Effects of filters that two halves of the passes do not agree on."""
+
+
 class IncompleteTailWarning(UserWarning):
     """Thresholds lie higher than asked for, since a part of the reference kept too few of its largest values."""
 

@@ -1,4 +1,8 @@
 from .cnn_fixations import CNNFixations as CNNFixations
+from .component_attribution import (
+    ComponentAttribution as ComponentAttribution,
+    ComponentEffects as ComponentEffects,
+)
 from .discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
 from .filter_attribution import FilterAttribution as FilterAttribution
 from .input_space_saliency import InputSpaceSaliency as InputSpaceSaliency

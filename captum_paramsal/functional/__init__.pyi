@@ -7,6 +7,12 @@ from .class_channels import (
     normalized_per_class as normalized_per_class,
     relevant_channels as relevant_channels,
 )
+from .component_effects import (
+    ablation_groups as ablation_groups,
+    agreement as agreement,
+    component_effects as component_effects,
+    log_odds as log_odds,
+)
 from .constraints import (
     channel_penalty as channel_penalty,
     foreground_at as foreground_at,

@@ -305,6 +305,29 @@ class FilterProfile:
         size = 1 if self._one_by_one else size
         return [batch.part(start, size) for start in range(0, len(batch), size)]
 
+    def parts(
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> list[ModelInputs]:
+        """The examples of each pass, for who scores the same layers by forward passes alone.
+
+        Args:
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class of each example.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass; one in each where they influence each other.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = self._given(inputs, target, additional_forward_args)
+        with frozen_eval(self.model):
+            self._follow_exchanges()
+            return self._parts(batch, internal_batch_size)
+
     def prepare(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> None:
         """Find out how the layers are scored, as a call with the same arguments would, and score nothing.
 

@@ -145,6 +145,9 @@ DOORS = {
     "POTSaliency.attribute": Door(lambda m, k, **o: pot(m, k, **o).attribute(IMAGES, k.wrong)),
     "POTSaliency.p_values": Door(lambda m, k, **o: pot(m, k, **o).p_values(IMAGES, k.wrong)),
     "POTSaliency.significant": Door(lambda m, k, **o: pot(m, k, **o).significant(IMAGES, k.wrong)),
+    "ComponentAttribution.attribute": Door(
+        lambda m, k, **o: cp.ComponentAttribution(m, **o).attribute(IMAGES, k.wrong), FORWARD_ONLY
+    ),
     "InputSpaceSaliency.attribute": Door(
         lambda m, k, **o: cp.InputSpaceSaliency(cp.ParameterSaliency(m, **o), top_k=1).attribute(IMAGES, k.wrong)
     ),

@@ -14,6 +14,7 @@ from contract.samples import SAMPLES, Sample
 
 from captum_paramsal import (
     CNNFixations,
+    ComponentAttribution,
     DiscernibleNeurons,
     FilterAttribution,
     InputSpaceSaliency,
@@ -102,6 +103,13 @@ def cnn_fixations(sample: Sample) -> Attribution:
 
 def discernible_neurons(sample: Sample) -> Attribution:
     return DiscernibleNeurons(sample.model, top_k=2, places=3)
+
+
+def component_attribution(**settings: Any) -> Callable[..., Attribution]:
+    def build(sample: Sample) -> Attribution:
+        return ComponentAttribution(sample.model, layers=sample.layers, **settings)
+
+    return build
 
 
 def model_doctor(**options: Any) -> Callable[..., Attribution]:
@@ -196,6 +204,15 @@ ENTRIES = [
         ONE_IMAGE,
         on_images=True,
         takes_gradients=False,
+    ),
+    Entry("component attribution", ComponentAttribution, component_attribution(), "filters", takes_gradients=False),
+    Entry(
+        "component attribution, groups",
+        ComponentAttribution,
+        component_attribution(passes=60, fraction=0.25),
+        "filters",
+        takes_gradients=False,
+        slow=True,
     ),
     Entry("Model Doctor", ModelDoctor, model_doctor(), "layer", NO_MAPS),
     Entry(

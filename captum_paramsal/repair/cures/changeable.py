@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from captum_paramsal.filters import Filter
-from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
+from captum_paramsal.profiles import FilterParameters
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)  # noqa: SLF001 -- the only names of these families
 

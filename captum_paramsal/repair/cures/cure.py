@@ -14,14 +14,13 @@ from captum_paramsal.errors import LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import Filter
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.profiles import FilterProfile
+from captum_paramsal.profiles import FilterParameters, FilterProfile
 from captum_paramsal.reference import Reference
 from captum_paramsal.repair.cures.attempts import Attempt, Attempts, CureSettings
 from captum_paramsal.repair.cures.changeable import Changeable, norm_of
 from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
 from captum_paramsal.repair.cures.result import Cure
 from captum_paramsal.repair.cures.verdict import Verdict
-from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
 from captum_paramsal.repair.treatment.patch import Patch
 from captum_paramsal.repair.treatment.weights import trainable_copy
 from captum_paramsal.triage import set_saliency

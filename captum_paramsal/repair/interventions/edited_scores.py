@@ -21,8 +21,7 @@ from captum_paramsal.graph import (
     is_layer,
 )
 from captum_paramsal.hooks import frozen_eval, scored_model
-from captum_paramsal.repair.interventions.editing import restored, write
-from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
+from captum_paramsal.profiles import FilterParameters, ParameterSlice, restored, write
 from captum_paramsal.repair.interventions.intervention import Gradients, Intervention, weight_gradients
 
 _CLOSE = 1e-3

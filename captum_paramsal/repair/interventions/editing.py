@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_paramsal.batch import Inputs
 from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import Output, scored_model
-from captum_paramsal.repair.interventions.filter_parameters import FilterParameters, ParameterSlice
+from captum_paramsal.profiles import FilterParameters, ParameterSlice, restored, write
 from captum_paramsal.repair.interventions.intervention import (
     FineTuneStep,
     Gradients,
@@ -141,27 +140,6 @@ def fine_tune_step(
     gradients = weight_gradients(scored_model(model, output), inputs, target, None, parameters, loss)
     with _edited(slices, step, gradients):
         yield model
-
-
-@contextmanager
-def restored(slices: Sequence[Sequence[ParameterSlice]]) -> Iterator[None]:
-    """Put the parameters that slices belong to back, bit for bit, when the block ends."""
-    # Whole parameters, each once: slices of one parameter may overlap, and the order of putting back would matter.
-    parameters = {id(part.parameter): part.parameter for filter_slices in slices for part in filter_slices}
-    kept = {key: parameter.detach().clone() for key, parameter in parameters.items()}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for key, parameter in parameters.items():
-                parameter.copy_(kept[key])
-
-
-def write(slices: Sequence[ParameterSlice], values: Sequence[Tensor]) -> None:
-    """Write new values of one filter into the model."""
-    with torch.no_grad():
-        for part, value in zip(slices, values, strict=True):
-            part.of(part.parameter).copy_(value)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_g
 from captum_paramsal.errors import InputError, InterventionError
 from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.repair.interventions.filter_parameters import ParameterSlice
+from captum_paramsal.profiles import ParameterSlice
 
 Gradients = Mapping[int, Tensor]
 """Gradient of each parameter, by its ``id``."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import InterventionError
 from captum_paramsal.filters import FilterIndex
+from captum_paramsal.profiles import FilterParameters
 from captum_paramsal.repair.interventions.checks import columns_of
-from captum_paramsal.repair.interventions.filter_parameters import FilterParameters
 
 
 def random_ranking(filters: FilterIndex, count: int, seed: int = 0) -> Tensor:

@@ -1,11 +1,13 @@
-"""Which numbers of a model are a filter's own."""
+"""Which numbers of a model are a filter's own, and how they are changed for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
@@ -142,6 +144,37 @@ class FilterParameters:
         return [
             ParameterSlice(name, part, value, (item.index,), item.index) for part, value in named if value is not None
         ]
+
+
+@contextmanager
+def restored(slices: Sequence[Sequence[ParameterSlice]], *, unnoticed: bool = False) -> Iterator[None]:
+    """Put the parameters that slices belong to back, bit for bit, when the block ends.
+
+    Args:
+        slices: Of some filters.
+        unnoticed: Autograd does not count what is written, so a graph over the parameters from before the block can
+            still be differentiated after it. Inside, gradients through such a graph would be wrong without a word.
+    """
+    # Whole parameters, each once: slices of one parameter may overlap, and the order of putting back would matter.
+    parameters = {id(part.parameter): part.parameter for filter_slices in slices for part in filter_slices}
+    kept = {key: parameter.detach().clone() for key, parameter in parameters.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for key, parameter in parameters.items():
+                _written(parameter, unnoticed=unnoticed).copy_(kept[key])
+
+
+def write(slices: Sequence[ParameterSlice], values: Sequence[Tensor], *, unnoticed: bool = False) -> None:
+    """Write new values of one filter into the model; `unnoticed` as in :func:`restored`."""
+    with torch.no_grad():
+        for part, value in zip(slices, values, strict=True):
+            part.of(_written(part.parameter, unnoticed=unnoticed)).copy_(value)
+
+
+def _written(parameter: Tensor, *, unnoticed: bool) -> Tensor:
+    return parameter.data if unnoticed else parameter
 
 
 def _norms_of(model: nn.Module) -> dict[str, str]:
