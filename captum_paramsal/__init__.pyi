@@ -1,3 +1,4 @@
+from .attr.activation_spectrum import ActivationSpectrum as ActivationSpectrum
 from .attr.cnn_fixations import CNNFixations as CNNFixations
 from .attr.component_attribution import (
     ComponentAttribution as ComponentAttribution,
@@ -5,6 +6,7 @@ from .attr.component_attribution import (
 )
 from .attr.discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
 from .attr.filter_attribution import FilterAttribution as FilterAttribution
+from .attr.forward_impact import ForwardImpact as ForwardImpact
 from .attr.input_space_saliency import InputSpaceSaliency as InputSpaceSaliency
 from .attr.model_doctor import ModelDoctor as ModelDoctor
 from .attr.parameter_saliency import ParameterSaliency as ParameterSaliency

@@ -1,3 +1,4 @@
+from .activation_spectrum import ActivationSpectrum as ActivationSpectrum
 from .cnn_fixations import CNNFixations as CNNFixations
 from .component_attribution import (
     ComponentAttribution as ComponentAttribution,
@@ -5,6 +6,7 @@ from .component_attribution import (
 )
 from .discernible_neurons import DiscernibleNeurons as DiscernibleNeurons
 from .filter_attribution import FilterAttribution as FilterAttribution
+from .forward_impact import ForwardImpact as ForwardImpact
 from .input_space_saliency import InputSpaceSaliency as InputSpaceSaliency
 from .model_doctor import ModelDoctor as ModelDoctor
 from .parameter_saliency import ParameterSaliency as ParameterSaliency

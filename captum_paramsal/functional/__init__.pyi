@@ -20,6 +20,11 @@ from .constraints import (
     strongest_wrong_class as strongest_wrong_class,
 )
 from .evidence import Reduce as Reduce, averaged_evidence as averaged_evidence, evidence_of as evidence_of
+from .forward_impact import (
+    pareto_fronts as pareto_fronts,
+    pareto_score as pareto_score,
+    wrong_against_right as wrong_against_right,
+)
 from .grad_cam_plus_plus import grad_cam_plus_plus as grad_cam_plus_plus
 from .gradient_coherence import coherence as coherence
 from .losses import Loss as Loss, cross_entropy as cross_entropy, loss_name as loss_name
@@ -39,6 +44,12 @@ from .profile import (
     standardize as standardize,
 )
 from .similarity import cosines as cosines, nearest as nearest
+from .suspiciousness import (
+    Suspiciousness as Suspiciousness,
+    d_star as d_star,
+    ochiai as ochiai,
+    tarantula as tarantula,
+)
 from .tails import (
     anderson_darling as anderson_darling,
     normal_tail_scores as normal_tail_scores,

@@ -6,6 +6,7 @@ from .attention_heads import (
 )
 from .attention_shares import watched_shares as watched_shares
 from .calls import LayerCall as LayerCall
+from .channel_means import ChannelMeans as ChannelMeans, channel_means as channel_means
 from .differentiable import DifferentiableRecording as DifferentiableRecording
 from .feature_maps import FeatureMaps as FeatureMaps, feature_maps as feature_maps, layer_named as layer_named
 from .filter_layer import FilterLayer as FilterLayer

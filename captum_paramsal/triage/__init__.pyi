@@ -3,5 +3,6 @@ from .grouping import (
     nearest_by_similarity as nearest_by_similarity,
 )
 from .result import ConfusionPair as ConfusionPair, GuiltyFilter as GuiltyFilter, Triage as Triage
-from .set_saliency import SetSaliency as SetSaliency, set_saliency as set_saliency
+from .set_saliency import SetSaliency as SetSaliency, pull as pull, set_saliency as set_saliency
+from .set_scores import SetScores as SetScores
 from .triage import triage as triage

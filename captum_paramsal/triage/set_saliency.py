@@ -45,7 +45,7 @@ class SetSaliency:
         """From summed gradients and the reference set's mean and standard deviation of each filter."""
         counts = profile.filters.counts
         excess = standardize(sums.mean_profile(counts), usual.mean, usual.std)
-        return cls(profile.filters, sums.coherence(counts), excess, _pull(profile, sums), sums.counts)
+        return cls(profile.filters, sums.coherence(counts), excess, pull(profile, sums), sums.counts)
 
     @property
     def score(self) -> Tensor:
@@ -117,7 +117,8 @@ def set_saliency(
     return SetSaliency.of(profile, sums, reference.moments)
 
 
-def _pull(profile: FilterProfile, sums: GradientSums) -> Tensor:
+def pull(profile: FilterProfile, sums: GradientSums) -> Tensor:
+    """Change of the mean loss with a common factor on each filter's weights, ``(G, F)`` float64."""
     columns: list[Tensor] = []
     for layer in profile.layers:
         vectors = sums.vectors.get(layer.name)
