@@ -12,6 +12,7 @@ STUDIES = (
     "object_boxes",
     "trace_weights",
     "comparison",
+    "cures",
     "corruption_severities",
     "model_doctor",
     "model_doctor_pictures",
