@@ -23,6 +23,9 @@ from captum_paramsal.repair.treatment.training_items import TrainingItem, scores
 _SHARES = (1.0, 0.5, 0.25)
 """Shares of a change that are tried: the smallest that cures as much is the least that cures."""
 
+_CAUTION = 0.5
+"""Share of what may break that the choosing images are granted: the best of many states looks better than it is."""
+
 
 @dataclass(frozen=True)
 class CureSettings:
@@ -130,7 +133,7 @@ class Attempts:
 
     def _chosen(self, numbers: EditedNumbers) -> _Candidate | None:
         """The state on the way that cures most, of those that break no more than they may."""
-        allowed = self._settings.rule.most_broken * len(self._keep.choose)
+        allowed = _CAUTION * self._settings.rule.most_broken * len(self._keep.choose)
         best: _Candidate | None = None
         for values in self._states(numbers):
             for share in _SHARES:
@@ -178,7 +181,7 @@ class Attempts:
         return torch.cat(parts) == images.labels
 
     def _none_chosen(self) -> Verdict:
-        most = self._settings.rule.most_broken
+        most = _CAUTION * self._settings.rule.most_broken
         reason = (
             f"Refused: no change cured any of the {len(self._mistakes.choose)} mistakes that it is chosen by and broke "
             f"at most {most:.2%} of the {len(self._keep.choose)} right images beside them."

@@ -46,8 +46,8 @@ def cure(
     ``mean cross entropy of the mistakes + keep * mean KL(before || now) of the right images``
 
     Of the states on the way, and of a half and a quarter of each change, the one is chosen that cures most of the
-    choosing mistakes and breaks no more of the choosing right images than is allowed, and of equals the smallest. It is
-    judged once, on images that neither taught nor chose it, by a rule that is fixed before
+    choosing mistakes and breaks at most half the share of the choosing right images that the rule allows, and of equals
+    the smallest. It is judged once, on images that neither taught nor chose it, by a rule that is fixed before
     (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no patch. The model is left as it is.
 
     Args:
