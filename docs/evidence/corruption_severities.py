@@ -19,11 +19,12 @@ from photos import Photos, add_data_option, load_photos, load_squeezenet, scores
 from pot_saliency_cases import LARGEST_TAIL, SQUEEZENET_LAST, at_tail, corrupted, rankings_of, reference_of
 from results import Results, markdown_table
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from captum_paramsal import Filter, ParameterSaliency, Reference
-from captum_paramsal.repair import fine_tune_step
 
 LOG = logging.getLogger("corruption_severities")
+RATE = 0.001
 ARMS = ("POT, mle", "z-score", "last stage", "random")
 MEASURES = ("wrong class", "cured", "broken")
 """Change of the wrong class, whether the mistake is cured, and whether a correct image becomes a mistake."""
@@ -60,35 +61,51 @@ def stepped(setting: Setting, kind: str, severity: int, options: argparse.Namesp
     rankings = rankings_of(setting.model, rows.detach(), setting.reference, SQUEEZENET_LAST)
     mistakes = replace(setting.others[chosen], images=images[chosen])
     drawn = torch.randint(len(setting.controls), (len(chosen),), generator=torch.Generator().manual_seed(0))
-    found = {}
-    for arm in ARMS:
-        filters = setting.reference.filters.top(rankings[arm], k=options.filters)
-        found[arm] = after_step(setting.model, mistakes, before[chosen], filters, setting.controls[drawn]).tolist()
-    return {"accuracy": 1 - len(wrong) / len(images), "photos": chosen.tolist(), **found}
+    filters = {arm: setting.reference.filters.top(rankings[arm], k=options.filters) for arm in ARMS}
+    found = after_steps(setting.model, mistakes, before[chosen], filters, setting.controls[drawn])
+    changes = {arm: values.tolist() for arm, values in found.items()}
+    return {"accuracy": 1 - len(wrong) / len(images), "photos": chosen.tolist(), **changes}
 
 
-def after_step(
-    model: nn.Module, mistakes: Photos, before: Tensor, filters: Sequence[Sequence[Filter]], controls: Photos
-) -> Tensor:
-    """The measures ``(3, N)`` of every mistake, after a step on its filters, which its control sees too.
+def after_steps(
+    model: nn.Module,
+    mistakes: Photos,
+    before: Tensor,
+    filters: Mapping[str, Sequence[Sequence[Filter]]],
+    controls: Photos,
+) -> dict[str, Tensor]:
+    """The measures ``(3, N)`` of every mistake, by arm, after a step on its filters, which its control sees too.
+
+    As ``repair.fine_tune_step`` does it, with one gradient of a mistake for all arms.
 
     Args:
         model: Left as it is.
         mistakes: N of them.
         before: Their class scores, ``(N, C)``.
-        filters: That are moved, of each mistake.
+        filters: That are moved, of each mistake, by arm.
         controls: A correct photo for each.
     """
-    rows = []
-    for number, chosen in enumerate(filters):
+    weights = {name: module.weight for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    rows: dict[str, list[list[float]]] = {arm: [] for arm in filters}
+    for number in range(len(mistakes)):
         image, label = mistakes.images[[number]], mistakes.labels[[number]]
-        with fine_tune_step(model, chosen, image, label), torch.no_grad():
-            after = model(torch.cat([image, controls.images[[number]]]))
-        answers, wrong = after.argmax(dim=1), before[number].argmax()
-        change = after[0].softmax(dim=0)[wrong] - before[number].softmax(dim=0)[wrong]
-        cured, broken = answers[0] == label[0], answers[1] != controls.labels[number]
-        rows.append([float(change), float(cured), float(broken)])
-    return torch.tensor(rows, dtype=torch.float64).T
+        both = torch.cat([image, controls.images[[number]]])
+        gradients = torch.autograd.grad(cross_entropy(model(image), label), list(weights.values()))
+        of_layer = dict(zip(weights, gradients, strict=True))
+        wrong = before[number].argmax()
+        for arm, chosen in filters.items():
+            kept = {name: weight.detach().clone() for name, weight in weights.items()}
+            with torch.no_grad():
+                for one in chosen[number]:
+                    weights[one.layer][one.index] -= RATE * of_layer[one.layer][one.index]
+                after = model(both)
+                for name, weight in weights.items():
+                    weight.copy_(kept[name])
+            change = after[0].softmax(dim=0)[wrong] - before[number].softmax(dim=0)[wrong]
+            answers = after.argmax(dim=1)
+            cured, broken = answers[0] == label[0], answers[1] != controls.labels[number]
+            rows[arm].append([float(change), float(cured), float(broken)])
+    return {arm: torch.tensor(values, dtype=torch.float64).T for arm, values in rows.items()}
 
 
 def pooled(values: Tensor, photos: Tensor, resamples: int = 2000) -> tuple[float, float, float]:
@@ -153,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("pot-saliency"), help="folder for results, that of the page")
-    parser.add_argument("--mistakes", type=int, default=200, help="of each kind and severity, at most")
+    parser.add_argument("--mistakes", type=int, default=100, help="of each kind and severity, at most")
     parser.add_argument("--filters", type=int, default=25, help="moved by the step")
     parser.add_argument("--tail", type=float, default=0.10, help="share of the reference set above the thresholds")
     parser.add_argument("--threads", type=int, default=1)

@@ -40,7 +40,9 @@ def test_a_step_is_measured_on_the_mistake_and_its_control(scripts, script):
     photos = scripts["photos"].Photos(images, labels, [torch.zeros(1, 4)] * 5)
     controls = scripts["photos"].Photos(images.flip(0), before.flip(0).argmax(dim=1), photos.boxes)
     filters = FilterIndex({"0": 6}).top(torch.rand(5, 6), k=3)
-    found = script.after_step(model, photos, before, filters, controls)
+    weight = model[0].weight.clone()
+    found = script.after_steps(model, photos, before, {"other": filters[::-1], "arm": filters}, controls)["arm"]
+    assert torch.equal(model[0].weight, weight)
     assert found.shape == (3, 5)
     for number in range(5):
         image, wrong = images[[number]], before[number].argmax()
