@@ -91,6 +91,7 @@ def feature_picture(networks: Mapping[str, Mapping[str, Tensor]], columns: int =
         networks: By network, features by domain; the held-out domain comes last.
         columns: Panels beside each other.
     """
+    columns = min(columns, len(networks))
     rows = -(-len(networks) // columns)
     panels = new_panels(3.4 * columns, 3.2 * rows, rows, columns)
     for panel, (network, domains) in zip(panels, networks.items(), strict=False):
