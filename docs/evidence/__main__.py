@@ -6,6 +6,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 STUDIES = (
+    "model_doctor_networks",
+    "adversarial",
     "depth_bias",
     "few_annotations",
     "object_pointing",
