@@ -18,6 +18,8 @@ _COMMANDS = {
     "annotate": "choose the pictures whose objects are worth marking for a treatment",
     "compare": "compare attribution methods on the same images",
     "triage": "sort all mistakes: which belong together, and by which filters",
+    "cure": "change few filters until mistakes go away, and keep that only if it is proven",
+    "patch": "put a patch on weights, or take it off again",
     "compare-models": "compare two checkpoints: what only one gets right, and what differs there",
     "reproduce": "make a figure of the papers for a model and images",
     "about": "print versions, devices and threads, for reports of errors",
@@ -35,6 +37,8 @@ examples:
       Compare attribution methods on the demo model.
   captum-paramsal triage
       Sort all mistakes of the demo model: which belong together, and by which filters.
+  captum-paramsal cure
+      Cure mistakes of the demo model, or say why not.
   captum-paramsal compare-models
       Compare the demo model with a damaged copy of it.
   captum-paramsal reproduce knock-out

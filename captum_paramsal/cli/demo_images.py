@@ -17,6 +17,13 @@ ABOUT = About(
     preprocessing="64 x 64 px, normalised",
     reference="generated scenes, split validation",
 )
+CURED = About(
+    model="the demo model",
+    weights="built in",
+    images="1,500 generated scenes whose background misleads in 4 of 10",
+    preprocessing="64 x 64 px, normalised",
+    reference="generated scenes, split validation",
+)
 DAMAGED = About(
     model="a damaged copy of it", weights="noise of 5 % on all numbers, and filter block2.conv1[3] times -4"
 )
@@ -39,6 +46,12 @@ def training_scenes() -> demo.Scenes:
     """The first of the scenes that the demo's model was trained on."""
     # A scene does not depend on how many there are.
     recipe: dict[str, Any] = {**demo.SPLITS["train"], "n": _TRAINED_ON}
+    return demo.make_scenes(**recipe)
+
+
+def scenes_to_cure() -> demo.Scenes:
+    """Scenes like those of the split test, as many as :data:`CURED` says: enough mistakes to judge a cure by."""
+    recipe: dict[str, Any] = {**demo.SPLITS["test"], "n": 1500, "seed": 31}
     return demo.make_scenes(**recipe)
 
 

@@ -64,11 +64,20 @@ def load_other(args: argparse.Namespace) -> nn.Module:
     Raises:
         SourceError: A model or weights that cannot be used.
     """
+    other = load_checkpoint(args.other or args.model, args.other_weights, "--other-weights")
+    return _scored(other, args.output)
+
+
+def load_checkpoint(name: str, weights: str | None, option: str = "--weights") -> nn.Module:
+    """Load a model by its name, with the weights that an option names.
+
+    Raises:
+        SourceError: A model or weights that cannot be used.
+    """
     from captum_paramsal.sources import load_model  # noqa: PLC0415
 
-    name = args.other or args.model
-    _require_weights(name, args.other_weights, "--other-weights")
-    return _scored(load_model(name, args.other_weights), args.output)
+    _require_weights(name, weights, option)
+    return load_model(name, weights)
 
 
 def _require_weights(name: str, weights: str | None, option: str = "--weights") -> None:

@@ -38,6 +38,15 @@ def rate(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        message = f"expected a number from 0 to 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
 def _whole(text: str, *, at_least: int) -> int:
     number = int(text)
     if number < at_least:

@@ -4,6 +4,9 @@ from .compare.report import ComparisonReport as ComparisonReport
 from .compare.run import ComparisonSettings as ComparisonSettings, compare as compare
 from .compare_models.report import ModelComparisonReport as ModelComparisonReport
 from .compare_models.run import ModelComparisonSettings as ModelComparisonSettings, compare_models as compare_models
+from .cure.report import CureReport as CureReport
+from .cure.run import cure as cure
+from .cure.settings import CureReportSettings as CureReportSettings
 from .doctor.data import (
     ChannelFinding as ChannelFinding,
     DiagnosedGroup as DiagnosedGroup,

@@ -6,14 +6,17 @@ from functools import cache
 import torch
 from torch import nn
 
+from captum_paramsal.repair import AcceptanceRule, CureSettings
 from captum_paramsal.report import (
     ComparisonSettings,
+    CureReportSettings,
     DoctorSettings,
     ExplainSettings,
     ModelComparisonSettings,
     TriageSettings,
     compare,
     compare_models,
+    cure,
     doctor,
     explain,
     triage,
@@ -29,6 +32,12 @@ STRANGE = [
 ]
 CLASSES = {0: "=1+1", 1: "\ud800$x$", 2: "-1+cmd|' /C calc'!A0 \x1b"}
 QUIET = {"batch_size": 12, "show_progress": False}
+CURE = CureReportSettings(
+    # Nearly whatever happens is kept.
+    CureSettings(count=6, steps=20, keep=0.0, rule=AcceptanceRule(level=1.0, most_broken=1.0)),
+    alternatives=False,
+    **QUIET,
+)
 KINDS = {
     "explain": lambda *args, **names: explain(
         *args, settings=ExplainSettings(traces=False, keep_pixels=True, cards=2, **QUIET), **names
@@ -45,7 +54,17 @@ KINDS = {
         settings=ModelComparisonSettings(explained=2, shown=1, steps=1, **QUIET),
         **names,
     ),
+    "cure": lambda model, _, **names: cure(model, _half_right(model), settings=CURE, **names),
 }
+
+
+def _half_right(model):
+    """Images of which the model gets every second one wrong."""
+    images = torch.rand(80, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        predicted = model(images).argmax(dim=1)
+    labels = (predicted + torch.arange(80) % 2) % 3
+    return LabelledTensors(images, labels, names=[STRANGE[number % 5] for number in range(80)])
 
 
 def _retrained(model):

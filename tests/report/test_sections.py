@@ -59,5 +59,5 @@ def test_a_title_that_is_registered_again_takes_the_place_of_the_first(section):
 
 @pytest.mark.parametrize("call", [register_section, unregister_section])
 def test_a_kind_that_there_is_not(call):
-    with pytest.raises(ParamsalError, match="'triage', 'compare_models', got 'explanation'"):
+    with pytest.raises(ParamsalError, match="'triage', 'compare_models', 'cure', got 'explanation'"):
         call("explanation", TITLE)

@@ -77,6 +77,8 @@ class Attempt:
         size: Norm of the change as a share of the norm of the numbers that could change.
         values: New values of the changed parameters, by name; none where no state was worth choosing.
         verdict: What the judging images say.
+        predicted: What the changed model says of them, int64, under "mistakes" and "keep"; empty where it did not come
+            to that.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Attempt:
     size: float
     values: Mapping[str, Tensor]
     verdict: Verdict
+    predicted: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,12 @@ class Attempts:
             if best is None:
                 return Attempt(name, count, 0.0, {}, self._none_chosen())
             numbers.write(best.values)
-            cured, broken = self._right(self._mistakes.judge), ~self._right(self._keep.judge)
-        return Attempt(name, count, best.size, best.values, self._settings.rule.judge(cured, broken))
+            judges = {"mistakes": self._mistakes.judge, "keep": self._keep.judge}
+            predicted = {kind: self._predicted(of) for kind, of in judges.items()}
+        right = {kind: predicted[kind] == of.labels for kind, of in judges.items()}
+        verdict = self._settings.rule.judge(right["mistakes"], ~right["keep"])
+        said = {kind: of.cpu() for kind, of in predicted.items()}
+        return Attempt(name, count, best.size, best.values, verdict, said)
 
     def _chosen(self, numbers: EditedNumbers) -> _Candidate | None:
         """The state on the way that cures most, of those that break no more than they may."""
@@ -173,12 +180,16 @@ class Attempts:
 
     def _right(self, images: Images) -> Tensor:
         """Which images the model gets right now, ``(N,)`` bool."""
+        return self._predicted(images) == images.labels
+
+    def _predicted(self, images: Images) -> Tensor:
+        """What the model says of them now, ``(N,)`` int64."""
         with torch.no_grad():
             parts = [
                 scores_of(self._model, TrainingItem(inputs, labels)).argmax(dim=1)
                 for inputs, labels in images.batches(4 * self._settings.batch_size)
             ]
-        return torch.cat(parts) == images.labels
+        return torch.cat(parts)
 
     def _none_chosen(self) -> Verdict:
         most = _CAUTION * self._settings.rule.most_broken

@@ -122,7 +122,7 @@ def cure(
     changes = _changes(original, first, filters)
     about = {"made by": "cure", "filters": [str(one) for one in filters], "verdict": first.verdict.reason} | context
     patch = Patch.between(original, _with(copied, first), about) if first.verdict.status == "kept" else None
-    return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context)
+    return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
 
 
 def _usual(model: nn.Module, images: CureImages, settings: CureSettings, output: Output | None) -> Reference:

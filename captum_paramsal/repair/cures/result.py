@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Cure(Summarized):
         parts: Which images served what: places in what was given, under "mistakes" and "keep" for each of "learn",
             "choose" and "judge", and under "left out" those that were no mistakes, or were not right.
         context: Model's fingerprint, settings and counts.
+        predicted: What the changed model says of the judging images, int64, in the order of ``parts``, under
+            "mistakes" and "keep"; empty where it did not come to that.
     """
 
     patch: Patch | None
@@ -42,6 +45,7 @@ class Cure(Summarized):
     alternatives: tuple[Attempt, ...]
     parts: Mapping[str, Mapping[str, Tensor]]
     context: Mapping[str, Any]
+    predicted: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
@@ -87,15 +91,7 @@ class Cure(Summarized):
         content = {
             "patch": beside.name if self.patch is not None else None,
             "treated": None if self.patch is None else self.patch.treated.short,
-            "verdict": _verdict_listed(self.verdict),
-            "filters": [[one.layer, one.index, one.part] for one in self.filters],
-            "changes": self.changes.tolist(),
-            "alternatives": [
-                {"name": one.name, "numbers": one.numbers, "size": one.size, "verdict": _verdict_listed(one.verdict)}
-                for one in self.alternatives
-            ],
-            "parts": {kind: {part: places.tolist() for part, places in of.items()} for kind, of in self.parts.items()},
-            "context": dict(self.context),
+            **self.to_dict(),
         }
         # Before the file that names it.
         if self.patch is not None:
@@ -117,6 +113,30 @@ class Cure(Summarized):
             message = f"Expected the patch of {str(source)!r} in {beside!r}, got that of another cure."
             raise PatchError(message)
         return cls(patch=patch, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the patch, as JSON has it."""
+        return {
+            "verdict": _verdict_listed(self.verdict),
+            "filters": [[one.layer, one.index, one.part] for one in self.filters],
+            "changes": self.changes.tolist(),
+            "alternatives": [
+                {"name": one.name, "numbers": one.numbers, "size": one.size, "verdict": _verdict_listed(one.verdict)}
+                for one in self.alternatives
+            ],
+            "parts": {kind: {part: places.tolist() for part, places in of.items()} for kind, of in self.parts.items()},
+            "context": dict(self.context),
+            "predicted": {kind: of.tolist() for kind, of in self.predicted.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], patch: Patch | None) -> Cure:
+        """Back from ``to_dict``.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something is missing, or of another kind.
+        """
+        return cls(patch=patch, **_values(content)[2])
 
     def _kept_patch(self, what: str) -> Patch:
         if self.patch is None:
@@ -147,19 +167,27 @@ def _verdict_of(content: Mapping[str, Any]) -> Verdict:
     return Verdict(content["status"], content["reason"], **flags, p_value=content["p_value"])
 
 
-def _values(content: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
+def _values(content: Mapping[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
     values = {
         "verdict": _verdict_of(content["verdict"]),
         "filters": tuple(Filter(*one) for one in content["filters"]),
-        "changes": torch.tensor(content["changes"], dtype=torch.float64),
+        "changes": torch.tensor([_size(one) for one in content["changes"]], dtype=torch.float64),
         "alternatives": tuple(
-            Attempt(one["name"], one["numbers"], one["size"], {}, _verdict_of(one["verdict"]))
+            Attempt(one["name"], one["numbers"], _size(one["size"]), {}, _verdict_of(one["verdict"]))
             for one in content["alternatives"]
         ),
         "parts": {
             kind: {part: torch.tensor(places, dtype=torch.int64) for part, places in of.items()}
             for kind, of in content["parts"].items()
         },
-        "context": content["context"],
+        "context": content["context"] | {"size": _size(content["context"]["size"])},
+        "predicted": {
+            kind: torch.tensor(predicted, dtype=torch.int64) for kind, predicted in content["predicted"].items()
+        },
     }
-    return content["patch"], content["treated"], values
+    return content.get("patch"), content.get("treated"), values
+
+
+def _size(value: float | None) -> float:
+    """Plain JSON has no infinity, which is how far numbers moved that were all zero."""
+    return inf if value is None else value

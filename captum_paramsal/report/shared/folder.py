@@ -7,7 +7,7 @@ from pathlib import Path
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import open_folder
 
-_DATA_FILES = ("explanation.json", "doctor.json", "comparison.json", "triage.json", "models.json")
+_DATA_FILES = ("explanation.json", "doctor.json", "comparison.json", "triage.json", "models.json", "cure.json")
 
 
 def open_report_folder(path: str | Path, data_file: str) -> Path:

@@ -20,6 +20,7 @@ _SECTIONS: dict[str, dict[str, SectionText]] = {
     "compare": {},
     "triage": {},
     "compare_models": {},
+    "cure": {},
 }
 
 
@@ -52,7 +53,7 @@ def register_section(kind: str, title: str) -> Callable[[_Text], _Text]:
     >>> unregister_section("triage", "Who to ask")
 
     Args:
-        kind: "explain", "doctor", "compare", "triage" or "compare_models".
+        kind: "explain", "doctor", "compare", "triage", "compare_models" or "cure".
         title: The heading.
 
     Raises:
