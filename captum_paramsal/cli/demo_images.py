@@ -20,7 +20,7 @@ ABOUT = About(
 CURED = About(
     model="the demo model",
     weights="built in",
-    images="1,500 generated scenes whose background misleads in 4 of 10",
+    images="700 generated scenes whose background misleads in 4 of 10",
     preprocessing="64 x 64 px, normalised",
     reference="generated scenes, split validation",
 )
@@ -51,7 +51,7 @@ def training_scenes() -> demo.Scenes:
 
 def scenes_to_cure() -> demo.Scenes:
     """Scenes like those of the split test, as many as :data:`CURED` says: enough mistakes to judge a cure by."""
-    recipe: dict[str, Any] = {**demo.SPLITS["test"], "n": 1500, "seed": 31}
+    recipe: dict[str, Any] = {**demo.SPLITS["test"], "n": 700, "seed": 31}
     return demo.make_scenes(**recipe)
 
 

@@ -174,4 +174,4 @@ def test_demo(tmp_path, capsys):
     assert main(command) == 0
     assert capsys.readouterr().out.startswith("120 images, ")
     content = json.loads((tmp_path / "cure.json").read_text())
-    assert content["summary"]["candidates"] == 1500
+    assert content["summary"]["candidates"] == 700
