@@ -103,4 +103,5 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
 def _solved(gram: Tensor, penalty: Tensor, right: Tensor) -> Tensor:
     gram.diagonal().add_(penalty)
     # Without a penalty it is singular, where filters always go together.
-    return torch.linalg.pinv(gram, hermitian=True) @ right if not penalty else torch.linalg.solve(gram, right)
+    solved: Tensor = torch.linalg.solve(gram, right) if penalty else torch.linalg.pinv(gram, hermitian=True) @ right
+    return solved
