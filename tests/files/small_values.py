@@ -9,7 +9,9 @@ from torch import nn
 from captum_paramsal import DiscernibleNeurons, FewSamplesWarning, ModelDoctor, ParameterSaliency, Reference, compare
 from captum_paramsal.models_compared import compare_models, compare_on_images
 from captum_paramsal.repair import (
+    CureSettings,
     Patch,
+    cure,
     knock_out_curve,
     mask_pixels,
     mistake_kinds,
@@ -83,6 +85,10 @@ def _pasted():
     return paste_pixels(model(), images, labels, batches()[1][0], scores, share=0.2, **QUIET)
 
 
+def _cure():
+    return cure(model(), batches(60), batches(60), settings=CureSettings(count=2, steps=1), **QUIET)
+
+
 def _mistake_kinds():
     images, labels = (both[::3] for both in batches()[0])
     return mistake_kinds(model(), images, labels, images, torch.tensor([[1.0, 1, 4, 4]] * len(images)))
@@ -91,6 +97,7 @@ def _mistake_kinds():
 VALUES = {
     "reference": lambda: Reference.fit(model(), batches(), tail=0.5, total=12, **QUIET),
     "trace": lambda: DiscernibleNeurons(model()).trace(batches()[0][0]),
+    "cure": _cure,
     "diagnosis": _diagnosis,
     "findings": _findings,
     "patch": lambda: Patch.between(model(), model(seed=1)),

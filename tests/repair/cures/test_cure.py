@@ -185,7 +185,7 @@ def test_what_other_results_need_is_taken_from_the_models_output():
     assert result.kept
 
 
-def test_a_filter_that_is_stuck_at_zero_is_moved():
+def test_a_filter_that_is_stuck_at_zero_is_moved(tmp_path):
     model = network(fault=None)
     with torch.no_grad():
         model[0].weight[2] = 0.0
@@ -193,6 +193,8 @@ def test_a_filter_that_is_stuck_at_zero_is_moved():
     result = cure(model, batches, batches, filters=[FAULT], settings=SETTINGS, show_progress=False)
     assert result.kept
     assert result.changes.tolist() == [float("inf")]
+    result.save(tmp_path / "cure.json")
+    assert Cure.load(tmp_path / "cure.json").changes.tolist() == [float("inf")]
 
 
 def test_the_rule_is_the_users(found):
