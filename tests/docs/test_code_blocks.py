@@ -34,6 +34,7 @@ SLOW = (
     "docs/howto/annotate.md",
     "docs/howto/compare.md",
     "docs/howto/compare_models.md",
+    "docs/howto/cure.md",
     "docs/howto/memory.md",
     "docs/howto/own_filter_score.md",
     "docs/howto/own_report_section.md",

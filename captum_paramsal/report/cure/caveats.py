@@ -22,13 +22,14 @@ def cure_caveats(cure: Cure, most_broken: float) -> Iterator[str]:
     if mistakes and mistakes < _FEW:
         low, high = verdict.cured_interval
         yield (
-            f"Only {mistakes} mistakes judged, so the share that is cured may as well be {low:.0%} as {high:.0%}. Give "
-            "more mistakes of the same kind."
+            f"Only {mistakes} mistakes judged, so the share that is cured may as well be {100 * low:.0f} % as "
+            f"{100 * high:.0f} %. Give more mistakes of the same kind."
         )
     if right and right * most_broken < 1:
         yield (
             f"Only {right:,} right images judged, so that by the rule not one of them may break, and up to "
-            f"{verdict.broken_interval[1]:.1%} of others may break unseen. Give more images that must stay right."
+            f"{100 * verdict.broken_interval[1]:.1f} % of others may break unseen. Give more images that "
+            "must stay right."
         )
     for name, places in cure.parts.items():
         if len(left_out := places["left out"]):

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-import torch
-from markupsafe import Markup
-
 from captum_paramsal.repair import Verdict
 from captum_paramsal.report.cure.data import CureData
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
-from captum_paramsal.viz import metric_bars, to_svg
 
-_DRAWN = 25
-"""Filters that the figure and the table show."""
+_LISTED = 25
+"""Filters that are listed."""
 _NAMES = {
     "filters": "the filters of this cure",
     "whole network": "the whole network",
@@ -53,6 +49,15 @@ class _Way:
     broken: _Share | None
     status: str
     reason: str
+
+
+@dataclass(frozen=True)
+class _FilterRow:
+    """A filter: its change as a share of its size, and how long its bar is, in percent."""
+
+    name: str
+    change: float
+    size: float
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,8 @@ def cure_page(report: CureData) -> str:
             for outcome, kept, refused in _KINDS
             if (kind := _kind(report, outcome, kept if cure.kept else refused)).images
         ],
-        filters=[
-            (str(one), change)
-            for one, change in zip(cure.filters[:_DRAWN], cure.changes[:_DRAWN].tolist(), strict=True)
-            if cure.verdict.status != "too few"
-        ],
-        drawing=_drawing(report),
+        filters=_filters(report),
+        changed=bool(cure.changes.any()),
         parts={name: {part: len(places) for part, places in of.items()} for name, of in cure.parts.items()},
         rule=report.context["parameters"]["rule"],
     )
@@ -163,22 +164,13 @@ def _tile(report: CureData, number: int) -> _Tile:
     return _Tile(image.file, *names, image.confidence, report.pictures.get(number))
 
 
-def _drawing(report: CureData) -> Markup:
-    """How far each filter moved, as an ``<svg>``; empty where none did."""
+def _filters(report: CureData) -> list[_FilterRow]:
     cure = report.cure
-    drawn = [
-        (str(one), change)
-        for one, change in zip(cure.filters[:_DRAWN], cure.changes[:_DRAWN].tolist(), strict=True)
-        if change and isfinite(change)
+    if cure.verdict.status == "too few":
+        return []
+    changes = cure.changes[:_LISTED].tolist()
+    largest = max([change for change in changes if isfinite(change)], default=0.0) or 1.0
+    return [
+        _FilterRow(str(one), change, round(100 * min(change / largest, 1.0), 1))
+        for one, change in zip(cure.filters[:_LISTED], changes, strict=True)
     ]
-    if not drawn:
-        return Markup()
-    changes = torch.tensor([change for _, change in drawn], dtype=torch.float64)
-    nothing = torch.full_like(changes, torch.nan)
-    axes = metric_bars(changes, nothing, nothing, [name for name, _ in drawn], unit="change, as a share of the filter")
-    farthest = max(drawn, key=lambda one: one[1])
-    words = (
-        f"Bars for {len(drawn)} filters, the first of the ranking on top: how far each was changed. Farthest is "
-        f"{farthest[0]}, by {farthest[1]:.3f} of its size."
-    )
-    return Markup(to_svg(axes, words, prefix="filters-"))  # noqa: S704 -- drawn by matplotlib, which escapes its texts
