@@ -20,6 +20,7 @@ from captum_paramsal import report
 from captum_paramsal.metrics import increase_in_confidence
 from captum_paramsal.models_compared import compare_models, compare_on_images
 from captum_paramsal.repair import (
+    CureSettings,
     fine_tune_curve,
     fine_tune_step,
     knock_out_curve,
@@ -75,6 +76,12 @@ class Known:
     @property
     def source(self) -> LabelledTensors:
         return LabelledTensors(IMAGES, self.mixed)
+
+    @property
+    def many(self) -> LabelledTensors:
+        """The same images five times over, which are enough for a cure."""
+        labels = torch.tensor([item.label for item in self.source.items])
+        return LabelledTensors(IMAGES.repeat(5, 1, 1, 1), labels.repeat(5))
 
 
 @cache
@@ -137,6 +144,7 @@ def boxes() -> Tensor:
 
 
 EXPLAIN = report.ExplainSettings(top_k=2, cards=1, show_progress=False)
+CURE = report.CureReportSettings(CureSettings(count=2, steps=1), alternatives=False, show_progress=False)
 DOORS = {
     "ParameterSaliency.attribute": Door(lambda m, k, **o: cp.ParameterSaliency(m, **o).attribute(IMAGES, k.wrong)),
     "ParameterSaliency.attribute, one by one": Door(
@@ -244,5 +252,6 @@ DOORS = {
             settings=report.ModelComparisonSettings(explained=2, shown=1, steps=1, show_progress=False), **o,
         )
     ),
+    "report.cure": Door(lambda m, k, **o: report.cure(m, k.many, k.reference, settings=CURE, **o)),
     "report.fit_reference": Door(lambda m, k, **o: report.fit_reference(m, k.source, show_progress=False, **o)),
 }  # fmt: skip

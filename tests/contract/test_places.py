@@ -68,6 +68,8 @@ class AtPlaces:
     def source(self):
         return LabelledTensors(IMAGES, self.mixed)
 
+    many = source
+
 
 @cache
 def network():
