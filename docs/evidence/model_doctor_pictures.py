@@ -15,6 +15,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import LayerGradCam
 from matplotlib.axes import Axes
@@ -324,11 +325,11 @@ def channels_figure(one: Found) -> bytes:
     panels = new_panels(9.0, 4.2, 2)
     average = torch.tensor(one["average"])
     order = average.argsort(descending=True)
-    places = torch.arange(len(order))
+    places = np.arange(len(order))
     titles = (f"a scene with a {CLASSES[one['class']]}", f"a mistake for {CLASSES[one['class']]}")
     for panel, title, values, unusual in zip(panels, titles, one["channels"], one["unusual"], strict=True):
-        row, odd = torch.tensor(values), torch.tensor(unusual)[order] > 0
-        shares, usual = (100 * one[order] / one.sum() for one in (row, average))
+        row, odd = torch.tensor(values), (torch.tensor(unusual)[order] > 0).numpy()
+        shares, usual = ((100 * one[order] / one.sum()).numpy() for one in (row, average))
         panel.bar(places, usual, width=0.95, color="#c4c8cf", label="average of the class")
         for which, color, label in ((~odd, PALETTE[0], "scene"), (odd, PALETTE[1], "scene, p at most 0.05")):
             panel.bar(places[which], shares[which], width=0.45, color=color, label=label)
