@@ -162,7 +162,7 @@ class Attempts:
             inputs = torch.cat([mistakes.inputs[wrong], keep.inputs[right]])
             labels = torch.cat([mistakes.labels[wrong], keep.labels[right]])
             scores = scores_of(self._model, TrainingItem(inputs, labels))
-            loss = cross_entropy(scores[: len(wrong)], mistakes.labels[wrong])
+            loss = cross_entropy(scores[: len(wrong)], labels[: len(wrong)])
             moved = scores[len(wrong) :].log_softmax(dim=1)
             loss = loss + settings.keep * kl_div(moved, usual[right], log_target=True, reduction="batchmean")
             require_finite({"loss": loss.item()}, f"of a cure in step {step}")

@@ -54,21 +54,19 @@ class Changeable:
     def last_layer(cls, model: nn.Module, classes: int) -> Changeable:
         """The last registered layer whose weight has a row for each class; nothing where there is none."""
         last = [
-            name
+            (name, module)
             for name, module in model.named_modules()
             if isinstance(getattr(module, "weight", None), nn.Parameter)
             and module.weight.ndim > 1
             and len(module.weight) == classes
         ][-1:]
-        of_layer = ((f"{name}.{part}", value) for name in last for part, value in _parts(model.get_submodule(name)))
-        return cls("last layer", _all_of((name.removeprefix("."), value) for name, value in of_layer))
+        return cls("last layer", _of_modules(last))
 
     @classmethod
     def norms(cls, model: nn.Module) -> Changeable:
         """Factors and offsets of all normalisations; nothing where there are none."""
         modules = ((name, module) for name, module in model.named_modules() if isinstance(module, _NORMS))
-        of_norms = ((f"{name}.{part}", value) for name, module in modules for part, value in _parts(module))
-        return cls("norms", _all_of((name.removeprefix("."), value) for name, value in of_norms))
+        return cls("norms", _of_modules(modules))
 
     @property
     def count(self) -> int:
@@ -144,8 +142,8 @@ def norm_of(parts: Iterable[Tensor]) -> float:
     return sqrt(sum(part.double().square().sum().item() for part in parts))
 
 
-def _parts(module: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
-    return module.named_parameters(recurse=False)
+def _of_modules(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Tensor]:
+    return _all_of(item for name, module in modules for item in module.named_parameters(name, recurse=False))
 
 
 def _all_of(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

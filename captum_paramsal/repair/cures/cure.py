@@ -17,7 +17,7 @@ from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import FilterParameters, FilterProfile
 from captum_paramsal.reference import Reference
 from captum_paramsal.repair.cures.attempts import Attempt, Attempts, CureSettings
-from captum_paramsal.repair.cures.changeable import Changeable, norm_of
+from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers, norm_of
 from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
 from captum_paramsal.repair.cures.result import Cure
 from captum_paramsal.repair.cures.verdict import Verdict
@@ -121,7 +121,8 @@ def cure(
     context |= {"numbers": first.numbers, "size": first.size}
     changes = _changes(original, first, filters)
     about = {"made by": "cure", "filters": [str(one) for one in filters], "verdict": first.verdict.reason} | context
-    patch = Patch.between(original, _with(copied, first), about) if first.verdict.status == "kept" else None
+    EditedNumbers(copied, sets[0]).write(first.values)
+    patch = Patch.between(original, copied, about) if first.verdict.status == "kept" else None
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
 
 
@@ -149,15 +150,6 @@ def _alternatives(
         Changeable.norms(copied),
         Changeable.of_filters(copied, drawn, "random filters"),
     ]
-
-
-def _with(copied: nn.Module, made: Attempt) -> nn.Module:
-    """The copy with the chosen values."""
-    state = dict(copied.named_parameters())
-    with torch.no_grad():
-        for name, values in made.values.items():
-            state[name].copy_(values)
-    return copied
 
 
 def _changes(original: nn.Module, made: Attempt, filters: Sequence[Filter]) -> Tensor:
