@@ -81,7 +81,11 @@ def narrow_classifier(name: str, num_classes: int) -> nn.Module:
         model.classifier = nn.Sequential(
             nn.Linear(first.in_features, 32), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(32, num_classes)
         )
-    return model.to_empty(device="cpu")
+    model.to_empty(device="cpu")
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.modules.batchnorm._BatchNorm):
+            module.reset_parameters()
+    return model
 
 
 def small_resnet(num_classes: int) -> nn.Module:

@@ -140,6 +140,7 @@ def nothing_left_behind_but_the_random_state(model, row):
                 torch.random.set_rng_state(state)
 
 
+@pytest.mark.filterwarnings("ignore:Effects of .* are hardly known")
 @pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES, by_target=True)])
 def test_many_targets_are_their_targets_one_by_one(entry, row):
     arguments = dict(row["attribute_args"])
