@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 from warnings import warn
 
@@ -12,21 +11,18 @@ import torch
 from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_finite_scores
-from captum_paramsal.errors import FewPassesWarning, InputError, ModelError
+from captum_paramsal.batch import Inputs
+from captum_paramsal.errors import FewPassesWarning, InputError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import (
     Target,
     ablation_groups,
     agreement,
     component_effects,
-    log_odds,
-    scores_at,
 )
-from captum_paramsal.hooks import Output, frozen_eval
-from captum_paramsal.profiles import FilterParameters, FilterProfile, LayerSelection, ParameterSlice, restored, write
+from captum_paramsal.hooks import Output
+from captum_paramsal.profiles import FilterProfile, LayerSelection, ablated_margins
 from captum_paramsal.summary import Summarized
 
 ROUNDS = 2
@@ -210,17 +206,11 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         """
         parts = self.profiler.parts(inputs, target, additional_forward_args, internal_batch_size)
         filters = self.filters
-        slices = FilterParameters(self.model, bias=self.bias).every(filters)
         ablated = self._ablated(len(filters))
-        with frozen_eval(self.model), torch.no_grad():
-            whole = [self._scores(part, None) for part in parts]
-            labels = [own for _, own in whole]
-            before = torch.cat([log_odds(scores, own) for scores, own in whole])
-            changes = []
-            for mask in tqdm(ablated.tolist(), desc="ablations", disable=not show_progress):
-                group = list(compress(slices, mask))
-                changes.append(self._margins_without(group, parts, labels) - before)
-        scores, reliability = self._estimated(ablated, torch.stack(changes).cpu())
+        before, after = ablated_margins(
+            self.model, parts, list(filters), ablated, bias=self.bias, show_progress=show_progress
+        )
+        scores, reliability = self._estimated(ablated, (after - before).cpu())
         kind = torch.float64 if before.dtype == torch.float64 else torch.float32
         placed = scores.to(device=before.device, dtype=kind)
         per_pass = int(ablated.sum(dim=1).max())
@@ -235,28 +225,6 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         if groups == count <= self.passes:
             return torch.eye(count, dtype=torch.bool)
         return ablation_groups(count, groups, self.passes, self.seed)
-
-    def _margins_without(
-        self, group: Sequence[Sequence[ParameterSlice]], parts: Sequence[ModelInputs], labels: Sequence[Tensor]
-    ) -> Tensor:
-        with restored(group, unnoticed=True):
-            for filter_slices in group:
-                zeros = [torch.zeros_like(part.of(part.parameter)) for part in filter_slices]
-                write(filter_slices, zeros, unnoticed=True)
-            found = [log_odds(*self._scores(part, own)) for part, own in zip(parts, labels, strict=True)]
-        return torch.cat(found)
-
-    def _scores(self, part: ModelInputs, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Class scores of the examples at the place that is explained, and the class; given or as labelled."""
-        scores, own = scores_at(require_finite_scores(forward_scores(self.model, part), part.start), part.labels)
-        if scores.shape[1] < 2:
-            message = (
-                f"Expected a model with two classes or more, one of which is ahead of the others, got class scores "
-                f"{tuple(scores.shape)}. Give `output=`, a callable that makes a score for each class of what it "
-                "returns."
-            )
-            raise ModelError(message)
-        return scores, own if labels is None else labels
 
     def _estimated(self, ablated: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
         """Scores, and how well each image's are known."""

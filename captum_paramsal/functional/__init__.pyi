@@ -1,3 +1,4 @@
+from .anomalies import peer_deviation as peer_deviation, statistics_drift as statistics_drift
 from .class_channels import (
     Noise as Noise,
     channel_correlation as channel_correlation,

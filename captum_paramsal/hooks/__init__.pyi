@@ -22,6 +22,7 @@ from .held_inputs import as_tensor as as_tensor, is_one_image as is_one_image, w
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .module_calls import module_calls as module_calls
+from .norm_inputs import NormInputs as NormInputs, norm_inputs as norm_inputs
 from .plan import (
     HiddenCallsError as HiddenCallsError,
     OtherWayError as OtherWayError,

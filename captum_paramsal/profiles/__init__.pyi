@@ -1,3 +1,4 @@
+from .ablated_margins import ablated_margins as ablated_margins
 from .filter_parameters import (
     FilterParameters as FilterParameters,
     ParameterSlice as ParameterSlice,

@@ -5,4 +5,5 @@ from .grouping import (
 from .result import ConfusionPair as ConfusionPair, GuiltyFilter as GuiltyFilter, Triage as Triage
 from .set_saliency import SetSaliency as SetSaliency, pull as pull, set_saliency as set_saliency
 from .set_scores import SetScores as SetScores
+from .suspects import Suspects as Suspects, rank_suspects as rank_suspects
 from .triage import triage as triage
