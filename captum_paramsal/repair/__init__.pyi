@@ -1,5 +1,6 @@
 from .cures.attempts import Attempt as Attempt, CureSettings as CureSettings
 from .cures.cure import cure as cure
+from .cures.group_cures import GroupCures as GroupCures, cure_groups as cure_groups
 from .cures.result import Cure as Cure
 from .cures.verdict import AcceptanceRule as AcceptanceRule, Verdict as Verdict
 from .interventions.curves import (

@@ -33,6 +33,7 @@ class CureSettings:
 
     Attributes:
         count: Filters that are changed.
+        ablations: Filters that are ablated at most to find these, see :func:`captum_paramsal.triage.rank_suspects`.
         steps: Steps of Adam.
         learning_rate: Length of a step, as a share of the root mean square of the tensor that is changed.
         keep: Weight of what must stay: of the Kullback-Leibler divergence, in nats, between the class probabilities
@@ -47,6 +48,7 @@ class CureSettings:
     """
 
     count: int = 25
+    ablations: int = 1000
     steps: int = 60
     learning_rate: float = 0.01
     keep: float = 10.0
@@ -60,6 +62,9 @@ class CureSettings:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 message = f"Expected `{name}` to be a whole number of at least 1, got {getattr(self, name)!r}."
                 raise InputError(message)
+        if not isinstance(self.ablations, int) or self.ablations < 0:
+            message = f"Expected `ablations` to be a whole number of at least 0, got {self.ablations!r}."
+            raise InputError(message)
         if not self.learning_rate > 0 or not self.keep >= 0:
             message = (
                 f"Expected `learning_rate` above 0 and `keep` of at least 0, got {self.learning_rate} and {self.keep}."

@@ -23,7 +23,10 @@ from captum_paramsal.repair.cures.result import Cure
 from captum_paramsal.repair.cures.verdict import Verdict
 from captum_paramsal.repair.treatment.patch import Patch
 from captum_paramsal.repair.treatment.weights import trainable_copy
-from captum_paramsal.triage import set_saliency
+from captum_paramsal.triage import rank_suspects
+
+_RIGHT = 300
+"""Right images that filters are ranked by: more hardly change what is usual."""
 
 
 def cure(
@@ -56,8 +59,8 @@ def cure(
             and kept in memory; those that it gets right are left out, and named in ``parts``.
         keep: The same of images that must stay right; those that it gets wrong are left out. As many as there are: of
             fewer than 200 that judge, not one may break by the usual rule.
-        filters: What is changed; by default the first filters by :func:`captum_paramsal.triage.set_saliency` of the
-            mistakes that are learnt from.
+        filters: What is changed; by default the first filters by :func:`captum_paramsal.triage.rank_suspects` of the
+            images that are learnt from.
         reference: What the filters usually do, for that ranking; by default, what they do in the right images that are
             learnt from.
         settings: Steps, strengths, the rule.
@@ -105,11 +108,7 @@ def cure(
         none = Verdict.without_judges("too few", reason)
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
     if filters is None:
-        learnt, profiles = images.mistakes.learn, reference or _usual(model, images, settings, output)
-        scored = set_saliency(
-            model, learnt.inputs, learnt.labels, profiles, internal_batch_size=settings.batch_size, output=output
-        )
-        filters = scored.top(settings.count)[0]
+        filters = _suspects(model, images, reference, settings, output, show_progress=show_progress)
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
         sets = [Changeable.of_filters(copied, filters)]
@@ -126,10 +125,27 @@ def cure(
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
 
 
-def _usual(model: nn.Module, images: CureImages, settings: CureSettings, output: Output | None) -> Reference:
-    """What the filters do in the right images that are learnt from."""
-    batches = images.keep.learn.batches(settings.batch_size)
-    return Reference.fit(model, batches, output=output, show_progress=False)
+def _suspects(
+    model: nn.Module,
+    images: CureImages,
+    reference: Reference | None,
+    settings: CureSettings,
+    output: Output | None,
+    *,
+    show_progress: bool,
+) -> list[Filter]:
+    """The first filters by the mistakes and right images that are learnt from."""
+    wrong, right = images.mistakes.learn, images.keep.learn[:_RIGHT]
+    found = rank_suspects(
+        model,
+        *(wrong.inputs, wrong.labels, right.inputs, right.labels),
+        reference=reference,
+        ablations=settings.ablations,
+        internal_batch_size=settings.batch_size,
+        output=output,
+        show_progress=show_progress,
+    )
+    return found.top(settings.count)
 
 
 def _alternatives(

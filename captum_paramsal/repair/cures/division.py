@@ -64,7 +64,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, chosen: Tensor) -> Images:
+    def __getitem__(self, chosen: Tensor | slice) -> Images:
         return Images(self.inputs[chosen], self.labels[chosen], self.scores[chosen], self.places[chosen])
 
     @property
@@ -110,6 +110,16 @@ class Division:
         judge, choose, learn = order.split([judges, choosers, count - judges - choosers])
         return cls(images[learn], images[choose], images[judge])
 
+    @property
+    def right(self) -> Division:
+        """Those of each part that the untreated model gets right."""
+        return Division(*(part[part.right] for part in (self.learn, self.choose, self.judge)))
+
+    @property
+    def every_part(self) -> bool:
+        """Whether no part is empty."""
+        return all(map(len, (self.learn, self.choose, self.judge)))
+
 
 @dataclass(frozen=True, eq=False)
 class CureImages:
@@ -136,16 +146,18 @@ class CureImages:
         """
         with frozen_eval(model):
             wrong, right = Images.of(model, mistakes, "mistakes"), Images.of(model, keep, "keep")
-        kept = right[right.right]
-        if len(kept) < LEAST_RIGHT:
+        # Which images judge does not depend on the model: what teaches one cure does not judge the next.
+        kept = Division.of(right, seed).right
+        if len(kept) < LEAST_RIGHT or not kept.every_part:
             message = (
                 f"Expected at least {LEAST_RIGHT} images in `keep` that the model gets right, got {len(kept)} of "
-                f"{len(right)}: check labels and preprocessing, or give more."
+                f"{len(right)}, and of these {len(kept.learn)} to learn from, {len(kept.choose)} to choose by and "
+                f"{len(kept.judge)} to judge by: check labels and preprocessing, or give more."
             )
             raise InputError(message)
         return cls(
             Division.of(wrong[~wrong.right], seed, LEAST_JUDGES),
-            Division.of(kept, seed),
+            kept,
             {"mistakes": wrong.places[wrong.right], "keep": right.places[~right.right]},
         )
 
