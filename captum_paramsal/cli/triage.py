@@ -27,6 +27,9 @@ right images of the same class (false discovery rate controlled), which mistakes
 filters stand out, and which filters each group wants changed, all in one direction. Writes report.html (one file, opens
 anywhere), triage.json, triage.csv, mistakes.csv, triage.safetensors and the figures as PNG.
 
+With --cure, few filters are changed for one group after the other, and the change is kept only if images that took no
+part say that it helps and harms nothing; writes cures.csv and a patch for each cured group, too.
+
 Without --model and IMAGES_DIR, the mistakes of the built-in demo are sorted: a small network, and generated scenes.
 """
 _EPILOG = """\
@@ -34,6 +37,7 @@ examples:
   captum-paramsal triage
   captum-paramsal triage --model squeezenet1_1 --weights squeezenet1_1.safetensors \\
       --reference squeezenet.reference.safetensors --labels val/labels.csv --out report val/images
+  captum-paramsal triage --cure --out cured
   captum-paramsal triage --model mypackage.models:build --weights best.pt --layers "layer4.*" --smallest 5 photos/
 """
 
@@ -61,6 +65,11 @@ def add_to(commands: Commands, summary: str) -> None:
     )
     sorting.add_argument(
         "--limit", metavar="N", type=positive, help="images at most, evenly spread over all of them; all by default"
+    )
+    sorting.add_argument(
+        "--cure",
+        action="store_true",
+        help="look for a cure of each group, one after the other: each ends in cured and kept, refused, or too few",
     )
     add_out_option(parser.add_argument_group("report"), "paramsal-triage")
     add_compute_options(parser)
@@ -93,7 +102,7 @@ def _of_photos(args: argparse.Namespace) -> TriageReport:
 
 def _of_demo(args: argparse.Namespace) -> TriageReport:
     from captum_paramsal import demo  # noqa: PLC0415
-    from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
+    from captum_paramsal.cli.demo_images import ABOUT, CURED, labelled, scenes_to_cure  # noqa: PLC0415
     from captum_paramsal.report import fit_reference, triage  # noqa: PLC0415
 
     model, settings = demo.load_model(), _settings(args)
@@ -106,12 +115,15 @@ def _of_demo(args: argparse.Namespace) -> TriageReport:
         show_progress=settings.show_progress,
     )
     classes = dict(enumerate(demo.CLASSES))
-    images = labelled(demo.load_scenes("test"))
-    return triage(model, images, reference, settings=settings, classes=classes, about=ABOUT)
+    # The split test has too few mistakes for a group of them to be cured.
+    images = labelled(scenes_to_cure() if args.cure else demo.load_scenes("test"))
+    about = CURED if args.cure else ABOUT
+    return triage(model, images, reference, settings=settings, classes=classes, about=about)
 
 
 def _settings(args: argparse.Namespace) -> TriageSettings:
     from captum_paramsal.cli.loading import computation  # noqa: PLC0415
+    from captum_paramsal.repair import CureSettings  # noqa: PLC0415
     from captum_paramsal.report import TriageSettings  # noqa: PLC0415
 
     return TriageSettings(
@@ -119,6 +131,7 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
         smallest=args.smallest,
         layers=args.layers,
         limit=args.limit,
+        cure=CureSettings() if args.cure else None,
         **computation(args),
     )
 
@@ -132,6 +145,8 @@ def _announce(sorted_out: TriageReport, report: Path) -> None:
     say(f"{int(mistakes.significant.sum())} of {len(mistakes.filters)} filters significantly more salient in mistakes")
     groups = "1 group" if mistakes.group_count == 1 else f"{mistakes.group_count} groups"
     say(f"{groups} of mistakes, {int((mistakes.groups < 0).sum())} mistakes in none")
+    for number, one in enumerate(() if sorted_out.cures is None else sorted_out.cures.cures):
+        say(f"group {number}: {one}")
     for caveat in sorted_out.caveats:
         say(f"note: {caveat}")
     say(report.resolve())

@@ -20,6 +20,7 @@ from results import Results, markdown_table, with_interval
 from torch import Tensor, nn
 
 from captum_paramsal import ActivationSpectrum, ForwardImpact, Reference
+from captum_paramsal.filters import FilterIndex
 from captum_paramsal.profiles import FilterProfile, ablated_margins
 from captum_paramsal.repair import magnitude_ranking, random_ranking
 from captum_paramsal.stats import reciprocal_rank_fusion
@@ -92,30 +93,50 @@ def fault_ranks(subject: Subject, fault: Fault, least: int) -> dict[str, Any]:
         internal_batch_size=50,
         show_progress=False,
     )
+    effects = Effects(model, whole.filters, mistakes[:ABLATED])
     for count in (one for one in COUNTS if one <= max(len(mistakes), COUNTS[0])):
-        found = of_some(subject, whole, reference, model, mistakes[:count])
-        for name, score in arms(found, model, mistakes[:count], right).items():
+        some = mistakes[:count]
+        saliency = set_saliency(model, some.inputs, some.labels, reference, internal_batch_size=50)
+        found = replace(whole, saliency=saliency, mistakes=count)
+        shortlist = found.score.argsort(descending=True, stable=True)[: subject.ablations]
+        found = replace(found, effect=effects.mean(shortlist, count))
+        for name, score in arms(found, model, some, right).items():
             result["ranks"][f"{name} | {count}"] = rank_of(score, place)
-    effects = _effects(model, whole, mistakes[:ABLATED], torch.tensor([place]))
-    result["helped"] = float((effects[0] > 0).double().mean())
+    for number in range(ABLATED if len(effects.of_one(place)) == ABLATED else 0):
+        result["ranks"].setdefault("effect | 1", []).append(effects.rank_in(number, place))
     return result | {"filter": str(whole.filters[place]), "filters": len(whole.filters)}
 
 
-def of_some(subject: Subject, whole: Suspects, reference: Reference, model: nn.Module, mistakes: Labelled) -> Suspects:
-    """The suspects after fewer mistakes; what needs none is as it was."""
-    saliency = set_saliency(model, mistakes.inputs, mistakes.labels, reference, internal_batch_size=50)
-    found = replace(whole, saliency=saliency, mistakes=len(mistakes))
-    shortlist = found.score.argsort(descending=True, stable=True)[: subject.ablations]
-    effect = torch.full_like(whole.drift, torch.nan)
-    effect[shortlist] = _effects(model, whole, mistakes[:ABLATED], shortlist).mean(dim=1)
-    return replace(found, effect=effect)
+class Effects:
+    """What ablating a filter does to each mistake's margin, computed once for a filter."""
 
+    def __init__(self, model: nn.Module, filters: FilterIndex, mistakes: Labelled) -> None:
+        self._model, self._filters = model, filters
+        self._parts = FilterProfile(model).parts(mistakes.inputs, mistakes.labels)
+        self._rows: dict[int, Tensor] = {}
 
-def _effects(model: nn.Module, whole: Suspects, mistakes: Labelled, places: Tensor) -> Tensor:
-    parts = FilterProfile(model).parts(mistakes.inputs, mistakes.labels)
-    filters = [whole.filters[place] for place in places.tolist()]
-    before, after = ablated_margins(model, parts, filters, torch.eye(len(filters)) > 0)
-    return (after - before).double()
+    def of_one(self, place: int) -> Tensor:
+        """Of one filter, ``(N,)``."""
+        self._compute([place])
+        return self._rows[place]
+
+    def mean(self, places: Tensor, count: int) -> Tensor:
+        """Means over the first mistakes for some filters, NaN for others, ``(F,)``."""
+        self._compute(places.tolist())
+        effect = torch.full((len(self._filters),), torch.nan, dtype=torch.float64)
+        effect[places] = torch.stack([self._rows[place][:count].mean() for place in places.tolist()])
+        return effect
+
+    def rank_in(self, number: int, place: int) -> float:
+        """Rank of a filter by what it does to one mistake, among those that were ablated."""
+        own = self._rows[place][number]
+        return float(1 + sum(row[number] > own for row in self._rows.values()))
+
+    def _compute(self, places: Sequence[int]) -> None:
+        missing = [place for place in places if place not in self._rows]
+        chosen = [self._filters[place] for place in missing]
+        before, after = ablated_margins(self._model, self._parts, chosen, torch.eye(len(chosen)) > 0)
+        self._rows |= dict(zip(missing, (after - before).double(), strict=True))
 
 
 def arms(found: Suspects, model: nn.Module, mistakes: Labelled, right: Labelled) -> dict[str, Tensor]:
@@ -179,10 +200,13 @@ def tables(found: Mapping[str, Any]) -> str:
 
 
 def _ten(rows: Sequence[Mapping[str, Any]], key: str) -> str:
-    ranks = [row["ranks"][key] for row in rows if key in row["ranks"]]
-    if len(ranks) < 2:
-        return ""
-    return f"{with_interval((torch.tensor(ranks) <= 10).double(), 0)} of {len(ranks)}"
+    hits = [share_in_ten(row["ranks"][key]) for row in rows if key in row["ranks"]]
+    return f"{with_interval(torch.tensor(hits).double(), 0)} of {len(hits)}" if len(hits) > 1 else ""
+
+
+def share_in_ten(ranks: float | Sequence[float]) -> float:
+    """Of a fault's rankings, from single mistakes or from all of them."""
+    return float((torch.as_tensor(ranks, dtype=torch.float64) <= 10).double().mean())
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -191,8 +215,9 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def by_count(rows: Sequence[Mapping[str, Any]]) -> str:
     """Share of faults in the first ten, from so many mistakes."""
-    lines = [[name, *(_ten(rows, f"{name} | {count}") for count in COUNTS)] for name in _names(rows)]
-    return markdown_table(["in the first ten, %", *(f"{count} mistakes" for count in COUNTS)], lines)
+    counts = (1, *COUNTS)
+    lines = [[name, *(_ten(rows, f"{name} | {count}") for count in counts)] for name in _names(rows)]
+    return markdown_table(["in the first ten, %", *(f"{count} mistakes" for count in counts)], lines)
 
 
 def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:

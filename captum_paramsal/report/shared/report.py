@@ -77,6 +77,7 @@ class Report(ABC):
         version: Of the JSON that is written; all versions from 1 on are read.
         data_file: Name of the JSON file.
         files: Names of all files that it may write.
+        numbered: Patterns of further names, where there may be any number of files.
         former_keys: What keys of older versions are called now.
         context_keys: Keys of the context.
     """
@@ -86,6 +87,7 @@ class Report(ABC):
     version: ClassVar[int]
     data_file: ClassVar[str]
     files: ClassVar[tuple[str, ...]] = ()
+    numbered: ClassVar[tuple[str, ...]] = ()
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     context_keys: ClassVar[tuple[str, ...]]
 
@@ -181,7 +183,8 @@ class Report(ABC):
                 data["page"] = digest_of(texts[PAGE])
                 names = [*texts, *saved, self.data_file]
                 texts[self.data_file] = _bytes_of(sealed_json(as_json(data)))
-                stale = [folder / name for name in self.files if name not in names]
+                earlier = [file.name for pattern in self.numbered for file in folder.glob(pattern)]
+                stale = [folder / name for name in (*self.files, *earlier) if name not in names]
                 with replacing(*(folder / name for name in names), without=stale) as partials:
                     for name, partial in zip(names, partials, strict=True):
                         if name in saved:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from captum_paramsal.repair import CureSettings, GroupCures
 from captum_paramsal.triage import Triage
 
 _FEW = 30
@@ -40,4 +41,22 @@ def triage_caveats(triage: Triage, images: int, *, given: bool) -> Iterator[str]
             "What filters usually do was taken from these images themselves, the mistakes among them"
             f" ({mistakes / images:.0%}), so what mistakes do is partly called usual. A reference of other images is "
             "better."
+        )
+
+
+def group_cures_caveats(cures: GroupCures | None, settings: CureSettings | None) -> Iterator[str]:
+    """Of the cures of all groups together."""
+    if cures is None or settings is None:
+        return
+    judged = [one for one in cures.cures if one.verdict.status != "too few"]
+    if len(judged) > 1:
+        yield (
+            f"{len(judged)} groups were judged at a level of {settings.rule.level:.0%} each, so that up to "
+            f"{len(judged) * settings.rule.level / 2:.1f} cures that cure nothing would be kept by chance."
+        )
+    right = max((len(one.verdict.broken) for one in judged), default=0)
+    if right and right * settings.rule.most_broken < 1:
+        yield (
+            f"Only {right:,} right images judged the cures, so that by the rule not one of them may break. Give more "
+            "images."
         )

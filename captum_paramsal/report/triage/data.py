@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from captum_paramsal.repair import Cure, GroupCures, Patch
 from captum_paramsal.report.shared.report import PAGE, Report
 from captum_paramsal.sources import Item
 from captum_paramsal.triage import GuiltyFilter, Triage
 
 VALUES_FILE = "triage.safetensors"
+PATCH_FILE = "group-{}.patch.safetensors"
 OF_FILTERS = ("score", "coherence", "excess", "pull", "superiority", "q_value")
 
 
@@ -28,6 +30,7 @@ class TriageData(Report):
         items: The image of each of its mistakes.
         images: How many images were sorted, mistakes and correct ones.
         candidates: How many images there are to choose from.
+        cures: A cure for each group, kept or not; None where none was looked for.
     """
 
     kind: ClassVar[str] = "triage"
@@ -35,9 +38,10 @@ class TriageData(Report):
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "triage.json"
     files: ClassVar[tuple[str, ...]] = (
-        *(data_file, "triage.csv", "mistakes.csv", VALUES_FILE),
+        *(data_file, "triage.csv", "mistakes.csv", "cures.csv", VALUES_FILE),
         *("confusion.png", "filters.png", PAGE),
     )
+    numbered: ClassVar[tuple[str, ...]] = (PATCH_FILE.format("*"),)
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"remarks": "caveats", "likeness": "similarity", "mistakes_in_no_group": "ungrouped"}
     )
@@ -47,6 +51,7 @@ class TriageData(Report):
     items: tuple[Item, ...]
     images: int
     candidates: int
+    cures: GroupCures | None = None
 
     @property
     def image_count(self) -> int:
@@ -104,7 +109,14 @@ class TriageData(Report):
             "all_mistakes": _ranked(self.triage.guilty()),
             "groups": [self._group(number) for number in range(self.triage.group_count)],
             "mistakes": self.mistakes_table(),
+            **({} if self.cures is None else {"cures": self._cures(self.cures)}),
         }
+
+    def _cures(self, cures: GroupCures) -> list[dict[str, Any]]:
+        return [
+            {"group": number, "patch": PATCH_FILE.format(number) if one.kept else None, **one.to_dict()}
+            for number, one in enumerate(cures.cures)
+        ]
 
     def significant_filters(self) -> list[dict[str, Any]]:
         """Filters that are more salient in mistakes than in correct images, the most significant first."""
@@ -151,12 +163,15 @@ class TriageData(Report):
         Raises:
             KeyError, TypeError, ValueError: Something is missing, or of another kind.
             TriageFileError: ``triage.safetensors`` cannot be read.
+            PatchError: The patch of a group cannot be read.
         """
+        listed = content.get("cures")
         return cls(
             triage=Triage.load(folder / VALUES_FILE),
             items=tuple(Item(row["file"], row["label"]) for row in content["mistakes"]),
             images=content["summary"]["images"],
             candidates=content["summary"]["candidates"],
+            cures=None if listed is None else GroupCures(tuple(_cure_of(one, folder) for one in listed)),
             **cls.shared_fields(content),
         )
 
@@ -169,6 +184,11 @@ class TriageData(Report):
             "filters": _ranked(self.triage.guilty(number)),
             "files": [self.items[place].name for place in members.tolist()],
         }
+
+
+def _cure_of(content: Mapping[str, Any], folder: Path) -> Cure:
+    name = content["patch"]
+    return Cure.from_dict(content, None if name is None else Patch.load(folder / name))
 
 
 def wanted_change(guilty: GuiltyFilter) -> str:

@@ -9,6 +9,7 @@ from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
 from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing, neighbors_drawing
 from captum_paramsal.report.triage.page_groups import (
+    cure_lines,
     filter_lines,
     group_cards,
     mistake_tiles,
@@ -63,6 +64,7 @@ def triage_page(report: TriageData) -> str:
         usual=typical(triage, None),
         drawing=filter_drawing(report),
         cards=group_cards(report),
+        cures=cure_lines(report),
         near=neighbors_drawing(report),
         in_groups=len(triage) - len(alone),
         ungrouped=len(alone),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from captum_paramsal.report.shared.neighbor_drawing import SHOWN
-from captum_paramsal.report.triage.data import TriageData, wanted_change
+from captum_paramsal.report.triage.data import PATCH_FILE, TriageData, wanted_change
 from captum_paramsal.sources import Picture
 from captum_paramsal.triage import GuiltyFilter, Triage
 
@@ -41,6 +41,16 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class CureLine:
+    """What came of a group's cure, and the file of its patch if it was kept."""
+
+    group: int
+    status: str
+    reason: str
+    patch: str
+
+
+@dataclass(frozen=True)
 class GroupCard:
     """A group of mistakes that belong together.
 
@@ -53,6 +63,7 @@ class GroupCard:
         filters: The guiltiest.
         usual: Coherence and excess of the filter in the middle.
         tiles: The most typical mistakes.
+        cure: What came of its cure, where one was looked for.
     """
 
     number: int
@@ -63,6 +74,7 @@ class GroupCard:
     filters: Sequence[FilterLine]
     usual: tuple[float, float]
     tiles: Sequence[Tile]
+    cure: CureLine | None = None
 
 
 def shown_groups(triage: Triage) -> range:
@@ -100,6 +112,20 @@ def group_cards(report: TriageData) -> list[GroupCard]:
     return [_card(report, number) for number in shown_groups(report.triage)]
 
 
+def cure_lines(report: TriageData) -> list[CureLine]:
+    """One for each group; none where no cure was looked for."""
+    cures = () if report.cures is None else report.cures.cures
+    return [
+        CureLine(
+            number,
+            "cured and kept" if one.kept else one.verdict.status,
+            one.verdict.reason,
+            PATCH_FILE.format(number) if one.kept else "",
+        )
+        for number, one in enumerate(cures)
+    ]
+
+
 def _card(report: TriageData, number: int) -> GroupCard:
     triage = report.triage
     members = triage.members(number)
@@ -113,6 +139,7 @@ def _card(report: TriageData, number: int) -> GroupCard:
         filters=filter_lines(triage, number, _FILTERS),
         usual=typical(triage, number),
         tiles=mistake_tiles(report, members[:_EXAMPLES].tolist()),
+        cure=cure_lines(report)[number] if report.cures is not None else None,
     )
 
 

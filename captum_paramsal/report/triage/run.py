@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,10 +15,11 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
+from captum_paramsal.repair import CureSettings, GroupCures, cure_groups
 from captum_paramsal.report.shared.label_checks import label_caveats
 from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of, require_classes
 from captum_paramsal.report.shared.report import About
-from captum_paramsal.report.triage.caveats import triage_caveats
+from captum_paramsal.report.triage.caveats import group_cures_caveats, triage_caveats
 from captum_paramsal.report.triage.page_groups import pictured
 from captum_paramsal.report.triage.report import TriageReport
 from captum_paramsal.sources import ImageSource, SourceBatches
@@ -35,6 +36,7 @@ class TriageSettings:
         layers: Layers to score; by default those of the reference, or the default layers, see
             :func:`captum_paramsal.profiles.layers.select_layers`.
         limit: Images at most, evenly spread over all; None for all.
+        cure: Look for a cure of each group, in this way; None for none.
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
         show_progress: Show progress bars.
@@ -44,6 +46,7 @@ class TriageSettings:
     smallest: int = 3
     layers: LayerSelection | None = None
     limit: int | None = None
+    cure: CureSettings | None = None
     batch_size: int = 32
     device: str | torch.device | None = None
     show_progress: bool = True
@@ -91,7 +94,8 @@ def triage(
         require_classes(model, images, device=device)
         batches = SourceBatches(images, model, wanted, settings.batch_size, device)
         result = _triage(model, batches, reference, settings)
-    positions = [batches.delivered[place] for place in result.images.tolist()]
+        positions = [batches.delivered[place] for place in result.images.tolist()]
+        cures = None if settings.cure is None else _cures(model, batches, result, positions, settings)
     shown = pictured(result)
     pictures = pictures_of(images, [positions[number] for number in shown])
     occurring = {*result.labels.tolist(), *result.predicted.tolist()}
@@ -100,11 +104,13 @@ def triage(
         items=tuple(images.items[position] for position in positions),
         images=len(batches.delivered),
         candidates=len(images.items),
+        cures=cures,
         skipped=tuple(images.skipped),
         classes={number: name for number, name in (classes or {}).items() if number in occurring},
         caveats=(
             *label_caveats(*_labels_and_predictions(batches, result)),
             *triage_caveats(result, len(batches.delivered), given=reference is not None),
+            *group_cures_caveats(cures, settings.cure),
         ),
         context=_context(model, about or About(), reference, settings, result=result, device=device),
         pictures={number: pictures[positions[number]] for number in shown if positions[number] in pictures},
@@ -130,6 +136,17 @@ def _triage(model: nn.Module, batches: SourceBatches, reference: Reference | Non
     except TargetError as error:
         message = f"Expected labels that are classes of the model, got {_suspect(batches)}. {error}"
         raise SourceError(message) from error
+
+
+def _cures(
+    model: nn.Module, batches: SourceBatches, result: Triage, positions: Sequence[int], settings: TriageSettings
+) -> GroupCures:
+    """Of every group; all images of the set that are right must stay so."""
+    wrong = {*positions}
+    right = [position for position in batches.delivered if position not in wrong]
+    members = [result.members(group).tolist() for group in range(result.group_count)]
+    groups = [batches.at([positions[number] for number in of_group]) for of_group in members]
+    return cure_groups(model, groups, batches.at(right), settings=settings.cure, show_progress=settings.show_progress)
 
 
 def _labels_and_predictions(batches: SourceBatches, result: Triage) -> tuple[list[int], list[int]]:
@@ -168,5 +185,6 @@ def _context(
             "fingerprint": reference.fingerprint.short,
         },
         "parameters": options
-        | {"device": str(device), "layers": list(result.filters.layers), "seed": result.context["seed"]},
+        | {"device": str(device), "layers": list(result.filters.layers), "seed": result.context["seed"]}
+        | ({} if settings.cure is None else {"cure": asdict(settings.cure)}),
     }
