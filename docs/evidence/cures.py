@@ -238,7 +238,7 @@ def faults(results: Results, data: Path, settings: CureSettings, count: int) -> 
     case = cifar(data)
     healthy = case.given[~case.mistakes()]
     learn, third = healthy[:1200], case.third[predicted(case.model, case.third) == case.third.labels]
-    case = replace(case, given=healthy[1200:3200], third=third)
+    case = replace(case, given=healthy[1200:], third=third)
     for number in range(count):
         fault = Fault(KINDS[number % len(KINDS)], number)
         key = f"fault | {number} | {fault.kind}"

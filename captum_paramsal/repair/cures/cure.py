@@ -46,7 +46,7 @@ def cure(
     Mistakes and right images are divided at random: half to learn from, a fifth to choose by, the rest to judge by. The
     numbers of the filters alone are changed, by Adam, down
 
-    ``mean cross entropy of the mistakes + keep * mean KL(before || now) of the right images``
+    ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
     Of the states on the way, and of a half and a quarter of each change, the one is chosen that cures most of the
     choosing mistakes and breaks at most half the share of the choosing right images that the rule allows, and of equals
