@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_paramsal.cli.numbers import positive
+from captum_paramsal.cli.numbers import natural, positive, strength
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -29,6 +29,14 @@ ALL = "all"
 """In place of a figure: one after the other."""
 
 _OF_PHOTOS = ("weights", "output", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+_SIZES = {
+    "knocked": "filters that are knocked out in the end (default 50)",
+    "tuned": "filters that take the step, or get noise, in the end (default 25)",
+    "controls": "correct images on which each change is tried too (default 1)",
+    "neighbors": "nearest neighbours of each mistake (default 10)",
+    "stages": "steps in which the network becomes random (default 4)",
+    "shown": "mistakes in a picture (default 4)",
+}
 _DESCRIPTION = """\
 Make a figure of the papers for a model and images: pictures (PNG), their numbers with 95 % intervals and controls
 (CSV), and how they were made (JSON). All costly work is kept in the folder, in pieces: a run that was stopped goes on
@@ -62,6 +70,10 @@ def add_to(commands: Commands, summary: str) -> None:
     sizes.add_argument(
         "--mistakes", metavar="N", type=positive, help="mistakes of curves, steps and maps, evenly spread (default 16)"
     )
+    for name, words in _SIZES.items():
+        sizes.add_argument(f"--{name}", metavar="N", type=positive, help=words)
+    sizes.add_argument("--learning-rate", metavar="R", type=strength, help="length of the step (default 0.001)")
+    sizes.add_argument("--seed", metavar="N", type=natural, help="of random orders, noise and weights (default 0)")
     sizes.add_argument(
         "--reference",
         metavar="FILE",
@@ -146,7 +158,8 @@ def _settings(args: argparse.Namespace, device: str) -> ReproduceSettings:
     from captum_paramsal.cli.loading import shows_progress  # noqa: PLC0415
     from captum_paramsal.reproduce import ReproduceSettings  # noqa: PLC0415
 
-    sizes = {"images": args.limit, "mistakes": args.mistakes}
+    names = ("mistakes", *_SIZES, "learning_rate", "seed")
+    sizes = {"images": args.limit} | {name: getattr(args, name) for name in names}
     given = {name: value for name, value in sizes.items() if value is not None}
     make = ReproduceSettings.full if args.full else ReproduceSettings
     return make(
@@ -166,6 +179,8 @@ def _announce(made: Reproduction, files: list[Path]) -> None:
         f"{made.figure}: {counts['mistakes']} mistakes and {counts['correct']} correct images of {counts['images']}, "
         f"reference of {counts['reference']}"
     )
+    for note in made.context["notes"]:
+        say(f"note: {note}")
     for skip in made.context["skipped"]:
         say(f"skipped {skip['file']}: {skip['reason']}")
     for file in files:

@@ -176,12 +176,15 @@ class WeightUses:
         functions: Calls of functions that multiply by a watched weight.
         selects: Whether the model picks rows, or its way, by values of the examples, so that two of them do not show
             where others go.
+        order: Watched weights by their identity when they were first used, and modules by name when they were first
+            done.
     """
 
     users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     calls: dict[int, dict[str, list[_Call]]] = field(default_factory=dict)
     functions: FunctionUses = field(default_factory=FunctionUses)
     selects: bool = False
+    order: dict[int | str, None] = field(default_factory=dict)
 
     @property
     def mixes_examples(self) -> bool:
@@ -250,6 +253,7 @@ class _WeightWatch(TorchFunctionMode):
             for tensor in given:
                 if id(tensor) in self.watched:
                     self.uses.users[id(tensor)].add(self.stack[-1])
+                    self.uses.order.setdefault(id(tensor))
             self._note(FunctionCall.of(func, args, kwargs or {}), result, given)
         return result
 
@@ -285,6 +289,7 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
         stack.pop()
         with torch._C.DisableTorchFunction():  # noqa: SLF001 -- what is looked up here is no work of the model
             calls[name].append(_Call.of(args, kwargs, output, count))
+            uses.order.setdefault(name)
 
     with module_calls(model, entered, left), watch:
         yield

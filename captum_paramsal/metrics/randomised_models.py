@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 
 import torch
@@ -40,7 +40,9 @@ def randomised_models(model: nn.Module, names: list[str], stages: int, seed: int
 def layers_from_the_end(model: nn.Module, *inputs: object) -> list[str]:
     """Names of the layers with weights of their own, the one that works last first.
 
-    A layer that is never called, since a module around it uses its weights, goes with that module.
+    A layer works when the first of its own weights is used, whichever module uses it: a transformer's class token comes
+    before its blocks, though the module that holds it is done last. Layers without any use, such as auxiliary heads in
+    evaluation mode, are left out. What code cannot be watched, as in a script module, works when that module is done.
 
     Args:
         model: A network.
@@ -50,22 +52,31 @@ def layers_from_the_end(model: nn.Module, *inputs: object) -> list[str]:
         LayerError: No layer has weights.
     """
     model, uses = unwrap(model), WeightUses()
-    with forward_only(model), watching(model, frozenset(), uses, 1):
+    weights = frozenset(map(id, model.parameters()))
+    with forward_only(model), watching(model, weights, uses, 1):
         model(*inputs)
-    finished = {name: place for place, name in enumerate(uses.calls[1])}
-    weighted = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
-    if not weighted:
+    places = {key: place for place, key in enumerate(uses.order)}
+    found = {
+        name: (place, number)
+        for number, (name, module) in enumerate(model.named_modules())
+        if any(True for _ in module.parameters(recurse=False)) and (place := _place(model, name, places)) is not None
+    }
+    if not found:
         message = f"Expected a model with weights to randomise, got {type(model).__name__} without any."
         raise LayerError(message)
-    places = {name: (_place(name, finished), number) for number, name in enumerate(weighted)}
-    return sorted(weighted, key=places.__getitem__, reverse=True)
+    return sorted(found, key=found.__getitem__, reverse=True)
 
 
-def _place(name: str, finished: dict[str, int]) -> int:
-    """When a module, or else the nearest one around it that was called, was done; the model itself is the last."""
-    while name and name not in finished:
+def _place(model: nn.Module, name: str, places: Mapping[int | str, int]) -> int | None:
+    """When the first of a layer's own weights was used; None if none was."""
+    own = map(id, model.get_submodule(name).parameters(recurse=False))
+    if used := [places[weight] for weight in own if weight in places]:
+        return min(used)
+    while name and name not in places:
         name = name.rpartition(".")[0]
-    return finished.get(name, len(finished))
+    # Where no weight of the module around it is seen either, its code could not be watched.
+    unseen = not any(id(weight) in places for weight in model.get_submodule(name).parameters())
+    return places.get(name, len(places)) if unseen else None
 
 
 def randomise(layer: nn.Module) -> None:

@@ -128,8 +128,11 @@ def _likeness(maps: Mapping[str, Tensor]) -> list[dict[str, Any]]:
 
 
 def _alike(maps: Tensor, others: Tensor) -> dict[str, float]:
+    """Means over the pairs that can be compared: maps that are the same everywhere cannot."""
+    correlation = rank_correlation(maps, others)
     return {
-        **interval("rank correlation", rank_correlation(maps, others)),
+        "compared": int(correlation.isfinite().sum()),
+        **interval("rank correlation", correlation),
         **interval("SSIM", structural_similarity(maps, others)),
     }
 

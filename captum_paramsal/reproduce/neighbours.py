@@ -41,6 +41,7 @@ def neighbors_figure(subject: Subject) -> Drawn:
             "deep": _listed(subject, near["deep layers"]),
         },
         pictures,
+        notes_on_neighbours(len(scores), subject.settings.neighbors),
     )
 
 
@@ -62,7 +63,23 @@ def features_figure(subject: Subject) -> Drawn:
             "listed": _listed(subject, near["penultimate features"]),
         },
         {"": _panel(subject, near["penultimate features"], "penultimate features")},
+        notes_on_neighbours(len(places), subject.settings.neighbors),
     )
+
+
+def notes_on_neighbours(mistakes: int, wanted: int) -> list[str]:
+    """A sentence where every other mistake is a neighbour, so that none is nearer than chance.
+
+    >>> notes_on_neighbours(20, 10)
+    []
+    """
+    if wanted < mistakes - 1:
+        return []
+    note = (
+        f"All {mistakes - 1} other mistakes are neighbours of each, since {wanted} were asked for: neighbours share no "
+        "more than any others do. Give more images (`--limit`), or ask for fewer (`--neighbors`)."
+    )
+    return [note]
 
 
 def penultimate(subject: Subject) -> Tensor:
@@ -138,7 +155,8 @@ def _shares(subject: Subject, near: Mapping[str, tuple[Tensor, Tensor]]) -> list
             of_near = table.gather(1, others).double().mean(dim=1)
             of_any = table.double().sum(dim=1) / (len(places) - 1)
             cells = {**interval("near", of_near), **interval("any other", of_any), **interval("lift", of_near - of_any)}
-            rows.append({"space": space, "shared": what, "mistakes": len(places), **cells})
+            counts = {"mistakes": len(places), "neighbours": others.shape[1]}
+            rows.append({"space": space, "shared": what, **counts, **cells})
     return rows
 
 

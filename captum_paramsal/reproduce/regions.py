@@ -58,13 +58,15 @@ def covered_figure(subject: Subject) -> Drawn:
     ]
     shown = arms["mean colour", "most salient"]
     gain = shown.true[:, 1] - shown.true[:, 0]
-    pictures = {}
+    pictures, notes = {}, list[str]()
     for name, signed in (("gained", gain), ("lost", -gain)):
         order = signed.argsort(descending=True, stable=True)[: subject.settings.shown].tolist()
         numbers = [number for number in order if signed[number] > 0]
         if numbers:
             pictures[name] = _gallery(subject, positions, numbers, shown)
-    return Drawn({"": rows}, pictures)
+        else:
+            notes.append(f"There is no picture of mistakes whose true class {name} by the cover: none of them did.")
+    return Drawn({"": rows}, pictures, notes)
 
 
 def pasted_figure(subject: Subject) -> Drawn:

@@ -97,7 +97,8 @@ def reproduce(
         chosen.name,
         {_file(chosen, name): rows for name, rows in drawn.tables.items()},
         {_file(chosen, name): picture for name, picture in drawn.pictures.items()},
-        _context(chosen, subject, about or About(), given=reference is not None),
+        _context(chosen, subject, about or About(), given=reference is not None)
+        | {"notes": [*subject.notes, *drawn.notes]},
     )
 
 

@@ -20,10 +20,12 @@ class Drawn:
     Attributes:
         tables: Rows by the table's name; the one that is named "" is the figure's own.
         pictures: PNG files by name, likewise.
+        notes: What cannot be read off this figure, in sentences.
     """
 
     tables: Mapping[str, TableRows]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,7 +12,7 @@ from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.repair import step_transfer
 from captum_paramsal.reproduce.curves import CURVE_PIECE, drawn_curves, ranking, step_curves
 from captum_paramsal.reproduce.intervals import interval
-from captum_paramsal.reproduce.neighbours import places_near
+from captum_paramsal.reproduce.neighbours import notes_on_neighbours, places_near
 from captum_paramsal.reproduce.result import Drawn
 from captum_paramsal.reproduce.subject import Subject
 from captum_paramsal.stats import bootstrap_means
@@ -41,7 +41,8 @@ def one_step_figure(subject: Subject) -> Drawn:
         for row in _table(tensors, list(near))
     ]
     pictures = {**curves.pictures, "neighbors": _picture(tried["most salient"], list(near), sizes)}
-    return Drawn({**curves.tables, "neighbors": rows}, pictures)
+    notes = notes_on_neighbours(len(subject.mistakes), min(TRIED, subject.settings.neighbors))
+    return Drawn({**curves.tables, "neighbors": rows}, pictures, notes)
 
 
 def _others(subject: Subject) -> dict[str, Tensor]:

@@ -51,6 +51,7 @@ class Subject:
         predicted: Predicted classes, ``(N,)``.
         margin: Probability of the most probable class less that of the second, ``(N,)``.
         loss: At the label, ``(N,)``.
+        idle: Layers that are left out, since no gradient reached them in the reference.
     """
 
     model: nn.Module
@@ -65,6 +66,14 @@ class Subject:
     predicted: Tensor
     margin: Tensor
     loss: Tensor
+    idle: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, in sentences."""
+        if not self.idle:
+            return []
+        return [f"Not scored, since no gradient reaches them for any image of the reference: {', '.join(self.idle)}."]
 
     @property
     def filters(self) -> FilterIndex:
@@ -208,10 +217,31 @@ def open_subject(
     batches = SourceBatches(images, model, batch_size=settings.batch_size, device=device)
     if reference is None:
         reference = _fitted(model, batches, list(wanted[::2]), settings, pieces)
+    whole, reference = reference.filters.layers, _without_idle(reference)
+    idle = tuple(layer for layer in whole if layer not in reference.filters.counts)
     saliency = ParameterSaliency(model, reference)
     facts = {"reference": _digest(reference)}
     known = pieces.joined("predictions", judged, FORWARD_PIECE, _predictions(model, images, batches))
-    return Subject(model, images, saliency, settings, classes, pieces.depending_on(**facts), device, **known)
+    return Subject(model, images, saliency, settings, classes, pieces.depending_on(**facts), device, **known, idle=idle)
+
+
+def _without_idle(reference: Reference) -> Reference:
+    """The reference of the layers that do something; an auxiliary head would fill the ranks of the least salient.
+
+    Its filters never have a gradient, and what never varies gets the lowest z-score.
+    """
+    filters, nothing = reference.filters, (reference.mean == 0) & reference.dead
+    kept = [layer for layer in filters.layers if not bool(nothing[filters.slice(layer)].all())]
+    if not kept or len(kept) == len(filters.layers):
+        return reference
+    columns = [column for layer in kept for column in range(len(filters))[filters.slice(layer)]]
+    index = FilterIndex(
+        {layer: filters.counts[layer] for layer in kept},
+        {layer: parts for layer, parts in filters.parts.items() if layer in kept},
+        bias=filters.bias,
+    )
+    moments = Moments(reference.count, reference.mean[columns], reference.moments.deviations[columns])
+    return Reference(index, moments, reference.fingerprint, reference.loss_name)
 
 
 def _fitted(

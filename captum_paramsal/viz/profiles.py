@@ -113,10 +113,21 @@ def _draw_marks(axes: Axes, profile: Tensor, filters: FilterIndex, marks: Sequen
 
 
 def _short(name: str) -> str:
-    """A layer's name with the middle left out where it is too long to stand under a plot.
+    """A layer's name with letters left out where it is too long to stand under a plot; numbers tell blocks apart.
 
     >>> _short("features.denseblock1.denselayer12.conv2")
-    'features.den…yer12.conv2'
+    'fea….dens…1.den…12.conv2'
     """
-    half = _LONGEST // 2
-    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}"
+    *parts, last = name.split(".")
+    stems = [part.rstrip("0123456789") for part in parts]
+    kept = [len(stem) for stem in stems]
+
+    def shown() -> str:
+        letters = (stem if count == len(stem) else f"{stem[:count]}…" for stem, count in zip(stems, kept, strict=True))
+        numbers = (part[len(stem) :] for part, stem in zip(parts, stems, strict=True))
+        return ".".join([*map("".join, zip(letters, numbers, strict=True)), last])
+
+    while len(shown()) > _LONGEST and max(kept, default=0) > 1:
+        kept[kept.index(max(kept))] -= 1
+    short, half = shown(), _LONGEST // 2
+    return short if len(short) <= _LONGEST else f"{short[:half]}…{short[1 - half :]}"

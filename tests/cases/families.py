@@ -11,6 +11,7 @@ import torch
 from oracles.weights import seeded
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.googlenet import BasicConv2d, Inception
 
 CLASSES = 10
 
@@ -133,6 +134,24 @@ def small_regnet(num_classes: int) -> nn.Module:
     return models.RegNet(blocks, num_classes=num_classes)
 
 
+class SmallGoogLeNet(nn.Module):
+    """Stem, two Inception blocks and between them an auxiliary head, which works in training alone."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = BasicConv2d(3, 8, kernel_size=3, stride=2)
+        self.first = Inception(8, 4, 4, 6, 2, 4, 2)
+        self.aux = nn.Sequential(nn.Conv2d(16, 12, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.aux_scores = nn.Linear(12, num_classes)
+        self.second = Inception(16, 6, 4, 8, 2, 6, 4)
+        self.fc = nn.Linear(24, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.first(self.stem(images))
+        scores: Tensor = self.fc(self.second(maps).mean(dim=(2, 3)))
+        return scores + 0.3 * self.aux_scores(self.aux(maps)) if self.training else scores
+
+
 def small_convnext(num_classes: int) -> nn.Module:
     stage = models.convnext.CNBlockConfig
     return models.ConvNeXt([stage(16, 24, 2), stage(24, 32, 1), stage(32, None, 1)], num_classes=num_classes)
@@ -145,6 +164,7 @@ def small_swin(num_classes: int) -> nn.Module:
 SMALL: dict[str, Callable[..., nn.Module]] = {
     "maxvit_small": small_maxvit,
     "vit_small": small_vit,
+    "googlenet_small": SmallGoogLeNet,
     "resnet_small": small_resnet,
     "resnext_small": small_resnext,
     "densenet_small": small_densenet,

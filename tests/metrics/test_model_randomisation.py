@@ -1,4 +1,5 @@
 import sys
+import warnings
 
 import pytest
 import torch
@@ -41,6 +42,37 @@ def test_layers_by_the_time_they_work():
     assert layers_from_the_end(small_model(), some_images()[0]) == ["6", "2", "0"]
     with pytest.raises(LayerError, match="Flatten without any"):
         layers_from_the_end(nn.Flatten(), torch.zeros(1, 2))
+
+
+class TokenInFront(nn.Module):
+    """Puts a token of its own in front, like a vision transformer, and has a head for training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 1, 4))
+        self.stem = nn.Conv2d(1, 4, 3)
+        self.block = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+        self.auxiliary = nn.Linear(4, 3)
+
+    def forward(self, images):
+        rows = self.stem(images).flatten(2).transpose(1, 2)
+        rows = self.block(torch.cat([self.token.expand(len(rows), -1, -1), rows], dim=1))
+        return self.head(rows[:, 0])
+
+
+def test_a_token_works_before_the_blocks_and_an_idle_head_never():
+    names = layers_from_the_end(TokenInFront().eval(), torch.rand(1, 1, 5, 5))
+    assert names == ["head", "block", "", "stem"]
+
+
+def test_what_is_traced_works_as_a_whole():
+    images = torch.rand(1, 1, 5, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 1)), images)
+    model = nn.Sequential(traced, nn.Flatten(), nn.Linear(18, 2)).eval()
+    assert layers_from_the_end(model, images) == ["2", "0.1", "0.0"]
 
 
 def test_stages_change_the_last_layers_first():

@@ -23,12 +23,16 @@ def model():
 
 
 def images(count=48):
-    pixels = torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    return labelled(model(), torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(1)))
+
+
+def labelled(network, pixels):
     with torch.no_grad():
-        predicted = model()(pixels).argmax(dim=1)
+        scores = network(pixels)
+    predicted = scores.argmax(dim=1)
     # Two of three are right, in the reference's half and in the other one.
-    wrong = torch.arange(count) // 2 % 3 == 0
-    return LabelledTensors(pixels, torch.where(wrong, (predicted + 1) % 3, predicted))
+    wrong = torch.arange(len(pixels)) // 2 % 3 == 0
+    return LabelledTensors(pixels, torch.where(wrong, (predicted + 1) % scores.shape[1], predicted))
 
 
 def made(figure, folder, **settings):

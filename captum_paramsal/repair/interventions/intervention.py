@@ -138,7 +138,11 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
     batch = ModelInputs.of(inputs, target, additional_forward_args, model=model)
     distinct = list({id(parameter): parameter for parameter in parameters}.values())
     with frozen_eval(model, trainable=distinct):
-        logits, labels = scores_at(require_gradient(forward_scores(model, batch)), batch.labels)
+        scores = forward_scores(model, batch)
+        if not scores.requires_grad:
+            _require_other_gradients(model, batch)
+            return {id(parameter): torch.zeros_like(parameter) for parameter in distinct}
+        logits, labels = scores_at(scores, batch.labels)
         warn_if_probabilities(logits, loss)
         mean = loss(logits, labels).mean()
         if not bool(mean.isfinite()):
@@ -149,3 +153,10 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         id(parameter): torch.zeros_like(parameter) if gradient is None else gradient
         for parameter, gradient in zip(distinct, gradients, strict=True)
     }
+
+
+def _require_other_gradients(model: nn.Module, batch: ModelInputs) -> None:
+    """Make sure that the scores depend on other parameters, so that some without a gradient are only unused."""
+    floating = [each for each in model.parameters() if each.is_floating_point() and not each.is_inference()]
+    with frozen_eval(model, trainable=floating):
+        require_gradient(forward_scores(model, batch))

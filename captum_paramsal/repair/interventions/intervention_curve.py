@@ -16,6 +16,9 @@ from captum_paramsal.stats.bootstrap import bootstrap_means
 
 _TENSORS = ("labels", "predicted", "wrong", "true", "corrected", "broken")
 
+_ROUNDING = 0.01
+"""Of a probability: passes of other sizes round otherwise, and hundreds of layers carry it on."""
+
 
 @dataclass(frozen=True, eq=False)
 class InterventionCurve:
@@ -116,11 +119,28 @@ class InterventionCurve:
         Raises:
             InterventionError: ``other`` is of other images, or has another number of filters.
         """
-        if self.wrong.shape != other.wrong.shape or not self.wrong[:, 0].allclose(other.wrong[:, 0]):
-            message = "Expected curves of the same images with as many filters."
-            raise InterventionError(message)
+        self._require_same_images(other)
         pairs = zip(self.measures().items(), other.measures().values(), strict=True)
         return {name: bootstrap_means(values - others, seed) for (name, values), others in pairs}
+
+    def _require_same_images(self, other: InterventionCurve) -> None:
+        if self.wrong.shape != other.wrong.shape:
+            ours, theirs = (f"{len(each)} images and {each.steps} filters" for each in (self, other))
+            message = f"Expected curves of the same images with as many filters, got {ours}, and {theirs}."
+            raise InterventionError(message)
+        gaps = (self.wrong[:, 0] - other.wrong[:, 0]).abs()
+        differing = ((self.labels != other.labels) | ~(gaps <= _ROUNDING)).nonzero()[:, 0].tolist()
+        if differing:
+            first = differing[0]
+            got = (
+                f"label {int(each.labels[first])} with a most probable class of {each.wrong[first, 0]:.4f}"
+                for each in (self, other)
+            )
+            message = (
+                f"Expected curves of the same images, got {len(differing)} of {len(self)} that differ before any "
+                f"filter is changed; number {first} has {', and '.join(got)}. Make both of the same images in order."
+            )
+            raise InterventionError(message)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file; an existing one is replaced only when the new one is complete.

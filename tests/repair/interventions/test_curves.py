@@ -1,5 +1,7 @@
 """Curves of knocked-out, disturbed and fine-tuned filters, against a copy of the model for every image and step."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from repair.interventions.slow_curves import slow_scores, step, zero
@@ -7,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from captum_paramsal import ParameterSaliency
-from captum_paramsal.errors import InputError, InterventionError
+from captum_paramsal.errors import InputError, InterventionError, ModelError
 from captum_paramsal.repair import (
     ControlImages,
     InterventionCurve,
@@ -369,12 +371,13 @@ def test_saved_read_and_turned_into_a_table(tmp_path):
         found.where(torch.tensor([2]))
     nothing = found.difference(again)["corrected"]
     assert torch.equal(nothing, torch.zeros(3, 5, dtype=torch.float64))
-    with pytest.raises(InterventionError, match="same images"):
-        found.difference(
-            knock_out_curve(
-                model, images[:3], labels[:3], random_ranking(filters, 3), filters, k=4, show_progress=False
-            )
-        )
+    with pytest.raises(InterventionError, match="got 6 images and 4 filters, and 3 images and 4 filters"):
+        found.difference(found.where(torch.arange(6) < 3))
+    rounded = replace(found, wrong=found.wrong * (1 + 1e-4))
+    torch.testing.assert_close(found.difference(rounded)["corrected"], nothing)
+    for other in ({"wrong": found.wrong * 0.9}, {"labels": found.labels + 1}, {"wrong": found.wrong * torch.nan}):
+        with pytest.raises(InterventionError, match="same images, got 6 of 6 that differ before any filter is changed"):
+            found.difference(replace(found, **other))
 
 
 class ViewsMaps(nn.Module):
@@ -411,3 +414,28 @@ def test_a_model_that_views_its_maps_shares_passes_too():
     assert len(runs) == 1, "how it takes its maps was known"
     order = [[(one.layer, one.index) for one in own] for own in saliency.filters.top(ranking, 4)]
     torch.testing.assert_close(found, slow_scores(model, images, labels, order, zero), rtol=0, atol=1e-12)
+
+
+class WithAnIdleHead(nn.Module):
+    """Has a head that works in training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = network()
+        self.idle = nn.Conv2d(3, 4, 1)
+
+    def forward(self, images):
+        return self.body(images)
+
+
+def test_a_step_on_filters_without_a_gradient_changes_nothing():
+    model = WithAnIdleHead().double().eval()
+    images, labels = mistakes(model.body)
+    filters = ParameterSaliency(model, layers=["idle"]).filters
+    found = fine_tune_curve(
+        model, images, labels, random_ranking(filters, 3), filters, k=2, learning_rate=9.0, show_progress=False
+    )
+    torch.testing.assert_close(found.true, found.true[:, :1].expand(-1, 3))
+    model.body.register_forward_hook(lambda _, __, scores: scores.detach())
+    with pytest.raises(ModelError, match="scores without a gradient"):
+        fine_tune_curve(model, images, labels, random_ranking(filters, 3), filters, k=2, show_progress=False)
