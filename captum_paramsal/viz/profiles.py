@@ -116,7 +116,7 @@ def _short(name: str) -> str:
     """A layer's name with letters left out where it is too long to stand under a plot; numbers tell blocks apart.
 
     >>> _short("features.denseblock1.denselayer12.conv2")
-    'fea….dens…1.den…12.conv2'
+    'fea….den…1.dens…12.conv2'
     """
     *parts, last = name.split(".")
     stems = [part.rstrip("0123456789") for part in parts]
