@@ -220,11 +220,15 @@ def by_count(rows: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(["in the first ten, %", *(f"{count} mistakes" for count in counts)], lines)
 
 
+def of_most(ranks: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each arm, the rank from the most mistakes, by its name."""
+    several = {tuple(key.split(" | ")): rank for key, rank in ranks.items() if not key.endswith(" | 1")}
+    return {name: rank for (name, _), rank in sorted(several.items(), key=lambda item: int(item[0][1]))}
+
+
 def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:
     """The same by the kind of fault, from as many mistakes as there are."""
-    most = [
-        row | {"ranks": {key.split(" | ")[0]: rank for key, rank in row["ranks"].items()}} for row in rows
-    ]  # later counts overwrite earlier ones
+    most = [row | {"ranks": of_most(row["ranks"])} for row in rows]
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     lines = [[name, *(_ten([row for row in most if row["kind"] == k], name) for k in kinds)] for name in _names(rows)]
     return markdown_table(["in the first ten, %", *kinds], lines)

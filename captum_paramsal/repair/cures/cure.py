@@ -84,7 +84,8 @@ def cure(
         >>> from captum_paramsal.demo import load_model, load_scenes, normalize
         >>> scenes = load_scenes("test")
         >>> everything = [(normalize(scenes.images), scenes.labels)]
-        >>> found = cure(load_model(), everything, everything, show_progress=False)
+        >>> quick = CureSettings(steps=10, batch_size=8, ablations=10)
+        >>> found = cure(load_model(), everything, everything, settings=quick, show_progress=False)
         >>> found.verdict.status in {"kept", "refused", "too few"}
         True
     """
