@@ -46,6 +46,12 @@ class FilterLayer:
         added = self._bias
         return self.rule.weights(self.module) if added is None else (*self.rule.weights(self.module), added)
 
+    @property
+    def weight_rows(self) -> Tensor:
+        """Its weights, cut into filters as their gradients are, ``(F, D)``."""
+        rows: Tensor = self.of_weights(tuple(weight.detach()[None] for weight in self.weights)).sample(0)
+        return rows
+
     @cached_property
     def count(self) -> int:
         """Filters of the layer; looked up once, since some weights are computed anew whenever they are read."""

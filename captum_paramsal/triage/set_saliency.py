@@ -125,9 +125,7 @@ def pull(profile: FilterProfile, sums: GradientSums) -> Tensor:
         if vectors is None:
             columns.append(torch.zeros(len(sums.counts), profile.filters.counts[layer.name], dtype=torch.float64))
             continue
-        # The weights are cut into filters as their gradients are.
-        rows = layer.of_weights(tuple(weight.detach()[None] for weight in layer.weights))
-        weights = rows.sample(0).to(vectors)
+        weights = layer.weight_rows.to(vectors)
         means = vectors / sums.counts.to(vectors.device).clamp(min=1)[:, None, None]
         columns.append((means * weights).sum(dim=2).double().cpu())
     return torch.cat(columns, dim=1)

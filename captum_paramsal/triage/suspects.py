@@ -199,12 +199,8 @@ def _drift(profile: FilterProfile, parts: Sequence[ModelInputs]) -> Tensor:
 
 def _deviation(profile: FilterProfile) -> Tensor:
     """Of every filter's weights, among those of its layer."""
-    sizes, counts = [], []
-    for layer in profile.layers:
-        rows = layer.of_weights(tuple(weight.detach()[None] for weight in layer.weights)).sample(0)
-        sizes.append(rows.double().norm(dim=1).cpu())
-        counts.append(len(rows))
-    return peer_deviation(torch.cat(sizes), counts)
+    sizes = [layer.weight_rows.double().norm(dim=1).cpu() for layer in profile.layers]
+    return peer_deviation(torch.cat(sizes), [len(of_layer) for of_layer in sizes])
 
 
 def _effect(profile: FilterProfile, parts: Sequence[ModelInputs], shortlist: Tensor, *, show_progress: bool) -> Tensor:
