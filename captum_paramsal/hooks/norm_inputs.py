@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
 
+import torch
 from torch import Tensor, nn
 
 from captum_paramsal.hooks.calls import sole_tensor
@@ -21,9 +22,9 @@ class _Seen:
     """Sums over what a norm has got from a layer."""
 
     norm: Any
+    total: Tensor
+    squares: Tensor
     count: int = 0
-    total: Tensor | float = 0.0
-    squares: Tensor | float = 0.0
 
 
 @dataclass
@@ -43,7 +44,7 @@ class NormInputs:
             ``(F,)`` float64 each; None where no batch norm with statistics reads the layer.
         """
         seen = self._seen.get(layer.name)
-        if seen is None or not isinstance(seen.total, Tensor) or not isinstance(seen.squares, Tensor):
+        if seen is None:
             return None
         mean = seen.total / seen.count
         variance = (seen.squares / seen.count - mean.square()).clamp(min=0) + seen.norm.eps
@@ -67,10 +68,11 @@ class NormInputs:
         if made is None or not isinstance(got, Tensor) or made() is not got:
             return
         rows = got.detach().movedim(1, 0).flatten(1).double()
-        seen = self._seen.setdefault(name, _Seen(norm))
+        total, squares = rows.sum(dim=1).cpu(), rows.square().sum(dim=1).cpu()
+        seen = self._seen.setdefault(name, _Seen(norm, torch.zeros_like(total), torch.zeros_like(squares)))
         seen.count += rows.shape[1]
-        seen.total = seen.total + rows.sum(dim=1).cpu()
-        seen.squares = seen.squares + rows.square().sum(dim=1).cpu()
+        seen.total += total
+        seen.squares += squares
 
 
 @contextmanager
