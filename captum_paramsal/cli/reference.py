@@ -44,6 +44,13 @@ def add_to(commands: Commands, summary: str) -> None:
         help="share of the images in each filter's upper tail, in (0, 0.5]; 0 for no tails (default 0.10)",
     )
     statistics.add_argument(
+        "--exemplars",
+        metavar="K",
+        type=int,
+        default=0,
+        help="images that are kept of each filter, those in which it is most active; 0 for none (default 0)",
+    )
+    statistics.add_argument(
         "--checkpoint",
         metavar="FILE",
         type=Path,
@@ -75,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             job.photos,
             layers=args.layers,
             tail=args.tail or None,
+            exemplars=args.exemplars or None,
             batch_size=args.batch_size,
             device=device,
             checkpoint=args.checkpoint,
@@ -96,6 +104,8 @@ def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> No
     if reference.tail is not None:
         typical = int(reference.tail.exceedances.median())
         say(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
+    if reference.exemplar_table is not None:
+        say(f"exemplars: {reference.exemplar_table.k} images of each filter")
     for skip in dict.fromkeys(skipped):
         say(f"skipped {skip.name}: {skip.reason}")
     say(out.resolve())

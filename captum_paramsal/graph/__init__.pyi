@@ -11,6 +11,7 @@ from .network import (
     traced_run as traced_run,
 )
 from .probing import probed_network as probed_network
+from .receptive_field import Region as Region, receptive_field as receptive_field
 from .recording import Keeps as Keeps, Recording as Recording, record as record
 from .registry import registered_operations as registered_operations, trace_rule as trace_rule
 from .rule import Passing as Passing, TraceRule as TraceRule

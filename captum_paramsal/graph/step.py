@@ -106,7 +106,7 @@ class Step:
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by place or name, as it was noted."""
-        return self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name, default)
+        return argument_of(self.node, place, name, default)
 
     def support_of(self, neurons: Sequence[tuple[fx.Node, Sites]], count: int, *, limit: bool = False) -> Tensor:
         """Largest single contribution to neurons of other operations; 0 for those of the network's input.
@@ -132,6 +132,11 @@ class Step:
 
     def _value_of(self, node: fx.Node) -> Tensor:
         return self.run.tensor(node)
+
+
+def argument_of(node: fx.Node, place: int, name: str, default: Any = None) -> Any:
+    """An argument of an operation by place or name, as it was noted."""
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
 
 
 Supports: TypeAlias = Callable[[Step, Sites, bool], Tensor]

@@ -23,6 +23,11 @@ from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .module_calls import module_calls as module_calls
 from .norm_inputs import NormInputs as NormInputs, norm_inputs as norm_inputs
+from .output_peaks import (
+    ExamplePeaks as ExamplePeaks,
+    LayerPeaks as LayerPeaks,
+    OutputPeaks as OutputPeaks,
+)
 from .plan import (
     HiddenCallsError as HiddenCallsError,
     OtherWayError as OtherWayError,

@@ -20,7 +20,9 @@ from captum_paramsal.hooks.calls import LayerCall, tensors_in
 from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.gradients import SampleGradients
 from captum_paramsal.hooks.layer_watch import LayerWatch
+from captum_paramsal.hooks.output_peaks import OutputPeaks
 from captum_paramsal.hooks.plan import HiddenCallsError, Plan
+from captum_paramsal.hooks.rules import rule_of
 
 Reduction: TypeAlias = Callable[[str, SampleGradients], Tensor]
 """From the name of a layer and its weight gradients to one number per example and filter, ``(N, O)``."""
@@ -34,11 +36,20 @@ class LayerRecording(LayerWatch):
         plan: Where their gradients are taken.
         count: Examples in the batch.
         reduce: What becomes of a layer's gradients, which are gone afterwards; their mean absolute value by default.
+        outputs: Sees what the layers return, if that is asked for.
     """
 
-    def __init__(self, layers: Sequence[FilterLayer], plan: Plan, count: int, reduce: Reduction | None = None) -> None:
+    def __init__(
+        self,
+        layers: Sequence[FilterLayer],
+        plan: Plan,
+        count: int,
+        reduce: Reduction | None = None,
+        outputs: OutputPeaks | None = None,
+    ) -> None:
         super().__init__(layers, plan, count)
         self._reduce: Reduction = reduce or (lambda _, gradients: gradients.mean_abs())
+        self._outputs = outputs
         self._profiles: dict[str, Tensor] = {}
         self._gradients: dict[str, SampleGradients] = {}
         self._open_calls: dict[str, int] = defaultdict(int)
@@ -83,6 +94,10 @@ class LayerRecording(LayerWatch):
 
     def _keep_call(self, layer: FilterLayer, module: nn.Module, call: LayerCall, output: Any) -> None:
         self._open_calls[layer.name] += 1
+        # What attention returns is mixed: its heads are seen where a function makes the projections.
+        if self._outputs is not None and not isinstance(module, nn.MultiheadAttention):
+            dimension, last = rule_of(module).batch_dimension(module), isinstance(module, nn.Linear)
+            self._outputs.see(layer, output, self._count, dimension, channels_last=last)
 
         def on_backward(output_gradient: Tensor) -> None:
             call.require_unwritten(layer.name)
@@ -95,6 +110,9 @@ class LayerRecording(LayerWatch):
     def _keep_function(self, layer: FilterLayer, call: LayerCall, output: Tensor) -> None:
         self._open_calls[layer.name] += 1
         dimension = self._plan.functions[layer.name]
+        if self._outputs is not None:
+            last = call.kwargs["weight"].ndim == 2
+            self._outputs.see(layer, output, self._count, dimension, channels_last=last)
 
         def on_backward(output_gradient: Tensor) -> None:
             call.require_unwritten(layer.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 from warnings import catch_warnings, simplefilter, warn
@@ -30,6 +31,7 @@ from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import (
     DifferentiableRecording,
+    ExamplePeaks,
     FilterLayer,
     FittingLinears,
     FrozenConvolutions,
@@ -38,6 +40,7 @@ from captum_paramsal.hooks import (
     LayerRecording,
     OtherWayError,
     Output,
+    OutputPeaks,
     Plan,
     Reduction,
     StalePlanError,
@@ -230,6 +233,38 @@ class FilterProfile:
 
         first, *others = self._scored(batch, internal_batch_size, summed, None)
         return sum(others, start=first)
+
+    def with_peaks(
+        self,
+        outputs: OutputPeaks,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> tuple[Tensor, list[ExamplePeaks]]:
+        """Profile of each example, and where in it each filter is most active, from the same passes.
+
+        Args:
+            outputs: Sees what the layers return.
+            inputs: As in :meth:`__call__`, like all that follow.
+            target: Class that each example's loss is taken at.
+            additional_forward_args: More arguments for the model.
+            internal_batch_size: Examples in one pass.
+
+        Returns:
+            ``(N, F)``, and what was seen in each pass.
+
+        Raises:
+            InputError, TargetError, LayerError: See :meth:`__call__`.
+        """
+        batch = self._given(inputs, target, additional_forward_args)
+
+        def watched(plan: Plan, part: ModelInputs) -> tuple[Tensor, ExamplePeaks]:
+            profile, logits = self._passed(plan, part, outputs=outputs)
+            return profile, outputs.take(part.start, _labels_of(part, logits))
+
+        profiles, seen = zip(*self._scored(batch, internal_batch_size, watched, None), strict=True)
+        return torch.cat(profiles), list(seen)
 
     def input_gradients(
         self,
@@ -443,24 +478,35 @@ class FilterProfile:
             raise refused
         return False
 
-    def _recorded(
-        self, plan: Plan, batch: ModelInputs, begin: Callable[[], Reduction] | None = None, *, again: bool = False
-    ) -> Tensor:
-        recording = LayerRecording(self.layers, plan, len(batch), None if begin is None else begin())
+    def _recorded(self, plan: Plan, batch: ModelInputs, begin: Callable[[], Reduction] | None = None) -> Tensor:
+        return self._passed(plan, batch, begin)[0]
+
+    def _passed(
+        self,
+        plan: Plan,
+        batch: ModelInputs,
+        begin: Callable[[], Reduction] | None = None,
+        *,
+        outputs: OutputPeaks | None = None,
+        again: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Profiles and class scores of one forward and backward pass."""
+        recording = LayerRecording(self.layers, plan, len(batch), None if begin is None else begin(), outputs)
+        watching_outputs = nullcontext() if outputs is None else outputs.watching(self.model)
         # Blocks that run again in the backward pass need an input with a gradient.
         inputs = tuple(map(_with_gradient, batch.inputs)) if again else batch.inputs
         try:
-            with tokens_in_one_piece(self.model), watching_layers(recording, plan):
+            with tokens_in_one_piece(self.model), watching_layers(recording, plan), watching_outputs:
                 losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=inputs))
                 recording.backward(losses, again=again or self._cut_off.issuperset(recording.hidden))
                 profile = recording.profile(like=logits)
         except (HiddenCallsError, ModelError):
             if again or not recording.hidden:
                 raise
-            return self._recorded(plan, batch, begin, again=True)
+            return self._passed(plan, batch, begin, outputs=outputs, again=True)
         self._say_cut_off(recording.cut_off)
         self._require_finite(profile, batch.start)
-        return profile
+        return profile, logits.detach()
 
     def _say_cut_off(self, names: Sequence[str]) -> None:
         """Warn of layers that ran without a gradient, once of each."""
@@ -510,6 +556,14 @@ _FORMS = 8
 
 class _OneByOneError(Exception):
     """Examples of a batch go different ways through the model."""
+
+
+def _labels_of(batch: ModelInputs, scores: Tensor) -> Tensor:
+    """Label of each example, or its prediction; -1 where the loss takes no classes, ``(N,)``."""
+    if batch.targets is not None:
+        return torch.full((len(batch),), -1, dtype=torch.int64)
+    labels = scores.argmax(dim=1) if batch.labels is None else batch.labels[:, 0]
+    return labels.detach().cpu()
 
 
 def _is_there(model: nn.Module, layer: FilterLayer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, RandomSampler
+from typing_extensions import Self
 
 from captum_paramsal.batch import Inputs, as_inputs
 from captum_paramsal.errors import InputError
@@ -28,6 +29,28 @@ class Shareable(Protocol):
         ...
 
 
+class NumberedBatch(tuple[Any, ...]):  # noqa: SLOT001 -- a tuple cannot have slots of its own
+    """A batch whose images have numbers, and maybe names, of their own.
+
+    Args:
+        items: (inputs, target), (inputs, target, additional_forward_args), or inputs alone in a tuple.
+        numbers: One for each image.
+        names: One for each image, or none.
+
+    >>> batch = NumberedBatch((torch.zeros(2, 3), torch.tensor([0, 1])), numbers=[7, 12], names=["a.jpg", "b.jpg"])
+    >>> inputs, labels = batch
+    """
+
+    numbers: Sequence[int]
+    names: Sequence[str]
+
+    def __new__(cls, items: Iterable[Any], numbers: Sequence[int], names: Sequence[str] = ()) -> Self:
+        """Make the tuple, with what it tells beside its items."""
+        batch = super().__new__(cls, tuple(items))
+        batch.numbers, batch.names = numbers, names
+        return batch
+
+
 @dataclass(frozen=True)
 class LoaderItem:
     """Images, labels and further arguments of the model.
@@ -36,11 +59,15 @@ class LoaderItem:
         inputs: What the model takes.
         target: Labels; None for the model's prediction.
         extra: Further arguments.
+        numbers: Numbers of the images, where the batch told them.
+        names: Names of the images, likewise.
     """
 
     inputs: Inputs
     target: Target = None
     extra: Any = None
+    numbers: Sequence[int] | None = None
+    names: Sequence[str] = ()
 
     @classmethod
     def of(cls, batch: Any, model: object) -> LoaderItem:
@@ -51,10 +78,20 @@ class LoaderItem:
         label, is a batch of one.
 
         Raises:
-            InputError: None or more than three items, or inputs that are no tensors.
+            InputError: None or more than three items, inputs that are no tensors, or not a number for each image.
         """
         inputs, *others = _items_of(batch)
-        return cls(as_inputs(model, inputs, *others), *others)
+        item = cls(as_inputs(model, inputs, *others), *others)
+        if not isinstance(batch, NumberedBatch):
+            return item
+        lengths = {len(item), len(batch.numbers), len(batch.names or batch.numbers)}
+        if len(lengths) > 1:
+            message = (
+                f"Expected a number for each of {len(item)} images, and a name for each or for none, got "
+                f"{len(batch.numbers)} numbers and {len(batch.names)} names."
+            )
+            raise InputError(message)
+        return replace(item, numbers=batch.numbers, names=batch.names)
 
     @property
     def first(self) -> Any:

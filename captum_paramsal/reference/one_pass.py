@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from tqdm import tqdm
 
 from captum_paramsal.errors import CheckpointError, InputError, ParamsalError
@@ -17,6 +16,8 @@ from captum_paramsal.files import Checkpoint
 from captum_paramsal.functional import fused_products
 from captum_paramsal.profiles import FilterProfile
 from captum_paramsal.reference.data_batches import LoaderItem, batch_digest, own_share, total_of
+from captum_paramsal.reference.exemplar_stream import BatchPeaks, ExemplarStream
+from captum_paramsal.reference.exemplar_table import ExemplarTable
 from captum_paramsal.reference.process_group import ProcessGroup
 from captum_paramsal.reference.statistics import Statistics
 from captum_paramsal.stats import Moments, TailStream, UpperTail
@@ -32,7 +33,8 @@ class ReferencePass:
     Attributes:
         profile: What scores them.
         run: What makes this pass this one and no other: weights, filters, loss.
-        tail: Share of the images in the upper tail; None for moments alone.
+        tail: Share of the images in the upper tail; None for no tail.
+        exemplars: Images that are kept of each filter, where it is most active; None for none.
         total: Images in all; found out from the batches where None.
         internal_batch_size: Images in one forward and backward pass.
         checkpoint: File to resume from; one for each process of a group.
@@ -42,13 +44,14 @@ class ReferencePass:
     profile: FilterProfile
     run: dict[str, Any]
     tail: float | None = None
+    exemplars: int | None = None
     total: int | None = None
     internal_batch_size: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     show_progress: bool = True
 
-    def over(self, batches: Iterable[Any]) -> tuple[Moments, UpperTail | None]:
-        """Moments and upper tail of every filter; in a group, over the batches of all processes.
+    def over(self, batches: Iterable[Any]) -> tuple[Moments, UpperTail | None, ExemplarTable | None]:
+        """Moments, upper tail and exemplars of every filter; in a group, over the batches of all processes.
 
         Raises:
             InputError: Fewer than two images, images that cannot be scored, or a stream of unknown length for a tail.
@@ -57,8 +60,9 @@ class ReferencePass:
         """
         group = ProcessGroup.current()
         total = total_of(batches, self.profile.model) if self.total is None else self.total
-        statistics = Statistics(self._stream(total))
-        group.require_same(self.run | {"tail": self.tail, "total": total})
+        exemplars = None if self.exemplars is None else ExemplarStream(self.exemplars)
+        statistics = Statistics(self._stream(total), exemplars)
+        group.require_same(self._identity(total))
         with group.finishing("reference set"):
             statistics = self._share(batches, total, statistics, group)
         moments, tail = statistics.gathered(group)
@@ -67,7 +71,11 @@ class ReferencePass:
             raise InputError(message)
         if tail is not None:
             tail.warn_if_raised()
-        return moments, tail
+        return moments, tail, statistics.gathered_exemplars(self.profile.filters, group)
+
+    def _identity(self, total: int | None) -> dict[str, Any]:
+        """What makes this pass this one, with what it keeps."""
+        return self.run | {"tail": self.tail, "total": total, "exemplars": self.exemplars}
 
     def _stream(self, total: int | None) -> TailStream | None:
         if self.tail is None:
@@ -91,13 +99,14 @@ class ReferencePass:
         ):
             number = -1
             for number, raw in enumerate(own_share(batches, group)):
-                with _named(number * group.size + group.rank):
+                place = number * group.size + group.rank
+                with _named(place):
                     batch = LoaderItem.of(raw, self.profile.model)
                     if trail.passed(batch, number):
                         # As in the run that was interrupted, the first batches decide how layers are scored.
                         self.profile.prepare(batch.inputs, batch.target, batch.extra)
                     else:
-                        trail.statistics.add(self._scored(batch))
+                        self._take(trail.statistics, batch, place)
                         self._require_told(trail.statistics.count, total)
                         trail.went_on()
                 bar.update(len(batch))
@@ -117,16 +126,19 @@ class ReferencePass:
             )
             raise InputError(message)
 
-    def _scored(self, batch: LoaderItem) -> Tensor:
-        return self.profile(batch.inputs, batch.target, batch.extra, self.internal_batch_size)
+    def _take(self, statistics: Statistics, batch: LoaderItem, number: int) -> None:
+        given = batch.inputs, batch.target, batch.extra, self.internal_batch_size
+        if statistics.exemplars is None:
+            statistics.add(self.profile(*given))
+            return
+        rows, parts = self.profile.with_peaks(statistics.exemplars.outputs, *given)
+        statistics.add(rows, BatchPeaks(parts, batch, number))
 
     def _checkpoint(self, total: int | None, group: ProcessGroup) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
         process = {"internal_batch_size": self.internal_batch_size, "process": f"{group.rank} of {group.size}"}
-        return Checkpoint(
-            group.own_file(Path(self.checkpoint)), self.run | {"tail": self.tail, "total": total} | process
-        )
+        return Checkpoint(group.own_file(Path(self.checkpoint)), self._identity(total) | process)
 
 
 class _Trail:

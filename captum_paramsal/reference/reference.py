@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from captum_paramsal.errors import InputError, ReferenceMismatchError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import REFERENCE
-from captum_paramsal.filters import FilterIndex
+from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy, loss_name
 from captum_paramsal.hooks import Output, unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
+from captum_paramsal.reference.exemplar_table import ExemplarTable
+from captum_paramsal.reference.exemplars import Exemplars
 from captum_paramsal.reference.one_pass import ReferencePass
 from captum_paramsal.reference.stages import StageStatistics
 from captum_paramsal.stats import Moments, UpperTail
@@ -33,7 +35,9 @@ class Reference(Summarized):
         moments: Count, mean and squared deviations of each filter's mean absolute gradient.
         fingerprint: Digests of the weights it was taken on.
         loss_name: The loss whose gradient was taken.
-        tail: The largest values of each filter; None where only moments were taken.
+        tail: The largest values of each filter; None where they were not kept.
+        exemplar_table: The images in which each filter is most active; None where they were not kept. See
+            :meth:`exemplars`.
     """
 
     filters: FilterIndex
@@ -41,6 +45,7 @@ class Reference(Summarized):
     fingerprint: Fingerprint
     loss_name: str
     tail: UpperTail | None = None
+    exemplar_table: ExemplarTable | None = None
 
     @classmethod
     def fit(
@@ -52,6 +57,7 @@ class Reference(Summarized):
         loss: Loss = cross_entropy,
         bias: bool = False,
         tail: float | None = 0.10,
+        exemplars: int | None = None,
         internal_batch_size: int | None = None,
         total: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -75,6 +81,8 @@ class Reference(Summarized):
             bias: Take each filter's entry of the layer's bias as one of its weights.
             tail: Share of the images whose largest values are kept of every filter, in (0, 0.5]; takes
                 ``tail · images · filters`` numbers of memory. None keeps mean and standard deviation alone.
+            exemplars: Images that are kept of each filter: those in which it is most active, with the place in each,
+                see :meth:`exemplars`; 9, for instance. None keeps none.
             internal_batch_size: Images in one forward and backward pass; bounds memory, not the result.
             total: Images in all, where the batches do not tell. For a part of a larger set that will be merged, images
                 of the whole: the part then keeps enough of its largest values.
@@ -85,7 +93,7 @@ class Reference(Summarized):
 
         Raises:
             InputError: Fewer than two images, images that cannot be scored (the message names the batch), a tail
-                outside (0, 0.5], or no ``total`` for a stream.
+                outside (0, 0.5], no ``total`` for a stream, or ``exemplars`` below 1.
             TargetError: A batch's target does not name one class per image.
             LayerError: See :func:`captum_paramsal.profiles.layers.select_layers`.
             CheckpointError: A checkpoint that is damaged, cannot be written, or belongs to another run.
@@ -97,9 +105,9 @@ class Reference(Summarized):
         profile = FilterProfile(model, layers, loss, output=output, bias=bias)
         fingerprint = Fingerprint.of(profile.model)
         run = {"weights": fingerprint.short, "filters": dict(profile.candidates.counts), "loss": loss_name(loss)}
-        one_pass = ReferencePass(profile, run, tail, total, internal_batch_size, checkpoint, show_progress)
-        moments, upper = one_pass.over(batches)
-        return cls(profile.filters, moments, fingerprint, loss_name(loss), upper)
+        one_pass = ReferencePass(profile, run, tail, exemplars, total, internal_batch_size, checkpoint, show_progress)
+        moments, upper, table = one_pass.over(batches)
+        return cls(profile.filters, moments, fingerprint, loss_name(loss), upper, table)
 
     @property
     def count(self) -> int:
@@ -127,7 +135,8 @@ class Reference(Summarized):
         Upper tails are exact where the parts were fitted with the ``total`` of the whole.
 
         Raises:
-            ReferenceMismatchError: Another reference was taken on other weights, layers, another loss or another tail.
+            ReferenceMismatchError: Another reference was taken on other weights, layers, another loss, another tail or
+                other exemplars, or both hold an image of the same number.
 
         Warns:
             IncompleteTailWarning: Parts kept too few of their largest values, and thresholds had to be raised.
@@ -142,7 +151,8 @@ class Reference(Summarized):
                 message = f"Expected the other reference to keep the same upper tail ({ours}), got one with {theirs}."
                 raise ReferenceMismatchError(message)
             tail = None if merged.tail is None or other.tail is None else merged.tail.merge(other.tail)
-            merged = replace(merged, moments=merged.moments.merge(other.moments), tail=tail)
+            table = merged._merged_exemplars(other)
+            merged = replace(merged, moments=merged.moments.merge(other.moments), tail=tail, exemplar_table=table)
         return merged
 
     def check(self, model: nn.Module) -> None:
@@ -218,6 +228,23 @@ class Reference(Summarized):
         patterns = {name: [given] if isinstance(given, str) else given for name, given in stages.items()}
         return StageStatistics.of(self.moments, {name: index.columns(*given) for name, given in patterns.items()})
 
+    def exemplars(self, item: Filter) -> Exemplars:
+        """The images in which a filter is most active, with the place in each.
+
+        Args:
+            item: The filter, such as ``reference.filters[3]``.
+
+        Raises:
+            InputError: They were not kept, or it could not be seen what the filter returns.
+            LayerError: The filter is not one of this reference.
+        """
+        if self.exemplar_table is None:
+            message = (
+                "Expected a reference with exemplars, got one without. Fit it with `Reference.fit(..., exemplars=9)`."
+            )
+            raise InputError(message)
+        return Exemplars.of(self.exemplar_table, item, self.filters.index(item))
+
     def to_table(self) -> list[dict[str, Any]]:
         """One row per filter: layer, index, mean, std, dead, and with a tail threshold and exceedances."""
         columns: dict[str, list[Any]] = {
@@ -245,6 +272,7 @@ class Reference(Summarized):
             "digests": dict(self.fingerprint.digests),
             "loss": self.loss_name,
             "tail": None if self.tail is None else {"fraction": self.tail.fraction, "total": self.tail.total},
+            "exemplars": None if self.exemplar_table is None else self.exemplar_table.to_dict(),
         }
         REFERENCE.save(path, self._tensors(), content)
 
@@ -259,7 +287,9 @@ class Reference(Summarized):
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"mean": self.moments.mean, "deviations": self.moments.deviations}
-        return tensors if self.tail is None else tensors | {"tail": self.tail.values, "tail_floor": self.tail.floor}
+        if self.tail is not None:
+            tensors |= {"tail": self.tail.values, "tail_floor": self.tail.floor}
+        return tensors if self.exemplar_table is None else tensors | self.exemplar_table.to_tensors()
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor], content: dict[str, Any]) -> Reference:
@@ -270,7 +300,20 @@ class Reference(Summarized):
         tail = None
         if kept is not None:
             tail = UpperTail(kept["fraction"], moments.count, kept["total"], tensors["tail"], tensors["tail_floor"])
-        return cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail)
+        # Version 3 knew no exemplars.
+        kept = content.get("exemplars")
+        table = None if kept is None else ExemplarTable.of(tensors, kept)
+        return cls(filters, moments, Fingerprint(content["digests"]), content["loss"], tail, table)
+
+    def _merged_exemplars(self, other: Reference) -> ExemplarTable | None:
+        ours, theirs = self.exemplar_table, other.exemplar_table
+        if ours is not None and theirs is not None:
+            return ours.merge(theirs)
+        if ours is not theirs:
+            one, two = ("none" if table is None else f"{table.k} of each filter" for table in (ours, theirs))
+            message = f"Expected the other reference to keep the same exemplars ({one}), got one with {two}."
+            raise ReferenceMismatchError(message)
+        return None
 
     def _require_same(self, filters: FilterIndex, fingerprint: Fingerprint, loss: str, what: str) -> None:
         if filters != self.filters:

@@ -1,4 +1,4 @@
-"""What a pass takes of every profile: moments and, where asked for, the upper tail."""
+"""What a pass takes of every batch: moments of the profiles and, where asked for, their upper tail, and exemplars."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_paramsal.filters import FilterIndex
+from captum_paramsal.reference.exemplar_stream import BatchPeaks, ExemplarStream
+from captum_paramsal.reference.exemplar_table import ExemplarTable
 from captum_paramsal.reference.process_group import ProcessGroup
 from captum_paramsal.stats import Moments, TailStream, UpperTail
 
@@ -18,27 +21,31 @@ class Statistics:
     """Statistics of a stream of profiles, ``(N, F)`` each.
 
     Args:
-        tail: Stream of the largest values; None for moments alone.
+        tail: Stream of the largest values; None for none.
+        exemplars: Stream of the images in which filters are most active; None for none.
     """
 
-    def __init__(self, tail: TailStream | None) -> None:
+    def __init__(self, tail: TailStream | None, exemplars: ExemplarStream | None = None) -> None:
         self.moments: Moments | None = None
         self._tail = tail
+        self.exemplars = exemplars
         self.whole = True
-        """Whether moments and tail hold the same rows: False if an interrupt came between the two."""
+        """Whether all hold the same rows: False if an interrupt came between them."""
 
     @property
     def count(self) -> int:
         """Rows taken in."""
         return 0 if self.moments is None else self.moments.count
 
-    def add(self, rows: Tensor) -> None:
-        """Take rows in."""
+    def add(self, rows: Tensor, peaks: BatchPeaks | None = None) -> None:
+        """Take the profiles of a batch in, and what was seen of it."""
         new = Moments.of(rows)
         self.whole = False
         self.moments = new if self.moments is None else self.moments.merge(new)
         if self._tail is not None:
             self._tail.add(rows)
+        if self.exemplars is not None and peaks is not None:
+            self.exemplars.add(peaks)
         self.whole = True
 
     def gathered(self, group: ProcessGroup) -> tuple[Moments | None, UpperTail | None]:
@@ -72,14 +79,25 @@ class Statistics:
         floors = torch.stack(group.gather_rows(floor)).amax(dim=0)
         return UpperTail.joined(stream.fraction, sum(fact[0] for fact in facts), stream.total, merged, floors)
 
+    def gathered_exemplars(self, filters: FilterIndex, group: ProcessGroup) -> ExemplarTable | None:
+        """Exemplars over the rows of all processes, the same in each of them."""
+        return None if self.exemplars is None else self.exemplars.gathered(filters, group)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything to resume from later."""
-        moments = None if self.moments is None else vars(self.moments)
-        return {"moments": moments, "tail": None if self._tail is None else self._tail.state_dict()}
+        return {
+            "moments": None if self.moments is None else vars(self.moments),
+            "tail": None if self._tail is None else self._tail.state_dict(),
+            "exemplars": None if self.exemplars is None else self.exemplars.state_dict(),
+        }
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> Statistics:
         """The statistics that :meth:`state_dict` was taken of."""
-        statistics = cls(None if state["tail"] is None else TailStream.from_state_dict(state["tail"]))
+        tail, exemplars = state["tail"], state.get("exemplars")
+        statistics = cls(
+            None if tail is None else TailStream.from_state_dict(tail),
+            None if exemplars is None else ExemplarStream.from_state_dict(exemplars),
+        )
         statistics.moments = None if state["moments"] is None else Moments(**state["moments"])
         return statistics

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
+from captum_paramsal.reference import NumberedBatch
 from captum_paramsal.sources.source import ImageSource, SourceBatch
 
 
@@ -38,9 +39,11 @@ class SourceBatches:
     def __len__(self) -> int:
         return ceil(len(self.wanted) / self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[NumberedBatch]:
+        """Inputs and labels, with positions and names of the images for who wants them."""
         for batch in self.read():
-            yield batch.inputs, batch.labels
+            names = [self.images.items[position].name for position in batch.positions]
+            yield NumberedBatch((batch.inputs, batch.labels), batch.positions, names)
 
     @property
     def wanted(self) -> Sequence[int]:
@@ -51,7 +54,7 @@ class SourceBatches:
         """The same for other positions."""
         return replace(self, positions=positions)
 
-    def share(self, rank: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def share(self, rank: int, size: int) -> Iterator[NumberedBatch]:
         """Every ``size``-th batch from number ``rank`` on, reading no image of the others."""
         starts = range(rank * self.batch_size, len(self.wanted), size * self.batch_size)
         return iter(self.at([place for start in starts for place in self.wanted[start : start + self.batch_size]]))

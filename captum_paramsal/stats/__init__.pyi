@@ -12,6 +12,7 @@ from .pareto import (
     GeneralizedPareto as GeneralizedPareto,
     TailMethod as TailMethod,
 )
+from .peaks import Peaks as Peaks, PeakStream as PeakStream, require_kept as require_kept
 from .rank_fusion import reciprocal_rank_fusion as reciprocal_rank_fusion
 from .stratified_ranks import StratifiedRanks as StratifiedRanks, stratified_ranks as stratified_ranks
 from .tails import (

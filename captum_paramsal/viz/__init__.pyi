@@ -12,6 +12,7 @@ from .comparison_grid import comparison_grid as comparison_grid
 from .confusion import confused_classes as confused_classes, confusion_plot as confusion_plot
 from .distributions import score_distribution_plot as score_distribution_plot, stage_plot as stage_plot
 from .evidence import evidence_overlay as evidence_overlay, evidence_plot as evidence_plot
+from .exemplar_grid import exemplar_grid as exemplar_grid
 from .interventions import intervention_plot as intervention_plot
 from .metric_bars import metric_bars as metric_bars, metric_panels as metric_panels
 from .neighbor_grid import neighbor_grid as neighbor_grid

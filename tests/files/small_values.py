@@ -95,7 +95,7 @@ def _mistake_kinds():
 
 
 VALUES = {
-    "reference": lambda: Reference.fit(model(), batches(), tail=0.5, total=12, **QUIET),
+    "reference": lambda: Reference.fit(model(), batches(), tail=0.5, exemplars=3, total=12, **QUIET),
     "trace": lambda: DiscernibleNeurons(model()).trace(batches()[0][0]),
     "cure": _cure,
     "diagnosis": _diagnosis,

@@ -171,6 +171,7 @@ NETWORK = {"0.weight", "0.bias", "2.weight", "2.bias", "5.weight", "5.bias"}
 OLD_VALUES = {
     "reference.safetensors": lambda reference: (reference.count, reference.tail.fraction) == (12, 0.5),
     "reference_1.safetensors": lambda reference: (reference.count, reference.tail) == (12, None),
+    "reference_3.safetensors": lambda reference: (reference.tail.total, reference.exemplar_table) == (12, None),
     "trace.safetensors": lambda trace: [len(each) for each in trace.layers.values()] == [8, 8, 22, 15, 9],
     "weight_search.json": lambda search: search.weights.current == 0.5,
     "diagnosis.safetensors": lambda diagnosis: diagnosis.counts.tolist() == [0, 8, 0],
@@ -183,7 +184,11 @@ OLD_VALUES = {
     "triage.safetensors": lambda triage: triage.images.tolist() == [0, 3, 6, 9],
     "model_comparison.safetensors": lambda comparison: comparison.labels.tolist() == [1, 1, 1, 2, 1, 1, 2, 1],
 }
-OLD_KINDS = {"reference_1.safetensors": "reference", "treatment.safetensors": "patch"}
+OLD_KINDS = {
+    "reference_1.safetensors": "reference",
+    "reference_3.safetensors": "reference",
+    "treatment.safetensors": "patch",
+}
 
 
 def of_old(file):

@@ -63,6 +63,7 @@ def killed(folder: Path, number: int) -> None:
         DyingAt(loader(), number),
         total=IMAGES,
         tail=0.2,
+        exemplars=3,
         checkpoint=folder / "pass",
         show_progress=False,
     )
@@ -86,7 +87,13 @@ def shared(job: str, folder: Path, rank: int) -> None:
     checkpoint = folder.parent / "pass" if job in ("dies", "loader") else None
     try:
         fitted = Reference.fit(
-            model(), batches, total=images, tail=fraction, checkpoint=checkpoint, show_progress=False
+            model(),
+            batches,
+            total=images,
+            tail=fraction,
+            exemplars=3,
+            checkpoint=checkpoint,
+            show_progress=False,
         )
     except ParamsalError as error:
         (folder / f"error{rank}").write_text(f"{type(error).__name__}: {error}")

@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("small_pass.py")
 
 
 def fit(batches, path=None, **options):
-    options = {"tail": 0.2, "total": IMAGES, "show_progress": False} | options
+    options = {"tail": 0.2, "exemplars": 3, "total": IMAGES, "show_progress": False} | options
     return Reference.fit(options.pop("model", None) or model(), batches, checkpoint=path, **options)
 
 
@@ -25,6 +25,7 @@ def assert_same_bits(one, other):
     for a, b in zip(one._tensors().values(), other._tensors().values(), strict=True):
         assert torch.equal(a, b)
     assert (one.tail.fraction, one.tail.total) == (other.tail.fraction, other.tail.total)
+    assert one.exemplar_table.to_dict() == other.exemplar_table.to_dict()
 
 
 POWER = RuntimeError("power")
@@ -44,17 +45,27 @@ def often(monkeypatch):
     monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
 
 
+def patch_scoring(monkeypatch, before):
+    """Do something with the inputs before a batch is scored."""
+    plain, watched = FilterProfile.__call__, FilterProfile.with_peaks
+
+    def scoring(self, inputs, *args):
+        before(inputs)
+        return plain(self, inputs, *args)
+
+    def watching(self, outputs, inputs, *args):
+        before(inputs)
+        return watched(self, outputs, inputs, *args)
+
+    monkeypatch.setattr(FilterProfile, "__call__", scoring)
+    monkeypatch.setattr(FilterProfile, "with_peaks", watching)
+
+
 @pytest.fixture
 def scored(monkeypatch):
     """Batches that are scored from here on."""
     calls = []
-    score = FilterProfile.__call__
-
-    def counting(self, inputs, *args, **kwargs):
-        calls.append(len(inputs))
-        return score(self, inputs, *args, **kwargs)
-
-    monkeypatch.setattr(FilterProfile, "__call__", counting)
+    patch_scoring(monkeypatch, lambda inputs: calls.append(len(inputs)))
     return calls
 
 
@@ -73,16 +84,14 @@ def test_resumed_after_an_error(number, error, tmp_path, scored):
 
 
 def test_resumed_after_an_interrupt_in_the_middle_of_a_batch(tmp_path, monkeypatch):
-    score = FilterProfile.__call__
     calls = []
 
-    def interrupted(self, inputs, *args, **kwargs):
+    def interrupt(inputs):
         calls.append(len(inputs))
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return score(self, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(FilterProfile, "__call__", interrupted)
+    patch_scoring(monkeypatch, interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(loader(), tmp_path / "pass")
     assert_same_bits(fit(loader(), tmp_path / "pass"), fit(loader()))
@@ -134,12 +143,13 @@ class TestRefused:
         ("options", "what"),
         [
             ({"tail": 0.3}, "tail 0.2 instead of 0.3"),
+            ({"exemplars": None}, "exemplars 3 instead of None"),
             ({"total": 60}, "total 46 instead of 60"),
             ({"internal_batch_size": 2}, "internal_batch_size None instead of 2"),
             ({"layers": "0"}, "filters"),
             ({"loss": lambda logits, labels: -logits.gather(1, labels[:, None])[:, 0]}, "loss"),
         ],
-        ids=["tail", "total", "internal batch size", "layers", "loss"],
+        ids=["tail", "exemplars", "total", "internal batch size", "layers", "loss"],
     )
     def test_other_options(self, path, options, what):
         self.refused(path, what, **options)

@@ -45,11 +45,15 @@ def assert_same_statistics(ours, whole):
     assert torch.equal(ours.tail.values, whole.tail.values)
     assert torch.equal(ours.tail.threshold, whole.tail.threshold)
     assert torch.equal(ours.tail.floor, whole.tail.floor)
+    theirs = whole.exemplar_table.to_tensors()
+    for name, value in ours.exemplar_table.to_tensors().items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-12, atol=0)
+    assert ours.exemplar_table.to_dict() == whole.exemplar_table.to_dict()
 
 
 @pytest.fixture(scope="module")
 def whole():
-    return Reference.fit(model(), loader(), tail=0.2, show_progress=False)
+    return Reference.fit(model(), loader(), tail=0.2, exemplars=3, show_progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_two_processes_equal_one(job, folder, whole):
 
 
 def test_a_process_without_any_batch_gets_the_whole_all_the_same(folder):
-    few = Reference.fit(model(), loader(3), tail=0.2, show_progress=False)
+    few = Reference.fit(model(), loader(3), tail=0.2, exemplars=3, show_progress=False)
     for rank in range(2):
         assert_same_statistics(Reference.load(folder / "few" / f"reference{rank}"), few)
 

@@ -45,7 +45,7 @@ class _Filters:
         )
         kernel = tuple(weight.shape[2:])
         dilation = per_dimension(dilation, len(kernel))
-        around = _padding(padding, kernel, dilation)
+        around = padding_per_dimension(padding, kernel, dilation)
         window = Window(kernel, per_dimension(stride, len(kernel)), around, dilation)
         return cls(weight.flatten(2).transpose(1, 2).contiguous(), window, groups)
 
@@ -238,7 +238,10 @@ def per_dimension(value: Any, dimensions: int) -> tuple[int, ...]:
     return given * dimensions if len(given) == 1 else given
 
 
-def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+def padding_per_dimension(
+    padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """What a convolution adds before and after its input in each dimension."""
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding == "same":

@@ -20,7 +20,7 @@ from captum_paramsal.graph.rule import Found, Passing, TraceRule
 from captum_paramsal.graph.rules.convolution import per_dimension, reaching
 from captum_paramsal.graph.rules.joining import largest, operand_at
 from captum_paramsal.graph.sites import Sites
-from captum_paramsal.graph.step import Step
+from captum_paramsal.graph.step import Step, argument_of
 
 _ON_THE_WAY = frozenset({
     Kind.SAME, Kind.DROPOUT, Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING, Kind.PRODUCT, Kind.QUOTIENT,
@@ -58,7 +58,7 @@ class _Pool(TraceRule):
 
     def seen(self, step: Step, sites: Sites) -> Pooled:
         """The windows of some neurons."""
-        shape, count = step.shape_of(step.source), _dimensions_of(step)
+        shape, count = step.shape_of(step.source), pool_dimensions(step.node)
         lead = len(shape) - count
         before = torch.unravel_index(sites.index, step.shape)
         first = torch.zeros_like(sites.index)
@@ -75,13 +75,15 @@ class _Pool(TraceRule):
 
     def _extent(self, step: Step, dimension: int, place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Places of the windows in one dimension ``(M, K)``, which of them are in the map, and how many count."""
-        count = _dimensions_of(step)
+        count = pool_dimensions(step.node)
         if "adaptive" in name_of(step.node.target):
             parts = step.shape[len(step.shape) - count + dimension]
             start, end = place * size // parts, -(-(place + 1) * size // parts)
             taps = start[:, None] + torch.arange(int((end - start).max()) if len(place) else 0, device=place.device)
             return taps.clamp(max=size - 1), taps < end[:, None], end - start
-        kernel, stride, padding, dilation = (per_dimension(setting, count)[dimension] for setting in _movement(step))
+        kernel, stride, padding, dilation = (
+            per_dimension(setting, count)[dimension] for setting in pool_movement(step.node)
+        )
         start = place * stride - padding
         taps = start[:, None] + dilation * torch.arange(kernel, device=place.device)
         inside = (taps >= 0) & (taps < size)
@@ -217,7 +219,7 @@ class _OverDimensions(TraceRule):
     def seen(self, step: Step, sites: Sites) -> Pooled:
         """What some neurons were reduced from."""
         shape, result = step.shape_of(step.source), step.shape
-        dimensions = sorted(dimension % len(shape) for dimension in _dimensions(step))
+        dimensions = sorted(dimension % len(shape) for dimension in reduced_dimensions(step.node, len(shape)))
         kept = [dimension for dimension in range(len(shape)) if dimension not in dimensions]
         if shape[0] > 1 and 0 in dimensions and result[:1] != shape[:1] and step.run.output.shape[0] == shape[0]:
             message = f"Expected a mean over dimensions of each image, got one over the images in '{step.node}'."
@@ -365,17 +367,16 @@ def largest_share(step: Step, sites: Sites, seen: Pooled) -> Tensor:
     return (seen.values(step.maps) * sites.gain[:, None]).masked_fill(~seen.inside, -torch.inf).amax(dim=1)
 
 
-def _dimensions_of(step: Step) -> int:
+def pool_dimensions(node: fx.Node) -> int:
     """Dimensions of the windows, which a pool's name tells."""
-    return int(name_of(step.node.target).rstrip("_")[-2])
+    return int(name_of(node.target).rstrip("_")[-2])
 
 
-def _movement(step: Step) -> Sequence[Any]:
+def pool_movement(node: fx.Node) -> Sequence[Any]:
     """Kernel, stride, padding and dilation of a pool."""
-    kernel = step.value(step.argument(1, "kernel_size"))
-    stride, padding = step.value(step.argument(2, "stride")), step.value(step.argument(3, "padding", 0))
-    maximum = "max" in name_of(step.node.target)
-    return kernel, stride or kernel, padding, step.value(step.argument(4, "dilation", 1)) if maximum else 1
+    kernel, stride = argument_of(node, 1, "kernel_size"), argument_of(node, 2, "stride")
+    dilation = argument_of(node, 4, "dilation", 1) if "max" in name_of(node.target) else 1
+    return kernel, stride or kernel, argument_of(node, 3, "padding", 0), dilation
 
 
 def _divisor(step: Step) -> int | None:
@@ -386,10 +387,11 @@ def _divisor(step: Step) -> int | None:
     return divisor
 
 
-def _dimensions(step: Step) -> list[int]:
-    given = step.value(step.argument(1, "dim", step.node.kwargs.get("axis")))
-    if step.node.op == "call_method" and len(step.node.args) > 2 and all(type(a) is int for a in step.node.args[1:]):
-        given = step.node.args[1:]
+def reduced_dimensions(node: fx.Node, count: int) -> list[int]:
+    """Dimensions that a reduction goes over, of so many."""
+    given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis"))
+    if node.op == "call_method" and len(node.args) > 2 and all(type(a) is int for a in node.args[1:]):
+        given = node.args[1:]
     if given is None or given == ():
-        return list(range(len(step.shape_of(step.source))))
+        return list(range(count))
     return [given] if isinstance(given, int) else list(given)

@@ -22,6 +22,7 @@ def fit_reference(
     *,
     layers: LayerSelection | None = None,
     tail: float | None = 0.10,
+    exemplars: int | None = None,
     batch_size: int = 32,
     device: str | torch.device | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -37,7 +38,8 @@ def fit_reference(
         images: Labelled images; those that cannot be read are left out.
         positions: Which of them; all by default.
         layers: Layers to score, see :func:`captum_paramsal.profiles.layers.select_layers`.
-        tail: Share of the images whose largest values are kept of every filter; None for moments alone.
+        tail: Share of the images whose largest values are kept of every filter; None for none.
+        exemplars: Images that are kept of each filter, where it is most active; None for none.
         batch_size: Images per forward and backward pass; bounds memory, not the result.
         device: Where to compute; where the model is, if None.
         checkpoint: File that the pass is written to now and then, and that the pass resumes from.
@@ -57,6 +59,7 @@ def fit_reference(
             batches,
             layers=layers,
             tail=tail,
+            exemplars=exemplars,
             total=len(batches.wanted),
             checkpoint=checkpoint,
             show_progress=show_progress,

@@ -1,0 +1,213 @@
+"""Where in each example every filter of some layers is most active, seen while the layers run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+
+from captum_paramsal.errors import LayerError
+from captum_paramsal.hooks.calls import sole_tensor
+from captum_paramsal.hooks.filter_layer import FilterLayer
+from captum_paramsal.hooks.functions import examples_first
+
+_NORMS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 -- the only name of the family
+
+_PLACES = 3
+"""Dimensions that a place may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPeaks:
+    """Maxima of the output maps of a layer's F filters, on some examples.
+
+    Attributes:
+        active: Examples in which each filter's maximum is above 0, ``(F,)`` int64.
+        example: Examples of M maxima, ``(M,)``: of all that may be among the k highest.
+        filter: Filter of each, ``(M,)``.
+        value: The maxima, ``(M,)`` float64.
+        place: Where they are, the first place of equal ones, ``(M, 3)``; -1 for dimensions that there are not.
+    """
+
+    active: Tensor
+    example: Tensor
+    filter: Tensor
+    value: Tensor
+    place: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ExamplePeaks:
+    """What was seen in one pass.
+
+    Attributes:
+        start: Number of the pass's first example in its batch.
+        labels: Label of each example, or the predicted class where there was none, ``(N,)`` int64; -1 where the loss
+            takes something else than classes.
+        layers: By the name of the layer, of those whose outputs could be seen.
+    """
+
+    start: int
+    labels: Tensor
+    layers: Mapping[str, LayerPeaks]
+
+
+@dataclass
+class _Call:
+    """Maxima of one call of a layer, ``(N, F)``, and where those are that count."""
+
+    highest: Tensor
+    example: Tensor
+    filter: Tensor
+    place: Tensor
+
+
+class OutputPeaks:
+    """Sees what layers return, or what a batch norm makes of the very tensor that a layer returned.
+
+    The norm may turn the sign of a filter, and what comes behind it gets what the norm returns. Filters that are heads
+    of a projection have one value at each token, the root mean square over their rows.
+
+    Args:
+        k: Maxima of each filter that are wanted of a pass, at most.
+        floor: From the name of a layer to what each of its filters must reach to count, ``(F,)``; None for nothing.
+    """
+
+    def __init__(self, k: int, floor: Callable[[str], Tensor | None]) -> None:
+        self._k = k
+        self._floor = floor
+        self._normed: set[str] = set()
+        self._calls: dict[str, list[_Call | None]] = {}
+        self._returned: dict[int, tuple[FilterLayer, int, ref[Tensor]]] = {}
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """See the batch norms of a model; what was seen before is forgotten."""
+        self._forget()
+        with ExitStack() as handles:
+            for module in model.modules():
+                if isinstance(module, _NORMS):
+                    handles.callback(module.register_forward_hook(self._see_norm).remove)
+            yield
+
+    def see(self, layer: FilterLayer, output: Any, count: int, dimension: int, *, channels_last: bool) -> None:
+        """See what a layer returned, or a function that multiplies by its weight.
+
+        Args:
+            layer: The layer.
+            output: What was returned.
+            count: Examples in the batch.
+            dimension: Where they are, see :func:`captum_paramsal.hooks.functions.examples_first`.
+            channels_last: Whether the channels are the last dimension, not the first behind that of the examples.
+        """
+        tensor = sole_tensor(output)
+        maps = None if tensor is None else _maps_of(layer, tensor, count, dimension, channels_last=channels_last)
+        if tensor is None or maps is None:
+            return
+        calls = self._calls[layer.name]
+        self._returned[id(tensor)] = layer, len(calls), ref(tensor)
+        # Not looked at twice where a norm is known to follow.
+        calls.append(None if layer.name in self._normed else self._call(layer, *maps))
+
+    def take(self, start: int, labels: Tensor) -> ExamplePeaks:
+        """What was seen in the pass that ended.
+
+        Args:
+            start: Number of its first example.
+            labels: Of its examples.
+
+        Raises:
+            LayerError: A layer was followed by a batch norm in one pass and not in another.
+        """
+        taken = {}
+        for name, calls in self._calls.items():
+            made = [call for call in calls if call is not None]
+            if len(made) < len(calls):
+                message = (
+                    f"Expected the batch norm behind layer {name!r} to read it in every pass, but in one it did not: "
+                    "what the layer's filters return cannot be compared. Leave the layer out, or `exemplars`."
+                )
+                raise LayerError(message)
+            taken[name] = _joined(made)
+        self._forget()
+        return ExamplePeaks(start, labels, taken)
+
+    def _forget(self) -> None:
+        self._calls, self._returned = defaultdict(list), {}
+
+    def _see_norm(self, norm: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        """Forward hook of a batch norm."""
+        del norm
+        given = arguments[0] if arguments else None
+        layer, number, made = self._returned.pop(id(given), (None, 0, None))
+        if layer is None or made is None or made() is not given or layer.heads or not isinstance(output, Tensor):
+            return
+        maps = _maps_of(layer, output, len(output), 0, channels_last=False)
+        if maps is not None:
+            self._normed.add(layer.name)
+            self._calls[layer.name][number] = self._call(layer, *maps)
+
+    def _call(self, layer: FilterLayer, maps: Tensor, sizes: tuple[int, ...]) -> _Call:
+        with torch.no_grad():
+            highest = maps.amax(dim=2)
+            # Only what is among the highest of this pass can be among those of all.
+            lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
+            floor = self._floor(layer.name)
+            if floor is not None:
+                lowest = lowest.maximum(floor.to(lowest))
+            example, number = (highest >= lowest).nonzero(as_tuple=True)
+            place = torch.full((len(example), _PLACES), -1, dtype=torch.int64)
+            if sizes:
+                flat = maps[example, number].argmax(dim=1).cpu()
+                place[:, : len(sizes)] = torch.stack(torch.unravel_index(flat, sizes), dim=1)
+        return _Call(highest.double().cpu(), example.cpu(), number.cpu(), place)
+
+
+def _joined(calls: list[_Call]) -> LayerPeaks:
+    """Maxima over all calls, of equal ones the first."""
+    highest = torch.stack([call.highest for call in calls]).amax(dim=0)
+    left = torch.ones_like(highest, dtype=torch.bool)
+    parts = []
+    for call in calls:
+        at = call.example, call.filter
+        chosen = left[at] & (call.highest[at] == highest[at])
+        example, number = call.example[chosen], call.filter[chosen]
+        left[example, number] = False
+        parts.append((example, number, highest[example, number], call.place[chosen]))
+    return LayerPeaks((highest > 0).sum(dim=0), *(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _maps_of(
+    layer: FilterLayer, output: Tensor, count: int, dimension: int, *, channels_last: bool
+) -> tuple[Tensor, tuple[int, ...]] | None:
+    """A map of each filter, ``(N, F, P)``, and the sizes of its places; None where the output holds no such maps."""
+    if output.ndim < 2 or not output.numel():
+        return None
+    # What is folded with windows is unfolded to one more dimension.
+    first = examples_first(output.detach(), dimension, count)
+    channels = first.ndim - 1 if channels_last else first.ndim - output.ndim + 1
+    maps = first.movedim(channels, 1)
+    sizes, rows = tuple(maps.shape[2:]), maps.flatten(2) if maps.ndim > 2 else maps[..., None]
+    if len(first) != count or len(sizes) > _PLACES:
+        return None
+    groups = _head_rows(layer)
+    if not groups:
+        return (rows, sizes) if rows.shape[1] == layer.count else None
+    if groups[-1].stop > rows.shape[1]:
+        return None
+    heads = [rows[:, group].float().square().mean(dim=1).sqrt() for group in groups]
+    return torch.stack(heads, dim=1), sizes
+
+
+def _head_rows(layer: FilterLayer) -> tuple[slice, ...]:
+    """Rows of each filter in what a projection returns, where filters are heads."""
+    if not isinstance(layer.module, nn.MultiheadAttention):
+        return tuple(layer.heads.values())
+    size = layer.module.embed_dim // layer.module.num_heads
+    return tuple(slice(head * size, (head + 1) * size) for head in range(layer.count))
