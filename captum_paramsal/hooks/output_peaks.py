@@ -107,13 +107,15 @@ class OutputPeaks:
             channels_last: Whether the channels are the last dimension, not the first behind that of the examples.
         """
         tensor = sole_tensor(output)
-        maps = None if tensor is None else _maps_of(layer, tensor, count, dimension, channels_last=channels_last)
-        if tensor is None or maps is None:
+        if tensor is None:
             return
-        calls = self._calls[layer.name]
-        self._returned[id(tensor)] = layer, len(calls), ref(tensor)
-        # Not looked at twice where a norm is known to follow.
-        calls.append(None if layer.name in self._normed else self._call(layer, *maps))
+        with _unseen():
+            maps = _maps_of(layer, tensor, count, dimension, channels_last=channels_last)
+            if maps is not None:
+                calls = self._calls[layer.name]
+                self._returned[id(tensor)] = layer, len(calls), ref(tensor)
+                # Not looked at twice where a norm is known to follow.
+                calls.append(None if layer.name in self._normed else self._call(layer, maps))
 
     def take(self, start: int, labels: Tensor) -> ExamplePeaks:
         """What was seen in the pass that ended.
@@ -148,29 +150,51 @@ class OutputPeaks:
         layer, number, made = self._returned.pop(id(given), (None, 0, None))
         if layer is None or made is None or made() is not given or layer.heads or not isinstance(output, Tensor):
             return
-        maps = _maps_of(layer, output, len(output), 0, channels_last=False)
-        if maps is not None:
-            self._normed.add(layer.name)
-            self._calls[layer.name][number] = self._call(layer, *maps)
+        with _unseen():
+            maps = _maps_of(layer, output, len(output), 0, channels_last=False)
+            if maps is not None:
+                self._normed.add(layer.name)
+                self._calls[layer.name][number] = self._call(layer, maps)
 
-    def _call(self, layer: FilterLayer, maps: Tensor, sizes: tuple[int, ...]) -> _Call:
-        with torch.no_grad():
-            highest = maps.amax(dim=2)
-            # Only what is among the highest of this pass can be among those of all.
-            lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
-            floor = self._floor(layer.name)
-            if floor is not None:
-                lowest = lowest.maximum(floor.to(lowest))
-            example, number = (highest >= lowest).nonzero(as_tuple=True)
-            place = torch.full((len(example), _PLACES), -1, dtype=torch.int64)
-            if sizes:
-                flat = maps[example, number].argmax(dim=1).cpu()
-                place[:, : len(sizes)] = torch.stack(torch.unravel_index(flat, sizes), dim=1)
+    def _call(self, layer: FilterLayer, maps: Tensor) -> _Call:
+        highest = maps.flatten(2).amax(dim=2) if maps.ndim > 2 else maps
+        # Only what is among the highest of this pass can be among those of all.
+        lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
+        floor = self._floor(layer.name)
+        if floor is not None:
+            lowest = lowest.maximum(floor.to(lowest))
+        example, number = (highest >= lowest).nonzero(as_tuple=True)
+        place = _first_places(maps[example, number]).cpu()
         return _Call(highest.double().cpu(), example.cpu(), number.cpu(), place)
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Compute without a graph, and without the modes of PyTorch that see every function: each call would cost more."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by a mode
+        yield
+
+
+def _first_places(maps: Tensor) -> Tensor:
+    """Where each of M maps ``(M, *places)`` has its maximum, the first of equal ones, ``(M, 3)``."""
+    # Maxima over the last dimension first: looking for a number's place in a row takes longer than its maximum.
+    stages = [maps]
+    while stages[-1].ndim > 2:
+        stages.append(stages[-1].amax(dim=-1))
+    found = maps.new_full((len(maps), _PLACES), -1, dtype=torch.int64)
+    at: tuple[Tensor, ...] = (torch.arange(len(maps), device=maps.device),)
+    for dimension, stage in enumerate(reversed(stages if maps.ndim > 1 else [])):
+        at = (*at, stage[at].argmax(dim=-1))
+        found[:, dimension] = at[-1]
+    return found
 
 
 def _joined(calls: list[_Call]) -> LayerPeaks:
     """Maxima over all calls, of equal ones the first."""
+    if len(calls) == 1:
+        (call,) = calls
+        value = call.highest[call.example, call.filter]
+        return LayerPeaks((call.highest > 0).sum(dim=0), call.example, call.filter, value, call.place)
     highest = torch.stack([call.highest for call in calls]).amax(dim=0)
     left = torch.ones_like(highest, dtype=torch.bool)
     parts = []
@@ -183,26 +207,22 @@ def _joined(calls: list[_Call]) -> LayerPeaks:
     return LayerPeaks((highest > 0).sum(dim=0), *(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _maps_of(
-    layer: FilterLayer, output: Tensor, count: int, dimension: int, *, channels_last: bool
-) -> tuple[Tensor, tuple[int, ...]] | None:
-    """A map of each filter, ``(N, F, P)``, and the sizes of its places; None where the output holds no such maps."""
+def _maps_of(layer: FilterLayer, output: Tensor, count: int, dimension: int, *, channels_last: bool) -> Tensor | None:
+    """A map of each filter, ``(N, F, *places)``; None where the output holds no such maps."""
     if output.ndim < 2 or not output.numel():
         return None
     # What is folded with windows is unfolded to one more dimension.
     first = examples_first(output.detach(), dimension, count)
     channels = first.ndim - 1 if channels_last else first.ndim - output.ndim + 1
     maps = first.movedim(channels, 1)
-    sizes, rows = tuple(maps.shape[2:]), maps.flatten(2) if maps.ndim > 2 else maps[..., None]
-    if len(first) != count or len(sizes) > _PLACES:
+    if len(first) != count or maps.ndim > 2 + _PLACES:
         return None
     groups = _head_rows(layer)
     if not groups:
-        return (rows, sizes) if rows.shape[1] == layer.count else None
-    if groups[-1].stop > rows.shape[1]:
+        return maps if maps.shape[1] == layer.count else None
+    if groups[-1].stop > maps.shape[1]:
         return None
-    heads = [rows[:, group].float().square().mean(dim=1).sqrt() for group in groups]
-    return torch.stack(heads, dim=1), sizes
+    return torch.stack([maps[:, group].float().square().mean(dim=1).sqrt() for group in groups], dim=1)
 
 
 def _head_rows(layer: FilterLayer) -> tuple[slice, ...]:

@@ -13,11 +13,11 @@ from torchvision import models
 from captum_paramsal import Reference
 
 CASES = {
-    "squeezenet1_1": (16, 4, 227),
-    "resnet18": (16, 4, 224),
-    "mobilenet_v2": (8, 4, 224),
-    "resnet18_small": (32, 8, 64),
-    "vit_b_16": (4, 4, 224),
+    "squeezenet1_1": (16, 8, 227),
+    "resnet18": (16, 8, 224),
+    "mobilenet_v2": (16, 8, 224),
+    "resnet18_small": (32, 16, 64),
+    "vit_b_16": (8, 4, 224),
 }
 """Images of a batch, batches, and pixels of a side."""
 

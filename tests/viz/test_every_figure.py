@@ -13,8 +13,9 @@ from matplotlib.collections import Collection, LineCollection
 from matplotlib.colors import to_rgb, to_rgba
 from viz.colour_vision import DEFICIENCIES, distance, lightness
 
-from captum_paramsal import FilterIndex, viz
+from captum_paramsal import Filter, FilterIndex, viz
 from captum_paramsal.errors import InputError
+from captum_paramsal.reference import Exemplars
 
 NAN = float("nan")
 KINDS = {"tensors": torch.as_tensor, "arrays": lambda values: torch.as_tensor(values).numpy()}
@@ -55,6 +56,11 @@ class Figure:
     values: torch.Tensor
     axes: int = 1
     own_axes: bool = True
+
+
+def _exemplars():
+    item = Filter("conv", 0)
+    return Exemplars(item, (0, 1), ("", ""), (0, 1), (2.0, 1.0), ((0, 0), (1, 1)), 0.5, {0: 5, 1: 5})
 
 
 def _neurons(of, values, ax):
@@ -109,6 +115,10 @@ FIGURES: Mapping[str, Figure] = {
         noise(2, 2),
         axes=2,
         own_axes=False,
+    ),
+    "exemplar_grid": Figure(
+        lambda of, values, ax: viz.exemplar_grid([_exemplars()], [[of(picture()), of(values)]], ax),
+        noise(3, 8, 8),
     ),
     "neighbor_grid": Figure(
         lambda of, values, ax: viz.neighbor_grid(
