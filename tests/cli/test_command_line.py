@@ -37,7 +37,7 @@ def test_version(capsys):
         ),
         (
             ["reference", "--help"],
-            ["IMAGES_DIR", "--out FILE", "--layers", "--tail SHARE", "--checkpoint FILE", "examples:"],
+            ["IMAGES_DIR", "--out FILE", "--layers", "--tail SHARE", "--exemplars K", "--checkpoint FILE", "examples:"],
         ),
     ],
 )
