@@ -30,7 +30,7 @@ _OF_PHOTOS = (
     *("image_size", "resize", "mean", "std"),
 )
 _DESCRIPTION = """\
-Change the weights of few filters until mistakes go away, by half of the mistakes and of the images that the model gets
+Change few filters, or the norms, until mistakes go away, by half of the mistakes and of the images that the model gets
 right; a fifth of both chooses how far to go, and the rest, unseen, accepts or refuses the change. Mistakes are all of
 the images given, those of one pair of classes, or a group of a triage. Writes report.html (one file, opens anywhere),
 cure.json, cure.csv and, of a cure that is kept, cured.patch.safetensors, which `captum-paramsal patch` puts on the
@@ -91,6 +91,12 @@ def _add_which_options(which: argparse._ArgumentGroup) -> None:
 
 
 def _add_cure_options(how: argparse._ArgumentGroup) -> None:
+    how.add_argument(
+        "--change",
+        choices=("filters", "norms", "last-layer", "whole-network"),
+        help="what is changed: the suspected filters (the default), or, where no filter is damaged, all norms' factors "
+        "and offsets, which often cure more",
+    )
     how.add_argument("--count", metavar="N", type=positive, help="filters that are changed (default 5)")
     how.add_argument("--steps", metavar="N", type=positive, help="steps of Adam (default 90)")
     how.add_argument(
@@ -125,7 +131,7 @@ def _add_cure_options(how: argparse._ArgumentGroup) -> None:
         "--alternatives",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="spend the same budget on the whole network, the last layer, the norms and random filters, too (the "
+        help="spend the same budget on the others of these and on random filters, too (the "
         "default; it takes five times as long)",
     )
 
@@ -211,8 +217,9 @@ def _settings(args: argparse.Namespace, classes: ClassNames) -> CureReportSettin
     if args.pair is not None:
         numbers = classes.numbers(args.pair)
         pair = numbers[args.pair[0]], numbers[args.pair[1]]
+    change = {} if args.change is None else {"change": args.change.replace("-", " ")}
     return CureReportSettings(
-        cure=CureSettings(rule=rule, **_given(args, ("count", "steps", "learning_rate", "keep", "seed"))),
+        cure=CureSettings(rule=rule, **change, **_given(args, ("count", "steps", "learning_rate", "keep", "seed"))),
         pair=pair,
         alternatives=args.alternatives,
         shown=args.pictures,

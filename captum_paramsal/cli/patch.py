@@ -83,5 +83,7 @@ def _announce(patch: Patch, *, taken_back: bool) -> None:
     if filters := about.get("filters"):
         more = f", and {len(filters) - _NAMED} more" if len(filters) > _NAMED else ""
         say(f"filters: {', '.join(filters[:_NAMED])}{more}")
+    elif changed := about.get("changed"):
+        say(f"changed: {changed}")
     if "verdict" in about:
         say(f"when made: {about['verdict']}")

@@ -120,8 +120,9 @@ def _fused_mean(outputs: Tensor, columns: Tensor) -> Tensor | None:
     if outputs.dtype != torch.float32:
         return None
     try:
-        # The compiler warns of what it finds missing on the machine, which is no concern of the caller.
-        with catch_warnings():
+        # The compiler warns of what it finds missing on the machine, which is no concern of the caller. A pass over a
+        # model keeps the model's own compiled parts from running, and with them, without a word, this one.
+        with catch_warnings(), torch.compiler.set_stance("default"):
             simplefilter("ignore")
             return _fused_kernel()(outputs.contiguous(), columns.transpose(1, 2).contiguous())
     except Exception:  # noqa: BLE001 -- whatever the compiler lacks, the plain path gives the same numbers

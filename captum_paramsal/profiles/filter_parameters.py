@@ -13,8 +13,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from captum_paramsal.errors import InterventionError, LayerError
 from captum_paramsal.filters import Filter
-from captum_paramsal.graph import batch_norms_after, probed_network
-from captum_paramsal.hooks import FilterLayer, frozen_eval, named_heads, scored_model, weight_of
+from captum_paramsal.graph import Network, batch_norms_after, probed_network
+from captum_paramsal.hooks import FilterLayer, frozen_eval, named_heads, scored_model, weight_of, without_hooks
 
 Place: TypeAlias = tuple[int | slice, ...]
 
@@ -48,19 +48,22 @@ class FilterParameters:
     Args:
         model: The model.
         bias: Take the entry of the layer's bias too.
-        batch_norm: Take weight and bias of the batch norm that alone reads the layer's output, as a run on made-up
-            inputs shows; a layer without one has none.
+        batch_norm: Take weight and bias of the batch norm that alone reads the layer's output; a layer without one has
+            none.
+        inputs: What the model is run on to find these norms, ``(N, ...)``; by default, made-up inputs.
 
     Raises:
-        InterventionError: ``batch_norm`` is asked for, and the model tells of no inputs that it takes.
+        InterventionError: ``batch_norm`` is asked for without ``inputs``, and the model tells of none that it takes.
     """
 
-    def __init__(self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, *, bias: bool = False, batch_norm: bool = False, inputs: Tensor | None = None
+    ) -> None:
         self.model = scored_model(model)
         self._modules = dict(self.model.named_modules())
         self._bias = bias
         self._rows_of_heads = {layer: rows for _, heads in named_heads(self.model) for layer, rows in heads.items()}
-        self._norms = _norms_of(self.model) if batch_norm else {}
+        self._norms = _norms_of(self.model, inputs) if batch_norm else {}
 
     def of(self, item: Filter) -> tuple[ParameterSlice, ...]:
         """Slices of one filter, its weight first.
@@ -177,9 +180,9 @@ def _written(parameter: Tensor, *, unnoticed: bool) -> Tensor:
     return parameter.data if unnoticed else parameter
 
 
-def _norms_of(model: nn.Module) -> dict[str, str]:
+def _norms_of(model: nn.Module, inputs: Tensor | None) -> dict[str, str]:
     with frozen_eval(model):
-        network = probed_network(model)
+        network = probed_network(model) if inputs is None else Network.of(without_hooks(model), inputs)
     if network is None:
         message = (
             "Expected a model whose batch norms can be found for `batch_norm=True`, got one that tells of no inputs "

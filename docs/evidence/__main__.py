@@ -25,6 +25,7 @@ STUDIES = (
     "parameter_saliency_tables",
     "pot_saliency",
     "reproduced",
+    "shortcuts",
     "suspects",
     "two_models",
     "vision_transformer",

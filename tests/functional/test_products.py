@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from captum_paramsal.functional import fused_products, mean_abs_product, products
+from captum_paramsal.hooks.state import uncompiled
 
 
 def literal(outputs, columns):
@@ -61,6 +62,25 @@ def test_fused_equals_plain_for_many_sizes(sizes):
             fused = products._fused_mean(outputs, columns)
             assert fused is not None, "the kernel was not built, so the plain path would have been compared with itself"
             torch.testing.assert_close(fused.double(), literal(outputs, columns), rtol=1e-5, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not products.compiler_found(), reason="no C++ compiler on this machine")
+def test_the_kernel_is_compiled_also_inside_a_pass_that_keeps_the_models_parts_from_it(monkeypatch):
+    seen = []
+
+    def observed(outputs, columns):
+        seen.append(torch.compiler.is_compiling())
+        return products._sum_of_outer_products(outputs, columns)
+
+    monkeypatch.setattr(products, "_fused_kernel", lambda: torch.compile(observed))
+    outputs, columns = drawn(2, 5, 4).float(), drawn(2, 7, 4, seed=1).float()
+    import torch._dynamo  # noqa: PLC0415 -- what makes the pass take care of compiled parts
+
+    with fused_products(), uncompiled():
+        means = products._fused_mean(outputs, columns)
+    assert True in seen
+    torch.testing.assert_close(means.double(), literal(outputs, columns), rtol=1e-5, atol=0)
 
 
 def test_a_compiler_that_fails_leaves_the_plain_path(monkeypatch):

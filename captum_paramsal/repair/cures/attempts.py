@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers
+from captum_paramsal.repair.cures.changeable import KINDS, Changeable, EditedNumbers
 from captum_paramsal.repair.cures.division import CureImages, Images
 from captum_paramsal.repair.cures.verdict import AcceptanceRule, Verdict
 from captum_paramsal.repair.treatment.strengths import require_finite
@@ -32,6 +32,8 @@ class CureSettings:
     """How a cure is looked for.
 
     Attributes:
+        change: What is changed: "filters", "norms" (the factors and offsets of all of them), the "last layer", or the
+            "whole network". Where mistakes come of no damaged filter, norms often cure more.
         count: Filters that are changed.
         ablations: Filters that are ablated at most to find these, see :func:`captum_paramsal.triage.rank_suspects`.
         steps: Steps of Adam.
@@ -46,6 +48,7 @@ class CureSettings:
         InputError: A value outside of its range.
     """
 
+    change: str = "filters"
     count: int = 5
     ablations: int = 1000
     steps: int = 90
@@ -57,6 +60,9 @@ class CureSettings:
     rule: AcceptanceRule = field(default_factory=AcceptanceRule)
 
     def __post_init__(self) -> None:
+        if self.change not in KINDS:
+            message = f"Expected `change` to be one of {', '.join(map(repr, KINDS))}, got {self.change!r}."
+            raise InputError(message)
         for name in ("count", "steps", "every", "batch_size"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 message = f"Expected `{name}` to be a whole number of at least 1, got {getattr(self, name)!r}."

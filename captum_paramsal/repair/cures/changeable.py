@@ -14,6 +14,9 @@ from torch.optim import Optimizer
 from captum_paramsal.filters import Filter
 from captum_paramsal.profiles import FilterParameters
 
+KINDS = ("filters", "whole network", "last layer", "norms")
+"""What a cure may change."""
+
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)  # noqa: SLF001 -- the only names of these families
 
 
@@ -30,15 +33,23 @@ class Changeable:
     entries: Mapping[str, Tensor]
 
     @classmethod
-    def of_filters(cls, model: nn.Module, filters: Sequence[Filter], name: str = "filters") -> Changeable:
-        """Weights and biases of some filters.
+    def of_filters(
+        cls, model: nn.Module, filters: Sequence[Filter], inputs: Tensor, name: str = "filters"
+    ) -> Changeable:
+        """Weights and biases of some filters, and factor and offset of each in the batch norm after it.
+
+        Args:
+            model: The model.
+            filters: Which filters.
+            inputs: What the model is run on to find the batch norms, ``(N, ...)``.
+            name: What they are called.
 
         Raises:
             InterventionError: The model has no such filter, one is named twice, or its numbers are computed.
         """
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         entries: dict[str, Tensor] = {}
-        for slices in FilterParameters(model, bias=True).every(filters):
+        for slices in FilterParameters(model, bias=True, batch_norm=True, inputs=inputs).every(filters):
             for part in slices:
                 whole = part.parameter
                 mask = entries.setdefault(names[id(whole)], torch.zeros_like(whole, dtype=torch.bool))

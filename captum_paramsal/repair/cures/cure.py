@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from captum_paramsal.errors import LayerError
+from captum_paramsal.errors import InputError, LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import Filter
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import FilterParameters, FilterProfile
 from captum_paramsal.reference import Reference
 from captum_paramsal.repair.cures.attempts import Attempt, Attempts, CureSettings
-from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers, norm_of
+from captum_paramsal.repair.cures.changeable import KINDS, Changeable, EditedNumbers, norm_of
 from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
 from captum_paramsal.repair.cures.result import Cure
 from captum_paramsal.repair.cures.verdict import Verdict
@@ -44,7 +44,8 @@ def cure(
     """Change few filters so that a group of mistakes goes away and nothing else breaks.
 
     Mistakes and right images are divided at random: half to learn from, a fifth to choose by, the rest to judge by. The
-    numbers of the filters alone are changed, by Adam, down
+    weights and biases of the filters, and their factors and offsets in the batch norms after them, or what else the
+    settings name, are changed by Adam, and nothing beside them, down
 
     ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
@@ -59,19 +60,20 @@ def cure(
             and kept in memory; those that it gets right are left out, and named in ``parts``.
         keep: The same of images that must stay right; those that it gets wrong are left out. As many as there are: of
             fewer than 200 that judge, not one may break by the usual rule.
-        filters: What is changed; by default the first filters by :func:`captum_paramsal.triage.rank_suspects` of the
+        filters: Which filters are changed; by default the first by :func:`captum_paramsal.triage.rank_suspects` of the
             images that are learnt from.
         reference: What the filters usually do, for that ranking; by default, what they do in the right images that are
             learnt from.
-        settings: Steps, strengths, the rule.
-        alternatives: Spend the same budget on the whole network, the last layer, the norms, and random filters of the
-            same number, too.
+        settings: What is changed, steps, strengths, the rule.
+        alternatives: Spend the same budget on the others of filters, whole network, last layer and norms, and on random
+            filters, too.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
         show_progress: Show a progress bar over the steps.
 
     Raises:
-        InputError: No images, or none of them right, or images that the model cannot take.
+        InputError: No images, or none of them right, or images that the model cannot take; or ``filters`` where the
+            settings change something else.
         TargetError: The labels do not name one class per image.
         InterventionError: The model does not have one of the ``filters``, or one is given twice.
         ReferenceMismatchError: The reference was taken on other weights or layers.
@@ -90,6 +92,9 @@ def cure(
         True
     """
     settings = settings or CureSettings()
+    if filters is not None and settings.change != "filters":
+        message = f"Expected `filters` only where filters are changed, got {len(filters)} and {settings.change!r}."
+        raise InputError(message)
     original = scored_model(model)
     images = CureImages.of(scored_model(model, output), mistakes, keep, settings.seed)
     count = len(images.mistakes)
@@ -109,18 +114,28 @@ def cure(
         none = Verdict.without_judges("too few", reason)
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
     if filters is None:
-        filters = _suspects(model, images, reference, settings, output, show_progress=show_progress)
+        needed = alternatives or settings.change == "filters"
+        filters = _suspects(model, images, reference, settings, output, show_progress=show_progress) if needed else []
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
-        sets = [Changeable.of_filters(copied, filters)]
+        sets = [_changeable(copied, images, filters, settings.change)]
         if alternatives:
-            sets += _alternatives(copied, images, filters, settings, output)
+            sets += [_changeable(copied, images, filters, kind) for kind in KINDS if kind != settings.change]
+            sets += [_random_filters(copied, images, filters, settings, output)]
         with tqdm(total=settings.steps * len(sets), desc="cure", unit="step", disable=not show_progress) as bar:
             attempts = Attempts(scored_model(copied, output), images, settings, bar)
             first, *others = [attempts.with_changes(one) for one in sets]
     context |= {"numbers": first.numbers, "size": first.size}
-    changes = _changes(original, first, filters)
-    about = {"made by": "cure", "filters": [str(one) for one in filters], "verdict": first.verdict.reason} | context
+    if settings.change != "filters":
+        filters = []
+    changes = _changes(original, first, filters, images.keep.learn.inputs[:1])
+    about = {
+        "made by": "cure",
+        "changed": settings.change,
+        "filters": [str(one) for one in filters],
+        "verdict": first.verdict.reason,
+        **context,
+    }
     EditedNumbers(copied, sets[0]).write(first.values)
     patch = Patch.between(original, copied, about) if first.verdict.status == "kept" else None
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
@@ -149,10 +164,19 @@ def _suspects(
     return found.top(settings.count)
 
 
-def _alternatives(
+def _changeable(copied: nn.Module, images: CureImages, filters: Sequence[Filter], kind: str) -> Changeable:
+    """The numbers of one of ``KINDS``."""
+    if kind == "filters":
+        return Changeable.of_filters(copied, filters, images.keep.learn.inputs[:1])
+    if kind == "last layer":
+        return Changeable.last_layer(copied, classes=images.keep.learn.scores.shape[1])
+    return Changeable.norms(copied) if kind == "norms" else Changeable.whole_network(copied)
+
+
+def _random_filters(
     copied: nn.Module, images: CureImages, filters: Sequence[Filter], settings: CureSettings, output: Output | None
-) -> list[Changeable]:
-    """What else the same budget could change."""
+) -> Changeable:
+    """As many of all filters."""
     try:
         every = list(FilterProfile(copied, output=output).filters)
     except LayerError:
@@ -160,20 +184,14 @@ def _alternatives(
         every = list(FilterProfile(copied, list(dict.fromkeys(one.layer for one in filters)), output=output).filters)
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
     drawn = [every[place] for place in order[: len(filters)].tolist()]
-    classes = images.keep.learn.scores.shape[1]
-    return [
-        Changeable.whole_network(copied),
-        Changeable.last_layer(copied, classes),
-        Changeable.norms(copied),
-        Changeable.of_filters(copied, drawn, "random filters"),
-    ]
+    return Changeable.of_filters(copied, drawn, images.keep.learn.inputs[:1], "random filters")
 
 
-def _changes(original: nn.Module, made: Attempt, filters: Sequence[Filter]) -> Tensor:
+def _changes(original: nn.Module, made: Attempt, filters: Sequence[Filter], inputs: Tensor) -> Tensor:
     """Norm of each filter's change as a share of the norm of its numbers."""
     names = {id(parameter): name for name, parameter in original.named_parameters()}
     rows = []
-    for slices in FilterParameters(original, bias=True).every(filters):
+    for slices in FilterParameters(original, bias=True, batch_norm=True, inputs=inputs).every(filters):
         old = [part.of(part.parameter.detach()) for part in slices]
         new = [part.of(made.values.get(names[id(part.parameter)], part.parameter.detach())) for part in slices]
         moved, whole = norm_of(b - a for a, b in zip(old, new, strict=True)), norm_of(old)

@@ -28,7 +28,8 @@ class Cure(Summarized):
     Attributes:
         patch: What turns the model into the cured one; None where the cure was refused.
         verdict: What the images say that took no part.
-        filters: The filters that were changed, or would have been, the first of the ranking first.
+        filters: The filters that were changed, or would have been, the first of the ranking first; none where something
+            else was.
         changes: Norm of each one's change as a share of the norm of its numbers, ``(K,)`` float64.
         alternatives: The same budget spent on other numbers.
         parts: Which images served what: places in what was given, under "mistakes" and "keep" for each of "learn",
@@ -46,6 +47,12 @@ class Cure(Summarized):
     parts: Mapping[str, Mapping[str, Tensor]]
     context: Mapping[str, Any]
     predicted: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> str:
+        """What was changed, or would have been: "filters", "norms", "last layer" or "whole network"."""
+        # Files from before there was a choice do not name it.
+        return str(self.context["settings"].get("change", "filters"))
 
     @property
     def kept(self) -> bool:
@@ -75,7 +82,7 @@ class Cure(Summarized):
 
     def to_table(self) -> list[dict[str, Any]]:
         """One row per way to spend the budget: name, numbers, size, mistakes cured, right images broken, status."""
-        return [self._row("filters", self.context["numbers"], self.context["size"], self.verdict)] + [
+        return [self._row(self.changed, self.context["numbers"], self.context["size"], self.verdict)] + [
             self._row(one.name, one.numbers, one.size, one.verdict) for one in self.alternatives
         ]
 

@@ -36,4 +36,4 @@ def cure_caveats(cure: Cure, most_broken: float) -> Iterator[str]:
             is_what = "that the model gets right" if name == "mistakes" else "that the model gets wrong"
             yield f"{len(left_out):,} of the images given as {name} were left out, {is_what}."
     if not cure.alternatives and mistakes:
-        yield "Nothing else was tried with the same budget, so that it is not known whether the filters matter."
+        yield "Nothing else was tried with the same budget, so it is not known whether it matters what was changed."

@@ -14,7 +14,7 @@ from captum_paramsal.sources import Picture
 _LISTED = 25
 """Filters that are listed."""
 _NAMES = {
-    "filters": "the filters of this cure",
+    "filters": "the suspected filters",
     "whole network": "the whole network",
     "last layer": "the last layer",
     "norms": "factors and offsets of the norms",
@@ -116,7 +116,7 @@ def _headline(report: CureData) -> str:
 
 def _ways(report: CureData) -> list[_Way]:
     cure = report.cure
-    first = ("filters", cure.context["numbers"], cure.context["size"], cure.verdict)
+    first = (cure.changed, cure.context["numbers"], cure.context["size"], cure.verdict)
     others = ((one.name, one.numbers, one.size, one.verdict) for one in cure.alternatives)
     return [_way(*way) for way in (first, *others)]
 

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,10 +51,14 @@ def test_only_numbers_of_the_filters_change(found):
     state = state_of(model)
     result.apply(model)
     changed = {name: (model.state_dict()[name] != state[name]) for name in state}
-    assert {name for name, of in changed.items() if of.any()} == {"0.weight"}
-    assert changed["0.weight"].flatten(1).any(dim=1).tolist() == [False, False, True, False]
-    moved = (model[0].weight - state["0.weight"])[2].norm() / state["0.weight"][2].norm()
-    torch.testing.assert_close(result.changes, moved.detach().double()[None])
+    assert {name for name, of in changed.items() if of.any()} == {"0.weight", "1.weight", "1.bias"}
+    for name in ("0.weight", "1.weight", "1.bias"):
+        assert changed[name].reshape(4, -1).any(dim=1).tolist() == [False, False, True, False]
+    old, new = (
+        torch.cat([of[name][2].flatten() for name in ("0.weight", "1.weight", "1.bias")])
+        for of in (state, model.state_dict())
+    )
+    torch.testing.assert_close(result.changes, ((new - old).norm() / old.norm()).double()[None])
 
 
 def test_the_parts_have_nothing_in_common_and_leave_out_what_does_not_belong(found):
@@ -78,7 +83,7 @@ def test_the_same_budget_is_spent_otherwise(found):
     _, _, result = found
     rows = result.to_table()
     assert [row["changed"] for row in rows] == ["filters", "whole network", "last layer", "norms", "random filters"]
-    assert [row["numbers"] for row in rows] == [4, 40, 16, 8, 4]
+    assert [row["numbers"] for row in rows] == [6, 40, 16, 8, 6]
     assert {row["mistakes"] for row in rows if row["status"] == "kept"} == {12}
 
 
@@ -187,6 +192,7 @@ def test_what_other_results_need_is_taken_from_the_models_output():
 
 def test_a_filter_that_is_stuck_at_zero_is_moved(tmp_path):
     model = network(fault=None)
+    model[1] = nn.Identity()
     with torch.no_grad():
         model[0].weight[2] = 0.0
     batches = [images(160)]
@@ -209,3 +215,49 @@ def test_the_rule_is_the_users(found):
     )
     assert result.verdict.status == "refused"
     assert "which chance does as well" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "numbers"),
+    [
+        ("norms", {"1.weight", "1.bias"}, 8),
+        ("last layer", {"4.weight"}, 16),
+        ("whole network", {"0.weight", "1.weight", "1.bias", "4.weight"}, 40),
+    ],
+)
+def test_something_else_than_filters_can_be_changed_and_kept(tmp_path, change, names, numbers):
+    model, batches = network(), [images(160)]
+    settings = replace(SETTINGS, change=change)
+    result = cure(model, batches, batches, settings=settings, show_progress=False)
+    assert result.kept
+    assert (result.changed, result.filters, len(result.changes)) == (change, (), 0)
+    state = state_of(model)
+    result.apply(model)
+    assert {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])} <= names
+    result.revert(model)
+    assert same(model.state_dict(), state)
+    result.save(tmp_path / "cure.json")
+    (row,) = Cure.load(tmp_path / "cure.json").to_table()
+    assert (row["changed"], row["numbers"], row["status"]) == (change, numbers, "kept")
+
+
+def test_what_else_the_budget_could_change_is_everything_but_what_it_changed(found):
+    model, batches, _ = found
+    settings = replace(SETTINGS, change="norms", steps=2)
+    result = cure(model, batches, batches, settings=settings, alternatives=True, show_progress=False)
+    names = [row["changed"] for row in result.to_table()]
+    assert names == ["norms", "filters", "whole network", "last layer", "random filters"]
+
+
+def test_filters_are_refused_where_something_else_is_changed(found):
+    model, batches, _ = found
+    with pytest.raises(InputError, match="`filters` only where filters are changed, got 1 and 'norms'"):
+        cure(model, batches, batches, filters=[FAULT], settings=CureSettings(change="norms"))
+    with pytest.raises(InputError, match=r"`change` to be one of 'filters', .* got 'weights'"):
+        CureSettings(change="weights")
+
+
+def test_a_cure_from_before_there_was_a_choice_is_one_of_filters(found):
+    _, _, result = found
+    settings = {key: value for key, value in result.context["settings"].items() if key != "change"}
+    assert replace(result, context={**result.context, "settings": settings}).changed == "filters"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from repair.cures.small_fault import network
-from report.cure.small_cures import CLASSES, fault, kept, refused, small_settings, source, too_few
+from report.cure.small_cures import ABOUT, CLASSES, fault, kept, refused, small_settings, source, too_few
 from report.pages import Page
 
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
@@ -144,3 +144,14 @@ def test_what_cannot_be_cured():
         CureReportSettings(pair=(1, 1))
     with pytest.raises(ParamsalError, match="`limit` to be at least 1, got 0"):
         CureReportSettings(limit=0)
+
+
+@pytest.mark.parametrize(("steps", "status"), [(40, "kept"), (1, "refused")])
+def test_a_cure_of_the_norms_names_no_filters(steps, status):
+    settings = small_settings(change="norms", steps=steps, alternatives=True)
+    report = cure(network(), source(), settings=settings, classes=CLASSES, about=ABOUT)
+    assert report.cure.verdict.status == status
+    text = Page(cure_page(report)).text
+    assert "changes factors and offsets of the norms, and no other number" in text
+    assert "Filters that were changed" not in text
+    assert "the suspected filters" in text
