@@ -21,6 +21,7 @@ _COMMANDS = {
     "cure": "change few filters until mistakes go away, and keep that only if it is proven",
     "patch": "put a patch on weights, or take it off again",
     "compare-models": "compare two checkpoints: what only one gets right, and what differs there",
+    "index": "write a front page for the reports of a folder",
     "reproduce": "make a figure of the papers for a model and images",
     "about": "print versions, devices and threads, for reports of errors",
 }

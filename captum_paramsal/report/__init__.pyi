@@ -24,6 +24,7 @@ from .explain.run import explain as explain
 from .explain.settings import ExplainSettings as ExplainSettings
 from .explain.tail_summary import TailExample as TailExample, TailSummary as TailSummary
 from .shared.fit_reference import fit_reference as fit_reference
+from .shared.front_page import write_front_page as write_front_page
 from .shared.report import About as About
 from .shared.sections import register_section as register_section, unregister_section as unregister_section
 from .triage.report import TriageReport as TriageReport

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_paramsal.errors import SourceError
@@ -14,8 +16,11 @@ from captum_paramsal.errors import SourceError
 if TYPE_CHECKING:
     from PIL import Image
 
-_LARGEST = 256
-_TINY = 96
+_LARGEST, _TINY = 256, 96
+_SEEN, _OVERLAY = 168, 148
+"""A report shows a photo about 170 pixels wide, and next to it what glows over it."""
+_SMOOTH = 36
+"""Pixels that a smooth glow needs: the page stretches it, which adds no more than was there."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +46,28 @@ class Picture:
 
 
 def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
-    """Shrink to at most 256 pixels; JPEG, or PNG where pictures are so small that every pixel counts.
+    """Shrink to at most 256 pixels, a photo to 168; PNG where pictures are so small that every pixel counts.
 
     Args:
         picture: Any size.
-        drawn: Its colours mean something, and are kept pixel by pixel; in a photo neighbours may share theirs.
+        drawn: Its colours mean something, and are kept pixel by pixel, as JPEG; in a photo, as WebP, neighbours may
+            share theirs.
     """
+    largest = _LARGEST if drawn else _SEEN
     small = picture.copy()
-    small.thumbnail((_LARGEST, _LARGEST))
-    return _encoded(small, drawn=drawn)
+    small.thumbnail((largest, largest))
+    if max(small.size) <= _TINY:
+        return _saved(small, "PNG", optimize=True)
+    if drawn:
+        return _saved(small, "JPEG", quality=82, optimize=True, subsampling=0)
+    return _lossy(small, quality=62)
 
 
 def encode_whole(picture: Image.Image) -> Picture:
-    """A picture in its own size; JPEG, or PNG where it is small."""
-    return _encoded(picture, drawn=True, quality=92)
-
-
-def _encoded(small: Image.Image, *, drawn: bool, quality: int = 82) -> Picture:
-    tiny = max(small.size) <= _TINY
-    buffer = io.BytesIO()
-    if tiny:
-        small.save(buffer, format="PNG", optimize=True)
-    else:
-        small.save(buffer, format="JPEG", quality=quality, optimize=True, subsampling=0 if drawn else 2)
-    return Picture(buffer.getvalue(), "image/png" if tiny else "image/jpeg", *small.size)
+    """A picture in its own size; JPEG, which every tool for annotations reads, or PNG where it is small."""
+    if max(picture.size) <= _TINY:
+        return _saved(picture, "PNG", optimize=True)
+    return _saved(picture, "JPEG", quality=92, optimize=True, subsampling=0)
 
 
 def encode_tensor(pixels: Tensor) -> Picture:
@@ -74,6 +77,54 @@ def encode_tensor(pixels: Tensor) -> Picture:
         SourceError: Another shape.
     """
     return encode(drawn_of(pixels), drawn=True)
+
+
+def encode_overlay(pixels: Tensor) -> Picture:
+    """Encode a picture that something glows over, ``(3, H, W)`` in [0, 1], at most 148 pixels; PNG where it is small.
+
+    Raises:
+        SourceError: Another shape.
+    """
+    drawn = drawn_of(pixels)
+    if max(drawn.size) <= _TINY:
+        return _saved(drawn, "PNG", optimize=True)
+    drawn.thumbnail((_OVERLAY, _OVERLAY))
+    return _lossy(drawn, quality=60)
+
+
+def encode_glow(pixels: Tensor) -> Picture:
+    """Encode what is laid over a picture, smooth and in its own size.
+
+    Args:
+        pixels: ``(4, H, W)`` in [0, 1]: red, green, blue and opacity.
+
+    Raises:
+        SourceError: Another shape.
+    """
+    from PIL import Image  # noqa: PLC0415
+
+    if pixels.ndim != 3 or pixels.shape[0] != 4:
+        message = f"Expected a glow of shape (4, H, W), got {tuple(pixels.shape)}."
+        raise SourceError(message)
+    return _lossy(Image.fromarray(_bytes(pixels)), quality=60)
+
+
+def recode(png: bytes) -> Picture:
+    """A picture inside of a figure as small as a photo, in its own size."""
+    from PIL import Image  # noqa: PLC0415
+
+    with Image.open(io.BytesIO(png)) as opened:
+        return _lossy(opened.convert("RGBA"), quality=75)
+
+
+def glow_size(picture: Picture) -> tuple[int, int]:
+    """Height and width of a smooth glow over a picture.
+
+    >>> glow_size(Picture(b"", "image/webp", 168, 84))
+    (18, 36)
+    """
+    share = min(1.0, _SMOOTH / max(picture.height, picture.width))
+    return max(1, round(picture.height * share)), max(1, round(picture.width * share))
 
 
 def drawn_of(pixels: Tensor) -> Image.Image:
@@ -87,5 +138,28 @@ def drawn_of(pixels: Tensor) -> Image.Image:
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
         message = f"Expected a picture of shape (1 or 3, H, W), got {tuple(pixels.shape)}."
         raise SourceError(message)
-    array = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    array = _bytes(pixels)
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def _bytes(pixels: Tensor) -> NDArray[np.uint8]:
+    """``(H, W, C)`` of ``(C, H, W)`` in [0, 1]; values outside are cut off."""
+    array: NDArray[np.uint8] = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return array
+
+
+def _lossy(picture: Image.Image, quality: int) -> Picture:
+    """As WebP; where Pillow was built without it, as JPEG, or as PNG if partly transparent."""
+    from PIL import features  # noqa: PLC0415
+
+    if features.check("webp"):
+        return _saved(picture, "WEBP", quality=quality, alpha_quality=40, method=6)
+    if picture.mode == "RGBA":
+        return _saved(picture, "PNG", optimize=True)
+    return _saved(picture, "JPEG", quality=quality, optimize=True)
+
+
+def _saved(picture: Image.Image, name: str, **options: Any) -> Picture:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=name, **options)
+    return Picture(buffer.getvalue(), f"image/{name.lower()}", *picture.size)

@@ -9,7 +9,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz.inputs import Values, as_values
 from captum_paramsal.viz.outlines import draw_outline
 from captum_paramsal.viz.style import new_axes, styled
-from captum_paramsal.viz.traces import trace_overlay
+from captum_paramsal.viz.traces import trace_glow, trace_overlay
 
 
 def evidence_overlay(image: Values, evidence: Values) -> Tensor:
@@ -30,11 +30,23 @@ def evidence_overlay(image: Values, evidence: Values) -> Tensor:
     >>> evidence_overlay(torch.rand(3, 8, 8), torch.tensor([[0.0, 1.0], [float("nan"), 0.5]])).shape
     torch.Size([3, 8, 8])
     """
-    glow = as_values(evidence)
-    if glow.ndim != 2 or 0 in glow.shape:
-        message = f"Expected a map of evidence (h, w), got {tuple(glow.shape)}."
-        raise InputError(message)
-    return trace_overlay(image, glow.float().nan_to_num(nan=0.0, posinf=0.0))
+    return trace_overlay(image, _finite(evidence))
+
+
+def evidence_glow(evidence: Values, size: tuple[int, int]) -> Tensor:
+    """The glow of :func:`evidence_overlay` alone, to be laid over the dimmed picture.
+
+    Args:
+        evidence: ``(h, w)``, not negative; places that are not finite do not glow.
+        size: Height and width of the glow.
+
+    Returns:
+        ``(4, H, W)``, float32 in [0, 1], on the CPU: red, green, blue and opacity.
+
+    Raises:
+        InputError: A map of another shape, or evidence below 0.
+    """
+    return trace_glow(_finite(evidence), size)
 
 
 def evidence_plot(
@@ -77,3 +89,11 @@ def evidence_plot(
         axes.set_axis_off()
         axes.set_title(title)
     return axes
+
+
+def _finite(evidence: Values) -> Tensor:
+    glow = as_values(evidence)
+    if glow.ndim != 2 or 0 in glow.shape:
+        message = f"Expected a map of evidence (h, w), got {tuple(glow.shape)}."
+        raise InputError(message)
+    return glow.float().nan_to_num(nan=0.0, posinf=0.0)

@@ -18,7 +18,8 @@ from captum_paramsal.viz.style import new_axes, styled
 _LOWER, _UPPER = 0.90, 0.99
 _COLORS, _DARKEST = "inferno", 0.4
 """From purple to yellow it rises evenly in brightness, so it reads the same with any kind of colour blindness."""
-_DIMMED = 0.5
+DIMMED = 0.5
+"""Brightness of the picture below."""
 
 
 def display_map(gradients: Values) -> Tensor:
@@ -66,16 +67,34 @@ def pixel_overlay(image: Values, gradients: Values) -> Tensor:
     Raises:
         InputError: An image of another shape; or see :func:`display_map`.
     """
-    dimmed, maps = _DIMMED * grey(image), as_values(gradients)
+    dimmed = DIMMED * grey(image)
+    glow = pixel_glow(gradients, (dimmed.shape[0], dimmed.shape[1]))
+    return torch.lerp(dimmed[None], glow[:3], glow[3:]).clamp(0, 1)
+
+
+def pixel_glow(gradients: Values, size: tuple[int, int]) -> Tensor:
+    """The glow of :func:`pixel_overlay` alone, to be laid over the dimmed picture.
+
+    Args:
+        gradients: ``(C, H, W)``.
+        size: Height and width of the glow.
+
+    Returns:
+        ``(4, h, w)``, float32 in [0, 1], on the CPU: red, green, blue and opacity.
+
+    Raises:
+        InputError: See :func:`display_map`.
+    """
+    maps = as_values(gradients)
     if maps.ndim != 3:
         message = f"Expected the gradients of one image, (C, H, W), got {tuple(maps.shape)}."
         raise InputError(message)
     heat = display_map(maps)
-    if heat.shape != dimmed.shape:
-        heat = interpolate(heat[None, None], dimmed.shape, mode="bilinear", antialias=True)[0, 0]
+    if heat.shape != size:
+        heat = interpolate(heat[None, None], size, mode="bilinear", antialias=True)[0, 0]
     shades = mpl.colormaps[_COLORS]((_DARKEST + (1 - _DARKEST) * heat).numpy())
     colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
-    return torch.lerp(dimmed[None], colored, heat.sqrt()).clamp(0, 1)
+    return torch.cat([colored, heat.clamp(min=0).sqrt()[None]])
 
 
 def pixel_plot(image: Values, gradients: Values, ax: Axes | None = None, *, title: str = "") -> Axes:

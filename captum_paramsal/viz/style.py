@@ -95,8 +95,14 @@ def to_svg(axes: Axes, description: str, *, prefix: str = "") -> str:
     body = (
         re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", body.partition(">")[0]) + body[body.index(">") :]
     )
-    # A picture that stands twice in a figure has one id, from its content; nothing refers to it.
-    body = re.sub(r'(<image\b[^>]*?)\sid="[^"]*"', r"\1", body)
+    # What nothing refers to needs no id; a picture that stands twice in a figure has one id, from its content.
+    referred = set(re.findall(r'[="(]#([^")]*)', body))
+    body = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in referred else "", body)
+    # A hundredth of a point is finer than any screen.
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), body)
+    # A page has a font of its own, and text that is not turned needs no turn.
+    body = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", body)
+    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
     body = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{prefix}", body)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor").strip()

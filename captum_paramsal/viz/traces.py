@@ -17,7 +17,7 @@ _HEAT = "inferno"
 """From black to yellow it rises evenly in brightness, so it reads the same with any kind of colour blindness."""
 _COLDEST = -0.3
 """What the colour map starts from: its blackest end is left out."""
-_DIMMED, _COVERED = 0.65, 0.8
+DIMMED, _COVERED = 0.65, 0.8
 """Brightness of the picture below, and how much the brightest heat hides of it."""
 _POINT, _BOX = PALETTE[5], "#ffffff"
 """Sky blue is the one colour of the palette that the heat map does not have; white is lighter than all of it."""
@@ -60,7 +60,7 @@ def trace_plot(
     corners = None if box is None else _corners(box)
     with styled():
         axes = new_axes(3.6, 3.6 * height / width) if ax is None else ax
-        axes.imshow(_DIMMED * picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(DIMMED * picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         if heatmap is not None:
             _draw_heat(axes, as_values(heatmap), (height, width))
         across = point_width(axes.bbox.width / axes.figure.dpi * 72, len(places))
@@ -90,13 +90,31 @@ def trace_overlay(image: Values, heatmap: Values) -> Tensor:
     >>> trace_overlay(torch.rand(3, 8, 8), torch.eye(4)).shape
     torch.Size([3, 8, 8])
     """
-    picture, heat = grey(image), as_values(heatmap)
+    picture = grey(image)
+    glow = trace_glow(heatmap, (picture.shape[0], picture.shape[1]))
+    return torch.lerp(DIMMED * picture.expand(3, -1, -1), glow[:3], glow[3:])
+
+
+def trace_glow(heatmap: Values, size: tuple[int, int]) -> Tensor:
+    """The glow of :func:`trace_overlay` alone, to be laid over the dimmed picture.
+
+    Args:
+        heatmap: ``(H, W)``, not negative.
+        size: Height and width of the glow.
+
+    Returns:
+        ``(4, h, w)``, float32 in [0, 1], on the CPU: red, green, blue and opacity.
+
+    Raises:
+        InputError: Heat of another shape, negative or not finite.
+    """
+    heat = as_values(heatmap)
     shares = _shares(heat, (heat.shape[0], heat.shape[-1]) if heat.ndim else (1, 1))
-    if shares.shape != picture.shape:
-        shares = interpolate(shares[None, None], picture.shape, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
+    if shares.shape != size:
+        shares = interpolate(shares[None, None], size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
     shades = mpl.colormaps[_HEAT](((shares - _COLDEST) / (1 - _COLDEST)).numpy())
     colored = torch.from_numpy(shades[..., :3]).float().permute(2, 0, 1)
-    return torch.lerp(_DIMMED * picture.expand(3, -1, -1), colored, _COVERED * shares.sqrt())
+    return torch.cat([colored, _COVERED * shares.sqrt()[None]])
 
 
 def point_width(width: float, count: int) -> float:

@@ -28,7 +28,8 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open[-1:] != ["script"]:
+            self.words.append(data)
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -36,3 +37,13 @@ class Page(HTMLParser):
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
+
+
+def without_text(page):
+    """Pictures and drawings without words for a person who cannot see them, and not hidden from her either."""
+    drawn = [one for one in page.all("svg") if one.get("aria-hidden") != "true"]
+    stacks = [one for one in page.all("div") if one.get("class", "").startswith("stack")]
+    named = [one for one in (*drawn, *stacks) if one.get("role") == "img" and one.get("aria-label")]
+    glows = [one for one in page.all("img") if one.get("class", "").startswith("over")]
+    images = [one for one in page.all("img") if one not in glows and not one["alt"]]
+    return [one for one in (*drawn, *stacks) if one not in named] + images

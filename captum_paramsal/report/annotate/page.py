@@ -8,8 +8,8 @@ from typing import Any
 from captum_paramsal.files import readable
 from captum_paramsal.files.sealed_json import digest_of
 from captum_paramsal.report.annotate.data import ChosenPicture
+from captum_paramsal.report.shared.environment import environment
 from captum_paramsal.report.shared.report import class_name
-from captum_paramsal.report.shared.templating import environment
 
 
 def coco(pictures: Sequence[ChosenPicture], classes: Mapping[int, str]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typing_extensions import Self
 
 from captum_paramsal.comparison import Comparison, PairedDifference
 from captum_paramsal.comparison.batch_scores import COST
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Item
 
 SCORES_FILE = "comparison.safetensors"

@@ -9,7 +9,7 @@ from captum_paramsal.files import as_csv
 from captum_paramsal.report.compare.data import SCORES_FILE, ComparisonData
 from captum_paramsal.report.compare.figures import comparison_figures
 from captum_paramsal.report.compare.page import compare_page
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 
 _COLUMNS = ("schema_version", "image", "file", "label", "target", "predicted", "method", "degenerate")
 

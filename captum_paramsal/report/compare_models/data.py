@@ -12,7 +12,8 @@ from typing_extensions import Self
 
 from captum_paramsal.models_compared import ImageDifferences, ModelComparison
 from captum_paramsal.report.shared.codec import from_json
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.report import Report
 from captum_paramsal.stats import mcnemar
 
 COMPARISON_FILE = "models.safetensors"

@@ -13,7 +13,7 @@ from captum_paramsal.models_compared import MEASURES
 from captum_paramsal.report.compare_models.data import COMPARISON_FILE, DIFFERENCES_FILE, ModelComparisonData
 from captum_paramsal.report.compare_models.figures import model_figures
 from captum_paramsal.report.compare_models.page import models_page
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 
 _FILTERS = ("schema_version", "rank", "filter", "change", "share_only_a", "share_only_b")
 _IMAGES = (

@@ -11,7 +11,8 @@ from typing_extensions import Self
 
 from captum_paramsal.repair import Cure, Patch
 from captum_paramsal.report.shared.codec import from_json
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.report import Report
 
 PATCH = "cured.patch.safetensors"
 

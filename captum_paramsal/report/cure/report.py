@@ -8,7 +8,7 @@ from pathlib import Path
 from captum_paramsal.files import as_csv
 from captum_paramsal.report.cure.data import PATCH, CureData
 from captum_paramsal.report.cure.page import cure_page
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 
 _COLUMNS = ("schema_version", "file", "label", "before", "confidence", "after", "outcome")
 

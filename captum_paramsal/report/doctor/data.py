@@ -17,8 +17,9 @@ from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.repair import Patch
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
 from captum_paramsal.report.shared.codec import from_json, from_json_or_none
+from captum_paramsal.report.shared.folder import PAGE
 from captum_paramsal.report.shared.mistake import ImageMistake
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture
 
 DIAGNOSIS, PATCH = "diagnosis.safetensors", "treated.patch.safetensors"
@@ -163,7 +164,7 @@ class EvidencePictures:
     """What a card shows of one mistake.
 
     Attributes:
-        evidence: The evidence for the predicted class over the picture.
+        evidence: What glows over the picture: the evidence for the predicted class.
         wrong: That of the channels alone that should not speak as they do; None where there is none.
         outline: Lines x1, y1, x2, y2 around the object, ``(L, 4)``, in pixels of the model's input; None where it
             is not annotated.

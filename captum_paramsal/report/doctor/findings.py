@@ -15,8 +15,9 @@ from captum_paramsal.doctor.findings import LEVEL, Findings
 from captum_paramsal.report.doctor.data import ChannelFinding, DiagnosedMistake, EvidencePictures, number
 from captum_paramsal.report.shared.predictions import Prediction
 from captum_paramsal.sources import Picture, SourceBatch, SourceBatches
-from captum_paramsal.sources.pictures import encode_tensor
-from captum_paramsal.viz import decoded, evidence_overlay, outline
+from captum_paramsal.sources.pictures import encode_glow, glow_size
+from captum_paramsal.viz import outline
+from captum_paramsal.viz.evidence import evidence_glow
 
 ENOUGH = math.ceil(1 / LEVEL) - 1
 """Images with which a tail probability, counted among them and one more, can be as low as the level."""
@@ -43,12 +44,11 @@ class DiagnosedImage:
     size: tuple[int, int]
 
     def pictures(self, picture: Picture) -> EvidencePictures:
-        """Its maps over its picture."""
-        image = decoded(picture.data, picture.mime)
-        shown = self.wrong.sum() > 0
+        """What glows over its picture."""
+        shown, size = self.wrong.sum() > 0, glow_size(picture)
         return EvidencePictures(
-            evidence=encode_tensor(evidence_overlay(image, self.evidence)),
-            wrong=encode_tensor(evidence_overlay(image, self.wrong)) if shown else None,
+            evidence=encode_glow(evidence_glow(self.evidence, size)),
+            wrong=encode_glow(evidence_glow(self.wrong, size)) if shown else None,
             outline=None if self.mask is None else outline(self.mask),
             size=self.size,
         )

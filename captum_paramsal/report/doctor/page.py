@@ -15,8 +15,9 @@ from captum_paramsal.report.doctor.comparison_section import (
 )
 from captum_paramsal.report.doctor.data import ChannelFinding, DiagnosedMistake, DoctorData, EvidencePictures
 from captum_paramsal.report.doctor.treatment_section import treatment_section
+from captum_paramsal.report.shared.find_choices import pair_choices
+from captum_paramsal.report.shared.page_pictures import PagePictures
 from captum_paramsal.report.shared.templating import render
-from captum_paramsal.sources import Picture
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,6 @@ class _Card:
     mistake: DiagnosedMistake
     label: str
     predicted: str
-    picture: Picture | None
     evidence: EvidencePictures | None
     strips: Sequence[_Strip]
 
@@ -77,12 +77,14 @@ def doctor_page(report: DoctorData) -> str:
         layer=report.context["layer"]["name"],
         channels=report.diagnosis.channels,
         cards=cards,
+        photos=PagePictures(report.pictures),
         section=class_section(report),
         compared=compared_rows(report),
         difference=compared_verdict(report),
         background=background_rows(report),
         verdict=background_verdict(report),
         treated=treatment_section(report),
+        pairs=pair_choices(((card.mistake.label, card.mistake.predicted) for card in cards), report.class_name),
     )
 
 
@@ -98,7 +100,6 @@ def _card(report: DoctorData, mistake: DiagnosedMistake, number: int) -> _Card:
         mistake=mistake,
         label=label,
         predicted=predicted,
-        picture=report.pictures.get(mistake.position),
         evidence=report.evidence.get(mistake.position),
         strips=[_strip(finding, label, predicted) for finding in mistake.channels],
     )

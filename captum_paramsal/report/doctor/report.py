@@ -10,7 +10,7 @@ from typing_extensions import deprecated
 from captum_paramsal.files import as_csv
 from captum_paramsal.report.doctor.data import CHANNEL_COLUMNS, DIAGNOSIS, PATCH, DiagnosedGroup, DoctorData
 from captum_paramsal.report.doctor.page import doctor_page
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 
 
 @dataclass(frozen=True)

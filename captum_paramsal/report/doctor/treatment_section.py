@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from captum_paramsal.report.doctor.data import DoctorData
 from captum_paramsal.report.doctor.treatment_records import Control, TreatmentResult
-from captum_paramsal.report.shared.templating import probability
+from captum_paramsal.report.shared.environment import probability
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import to_svg, treatment_plot
 

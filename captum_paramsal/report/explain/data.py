@@ -17,8 +17,9 @@ from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
 from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none
+from captum_paramsal.report.shared.folder import PAGE
 from captum_paramsal.report.shared.mistake import ImageMistake
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
 
 PIXELS = "pixels.safetensors"
@@ -114,7 +115,7 @@ class ExplanationData(Report):
         tracing: How mistakes were traced back to pixels, or why they could not be; None if that was turned off.
         pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
-        trace_maps: Traces over their picture of each mistake that has one, by position; not saved as data.
+        trace_maps: Traces of each mistake that has a picture, by position; not saved as data.
         neurons: Figures of the neurons behind the most confident mistakes, by position; not saved as data.
     """
 

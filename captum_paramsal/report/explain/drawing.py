@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.data import Mistake
 
-_WIDTH, _HEIGHT = 1000, 200
-"""Units of the drawing; the page stretches it, so they only set the resolution of its numbers."""
+_WIDTH, _HEIGHT = 1000, 400
+"""Units of the drawing: whole numbers are finer than the pixels of any screen that it is seen on."""
+_LINE = 1.0
+"""How far from a straight line a point may be, in units, to be left out."""
 _FEWEST_BANDS, _MOST_BANDS = 3, 16
 _LETTERS = 60
 """That fit side by side under a plot."""
@@ -52,11 +54,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class ProfileDrawing:
-    """One profile, in units of 1000 x 200.
+    """One profile, in units of 1000 x 400.
 
     Attributes:
-        line: Path of the curve.
-        area: Path of the surface between the curve and zero.
+        line: Path of the curve, layer by layer from zero up to it and down to zero again; inside of it is the surface.
         marks: Path of the guilty filters' places: one point each.
         zero: Height of the score 0.
         limit: Height of the score from which on a filter is unusual.
@@ -64,7 +65,6 @@ class ProfileDrawing:
     """
 
     line: str
-    area: str
     marks: str
     zero: float
     limit: float
@@ -126,20 +126,40 @@ def draw_profile(mistake: Mistake, places: Sequence[float], filters: FilterIndex
     def y_of(score: float) -> float:
         return _HEIGHT * (high - min(score, high)) / (high - low)
 
-    lines, areas = [], []
+    lines = []
     for _, points in groupby(zip(places, mistake.curve, strict=True), key=lambda point: int(point[0])):
-        spots = [(x_of(place), y_of(score)) for place, score in points]
-        path = " ".join(f"{x:.1f} {y:.1f}" for x, y in spots)
-        lines.append(f"M{path}")
-        areas.append(f"M{spots[0][0]:.1f} {y_of(0):.1f} {path} {spots[-1][0]:.1f} {y_of(0):.1f}z")
+        spots = [(round(x_of(place)), round(y_of(score))) for place, score in points]
+        lines.append(_outlined(_sparse(spots), round(y_of(0))))
     return ProfileDrawing(
         line="".join(lines),
-        area="".join(areas),
         marks="".join(f"M{x_of(place):.1f} {y_of(score):.1f}h0" for place, score in _marks(mistake, filters)),
         zero=round(y_of(0), 1),
         limit=round(y_of(limit), 1),
         ticks=tuple(Tick(f"{step:g}", round(100 * (high - step) / (high - low), 2)) for step in steps),
     )
+
+
+def _sparse(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The points of a curve without those that lie on a straight line between others, both ends kept."""
+    (left, top), (right, bottom) = points[0], points[-1]
+    across, down = right - left, bottom - top
+    length = math.hypot(across, down) or 1.0
+
+    def off(point: tuple[int, int]) -> float:
+        return abs(across * (point[1] - top) - down * (point[0] - left)) / length
+
+    if len(points) < 3:
+        return list(points)
+    farthest = max(range(1, len(points) - 1), key=lambda place: off(points[place]))
+    if off(points[farthest]) <= _LINE:
+        return [points[0], points[-1]]
+    return [*_sparse(points[: farthest + 1])[:-1], *_sparse(points[farthest:])]
+
+
+def _outlined(points: Sequence[tuple[int, int]], zero: int) -> str:
+    """SVG path from zero along the points and back to zero."""
+    steps = [f"{x - u} {y - v}" for (u, v), (x, y) in pairwise(points)]
+    return f"M{points[0][0]} {zero}V{points[0][1]}" + (f"l{' '.join(steps)}" if steps else "") + f"V{zero}"
 
 
 def _marks(mistake: Mistake, filters: FilterIndex) -> Iterator[tuple[float, float]]:

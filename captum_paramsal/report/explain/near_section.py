@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from captum_paramsal.report.explain.data import ExplanationData, Mistake
-from captum_paramsal.report.shared.neighbor_drawing import SHOWN, draw_neighbors
+from captum_paramsal.report.shared.page_pictures import SHOWN, NearRows, NearTile
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,18 @@ def near_cards(explanation: ExplanationData, mistake: Mistake, numbers: Mapping[
     ]
 
 
-def near_drawing(explanation: ExplanationData, numbers: Mapping[int, int]) -> Markup:
-    """The first cards' mistakes and their neighbours as an ``<svg>``; empty where there are none, or no pictures."""
-    in_order = sorted(numbers, key=lambda position: numbers[position])
-    near = {
-        position: [other for other in explanation.neighbors.get(position, ()) if other.position in numbers]
-        for position in in_order
-    }
-    pictured = {
-        position: [(other.position, other.similarity) for other in others]
-        for position, others in near.items()
-        if others and {position, *(other.position for other in others)} <= explanation.pictures.keys()
-    }
-    drawn = dict(list(pictured.items())[:SHOWN])
-    nearest = [
-        f"nearest to mistake {numbers[position]} is mistake {numbers[others[0][0]]}, {others[0][1]:.2f}"
-        for position, others in drawn.items()
-    ]
-    words = f"Pictures of mistakes, each beside those with the most similar profiles: {'; '.join(nearest)}."
-    classes_of = {mistake.position: (mistake.label, mistake.predicted) for mistake in explanation.mistakes}
-    return draw_neighbors(drawn, explanation.pictures, classes_of, explanation.classes, words)
+def near_rows(explanation: ExplanationData, numbers: Mapping[int, int]) -> NearRows:
+    """The first cards' mistakes and their neighbours; none without any, or without their pictures."""
+    by_position = {other.position: other for other in explanation.mistakes}
+
+    def tile(position: int, similarity: float | None) -> NearTile:
+        mistake, number = by_position[position], numbers[position]
+        label, predicted = explanation.class_name(mistake.label), explanation.class_name(mistake.predicted)
+        return NearTile(position, label, predicted, similarity, f"#mistake-{number}", f"mistake {number}")
+
+    rows = []
+    for position in sorted(numbers, key=lambda position: numbers[position]):
+        others = [other for other in explanation.neighbors.get(position, ()) if other.position in numbers]
+        if others and {position, *(other.position for other in others)} <= explanation.pictures.keys():
+            rows.append([tile(position, None), *(tile(other.position, other.similarity) for other in others)])
+    return rows[:SHOWN]

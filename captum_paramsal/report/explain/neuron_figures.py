@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import Any
 
 from torch import Tensor
@@ -10,11 +11,16 @@ from torch import Tensor
 from captum_paramsal.functional.fixations import crowded
 from captum_paramsal.report.explain.trace_records import NeuronFigures
 from captum_paramsal.report.shared.predictions import spread_with_ends
+from captum_paramsal.sources.pictures import recode
 from captum_paramsal.traces import Trace
 from captum_paramsal.viz import neurons_plot, to_svg
 
 _ROWS = 12
 """Layers that fit into one column, which fits onto any screen."""
+_DOT = re.compile(
+    r'<path d="(?P<path>M [-\d. ]+(?:C [-\d. ]+){8}z\s*)" clip-path="[^"]*" style="fill: (?P<fill>#\w+)[^"]*"/>'
+)
+_PICTURE = re.compile(r"data:image/png;base64,([A-Za-z\d+/=\s]+)")
 
 
 def draw_neurons(
@@ -63,9 +69,13 @@ def _layers(trace: Trace, image: int) -> dict[str, dict[str, Any]]:
 
 
 def _compact(svg: str) -> str:
-    """Paths to a hundredth of a point, and half as long: every dot is a path of its own.
+    """Dots, which are paths of their own, as circles, and the picture as small as a photo."""
+    return _PICTURE.sub(lambda found: recode(b64decode(found[1])).uri, _DOT.sub(_circle, svg))
 
-    >>> _compact('<path d="M 1.234567 -20.5"/><text>conv 1.234567</text>')
-    '<path d="M 1.23 -20.5"/><text>conv 1.234567</text>'
-    """
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), svg)
+
+def _circle(dot: re.Match[str]) -> str:
+    """A dot that matplotlib drew from its lowest point, the first, by eight arcs."""
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", dot["path"])]
+    rightmost, bottom, x = max(numbers[::2]), numbers[1], numbers[0]
+    radius = rightmost - x
+    return f'<circle cx="{x:.1f}" cy="{bottom - radius:.1f}" r="{radius:.2f}" fill="{dot["fill"]}"/>'

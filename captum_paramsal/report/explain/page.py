@@ -14,10 +14,12 @@ from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
 from captum_paramsal.report.explain.data import ExplanationData, Mistake, RankedFilter
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
-from captum_paramsal.report.explain.near_section import NearCard, near_cards, near_drawing
+from captum_paramsal.report.explain.near_section import NearCard, near_cards, near_rows
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
+from captum_paramsal.report.shared.find_choices import name_choices, pair_choices
+from captum_paramsal.report.shared.page_pictures import PagePictures
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
@@ -32,7 +34,7 @@ class _Bar:
     """A guilty filter: how long its bar is, in percent, and whether it is unusual."""
 
     ranked: RankedFilter
-    size: float
+    size: int
     unusual: bool
 
     @property
@@ -47,7 +49,6 @@ class _Card:
     mistake: Mistake
     label: str
     predicted: str
-    picture: Picture | None
     map: Picture | None
     tiles: Sequence[TraceTile]
     bars: Sequence[_Bar]
@@ -81,16 +82,19 @@ def explain_page(explanation: ExplanationData) -> str:
         "explain.html.jinja",
         explanation,
         cards=cards,
+        photos=PagePictures(explanation.pictures),
         common=common,
         bands=bands,
         pot=explanation.context["method"]["name"] == "pot",
         ceiling=scale.ceiling,
         profile=_mean_profile(explanation, scale),
         tails=tail_section(tails, calibration) if tails and calibration else None,
-        near=near_drawing(explanation, numbers),
+        near=near_rows(explanation, numbers),
         neurons=neuron_pairs(explanation, numbers),
         guilty=_guilty(explanation, numbers),
         confusions=_confusions(explanation, numbers),
+        pairs=pair_choices(((mistake.label, mistake.predicted) for mistake in drawn), explanation.class_name),
+        suspects=name_choices(str(ranked.filter) for mistake in drawn for ranked in mistake.filters[:_BARS]),
     )
 
 
@@ -114,7 +118,6 @@ def _card(
         mistake=mistake,
         label=explanation.class_name(mistake.label),
         predicted=explanation.class_name(mistake.predicted),
-        picture=explanation.pictures.get(mistake.position),
         map=explanation.maps.get(mistake.position),
         tiles=trace_tiles(explanation, mistake),
         bars=_bars(mistake, limit),
@@ -128,7 +131,7 @@ def _bars(mistake: Mistake, limit: float) -> list[_Bar]:
     longest = max([limit, *(ranked.score for ranked in shown if ranked.score < ZERO_PROBABILITY)])
     # The first ``mistake.unusual`` filters are the unusual ones, as unusual means a high score.
     return [
-        _Bar(ranked, round(100 * min(max(ranked.score, 0.0) / longest, 1.0), 1), place < mistake.unusual)
+        _Bar(ranked, round(100 * min(max(ranked.score, 0.0) / longest, 1.0)), place < mistake.unusual)
         for place, ranked in enumerate(shown)
     ]
 

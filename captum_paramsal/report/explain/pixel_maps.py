@@ -12,7 +12,7 @@ from captum_paramsal.attr import InputSpaceSaliency
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.report.explain.mistakes import ScoringPass
 from captum_paramsal.sources import Picture
-from captum_paramsal.sources.pictures import encode_tensor
+from captum_paramsal.sources.pictures import encode_overlay
 from captum_paramsal.viz import decoded, pixel_overlay
 
 
@@ -53,7 +53,7 @@ def trace_pixels(
             if position in pictures and gradients.ndim == 3 and gradients.isfinite().all() and gradients.any():
                 picture = pictures[position]
                 overlay = pixel_overlay(decoded(picture.data, picture.mime), gradients)
-                maps.pictures[position] = encode_tensor(overlay)
+                maps.pictures[position] = encode_overlay(overlay)
     return maps
 
 

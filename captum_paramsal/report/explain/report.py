@@ -14,7 +14,7 @@ from typing_extensions import deprecated
 from captum_paramsal.files import as_csv, write_atomically
 from captum_paramsal.report.explain.data import FILTER_COLUMNS, PIXELS, ExplanationData, ImageGroup
 from captum_paramsal.report.explain.page import explain_page
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 
 
 @dataclass(frozen=True)

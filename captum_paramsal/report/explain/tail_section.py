@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from captum_paramsal.report.explain.calibration import Calibration, Shares
 from captum_paramsal.report.explain.tail_summary import TailExample, TailSummary
-from captum_paramsal.report.shared.templating import probability
+from captum_paramsal.report.shared.environment import probability
 from captum_paramsal.viz import INK, PALETTE, new_axes, qq_plot, share_plot, to_svg
 
 _CHECKED = (0.01, 0.001)

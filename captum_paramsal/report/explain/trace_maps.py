@@ -24,10 +24,10 @@ from captum_paramsal.report.explain.trace_records import (
 )
 from captum_paramsal.report.shared.report import class_name
 from captum_paramsal.sources import Picture
-from captum_paramsal.sources.pictures import encode_tensor
+from captum_paramsal.sources.pictures import encode_glow, glow_size
 from captum_paramsal.traces import Trace
 from captum_paramsal.viz import decoded
-from captum_paramsal.viz.traces import trace_overlay
+from captum_paramsal.viz.traces import trace_glow
 
 _METHOD = DiscernibleNeurons.__name__
 _FIGURES = 2
@@ -102,13 +102,13 @@ def _add(
         traces.of_mistakes[position] = _mistake_traces(points, [rows[image] for rows in boxes])
         if position not in pictures:
             continue
-        picture = decoded(pictures[position].data, pictures[position].mime)
+        picture = pictures[position]
         label, predicted = (_map(picture, *each) for each in zip(points, (rows[image] for rows in heat), strict=True))
         traces.maps[position] = label, predicted
         if label and predicted and len(traces.neurons) < _FIGURES:
             names = class_name(classes, mistake.label), class_name(classes, mistake.predicted)
             prefix = f"neurons-{len(traces.neurons)}-"
-            traces.neurons[position] = draw_neurons(pair, image, names, picture, prefix)
+            traces.neurons[position] = draw_neurons(pair, image, names, decoded(picture.data, picture.mime), prefix)
 
 
 def _mistake_traces(points: Sequence[Tensor], boxes: Sequence[Tensor]) -> MistakeTraces:
@@ -122,8 +122,8 @@ def _class_trace(points: Tensor, box: Tensor) -> ClassTrace:
     return ClassTrace(len(points), (x1, y1, x2, y2) if len(points) else None)
 
 
-def _map(picture: Tensor, points: Tensor, heat: Tensor) -> TraceMap | None:
+def _map(picture: Picture, points: Tensor, heat: Tensor) -> TraceMap | None:
     if not len(points):
         return None
     places = tuple((y, x) for y, x in points.tolist())
-    return TraceMap(encode_tensor(trace_overlay(picture, heat)), places)
+    return TraceMap(encode_glow(trace_glow(heat, glow_size(picture))), places)

@@ -59,7 +59,7 @@ class TraceMap:
     """A trace over its picture.
 
     Attributes:
-        heat: The picture in dimmed grey, with the heat map over it.
+        heat: What glows over the dimmed picture, smaller than it.
         points: y and x of each pixel, outliers left out, in pixels of the model's input.
     """
 

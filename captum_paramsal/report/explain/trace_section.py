@@ -32,13 +32,22 @@ class TraceTile:
 
     @property
     def dots(self) -> str:
-        """SVG path of the points: one line of no length each, which a round end makes a dot."""
-        return "".join(f"M{x + 0.5} {y + 0.5}h0" for y, x in (self.map.points if self.map else ()))
+        """SVG path of the points, half a pixel up and left: lines of no length, which a round end makes dots."""
+        path, last = [], None
+        for y, x in self.map.points if self.map else ():
+            path.append(f"M{x} {y}h0" if last is None else f"m{x - last[1]} {y - last[0]}h0")
+            last = y, x
+        return "".join(path)
 
     @property
     def dot(self) -> float:
         """Width of a dot."""
         return round(point_width(self.size[1], self.trace.pixels), 3)
+
+    @property
+    def rim(self) -> float:
+        """Width of the dark dot around it."""
+        return round(1.3 * self.dot, 3)
 
     @property
     def box(self) -> TracedBox | None:

@@ -7,7 +7,16 @@ from pathlib import Path
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import open_folder
 
-_DATA_FILES = ("explanation.json", "doctor.json", "comparison.json", "triage.json", "models.json", "cure.json")
+PAGE = "report.html"
+KINDS = {
+    "explanation.json": "Every mistake explained",
+    "doctor.json": "Model Doctor",
+    "triage.json": "Mistakes sorted",
+    "cure.json": "A cure",
+    "comparison.json": "Attribution methods compared",
+    "models.json": "Two checkpoints compared",
+}
+"""What each kind of report is called, by the name of its JSON file."""
 
 
 def open_report_folder(path: str | Path, data_file: str) -> Path:
@@ -24,7 +33,7 @@ def open_report_folder(path: str | Path, data_file: str) -> Path:
         SourceError: The folder cannot be made or written to, or a report of another kind is there.
     """
     folder = open_folder(path)
-    others = [name for name in _DATA_FILES if name != data_file and (folder / name).exists()]
+    others = [name for name in KINDS if name != data_file and (folder / name).exists()]
     if others:
         message = (
             f"Expected a folder without a report of another kind, got '{folder}' with {others[0]!r}, whose page would "

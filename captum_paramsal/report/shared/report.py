@@ -19,11 +19,10 @@ from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.files import Fingerprint, as_json, replacing
 from captum_paramsal.files.sealed_json import digest_of, file_digest, require_whole_json, sealed_json
 from captum_paramsal.report.shared.codec import renamed_keys, to_json
-from captum_paramsal.report.shared.folder import open_report_folder
+from captum_paramsal.report.shared.folder import PAGE, open_report_folder
+from captum_paramsal.report.shared.front_page import refresh_front_page
 from captum_paramsal.sources import Picture, Skipped
 from captum_paramsal.versions import versions
-
-PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,8 @@ class Report(ABC):
             Path of the page, ``report.html``.
 
         Raises:
-            SourceError: The folder cannot be written to, or a report of another kind is there.
+            SourceError: The folder cannot be written to, or a report of another kind is there; or the front page of the
+                folder above, if it has one, cannot.
         """
         folder = open_report_folder(out_dir, self.data_file)
         data, contents = self.to_dict(), self.contents()
@@ -194,6 +194,7 @@ class Report(ABC):
         except OSError as error:
             message = f"Expected to write into '{folder}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
+        refresh_front_page(folder.resolve().parent)
         return folder / PAGE
 
     @classmethod

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from typing_extensions import Self
 
 from captum_paramsal.repair import Cure, GroupCures, Patch
-from captum_paramsal.report.shared.report import PAGE, Report
+from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Item
 from captum_paramsal.triage import GuiltyFilter, Triage
 

@@ -8,9 +8,8 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from captum_paramsal.report.shared.neighbor_drawing import draw_neighbors
 from captum_paramsal.report.triage.data import TriageData
-from captum_paramsal.report.triage.page_groups import most_confident, shown_groups
+from captum_paramsal.report.triage.page_groups import shown_groups
 from captum_paramsal.triage import Triage
 from captum_paramsal.viz import confused_classes, confusion_plot, to_png, to_svg, triage_plot
 
@@ -53,24 +52,6 @@ def filter_drawing(report: TriageData) -> Markup:
     )
     axes = triage_plot(_scores(triage), triage.filters, k=_FILTERS)
     return _drawn(to_svg(axes, "; of ".join([words, *best]) + ".", prefix="filters-"))
-
-
-def neighbors_drawing(report: TriageData) -> Markup:
-    """The most confident mistakes beside the most similar ones, as an ``<svg>``; empty without, or without pictures."""
-    near = {number: report.neighbors_of(number) for number in most_confident(report.triage)}
-    drawn = {
-        number: others
-        for number, others in near.items()
-        if others and {number, *(other for other, _ in others)} <= report.pictures.keys()
-    }
-    labels, predicted = report.triage.labels.tolist(), report.triage.predicted.tolist()
-    classes_of = dict(enumerate(zip(labels, predicted, strict=True)))
-    nearest = [
-        f"nearest to {report.items[number].name} is {report.items[others[0][0]].name}, {others[0][1]:.2f}"
-        for number, others in drawn.items()
-    ]
-    words = f"Pictures of mistakes, each beside the most similar ones: {'; '.join(nearest)}."
-    return draw_neighbors(drawn, report.pictures, classes_of, report.classes, words)
 
 
 def _scores(triage: Triage) -> Tensor:

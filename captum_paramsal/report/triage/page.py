@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from captum_paramsal.report.shared.find_choices import name_choices, pair_choices
+from captum_paramsal.report.shared.page_pictures import PagePictures
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
-from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing, neighbors_drawing
+from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing
 from captum_paramsal.report.triage.page_groups import (
+    class_pairs,
     cure_lines,
     filter_lines,
     group_cards,
     mistake_tiles,
+    near_rows,
     shown_ungrouped,
     typical,
     ungrouped,
@@ -46,7 +50,8 @@ class _FilterRow:
 def triage_page(report: TriageData) -> str:
     """The report as one HTML page that needs no other file."""
     triage = report.triage
-    alone = ungrouped(triage)
+    alone, cards = ungrouped(triage), group_cards(report)
+    members = [number for card in cards for number in triage.members(card.number).tolist()]
     return render(
         "triage.html.jinja",
         report,
@@ -63,13 +68,16 @@ def triage_page(report: TriageData) -> str:
         all_filters=filter_lines(triage, None, _FILTERS),
         usual=typical(triage, None),
         drawing=filter_drawing(report),
-        cards=group_cards(report),
+        cards=cards,
+        photos=PagePictures(report.pictures),
         cures=cure_lines(report),
-        near=neighbors_drawing(report),
+        near=near_rows(report),
         in_groups=len(triage) - len(alone),
         ungrouped=len(alone),
         ungrouped_pairs=report.pairs_among(alone)[:_PAIRS],
         ungrouped_tiles=mistake_tiles(report, shown_ungrouped(triage)),
+        found_pairs=pair_choices(class_pairs(triage, members), report.class_name),
+        suspects=name_choices(str(line.guilty.filter) for card in cards for line in card.filters),
     )
 
 

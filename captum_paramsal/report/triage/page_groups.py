@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from captum_paramsal.report.shared.neighbor_drawing import SHOWN
+from captum_paramsal.report.shared.find_choices import pair_key
+from captum_paramsal.report.shared.page_pictures import SHOWN, NearRows, NearTile
 from captum_paramsal.report.triage.data import PATCH_FILE, TriageData, wanted_change
-from captum_paramsal.sources import Picture
 from captum_paramsal.triage import GuiltyFilter, Triage
 
 _GROUPS = 12
@@ -30,14 +30,14 @@ class FilterLine:
 
 @dataclass(frozen=True)
 class Tile:
-    """A mistake in a grid of pictures; its similarity is the mean with the others of its group, None if in none."""
+    """A mistake, by its number, in a grid of pictures; its similarity is that with its group, None if in none."""
 
+    number: int
     file: str
     label: str
     predicted: str
     confidence: float
     similarity: float | None
-    picture: Picture | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class GroupCard:
         number: As in the data, from 0.
         size: Mistakes.
         similarity: Mean cosine between two of them.
+        confidence: Mean confidence of the model in what it took them for.
+        pair_keys: Which classes are confused, all of them, see :func:`pair_key`.
         pairs: Which classes are confused, and how often; the first ones.
         other_pairs: How many more pairs there are.
         filters: The guiltiest.
@@ -69,6 +71,8 @@ class GroupCard:
     number: int
     size: int
     similarity: float
+    confidence: float
+    pair_keys: Sequence[str]
     pairs: Sequence[tuple[str, str, int]]
     other_pairs: int
     filters: Sequence[FilterLine]
@@ -134,6 +138,8 @@ def _card(report: TriageData, number: int) -> GroupCard:
         number=number,
         size=len(members),
         similarity=float(triage.similarity[members].mean()),
+        confidence=float(triage.confidence[members].mean()),
+        pair_keys=[pair_key(*pair) for pair in dict.fromkeys(class_pairs(triage, members.tolist()))],
         pairs=pairs[:_PAIRS],
         other_pairs=max(0, len(pairs) - _PAIRS),
         filters=filter_lines(triage, number, _FILTERS),
@@ -141,6 +147,11 @@ def _card(report: TriageData, number: int) -> GroupCard:
         tiles=mistake_tiles(report, members[:_EXAMPLES].tolist()),
         cure=cure_lines(report)[number] if report.cures is not None else None,
     )
+
+
+def class_pairs(triage: Triage, numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """True and predicted class of some mistakes."""
+    return list(zip(triage.labels[list(numbers)].tolist(), triage.predicted[list(numbers)].tolist(), strict=True))
 
 
 def filter_lines(triage: Triage, group: int | None, count: int) -> list[FilterLine]:
@@ -162,15 +173,31 @@ def mistake_tiles(report: TriageData, numbers: Sequence[int]) -> list[Tile]:
     triage = report.triage
     return [
         Tile(
+            number=number,
             file=report.items[number].name,
             label=report.class_name(int(triage.labels[number])),
             predicted=report.class_name(int(triage.predicted[number])),
             confidence=float(triage.confidence[number]),
             similarity=float(triage.similarity[number]) if int(triage.groups[number]) >= 0 else None,
-            picture=report.pictures.get(number),
         )
         for number in numbers
     ]
+
+
+def near_rows(report: TriageData) -> NearRows:
+    """The most confident mistakes beside the most similar ones; none without any, or without their pictures."""
+    triage = report.triage
+
+    def tile(number: int, similarity: float | None) -> NearTile:
+        label, predicted = (report.class_name(int(classes[number])) for classes in (triage.labels, triage.predicted))
+        return NearTile(number, label, predicted, similarity, "", report.items[number].name)
+
+    rows = []
+    for number in most_confident(triage):
+        others = report.neighbors_of(number)
+        if others and {number, *(other for other, _ in others)} <= report.pictures.keys():
+            rows.append([tile(number, None), *(tile(other, similarity) for other, similarity in others)])
+    return rows
 
 
 def _median(values: Tensor) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captum_paramsal.files import as_csv
 from captum_paramsal.repair import GroupCures
-from captum_paramsal.report.shared.report import PAGE
+from captum_paramsal.report.shared.folder import PAGE
 from captum_paramsal.report.triage.data import OF_FILTERS, PATCH_FILE, VALUES_FILE, TriageData
 from captum_paramsal.report.triage.figures import triage_figures
 from captum_paramsal.report.triage.page import triage_page

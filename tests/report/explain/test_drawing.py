@@ -22,14 +22,27 @@ def _points(path):
     return [(float(x), float(y)) for x, y in re.findall(r"([\d.-]+) ([\d.-]+)", path)]
 
 
+def _corners(line):
+    """Those of the curve, without its ends at zero."""
+    corners = []
+    for x, top, steps in re.findall(r"M(\d+) \d+V(\d+)(?:l([-\d ]+))?V\d+", line):
+        here = [int(x), int(top)]
+        corners.append(tuple(here))
+        numbers = [int(step) for step in steps.split()]
+        for right, down in zip(numbers[::2], numbers[1::2], strict=True):
+            here = [here[0] + right, here[1] + down]
+            corners.append(tuple(here))
+    return corners
+
+
 def test_curve_and_marks_lie_where_the_scores_say():
     scores = torch.tensor([6.0, -2.0, 1.0, 9.0, 0.0, 3.0])
     drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS, 3.0)
-    points = _points(drawing.line)
-    assert [x for x, _ in points] == [125.0, 375.0, 562.5, 687.5, 812.5, 937.5]
+    points = _corners(drawing.line)
+    assert [x for x, _ in points] == pytest.approx([125.0, 375.0, 562.5, 687.5, 812.5, 937.5], abs=0.5)
     unit = (drawing.zero - drawing.limit) / 3
     heights = [(drawing.zero - y) / unit for _, y in points]
-    assert heights == pytest.approx([6, -2, 9, 3, 1, 0], abs=0.02)
+    assert heights == pytest.approx([6, -2, 9, 3, 1, 0], abs=0.55 / unit)
     marks = _points(drawing.marks)
     assert [(drawing.zero - y) / unit for _, y in marks] == pytest.approx([9, 6], abs=0.02)
     assert [x for x, _ in marks] == [562.5, 125.0]
@@ -39,7 +52,7 @@ def test_curve_and_marks_lie_where_the_scores_say():
 @pytest.mark.parametrize("scores", [torch.zeros(6), -torch.ones(6), torch.full((6,), 600.0), torch.full((6,), 800.0)])
 def test_flat_profiles_can_be_drawn(scores):
     drawing = draw_profile(_mistake(scores), CurveSampler(FILTERS).places, FILTERS, 3.0)
-    assert all(0 <= y <= 200 for _, y in _points(drawing.line))
+    assert all(0 <= y <= 400 for _, y in _corners(drawing.line))
     assert 2 <= len(drawing.ticks) <= 9
 
 
@@ -90,8 +103,8 @@ def test_scores_beyond_the_end_of_a_tail_do_not_flatten_the_others():
     with_end = torch.tensor([6.0, 0.0, 1.0, 9.0, 0.0, 750.0])
     drawing = draw_profile(_mistake(with_end), CurveSampler(FILTERS).places, FILTERS, 3.0)
     unit = (drawing.zero - drawing.limit) / 3
-    heights = [(drawing.zero - y) / unit for _, y in _points(drawing.line)]
-    assert heights == pytest.approx([6, 0, 9 * 1.04, 9, 1, 0], abs=0.02)
+    heights = [(drawing.zero - y) / unit for _, y in _corners(drawing.line)]
+    assert heights == pytest.approx([6, 0, 9 * 1.04, 9, 1, 0], abs=0.55 / unit)
     assert drawing.ticks[-1].label == "8"
 
 
@@ -112,3 +125,24 @@ def test_filters_without_a_score_have_no_mark(counts):
     mistake = Mistake(0, "a.png", 0, 1, 0.1, 0.9, named, 0, curve=(0.0,) * 6)
     drawing = draw_profile(mistake, CurveSampler(FILTERS).places, living, 0.0)
     assert len(_points(drawing.marks)) == sum(counts.values())
+
+
+def test_a_simplified_curve_is_close_to_all_of_its_points():
+    filters = FilterIndex({"a": 300, "b": 1, "c": 64})
+    scores = torch.randn(len(filters), generator=torch.Generator().manual_seed(0)).exp()
+    sampler = CurveSampler(filters)
+    curve = sampler(scores[None])[0]
+    mistake = Mistake(0, "a.png", 0, 1, 0.1, 0.9, (), 0, curve=curve)
+    drawing = draw_profile(mistake, sampler.places, filters, 3.0)
+    corners = _corners(drawing.line)
+    assert len(corners) < len(curve) / 2
+    unit = (drawing.zero - drawing.limit) / 3
+    layers = [[corner for corner in corners if corner[0] * 3 // 1001 == number] for number in range(3)]
+    for place, score in zip(sampler.places, curve, strict=True):
+        point = torch.tensor([place * 1000 / 3, drawing.zero - unit * score])
+        layer = torch.tensor(layers[int(place)], dtype=torch.float)
+        starts, ends = (layer[:-1], layer[1:]) if len(layer) > 1 else (layer, layer)
+        along = ends - starts
+        share = ((point - starts) * along).sum(1) / (along**2).sum(1).clamp(min=1e-9)
+        distance = (starts + share.clamp(0, 1)[:, None] * along - point).norm(dim=1).min()
+        assert distance <= 1.0 + 0.5**0.5 + 0.1

@@ -1,6 +1,7 @@
 """Traces of both classes of every mistake: data, tiles, and what is said where there are none."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -28,7 +29,7 @@ def page(found):
 
 
 def _drawn(page):
-    return [svg for svg in page.all("svg") if "with the trace of" in svg["aria-label"]]
+    return [one for one in page.all("div") if "the trace of" in one.get("aria-label", "")]
 
 
 def _surest(found):
@@ -76,13 +77,13 @@ def test_data_of_a_mistake(found):
 
 def test_tiles_show_dots_and_box_of_both_classes(found, page):
     drawn = _drawn(page)
-    assert len(drawn) == sum("href" in image for image in page.all("image")) == 2 * 6
-    assert {svg["viewbox"] for svg in drawn} == {"0 0 12 12"}
+    assert len(drawn) == 2 * 6
+    assert {svg["viewbox"] for svg in page.all("svg") if svg.get("class") == "over"} == {"0 0 12 12"}
     first = _surest(found)[0].traces
-    paths = [path for path in page.all("path") if path.get("class") == "dots"]
+    paths = [path for path in page.all("path") if path.get("id", "").startswith("dots-")]
     boxes = [box for box in page.all("rect") if box.get("class") == "box"]
     for place, said in enumerate((first.label, first.predicted)):
-        assert paths[place]["d"].count("M") == said.pixels
+        assert paths[place]["d"].count("h0") == said.pixels
         x1, y1, x2, y2 = said.box
         assert [float(boxes[place][key]) for key in ("x", "y", "width", "height")] == [x1, y1, x2 - x1, y2 - y1]
     assert page.text.count("trace of") == 2 * 6
@@ -93,8 +94,13 @@ def test_tiles_show_dots_and_box_of_both_classes(found, page):
 def test_dots_stand_in_the_middle_of_their_pixels(found, page):
     first = _surest(found)[0]
     label, _ = found.trace_maps[first.position]
-    (path, *_) = (path["d"] for path in page.all("path") if path.get("class") == "dots")
-    assert path == "".join(f"M{x + 0.5} {y + 0.5}h0" for y, x in label.points)
+    (path, *_) = (path["d"] for path in page.all("path") if path.get("id", "").startswith("dots-"))
+    x, y, places = 0, 0, []
+    for step, right, down in re.findall(r"([Mm])(-?\d+) (-?\d+)h0", path):
+        x, y = (int(right), int(down)) if step == "M" else (x + int(right), y + int(down))
+        places.append((y, x))
+    assert tuple(places) == label.points
+    assert {one["transform"] for one in page.all("g") if "transform" in one} == {"translate(.5 .5)"}
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -114,13 +120,13 @@ def test_traces_can_be_left_out():
     assert "A trace" not in page.text
     assert "trace of" not in page.text
     assert "Layer by layer" not in page.text
-    assert len(page.all("img")) == 2 * 6
+    assert len(page.all("img")) == 6
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_traces_without_pixel_maps():
     page = Page(explain_page(tiny_explanation(pixels=False)))
-    assert (len(page.all("img")), len(_drawn(page))) == (6, 2 * 6)
+    assert (len(page.all("img")), len(_drawn(page))) == (2 * 6, 2 * 6)
     assert page.text.count("true class") >= 6
 
 
@@ -168,7 +174,7 @@ def test_a_model_that_cannot_be_traced_is_told_once(tmp_path):
     assert page.text.count(found.tracing.refused) == 1
     assert "A trace" not in page.text
     assert _drawn(page) == []
-    assert len(page.all("img")) == 2 * len(found.mistakes)
+    assert len(page.all("img")) == len(found.mistakes)
     assert Explanation.load(found.write(tmp_path).parent) == found
 
 
