@@ -60,8 +60,9 @@ class ExamplePeaks:
 
 @dataclass
 class _Call:
-    """Maxima of one call of a layer, ``(N, F)``, and where those are that count."""
+    """Maxima of one call of a layer, ``(N, F)``, behind a norm or not, and where those are that count."""
 
+    normed: bool
     highest: Tensor
     example: Tensor
     filter: Tensor
@@ -82,7 +83,7 @@ class OutputPeaks:
     def __init__(self, k: int, floor: Callable[[str], Tensor | None]) -> None:
         self._k = k
         self._floor = floor
-        self._normed: set[str] = set()
+        self._normed: dict[str, bool] = {}
         self._calls: dict[str, list[_Call | None]] = {}
         self._returned: dict[int, tuple[FilterLayer, int, ref[Tensor]]] = {}
 
@@ -115,7 +116,7 @@ class OutputPeaks:
                 calls = self._calls[layer.name]
                 self._returned[id(tensor)] = layer, len(calls), ref(tensor)
                 # Not looked at twice where a norm is known to follow.
-                calls.append(None if layer.name in self._normed else self._call(layer, maps))
+                calls.append(None if self._normed.get(layer.name) else self._call(layer, maps))
 
     def take(self, start: int, labels: Tensor) -> ExamplePeaks:
         """What was seen in the pass that ended.
@@ -125,17 +126,20 @@ class OutputPeaks:
             labels: Of its examples.
 
         Raises:
-            LayerError: A layer was followed by a batch norm in one pass and not in another.
+            LayerError: A batch norm reads a layer in some of its runs only.
         """
         taken = {}
         for name, calls in self._calls.items():
             made = [call for call in calls if call is not None]
-            if len(made) < len(calls):
+            kinds = {call.normed for call in made} | {self._normed.get(name, made[0].normed if made else True)}
+            if len(made) < len(calls) or len(kinds) > 1:
                 message = (
-                    f"Expected the batch norm behind layer {name!r} to read it in every pass, but in one it did not: "
-                    "what the layer's filters return cannot be compared. Leave the layer out, or `exemplars`."
+                    f"Expected a batch norm behind layer {name!r} to read it whenever it runs, but it does so in some "
+                    "runs only: what the layer's filters return cannot be compared. Leave `exemplars` out, or this "
+                    "layer with `layers`."
                 )
                 raise LayerError(message)
+            self._normed[name] = kinds.pop()
             taken[name] = _joined(made)
         self._forget()
         return ExamplePeaks(start, labels, taken)
@@ -153,10 +157,9 @@ class OutputPeaks:
         with _unseen():
             maps = _maps_of(layer, output, len(output), 0, channels_last=False)
             if maps is not None:
-                self._normed.add(layer.name)
-                self._calls[layer.name][number] = self._call(layer, maps)
+                self._calls[layer.name][number] = self._call(layer, maps, normed=True)
 
-    def _call(self, layer: FilterLayer, maps: Tensor) -> _Call:
+    def _call(self, layer: FilterLayer, maps: Tensor, *, normed: bool = False) -> _Call:
         highest = maps.flatten(2).amax(dim=2) if maps.ndim > 2 else maps
         # Only what is among the highest of this pass can be among those of all.
         lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
@@ -165,7 +168,7 @@ class OutputPeaks:
             lowest = lowest.maximum(floor.to(lowest))
         example, number = (highest >= lowest).nonzero(as_tuple=True)
         place = _first_places(maps[example, number]).cpu()
-        return _Call(highest.double().cpu(), example.cpu(), number.cpu(), place)
+        return _Call(normed, highest.double().cpu(), example.cpu(), number.cpu(), place)
 
 
 @contextmanager

@@ -39,7 +39,10 @@ def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 def median_seconds(
-    rivals: dict[str, Callable[[], object]], rounds: int = 5, device: torch.device | None = None
+    rivals: dict[str, Callable[[], object]],
+    rounds: int = 5,
+    device: torch.device | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median time of each rival over rounds in which every rival runs once; a first round warms up."""
     device = device or torch.device("cpu")
@@ -47,11 +50,11 @@ def median_seconds(
     for number in range(rounds + 1):
         for name, run in rivals.items():
             wait_for(device)
-            start = time.perf_counter()
+            start = clock()
             run()
             wait_for(device)
             if number:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 

@@ -40,6 +40,19 @@ def test_reference_then_explain(workplace, arguments, capsys):
     assert all(mistake["label_name"] in ("cat", "dog", "eel") for mistake in content["mistakes"])
 
 
+def test_exemplars_have_the_numbers_and_names_of_their_files(workplace, arguments, capsys):
+    # A file that cannot be read has a number all the same.
+    table = (workplace / "labels.csv").read_text().splitlines()
+    (workplace / "labels.csv").write_text("\n".join([table[0], table[-2], *table[1:-2]]))
+    assert main(["reference", *arguments, "--out", "r", "--tail", "0", "--exemplars", "3"]) == 0
+    assert "exemplars: 3 images of each filter" in capsys.readouterr().out.splitlines()
+    reference = Reference.load("r")
+    for item in reference.filters:
+        got = reference.exemplars(item)
+        assert got.names == tuple(f"{number - 1}.png" for number in got.images)
+        assert got.labels == tuple((number - 1) % 3 for number in got.images)
+
+
 def test_explain_says_where_and_what(workplace, arguments, capsys):
     assert main(["explain", *arguments, "--out", "out"]) == 0
     captured = capsys.readouterr()

@@ -270,6 +270,30 @@ def test_a_weight_that_is_used_where_nothing_shows_it():
         reference.exemplars(Filter("scale", 0))
 
 
+class Skipping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.linear = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 3)
+        self.skips = False
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.linear((x if self.skips else self.norm(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_norm_that_reads_a_layer_in_some_runs_only(first):
+    model = Skipping().double().eval()
+
+    def given():
+        for number, batch in enumerate(batches()):
+            model.skips = first == (number == 0)
+            yield batch
+
+    with pytest.raises(LayerError, match="Batch 1 of the reference set: Expected a batch norm behind layer 'conv'"):
+        fit(model, given())
+
+
 def test_a_loss_of_ones_own_without_classes():
     given = [(x, y.double()) for x, y in batches()]
     reference = fit(given=given, loss=lambda scores, target: (scores[:, 0] - target).square())

@@ -23,6 +23,12 @@ def test_all_images_with_their_labels(images):
     assert torch.cat([labels for _, labels in batches]).tolist() == [number % 3 for number in range(11)]
 
 
+def test_numbers_and_names_of_the_images(images):
+    batches = SourceBatches(images, nn.ReLU(), [7, 2, 5], batch_size=2)
+    names = [images.items[position].name for position in (7, 2, 5)]
+    assert [(tuple(batch.numbers), batch.names) for batch in batches] == [((7, 2), names[:2]), ((5,), names[2:])]
+
+
 def test_positions_in_their_order(images):
     batches = SourceBatches(images, nn.ReLU(), [7, 2, 5], batch_size=2)
     assert numbers(batches) == [[7, 2], [5]]
