@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from cases.real_models import imagenet, squeezenet
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -127,6 +128,29 @@ def test_equal_to_a_pass_that_keeps_every_output(sizes):
     outputs = outputs_of(network(), ["norm", "second"])
     assert_exemplars(reference, "first", outputs["norm"][0])
     assert_exemplars(reference, "second", outputs["second"][0])
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_on_photos(paramsal_data):
+    model, (images, labels) = squeezenet(paramsal_data), imagenet(paramsal_data, 24)
+    layers = ["features.0", "features.6.expand3x3", "features.12.expand1x1"]
+    outputs = {name: [] for name in layers}
+    for name in layers:
+        model.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: outputs[name].append(out.clone()))
+    with torch.no_grad():
+        model(images)
+    whole = {name: maps[0] for name, maps in outputs.items()}
+    reference = Reference.fit(
+        model, [(images[:10], labels[:10]), (images[10:], labels[10:])], layers=layers, exemplars=5, **QUIET
+    )
+    for item in reference.filters:
+        got, maps = reference.exemplars(item), whole[item.layer][:, item.index]
+        highest = maps.flatten(1).amax(dim=1)
+        values = highest.topk(5).values
+        torch.testing.assert_close(torch.tensor(got.activations), values, rtol=1e-4, atol=1e-4)
+        for number, place, value in zip(got.images, got.places, values, strict=True):
+            torch.testing.assert_close(maps[number][place], value, rtol=1e-4, atol=1e-4)
 
 
 def test_of_a_linear_layer_without_places():
