@@ -20,7 +20,7 @@ from captum_paramsal.repair.cures.verdict import AcceptanceRule, Verdict
 from captum_paramsal.repair.treatment.strengths import require_finite
 from captum_paramsal.repair.treatment.training_items import TrainingItem, scores_of
 
-_SHARES = (1.0, 0.5, 0.25)
+_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)
 """Shares of a change that are tried: the smallest that cures as much is the least that cures."""
 
 _CAUTION = 0.5

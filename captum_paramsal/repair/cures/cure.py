@@ -49,7 +49,7 @@ def cure(
 
     ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
-    Of the states on the way, and of a half and a quarter of each change, the one is chosen that cures most of the
+    Of the states on the way, and of parts of each change down to a quarter, the one is chosen that cures most of the
     choosing mistakes and breaks at most half the share of the choosing right images that the rule allows, and of equals
     the smallest. It is judged once, on images that neither taught nor chose it, by a rule that is fixed before
     (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no patch. The model is left as it is.
