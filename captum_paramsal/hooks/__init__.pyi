@@ -19,6 +19,11 @@ from .gradients import (
     SampleGradients as SampleGradients,
 )
 from .held_inputs import as_tensor as as_tensor, is_one_image as is_one_image, weight_like as weight_like
+from .layer_order import (
+    LastInputs as LastInputs,
+    last_inputs as last_inputs,
+    layers_from_the_end as layers_from_the_end,
+)
 from .layer_rules import CONVOLUTIONS as CONVOLUTIONS
 from .layer_watch import watching_layers as watching_layers
 from .module_calls import module_calls as module_calls

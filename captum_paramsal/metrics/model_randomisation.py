@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.hooks import layers_from_the_end
 from captum_paramsal.metrics.map_similarity import NO_SSIM, has_ssim, rank_correlation, structural_similarity
 from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.metric import Column, CurveMetric
 from captum_paramsal.metrics.model_state import explaining
-from captum_paramsal.metrics.randomised_models import layers_from_the_end, randomised_models
+from captum_paramsal.metrics.randomised_models import randomised_models
 from captum_paramsal.metrics.scoring_case import Case
 
 _CORRELATION, _SSIM = "randomised rank correlation", "randomised SSIM"

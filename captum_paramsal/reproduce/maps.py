@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from captum_paramsal.attr import InputSpaceSaliency, ParameterSaliency
 from captum_paramsal.comparison import preset
-from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.hooks import frozen_eval, layers_from_the_end
 from captum_paramsal.metrics import per_pixel
 from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
-from captum_paramsal.metrics.randomised_models import layers_from_the_end, randomised_models
+from captum_paramsal.metrics.randomised_models import randomised_models
 from captum_paramsal.report.shared.predictions import evenly_spread
 from captum_paramsal.reproduce.intervals import interval
 from captum_paramsal.reproduce.neighbours import pixels_of

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import ModelError
-from captum_paramsal.hooks import frozen_eval, module_calls, unwrap
-from captum_paramsal.metrics.randomised_models import layers_from_the_end
+from captum_paramsal.hooks import frozen_eval, last_inputs, layers_from_the_end
 from captum_paramsal.repair import neighbors as nearest
 from captum_paramsal.reproduce.intervals import interval
 from captum_paramsal.reproduce.result import Drawn
@@ -88,28 +86,10 @@ def penultimate(subject: Subject) -> Tensor:
     def make(part: Sequence[int]) -> dict[str, Tensor]:
         inputs, _ = subject.read(part)
         name = layers_from_the_end(subject.model, inputs[:1])[0]
-        rows: list[Tensor] = []
-
-        def entered(module: str, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if module == name:
-                given = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)).detach()
-                # Channels come second in maps, and last in tokens.
-                over_tokens = given.mean(dim=1) if given.ndim == 3 else given
-                rows.append(given.flatten(2).mean(dim=2) if given.ndim > 3 else over_tokens)
-
-        def left(*_: Any) -> None:
-            return None
-
-        with frozen_eval(subject.model), torch.no_grad(), module_calls(unwrap(subject.model), entered, left):
+        with frozen_eval(subject.model), torch.no_grad(), last_inputs(subject.model, name) as given:
             for batch in inputs.split(subject.settings.batch_size):
                 subject.model(batch)
-        if (got := sum(map(len, rows))) != len(part):
-            message = (
-                f"Expected the last layer with weights, {name!r}, to run once for each image, got {got} "
-                f"rows for {len(part)} images. There are no penultimate features of this network."
-            )
-            raise ModelError(message)
-        return {"features": torch.cat(rows).cpu().float()}
+        return {"features": given.features(len(part))}
 
     return subject.pieces.joined("features", subject.mistakes, FORWARD_PIECE, make)["features"]
 

@@ -9,9 +9,10 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.hooks import layers_from_the_end
 from captum_paramsal.metrics import InputMaps, ModelRandomisation
 from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
-from captum_paramsal.metrics.randomised_models import layers_from_the_end, randomise, randomised_models
+from captum_paramsal.metrics.randomised_models import randomise, randomised_models
 
 RANKS, SSIM = "randomised rank correlation", "randomised SSIM"
 
