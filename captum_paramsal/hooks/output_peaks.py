@@ -110,13 +110,17 @@ class OutputPeaks:
         tensor = sole_tensor(output)
         if tensor is None:
             return
-        with _unseen():
+        if self._normed.get(layer.name):
+            # Not looked at twice: what the norm makes of it is seen there.
+            self._returned[id(tensor)] = layer, len(self._calls[layer.name]), ref(tensor)
+            self._calls[layer.name].append(None)
+            return
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by modes, which cost time
             maps = _maps_of(layer, tensor, count, dimension, channels_last=channels_last)
             if maps is not None:
                 calls = self._calls[layer.name]
                 self._returned[id(tensor)] = layer, len(calls), ref(tensor)
-                # Not looked at twice where a norm is known to follow.
-                calls.append(None if self._normed.get(layer.name) else self._call(layer, maps))
+                calls.append(self._call(layer, maps))
 
     def take(self, start: int, labels: Tensor) -> ExamplePeaks:
         """What was seen in the pass that ended.
@@ -154,7 +158,7 @@ class OutputPeaks:
         layer, number, made = self._returned.pop(id(given), (None, 0, None))
         if layer is None or made is None or made() is not given or layer.heads or not isinstance(output, Tensor):
             return
-        with _unseen():
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- as above
             maps = _maps_of(layer, output, len(output), 0, channels_last=False)
             if maps is not None:
                 self._calls[layer.name][number] = self._call(layer, maps, normed=True)
@@ -167,15 +171,16 @@ class OutputPeaks:
         if floor is not None:
             lowest = lowest.maximum(floor.to(lowest))
         example, number = (highest >= lowest).nonzero(as_tuple=True)
-        place = _first_places(maps[example, number]).cpu()
+        place = _first_places(_chosen(maps, example, number)).cpu()
         return _Call(normed, highest.double().cpu(), example.cpu(), number.cpu(), place)
 
 
-@contextmanager
-def _unseen() -> Iterator[None]:
-    """Compute without a graph, and without the modes of PyTorch that see every function: each call would cost more."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by a mode
-        yield
+def _chosen(maps: Tensor, example: Tensor, number: Tensor) -> Tensor:
+    """The maps of some examples and filters, ``(M, *places)``."""
+    if not maps.is_contiguous():
+        return maps[example, number]
+    # Whole rows are copied at once, which indexing with two tensors does number by number.
+    return maps.flatten(0, 1).index_select(0, example * maps.shape[1] + number)
 
 
 def _first_places(maps: Tensor) -> Tensor:
