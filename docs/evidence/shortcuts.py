@@ -106,8 +106,9 @@ def network(seed: int, scenes: int, epochs: int) -> dict[str, Any]:
         "filters": len(filters),
         "carried by the first": [float(carried.max()), float(carried.sort(descending=True).values[FIRST - 1])],
     }
+    judge = Judge(model, filters, carried, tested, misled)
     for name, ranking in rankings(model, mistakes, right, carried).items():
-        result[name] = judged(model, filters, ranking, carried, tested, misled)
+        result[name] = judge.of(ranking)
     return result
 
 
@@ -139,21 +140,30 @@ def rankings(model: nn.Module, mistakes: Labelled, right: Labelled, carried: Ten
     return {name: score for name, score in found.items() if not name.startswith("random")} | drawn | {"truth": carried}
 
 
-def judged(
-    model: nn.Module, filters: Sequence[Filter], score: Tensor, carried: Tensor, tested: Twins, misled: Tensor
-) -> dict[str, float]:
-    """How many of a ranking's first carry most, and what is left of the pull without these."""
-    first = score.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)[:FIRST].tolist()
-    most = set(carried.argsort(descending=True)[:FIRST].tolist())
-    with knock_out(model, [filters[place] for place in first], bias=True):
-        pull, right, cured = tested.pull(model), tested.plain_right(model), tested.cured(model, misled)
-    return {
-        "among the most": sum(place in most for place in first) / FIRST,
-        "pull without": pull,
-        "plain right without": right,
-        "cured without": cured,
-        "rank of the first": rank_of(score, int(carried.argmax())),
-    }
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Knows which filters carry the patch, and tries what becomes of other scenes without some."""
+
+    model: nn.Module
+    filters: Sequence[Filter]
+    carried: Tensor
+    tested: Twins
+    misled: Tensor
+
+    def of(self, score: Tensor) -> dict[str, float]:
+        """How many of a ranking's first carry most, and what is left of the pull without these."""
+        first = score.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)[:FIRST].tolist()
+        most = set(self.carried.argsort(descending=True)[:FIRST].tolist())
+        with knock_out(self.model, [self.filters[place] for place in first], bias=True):
+            pull, right = self.tested.pull(self.model), self.tested.plain_right(self.model)
+            cured = self.tested.cured(self.model, self.misled)
+        return {
+            "among the most": sum(place in most for place in first) / FIRST,
+            "pull without": pull,
+            "plain right without": right,
+            "cured without": cured,
+            "rank of the first": rank_of(score, int(self.carried.argmax())),
+        }
 
 
 def tables(found: Mapping[str, Any]) -> str:
