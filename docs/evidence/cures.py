@@ -141,9 +141,9 @@ def digits(data: Path) -> Case:
     return Case("street digits", digits_network(data), every[given], every[count + 5000 :])
 
 
-def groups(results: Results, data: Path, settings: CureSettings) -> None:
+def groups(results: Results, data: Path, settings: CureSettings, names: Sequence[str]) -> None:
     """All mistakes of each network, the five most frequent confusions, and the alternatives at the same budget."""
-    for make in (scenes, digits, cifar):
+    for make in (one for one in (scenes, digits, cifar) if one.__name__ in names):
         case: Case | None = None
 
         def lazily(make: Callable[[Path], Case] = make) -> Case:
@@ -154,6 +154,11 @@ def groups(results: Results, data: Path, settings: CureSettings) -> None:
         for seed in range(3):
             key = f"{make.__name__} | all mistakes | {seed}"
             results.once(key, lambda seed=seed: _all(lazily(), replace(settings, seed=seed)))
+            norms = replace(settings, seed=seed, change="norms")
+            results.once(
+                f"{make.__name__}, norms alone | all mistakes | {seed}",
+                lambda how=norms: cured(lazily(), lazily().mistakes(), how),
+            )
         if make is cifar:
             for number in range(5):
                 results.once(f"{make.__name__} | confusion {number}", lambda n=number: _pair(lazily(), n, settings))
@@ -352,6 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("cures"), help="folder for the results")
     parser.add_argument("--parts", nargs="*", default=["groups", "faults", "chance"], help="what is run")
+    parser.add_argument("--groups", nargs="*", default=["scenes", "digits", "cifar"], help="networks with groups")
     parser.add_argument("--faults", type=int, default=100, help="planted and trained faults")
     parser.add_argument("--attempts", type=int, default=200, help="with shuffled labels")
     options = parser.parse_args(arguments)
@@ -359,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     results, settings = Results(options.work / "cures.json"), CureSettings()
     if "groups" in options.parts:
-        groups(results, options.data, settings)
+        groups(results, options.data, settings, options.groups)
     if "faults" in options.parts:
         faults(results, options.data, settings, options.faults)
     if "chance" in options.parts:
