@@ -10,7 +10,7 @@ STUDIES = (
     "adversarial",
     "depth_bias",
     "few_annotations",
-    "label_doubts",
+    "doubts",
     "object_pointing",
     "object_boxes",
     "trace_weights",

@@ -1,7 +1,7 @@
-"""Are wrong labels found? A share of the labels is replaced, and the doubts are compared with cleanlab's scores.
+"""Are wrong labels found, and wrong answers? Labels are replaced, beside cleanlab's scores, and answers asked about.
 
-``python docs/evidence label_doubts`` needs ``pip install cleanlab`` and writes ``label_doubts.json`` and
-``label_doubts.md`` to the work folder. What is done is not made again.
+``python docs/evidence doubts`` needs ``pip install cleanlab`` and writes ``doubts.json`` and
+``doubts.md`` to the work folder. What is done is not made again.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from photos import add_data_option
 from results import Results, auc, markdown_table, with_interval
 from torch import Tensor, nn
 
-from captum_paramsal.triage import label_doubts
+from captum_paramsal.demo import load_model, make_scenes, normalize
+from captum_paramsal.triage import label_doubts, prediction_doubts
 
 SHARE = 0.05
 """Labels that are replaced."""
@@ -86,7 +87,7 @@ def study(results: Results, name: str, data: Path, seeds: int) -> None:
         model, images = SUBJECTS[name](data)
         with torch.no_grad():
             scores = torch.cat([model(inputs) for inputs, _ in images.batches()])
-        logging.getLogger("label_doubts").info(
+        logging.getLogger("doubts").info(
             "%s: %.1f %% right", name, 100 * float((predicted(model, images) == images.labels).double().mean())
         )
         return model, images, scores
@@ -98,10 +99,52 @@ def study(results: Results, name: str, data: Path, seeds: int) -> None:
             )
 
 
+def scenes(_: Path) -> tuple[nn.Module, Labelled]:
+    """The demo's network, which takes a patch of the background for the object."""
+    made = make_scenes(2000, seed=61, cue_agreement=0.6)
+    return load_model(), Labelled(normalize(made.images), made.labels)
+
+
+def asked(model: nn.Module, images: Labelled, seed: int) -> dict[str, Any]:
+    """Half of the images are asked about without their labels; the labels of the other half are known."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    half = len(images) // 2
+    these, known = images[order[:half]], images[order[half:]]
+    found = prediction_doubts(model, these.batches(), known.batches(), show_progress=False)
+    wrong = (found.classes != these.labels).numpy()
+    arms = {"doubt": found.doubt, "confidence alone": -found.confidence, "neighbours alone": -found.support}
+    return {
+        "auc": {name: auc(score.numpy(), wrong) for name, score in arms.items()},
+        "right": float((found.classes == these.labels).double().mean()),
+        "suggested right": float((found.suggested == these.labels).double().mean()),
+    }
+
+
+def answers(results: Results, name: str, data: Path, seeds: int) -> None:
+    """Several halves of a network's images."""
+    subject = lru_cache(lambda: {**SUBJECTS, "demo": scenes}[name](data))
+    for seed in range(seeds):
+        results.once(f"answers | {name} | {seed}", lambda seed=seed: asked(*subject(), seed=seed))
+
+
+def answers_table(found: Mapping[str, Any]) -> str:
+    """AUC of each score for mistakes without labels, and how often the suggested class is right."""
+    rows = []
+    for name in dict.fromkeys(key.split(" | ")[1] for key in found if key.startswith("answers")):
+        of = [one for key, one in found.items() if key.startswith(f"answers | {name} |")]
+        cells = [with_interval(torch.tensor([one["auc"][arm] for one in of]), 3, percent=False) for arm in of[0]["auc"]]
+        shares = [with_interval(torch.tensor([one[key] for one in of])) for key in ("right", "suggested right")]
+        rows.append([name, *cells, *shares])
+    header = ["answers", "doubt", "confidence alone", "neighbours alone", "right, %", "suggested class right, %"]
+    return markdown_table(header, rows) if rows else ""
+
+
 def tables(found: Mapping[str, Any]) -> str:
     """Each score by network and kind, and the rule."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for key, value in found.items():
+        if key.startswith("answers"):
+            continue
         groups.setdefault(", ".join(key.split(" | ")[:2]), []).append(value)
     names = list(dict.fromkeys(name for of in groups.values() for one in of for name in one["auc"]))
     rows = [
@@ -123,23 +166,25 @@ def tables(found: Mapping[str, Any]) -> str:
         for group, of in groups.items()
     ]
     header = ["likely wrong", "named", "of these wrong, %", "of the wrong named, %", "true class suggested, %"]
-    return "\n".join([markdown_table(["AUC", *groups], rows), markdown_table(header, rule)])
+    return "\n".join([markdown_table(["AUC", *groups], rows), markdown_table(header, rule), answers_table(found)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Plant, doubt, compare, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
-    parser.add_argument("--work", type=Path, default=Path("label_doubts"), help="folder for the results")
+    parser.add_argument("--work", type=Path, default=Path("doubts"), help="folder for the results")
     parser.add_argument("--networks", nargs="*", default=list(SUBJECTS), choices=list(SUBJECTS))
     parser.add_argument("--seeds", type=int, default=5, help="draws of the labels that are replaced")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    results = Results(options.work / "label_doubts.json")
+    results = Results(options.work / "doubts.json")
     for name in options.networks:
         study(results, name, options.data, options.seeds)
-    (options.work / "label_doubts.md").write_text(tables(results.found), encoding="utf-8")
+    for name in [*options.networks, "demo"]:
+        answers(results, name, options.data, options.seeds)
+    (options.work / "doubts.md").write_text(tables(results.found), encoding="utf-8")
 
 
 if __name__ == "__main__":

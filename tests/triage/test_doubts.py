@@ -4,7 +4,7 @@ from torch import nn
 
 from captum_paramsal.demo import load_model, make_scenes, normalize
 from captum_paramsal.errors import InputError, ModelError, TargetError
-from captum_paramsal.triage import label_doubts
+from captum_paramsal.triage import label_doubts, prediction_doubts
 
 CLASSES = 3
 
@@ -109,7 +109,7 @@ def test_the_model_is_left_as_it_was():
 
 def test_what_cannot_be_doubted_is_refused():
     inputs, labels = some()
-    with pytest.raises(InputError, match="at least 15 images, so that each has 14 neighbours, got 14"):
+    with pytest.raises(InputError, match=r"at least 14 other images with labels, .* got 13"):
         label_doubts(network(), [(inputs, labels)], neighbors=14, show_progress=False)
     with pytest.raises(InputError, match="`neighbors` of at least 1, got 0"):
         label_doubts(network(), [(inputs, labels)], neighbors=0)
@@ -133,3 +133,33 @@ def test_a_last_layer_that_runs_twice_is_refused():
     inputs, labels = some()
     with pytest.raises(ModelError, match="'head', to run once for each image, got 28 rows for 14 images"):
         label_doubts(Twice().eval(), [(inputs, labels)], neighbors=3, show_progress=False)
+
+
+def test_answers_are_doubted_by_other_images():
+    inputs, labels = some(20)
+    asked, known = inputs[:6], (inputs[6:], labels[6:])
+    found = prediction_doubts(network(), [asked[:4], asked[4:]], [known], neighbors=4, show_progress=False)
+    model = network().double()
+    with torch.no_grad():
+        probability = model(asked.double()).softmax(dim=1)
+        features, others = (model[:4](part.double()) for part in (asked, known[0]))
+    mean = others.mean(dim=0)
+    for row in range(6):
+        alike = nn.functional.cosine_similarity((features[row] - mean)[None], others - mean)
+        near = alike.argsort(descending=True)[:4]
+        answer = int(probability[row].argmax())
+        share = (known[1][near] == answer).double().mean()
+        assert int(found.classes[row]) == answer
+        assert found.neighbors[row].tolist() == near.tolist()
+        assert float(found.doubt[row]) == pytest.approx(float(1 - (probability[row, answer] + share) / 2), abs=1e-6)
+    assert not found.likely_wrong.any()
+
+
+def test_labels_of_what_is_asked_do_not_matter():
+    inputs, labels = some(20)
+    known = [(inputs[6:], labels[6:])]
+    one, other = (
+        prediction_doubts(network(), batches, known, neighbors=4, show_progress=False)
+        for batches in ([inputs[:6]], [(inputs[:6], labels[:6] + 40)])
+    )
+    assert torch.equal(one.doubt, other.doubt)
