@@ -8,6 +8,8 @@ from functools import cache
 import jinja2
 from markupsafe import Markup, escape
 
+from captum_paramsal.report.shared.glossary import meaning, term
+
 
 @cache
 def environment() -> jinja2.Environment:
@@ -24,6 +26,7 @@ def environment() -> jinja2.Environment:
     made.filters["finely"] = _finely
     made.filters["breakable"] = _breakable
     made.filters["thousands"] = lambda number: f"{number:,}"
+    made.globals |= {"term": term, "meaning": meaning}
     return made
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from captum_paramsal.files import readable
 from captum_paramsal.report.shared.environment import environment
+from captum_paramsal.report.shared.glossary import with_glossary
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.report.shared.sections import rendered_sections
 
@@ -28,7 +29,7 @@ def render(template: str, report: Report, **parts: Any) -> str:
     more = rendered_sections(report)
     text = page.render(report=report, context=report.context, skipped=skipped, more_sections=more, **parts)
     # All names at once, also those in figures and in sections of others; the page itself has no such character.
-    return readable(_unindented(text)) + "\n"
+    return readable(_unindented(with_glossary(text))) + "\n"
 
 
 def _unindented(page: str) -> str:

@@ -5,7 +5,9 @@ function start(form) {
   const said = form.querySelector("output");
   const plain = (text) => text.toLowerCase().replace(/\s+/g, " ").trim();
   const text = (card, names) => [...card.querySelectorAll(names)].map((one) => plain(one.textContent));
-  const cards = [...list.children].map((card, place) => ({
+  // Read when they are asked for first, so that a page of a thousand opens as fast as without.
+  let cards;
+  const read = () => cards ||= [...list.children].map((card, place) => ({
     card, place, data: card.dataset,
     words: plain(card.textContent),
     filters: text(card, ".filters code"),
@@ -33,6 +35,7 @@ function start(form) {
   }
 
   function show() {
+    read();
     const wanted = Object.fromEntries(new FormData(form));
     wanted.words = plain(wanted.words);
     wanted.filter = plain(wanted.filter);
