@@ -40,7 +40,7 @@ class Section:
 
 
 def register_section(kind: str, title: str) -> Callable[[_Text], _Text]:
-    """Add a section to the page of every report of a kind, before the last one, "About this report".
+    """Add a section to the page of every report of a kind, before the glossary and "About this report".
 
     The function gets the report and returns what the section shows: plain text, or HTML as ``markupsafe.Markup``. Where
     it returns nothing, the page has no such section. Nothing is added to the data. A title that is registered again
