@@ -33,23 +33,20 @@ class Changeable:
     entries: Mapping[str, Tensor]
 
     @classmethod
-    def of_filters(
-        cls, model: nn.Module, filters: Sequence[Filter], inputs: Tensor, name: str = "filters"
-    ) -> Changeable:
-        """Weights and biases of some filters, and factor and offset of each in the batch norm after it.
+    def of_filters(cls, parameters: FilterParameters, filters: Sequence[Filter], name: str = "filters") -> Changeable:
+        """What belongs to some filters.
 
         Args:
-            model: The model.
+            parameters: Of the model's filters.
             filters: Which filters.
-            inputs: What the model is run on to find the batch norms, ``(N, ...)``.
             name: What they are called.
 
         Raises:
             InterventionError: The model has no such filter, one is named twice, or its numbers are computed.
         """
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        names = {id(parameter): name for name, parameter in parameters.model.named_parameters()}
         entries: dict[str, Tensor] = {}
-        for slices in FilterParameters(model, bias=True, batch_norm=True, inputs=inputs).every(filters):
+        for slices in parameters.every(filters):
             for part in slices:
                 whole = part.parameter
                 mask = entries.setdefault(names[id(whole)], torch.zeros_like(whole, dtype=torch.bool))

@@ -118,17 +118,18 @@ def cure(
         filters = _suspects(model, images, reference, settings, output, show_progress=show_progress) if needed else []
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
-        sets = [_changeable(copied, images, filters, settings.change)]
+        parameters = FilterParameters(copied, bias=True, batch_norm=bool(filters), inputs=images.keep.learn.inputs[:1])
+        sets = [_changeable(parameters, images, filters, settings.change)]
         if alternatives:
-            sets += [_changeable(copied, images, filters, kind) for kind in KINDS if kind != settings.change]
-            sets += [_random_filters(copied, images, filters, settings, output)]
+            sets += [_changeable(parameters, images, filters, kind) for kind in KINDS if kind != settings.change]
+            sets += [_random_filters(parameters, filters, settings, output)]
         with tqdm(total=settings.steps * len(sets), desc="cure", unit="step", disable=not show_progress) as bar:
             attempts = Attempts(scored_model(copied, output), images, settings, bar)
             first, *others = [attempts.with_changes(one) for one in sets]
     context |= {"numbers": first.numbers, "size": first.size}
     if settings.change != "filters":
         filters = []
-    changes = _changes(original, first, filters, images.keep.learn.inputs[:1])
+    changes = _changes(parameters, first, filters)
     about = {
         "made by": "cure",
         "changed": settings.change,
@@ -164,34 +165,35 @@ def _suspects(
     return found.top(settings.count)
 
 
-def _changeable(copied: nn.Module, images: CureImages, filters: Sequence[Filter], kind: str) -> Changeable:
+def _changeable(parameters: FilterParameters, images: CureImages, filters: Sequence[Filter], kind: str) -> Changeable:
     """The numbers of one of ``KINDS``."""
     if kind == "filters":
-        return Changeable.of_filters(copied, filters, images.keep.learn.inputs[:1])
+        return Changeable.of_filters(parameters, filters)
     if kind == "last layer":
-        return Changeable.last_layer(copied, classes=images.keep.learn.scores.shape[1])
-    return Changeable.norms(copied) if kind == "norms" else Changeable.whole_network(copied)
+        return Changeable.last_layer(parameters.model, classes=images.keep.learn.scores.shape[1])
+    return Changeable.norms(parameters.model) if kind == "norms" else Changeable.whole_network(parameters.model)
 
 
 def _random_filters(
-    copied: nn.Module, images: CureImages, filters: Sequence[Filter], settings: CureSettings, output: Output | None
+    parameters: FilterParameters, filters: Sequence[Filter], settings: CureSettings, output: Output | None
 ) -> Changeable:
     """As many of all filters."""
     try:
-        every = list(FilterProfile(copied, output=output).filters)
+        every = list(FilterProfile(parameters.model, output=output).filters)
     except LayerError:
         # Without default layers, those of the filters that were given.
-        every = list(FilterProfile(copied, list(dict.fromkeys(one.layer for one in filters)), output=output).filters)
+        layers = list(dict.fromkeys(one.layer for one in filters))
+        every = list(FilterProfile(parameters.model, layers, output=output).filters)
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
     drawn = [every[place] for place in order[: len(filters)].tolist()]
-    return Changeable.of_filters(copied, drawn, images.keep.learn.inputs[:1], "random filters")
+    return Changeable.of_filters(parameters, drawn, "random filters")
 
 
-def _changes(original: nn.Module, made: Attempt, filters: Sequence[Filter], inputs: Tensor) -> Tensor:
+def _changes(parameters: FilterParameters, made: Attempt, filters: Sequence[Filter]) -> Tensor:
     """Norm of each filter's change as a share of the norm of its numbers."""
-    names = {id(parameter): name for name, parameter in original.named_parameters()}
+    names = {id(parameter): name for name, parameter in parameters.model.named_parameters()}
     rows = []
-    for slices in FilterParameters(original, bias=True, batch_norm=True, inputs=inputs).every(filters):
+    for slices in parameters.every(filters):
         old = [part.of(part.parameter.detach()) for part in slices]
         new = [part.of(made.values.get(names[id(part.parameter)], part.parameter.detach())) for part in slices]
         moved, whole = norm_of(b - a for a, b in zip(old, new, strict=True)), norm_of(old)
