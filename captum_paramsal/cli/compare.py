@@ -63,8 +63,10 @@ _EPILOG = """\
 methods:
   grad_cam, grad_cam_plus_plus, integrated_gradients, saliency, guided_grad_cam, deep_lift, occlusion, noise_tunnel,
   discernible_neurons, cnn_fixations, model_doctor; with a --reference input_space_saliency, and input_space_pot if it
-  has tails; random and, only by name, centre, which do not look at the model; and those that the module of --model
-  registers
+  has tails; random; and those that the module of --model registers
+  only by name: layer_cam, finer_cam, ablation_cam, score_cam, input_x_gradient, guided_backprop, deconvolution,
+  gradient_shap, centre; with captum-paramsal[compare] segments; with captum-paramsal[lrp] lrp; for transformers
+  attention_rollout, gradient_x_attention
 
 metrics:
   infidelity, infidelity_of_loss, sensitivity, deletion, insertion, model_randomisation, sparsity; where there are boxes
@@ -89,8 +91,8 @@ def add_to(commands: Commands, summary: str) -> None:
         metavar="A,B,C",
         type=_names,
         default=(),
-        help="names of methods, separated by commas; by default all (of the demo, some), those that need a "
-        "--reference only with one",
+        help="names of methods, separated by commas; by default those of the first list below (of the demo, some), "
+        "those that need a --reference only with one",
     )
     comparison.add_argument(
         "--metrics",

@@ -1,4 +1,18 @@
 from .anomalies import peer_deviation as peer_deviation, statistics_drift as statistics_drift
+from .attention import (
+    attention_relevance as attention_relevance,
+    attention_rollout as attention_rollout,
+    attention_shares as attention_shares,
+)
+from .class_activation import (
+    ablation_cam as ablation_cam,
+    channel_masks as channel_masks,
+    finer_cam as finer_cam,
+    grad_cam as grad_cam,
+    layer_cam as layer_cam,
+    nearest_classes as nearest_classes,
+    score_cam as score_cam,
+)
 from .class_channels import (
     Noise as Noise,
     channel_correlation as channel_correlation,
@@ -44,6 +58,7 @@ from .profile import (
     profile_curve as profile_curve,
     standardize as standardize,
 )
+from .relevance import relevance_of_part as relevance_of_part
 from .similarity import cosines as cosines, nearest as nearest
 from .suspiciousness import (
     Suspiciousness as Suspiciousness,

@@ -14,6 +14,7 @@ from .probing import probed_network as probed_network
 from .receptive_field import Region as Region, receptive_field as receptive_field
 from .recording import Keeps as Keeps, Recording as Recording, record as record
 from .registry import registered_operations as registered_operations, trace_rule as trace_rule
+from .relevance_run import RelevanceRun as RelevanceRun, without_relevance as without_relevance
 from .rule import Passing as Passing, TraceRule as TraceRule
 from .settings import TraceSettings as TraceSettings, TraceWeights as TraceWeights
 from .sites import Sites as Sites

@@ -4,7 +4,11 @@ from .attention_heads import (
     heads_of as heads_of,
     named_heads as named_heads,
 )
-from .attention_shares import watched_shares as watched_shares
+from .attention_shares import (
+    attention_layers as attention_layers,
+    watched_attention as watched_attention,
+    watched_shares as watched_shares,
+)
 from .calls import LayerCall as LayerCall
 from .channel_means import ChannelMeans as ChannelMeans, channel_means as channel_means
 from .differentiable import DifferentiableRecording as DifferentiableRecording
@@ -53,6 +57,7 @@ from .rules import (
 from .score_channels import class_score_linears as class_score_linears
 from .scored_model import (
     Output as Output,
+    readout as readout,
     scored_model as scored_model,
     scores_in as scores_in,
     unwrap as unwrap,

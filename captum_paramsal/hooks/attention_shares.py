@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.errors import LayerError
 from captum_paramsal.functional.attention import attention_shares
+from captum_paramsal.hooks.attention_heads import attention_heads
 from captum_paramsal.hooks.feature_maps import FeatureMaps, layer_named
 from captum_paramsal.hooks.functions import OPENED
 from captum_paramsal.hooks.opened import opened
@@ -66,6 +67,34 @@ def watched_shares(model: nn.Module, layer: str | nn.Module) -> Iterator[Feature
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def watched_attention(model: nn.Module, layers: Sequence[str]) -> Iterator[tuple[FeatureMaps, ...]]:
+    """Watch several attention layers at once, as :func:`watched_shares` does one.
+
+    Args:
+        model: The model, called as a whole.
+        layers: Their names.
+    """
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(watched_shares(model, layer)) for layer in layers)
+
+
+def attention_layers(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers in which tokens attend to each other, in the order in which the model holds them.
+
+    Those of PyTorch, and those whose heads are known: see :func:`captum_paramsal.hooks.heads_of`.
+
+    >>> attention_layers(nn.TransformerEncoderLayer(8, 2))
+    ('self_attn',)
+    """
+    named = [
+        name
+        for name, module in unwrap(model).named_modules()
+        if name and (isinstance(module, nn.MultiheadAttention) or attention_heads(module))
+    ]
+    return tuple(name for name in named if not any(other.startswith(f"{name}.") for other in named))
 
 
 class _SharesWatch(TorchFunctionMode):

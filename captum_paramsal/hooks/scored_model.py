@@ -89,6 +89,17 @@ def whole_model(model: nn.Module) -> nn.Module:
     return getattr(type(model), "_viewed", model)
 
 
+def readout(model: nn.Module) -> Output:
+    """What makes class scores of what :func:`whole_model` returns.
+
+    >>> model = scored_model(nn.Flatten(), lambda returned: returned[:, :2])
+    >>> images = torch.zeros(3, 1, 2, 2)
+    >>> torch.equal(readout(model)(whole_model(model)(images)), model(images))
+    True
+    """
+    return getattr(type(model), "_read", scores_in)
+
+
 def _require_module(model: Any) -> None:
     """Make sure that a model has layers that can be watched."""
     if isinstance(model, torch.jit.ScriptModule):
@@ -118,7 +129,13 @@ def _view(model: nn.Module, output: Output) -> nn.Module:
     def reduce(_: nn.Module, __: Any) -> Any:
         return _view, (model, output)
 
-    names = {"__call__": call, "__reduce_ex__": reduce, "_viewed": model, "__module__": kind.__module__}
+    names = {
+        "__call__": call,
+        "__reduce_ex__": reduce,
+        "_viewed": model,
+        "_read": staticmethod(output),
+        "__module__": kind.__module__,
+    }
     of_views = new_class(kind.__name__, (kind,), exec_body=lambda namespace: namespace.update(names))
     view: nn.Module = object.__new__(of_views)
     object.__setattr__(view, "__dict__", model.__dict__)

@@ -62,7 +62,7 @@ COSTLY = ("integrated_gradients",)
 """50 passes for a map: judged only on its maps."""
 
 TIMED = 16
-"""Photos on which seconds and memory of all presets are measured."""
+"""Photos on which seconds and memory of the methods are measured."""
 
 TABLES = {
     "faithful": ("relative infidelity", "relative infidelity of loss", "deletion", "insertion"),
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = parts[0].with_methods_of(parts[1])
     found.save(options.work / "comparison.safetensors")
     cost = compare(
-        list(PRESETS),
+        [name for name, one in PRESETS.items() if one.by_default or name in CHEAP],
         model,
         photos.images[:TIMED],
         metrics=["sparsity"],

@@ -1,9 +1,12 @@
 """Comparisons that take a moment, and what is asked of their values."""
 
+from importlib.util import find_spec
+
+import pytest
 import torch
 from metrics.small_cases import small_model, some_images
 
-from captum_paramsal.comparison import compare
+from captum_paramsal.comparison import PRESETS, compare
 from captum_paramsal.metrics import Infidelity, Sensitivity
 
 QUICK = (Infidelity(samples=3), Sensitivity(samples=2))
@@ -35,3 +38,18 @@ def same(one, other, *, but=COST):
 
 def _equal(one, other):
     return one.shape == other.shape and torch.allclose(one.double(), other.double(), rtol=0, atol=0, equal_nan=True)
+
+
+OF_TRANSFORMERS = ("attention_rollout", "gradient_x_attention")
+LIBRARIES = {"lrp": "zennit", "segments": "skimage"}
+"""Presets that need a library which may not be installed."""
+
+OF_CONVOLUTIONS = [name for name in PRESETS if name not in OF_TRANSFORMERS]
+INSTALLED = [name for name in OF_CONVOLUTIONS if name not in LIBRARIES or find_spec(LIBRARIES[name])]
+
+
+def with_library(name):
+    """A preset's name as a case, skipped where its library is not installed."""
+    library = LIBRARIES.get(name)
+    lacking = library is not None and find_spec(library) is None
+    return pytest.param(name, marks=pytest.mark.skipif(lacking, reason=f"{library} is not installed"))

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from comparison.small_runs import small_run
+from comparison.small_runs import INSTALLED, small_run
 from metrics.small_cases import some_images
 from torch import nn
 
@@ -15,7 +15,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.metrics import InputMaps
 
 # Tails need a reference of hundreds of images.
-QUICK_TO_SET_UP = [name for name in PRESETS if name != "input_space_pot"]
+QUICK_TO_SET_UP = [name for name in INSTALLED if name != "input_space_pot"]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from captum_paramsal.errors import LayerError
-from captum_paramsal.hooks import watched_shares
+from captum_paramsal.hooks import attention_layers, watched_attention, watched_shares
 
 
 class Own(nn.Module):
@@ -110,3 +110,24 @@ def test_a_pass_that_fails_leaves_no_mode_behind():
         model(tokens[..., :3])
     # Outside of it, functions are called as ever.
     assert torch.overrides._len_torch_function_stack() == 0
+
+
+def test_attention_layers_are_the_innermost_that_attend():
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 2, enable_nested_tensor=False)
+    model = nn.Sequential(encoder, nn.Linear(8, 3))
+    assert attention_layers(model) == ("0.layers.0.self_attn", "0.layers.1.self_attn")
+    assert attention_layers(nn.Sequential(nn.Conv2d(1, 1, 1))) == ()
+
+
+def test_several_layers_are_watched_at_once():
+    model = nn.Sequential(Torchs(need_weights=False), Torchs()).double().eval()
+    tokens = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0)).double()
+    with watched_attention(model, ("0.attention", "1.attention")) as watched:
+        result = model(tokens)
+    for layer, shares in zip(model, watched, strict=True):
+        expected = layer.attention(tokens, tokens, tokens, average_attn_weights=False)[1]
+        torch.testing.assert_close(shares.latest, expected)
+        tokens = layer(tokens)
+    torch.testing.assert_close(result, tokens)
+    assert all(gradient is not None for gradient in torch.autograd.grad(result.sum(), [s.latest for s in watched]))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

@@ -41,8 +41,8 @@ class ComparisonSettings:
     """What belongs to a comparison, apart from model and images.
 
     Attributes:
-        methods: Names of presets; all that look at the model by default, without those that need a reference where
-            there is none.
+        methods: Names of presets; by default those that are quick enough and need no library of their own, and of those
+            that need a reference none where there is none.
         metrics: Names of metrics; by default all, without those that need boxes where there are none.
         limit: Images at most, half of them mistakes as far as there are so many; None for all.
         explained: The class that maps are made for: the model's "prediction", or the "label".
@@ -144,7 +144,7 @@ def compare(
 
 
 def _default_methods(reference: Reference | None) -> list[str]:
-    without = {"centre"}
+    without = {name for name, preset in PRESETS.items() if not preset.by_default}
     if reference is None:
         without |= {name for name, preset in PRESETS.items() if preset.needs_reference}
     elif reference.tail is None:
