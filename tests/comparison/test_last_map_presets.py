@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from captum.attr import LayerFeatureAblation, LayerGradCam, LayerGradientXActivation
+from cases.patch_transformer import patch_transformer
 from metrics.small_cases import some_images
 from torch import nn
 from torch.nn.functional import interpolate
@@ -85,3 +86,12 @@ def test_two_classes_have_one_other():
     two = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)).double()
     found = preset("finer_cam", two.eval())(IMAGES, target=TARGETS % 2)
     assert torch.isfinite(found).all()
+
+
+def test_grad_cam_of_tokens():
+    model, images = patch_transformer(), some_images(2, size=(8, 12))[0]
+    tokens = model.tokens(images).detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(model.head(tokens.mean(1))[:, 2].sum(), tokens)
+    places = ((gradients.mean(1, keepdim=True) * tokens).sum(2)).relu().detach().view(2, 1, 2, 3)
+    expected = interpolate(places, (8, 12), mode="bilinear").expand_as(images)
+    torch.testing.assert_close(preset("grad_cam", model)(images, target=2), expected)

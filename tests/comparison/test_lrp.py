@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock
 
 from captum_paramsal.comparison import preset
 from captum_paramsal.errors import LayerError
@@ -56,10 +56,25 @@ def test_zennits_numbers_on_a_plain_network():
     torch.testing.assert_close(preset("lrp", model)(images(), target=LABELS), zennits(model))
 
 
+def blocks():
+    norm = partial(nn.BatchNorm2d, eps=1e-30)
+    shortcut = nn.Sequential(nn.Conv2d(4, 6, 1, stride=2, bias=False), norm(6))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        norm(4),
+        nn.ReLU(inplace=True),
+        BasicBlock(4, 4, norm_layer=norm),
+        BasicBlock(4, 6, 2, shortcut, norm_layer=norm),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
+
+
 def test_zennits_numbers_on_a_resnet():
     # In some versions the norms that zennit has merged still divide by the root of 1 + eps.
     zoo = pytest.importorskip("zennit.torchvision")
-    model = drawn(lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3, norm_layer=partial(nn.BatchNorm2d, eps=1e-30)))
+    model = drawn(blocks)
     found = preset("lrp", model)(images(), target=LABELS)
     torch.testing.assert_close(found, zennits(model, [zoo.ResNetCanonizer()]), rtol=1e-6, atol=1e-9)
 

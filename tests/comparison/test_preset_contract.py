@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases.patch_transformer import patch_transformer
 from comparison.small_runs import OF_CONVOLUTIONS, OF_TRANSFORMERS, with_library
 from contract.snapshot import nothing_left_behind
 from metrics.small_cases import small_model, some_images
@@ -16,26 +17,8 @@ from captum_paramsal.metrics.model_state import explaining
 IMAGES, TARGETS = some_images(3, size=(12, 14))
 
 
-class Transformer(nn.Module):
-    """Patches of four pixels, and two blocks."""
-
-    def __init__(self):
-        super().__init__()
-        self.patches = nn.Conv2d(3, 8, 4, stride=4)
-        layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True)
-        self.blocks = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, x):
-        return self.head(self.blocks(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
-
-
 def model_for(name):
-    if name not in OF_TRANSFORMERS:
-        return small_model()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Transformer().double().eval()
+    return patch_transformer() if name in OF_TRANSFORMERS else small_model()
 
 
 def built(name, model):

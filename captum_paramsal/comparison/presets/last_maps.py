@@ -19,12 +19,14 @@ from captum_paramsal.functional import (
     ablation_cam,
     channel_masks,
     finer_cam,
+    grad_cam,
     grad_cam_plus_plus,
     layer_cam,
     nearest_classes,
     score_cam,
     scores_at,
 )
+from captum_paramsal.graph import maps_layout, probed_network
 from captum_paramsal.hooks import frozen_eval, unwrap
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
@@ -61,7 +63,20 @@ def _of_last_maps(model: nn.Module, equation: Callable[[LayerActivations], Tenso
 
 @register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")
 def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
+    if _has_channels_last(model):
+        # Captum takes dimension 1 for the channels.
+        return _of_last_maps(model, lambda one: grad_cam(one.gradients(one.maps, one.labels), one.maps))
     return InputMaps(LayerGradCam(model, last_maps_of(model)), relu_attributions=True)
+
+
+def _has_channels_last(model: nn.Module) -> bool:
+    """Whether the last feature maps are tokens, or have their channels last."""
+    layer = _last_layer(model)
+    with frozen_eval(model):
+        network = probed_network(model)
+    returned = None if network is None else network.calls[layer][0].returned
+    layout = None if network is None or returned is None else maps_layout(network, returned)
+    return layout is not None and layout.channels_last
 
 
 @register_preset("grad_cam_plus_plus", description="Grad-CAM++ at the last feature maps, positive part")
