@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +22,12 @@ from captum_paramsal.batch import (
     require_size,
 )
 from captum_paramsal.errors import InputError, TargetError
+from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Target, scores_at
-from captum_paramsal.graph import Selected, TraceSettings, trace_back, traced_run
+from captum_paramsal.graph import Links, Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch_statistics
 from captum_paramsal.summary import Summarized
-from captum_paramsal.traces import Neurons, Trace
+from captum_paramsal.traces import Neurons, Through, Trace, filters_of, neurons_of
 
 _DIMENSIONS = range(3, 6)
 """Of a sequence, an image and a volume, with images and channels."""
@@ -126,6 +127,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         additional_forward_args: Any = None,
         internal_batch_size: int | None = None,
         *,
+        through: Through = None,
         show_progress: bool = False,
     ) -> Trace:
         """Follow the decision back, layer by layer.
@@ -135,16 +137,22 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
             target: Class that is traced.
             additional_forward_args: Further arguments of the model.
             internal_batch_size: Images per pass.
+            through: A filter, or one for each image: of the whole trace only the neurons on chains that pass through it
+                are left, as they are there (:doc:`/methods/discernible_neurons`). An image whose trace does not reach
+                its filter has none, see :attr:`captum_paramsal.Trace.reached`.
             show_progress: Show a progress bar.
 
         Returns:
             The selected neurons of every layer, and the pixels that they lead to.
 
         Raises:
-            TargetError, TraceError, InputError: See :meth:`attribute`.
+            TargetError, TraceError, InputError: See :meth:`attribute`; or ``through`` is not a filter, or one for each
+                image.
+            LayerError: The model has no such filter, or it belongs to a layer that traces do not show.
         """
         batch = self._given(inputs, target, additional_forward_args)
-        return self._trace(batch, internal_batch_size, shown=show_progress)
+        filters = filters_of(through, len(batch))
+        return self._trace(batch, internal_batch_size, shown=show_progress, filters=filters)
 
     def _given(self, inputs: Inputs, target: Target, additional_forward_args: Any) -> ModelInputs:
         batch = ModelInputs.of(inputs, target, additional_forward_args, model=self.model)
@@ -157,24 +165,31 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
             raise InputError(message)
         return batch
 
-    def _trace(self, batch: ModelInputs, internal_batch_size: int | None, *, shown: bool) -> Trace:
+    def _trace(
+        self, batch: ModelInputs, internal_batch_size: int | None, *, shown: bool, filters: Sequence[Filter] = ()
+    ) -> Trace:
         require_size(internal_batch_size)
         _require_no_label(batch, self.settings.classes)
         # Statistics of the batch would make an image's trace depend on the images beside it.
         size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
-        parts = [batch.part(start, size) for start in range(0, len(batch), size)]
+        parts = [(batch.part(start, size), filters[start : start + size]) for start in range(0, len(batch), size)]
         with frozen_eval(self.model), torch.no_grad():
             bar = tqdm(parts, desc="trace", disable=not shown, leave=False)
-            return Trace.joined([self._traced(part) for part in bar])
+            return Trace.joined([self._traced(*part) for part in bar])
 
-    def _traced(self, batch: ModelInputs) -> Trace:
+    def _traced(self, batch: ModelInputs, filters: Sequence[Filter]) -> Trace:
         with forward_errors(batch.shapes):
             run = batch.passed_to(lambda *args, **kwargs: traced_run(self.model, args, kwargs))
         labels, index = _traced_scores(batch, run.output, self.settings.classes)
         # The walk back is thousands of small operations, which no mode of the scoring state has to see.
         with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
-            layers = {name: _neurons(selected) for name, selected in trace_back(run, index, self.settings).items()}
-        return Trace(layers, labels, tuple(batch.inputs[0].shape))
+            links = Links() if filters else None
+            selected = trace_back(run, index, self.settings, links)
+            layers = {name: _neurons(found) for name, found in selected.items()}
+            trace = Trace(layers, labels, tuple(batch.inputs[0].shape))
+            if links is None:
+                return trace
+            return trace.restricted(filters, links.through(neurons_of(filters, trace, self.model)))
 
 
 def _traced_scores(batch: ModelInputs, scores: Any, classes: int) -> tuple[Tensor, Tensor]:

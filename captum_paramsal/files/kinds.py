@@ -20,7 +20,7 @@ from captum_paramsal.files.json_file import JsonFile
 from captum_paramsal.files.tensor_file import TensorFile
 
 REFERENCE = TensorFile("reference", "captum_paramsal.reference", (1, 2, 3, 4), ReferenceFileError)
-TRACE = TensorFile("trace", "captum_paramsal.trace", (1, 2), TraceFileError)
+TRACE = TensorFile("trace", "captum_paramsal.trace", (1, 2, 3), TraceFileError)
 WEIGHT_SEARCH = JsonFile("weight search", "captum_paramsal.weight_search", (1, 2), TraceFileError)
 DIAGNOSIS = TensorFile("diagnosis", "captum_paramsal.diagnosis", (1, 2), DiagnosisFileError)
 FINDINGS = TensorFile("findings", "captum_paramsal.findings", (1, 2), DiagnosisFileError)

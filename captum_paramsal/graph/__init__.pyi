@@ -2,6 +2,7 @@ from .channel_outputs import has_channel_outputs as has_channel_outputs
 from .class_scores import class_score_layers as class_score_layers
 from .edited_run import ChannelEdit as ChannelEdit, EditedRun as EditedRun, NotSharedError as NotSharedError
 from .last_feature_maps import last_feature_maps as last_feature_maps, modules_at as modules_at
+from .links import Links as Links
 from .maps_layout import MapsLayout as MapsLayout, maps_layout as maps_layout, tokens_layout as tokens_layout
 from .network import (
     Interpreter as Interpreter,
@@ -11,7 +12,11 @@ from .network import (
     traced_run as traced_run,
 )
 from .probing import probed_network as probed_network
-from .receptive_field import Region as Region, receptive_field as receptive_field
+from .receptive_field import (
+    Region as Region,
+    receptive_field as receptive_field,
+    receptive_fields as receptive_fields,
+)
 from .recording import Keeps as Keeps, Recording as Recording, record as record
 from .registry import registered_operations as registered_operations, trace_rule as trace_rule
 from .relevance_run import RelevanceRun as RelevanceRun, without_relevance as without_relevance

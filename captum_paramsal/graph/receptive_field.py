@@ -15,13 +15,14 @@ from types import EllipsisType
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from captum_paramsal.graph.network import Network
 from captum_paramsal.graph.operations import Kind, kind_of, name_of
 from captum_paramsal.graph.rules.convolution import padding_per_dimension, per_dimension
 from captum_paramsal.graph.rules.pooling import pool_dimensions, pool_movement, reduced_dimensions
 from captum_paramsal.graph.step import argument_of
+from captum_paramsal.hooks import frozen_eval, unwrap, without_hooks
 
 Region: TypeAlias = tuple[tuple[int, int], ...]
 """First and last index in each dimension of a tensor."""
@@ -57,6 +58,32 @@ def receptive_field(network: Network, layer: str, place: Sequence[int]) -> Regio
                 if source in network.of_inputs:
                     _join(regions, source, region)
     return regions.get(next(iter(network.graph.nodes)))
+
+
+def receptive_fields(
+    model: nn.Module, inputs: Tensor, layer: str, places: Sequence[Sequence[int]]
+) -> list[Region | None]:
+    """What of an image a layer's output at some places depends on, whatever the weights are.
+
+    Args:
+        model: The model, which takes images alone; left as it is.
+        inputs: Images ``(N, C, ...)``, of which the first is run.
+        layer: Name of a convolution or a linear layer.
+        places: Of its output, such as (y, x), or the number of a token.
+
+    Returns:
+        First and last index in each dimension of an image's map for each place, such as rows and columns; None for the
+        whole of it, or where it cannot be told.
+
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.Conv2d(2, 1, 3, stride=2))
+    >>> receptive_fields(model, torch.zeros(1, 1, 9, 9), "1", [(0, 3), (1, 1)])
+    [((0, 3), (5, 8)), ((1, 5), (1, 5))]
+    """
+    plain = unwrap(model)
+    with frozen_eval(plain):
+        network = Network.of(without_hooks(plain), inputs[:1])
+    regions = [receptive_field(network, layer, place) for place in places]
+    return [None if region is None else region[2:] for region in regions]
 
 
 def _join(regions: dict[fx.Node, Region | None], node: fx.Node, region: Region | None) -> None:

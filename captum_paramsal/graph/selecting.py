@@ -61,7 +61,7 @@ def select(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
         return selected
     rows = torch.isin(sites.image, ended)
     anyone = replace(step, settings=replace(step.settings, active_only=False))
-    return Sites.joined([selected, _among(anyone, source, sites[rows], candidates[rows])])
+    return Sites.side_by_side([selected, _among(anyone, source, sites[rows], candidates[rows])])
 
 
 def _among(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
@@ -85,7 +85,7 @@ def _among(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) ->
     neuron, channel = _kept(score.masked_fill(~allowed, -torch.inf), candidates)
     supports = torch.stack([part[neuron, channel] for part in (score, current, preceding, succeeding)], dim=1)
     index, values = rows.index[rows.owner[neuron], channel], rows.values[rows.owner[neuron], channel]
-    return _chosen(sites.image[neuron], index, values, supports, only_way=candidates.only_way)
+    return _chosen(sites, neuron, index, values, supports, only_way=candidates.only_way)
 
 
 def _strongest(step: Step, source: fx.Node, sites: Sites, candidates: Candidates) -> Sites:
@@ -97,7 +97,7 @@ def _strongest(step: Step, source: fx.Node, sites: Sites, candidates: Candidates
     index, best = candidates.first[neuron] + candidates.steps[channel], score[neuron, channel]
     supports = torch.stack([best, best, torch.zeros_like(best), torch.ones_like(best)], dim=1)
     values = step.run.tensor(source).reshape(-1)[index]
-    return _chosen(sites.image[neuron], index, values, supports, only_way=candidates.only_way)
+    return _chosen(sites, neuron, index, values, supports, only_way=candidates.only_way)
 
 
 def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
@@ -111,11 +111,14 @@ def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     return neuron, places[neuron, rank]
 
 
-def _chosen(image: Tensor, index: Tensor, values: Tensor, supports: Tensor, *, only_way: bool) -> Sites:
-    """The neurons that are kept, from their values and supports."""
+def _chosen(
+    sites: Sites, neuron: Tensor, index: Tensor, values: Tensor, supports: Tensor, *, only_way: bool
+) -> Sites:
+    """The neurons that are kept, from the neuron that each is kept for, their values and supports."""
     # A negative value that supports the neuron, or that is all there is, leads on to what made it negative.
     turned = (values < 0) & ((supports[:, 1] > 0) | only_way)
-    return Sites(image, index, torch.where(turned, -1.0, 1.0).to(supports.dtype), supports)
+    origin = None if sites.origin is None else sites.origin[neuron]
+    return Sites(sites.image[neuron], index, torch.where(turned, -1.0, 1.0).to(supports.dtype), supports, origin)
 
 
 @dataclass(frozen=True)

@@ -18,23 +18,26 @@ class Sites:
         index: Which neuron, as a place in the flattened tensor of all images, ``(M,)`` int64.
         gain: Factor by which the neuron's value enters what selected it, beyond a layer's own weights, ``(M,)``.
         supports: Ω, Z_cur, Z_pre and Z_suc by which it, or what it passed its value on to, was selected, ``(M, 4)``.
+        origin: Row, among the neurons that a rule was given, of the one that it was kept for, ``(M,)`` int64; None where
+            nobody asks for it.
     """
 
     image: Tensor
     index: Tensor
     gain: Tensor
     supports: Tensor
+    origin: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image)
 
     def __getitem__(self, rows: Tensor | slice) -> Sites:
-        parts = (self.image, self.index, self.gain, self.supports)
+        parts = (self.image, self.index, self.gain, self.supports, self.origin)
         if isinstance(rows, slice):
-            return Sites(*(part[rows] for part in parts))
+            return Sites(*(None if part is None else part[rows] for part in parts))
         # Whole rows are copied at once, which indexing with a tensor does number by number.
         rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
-        return Sites(*(part.index_select(0, rows) for part in parts))
+        return Sites(*(None if part is None else part.index_select(0, rows) for part in parts))
 
     def at(self, index: Tensor, gain: Tensor | None = None) -> Sites:
         """The same selection, one step back: at another place, and with another gain."""
@@ -44,17 +47,28 @@ class Sites:
         """Values of these neurons in their tensor."""
         return tensor.reshape(-1).index_select(0, self.index)
 
+    def numbered(self) -> Sites:
+        """The same neurons, each its own origin: what is kept for it bears its row."""
+        return replace(self, origin=torch.arange(len(self), device=self.image.device))
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Sites]) -> Sites:
+        """All of them in turn, a neuron as often as it is there; without origins where one part has none."""
+        image, index, gain, supports = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("image", "index", "gain", "supports")
+        )
+        origins = [part.origin for part in parts if part.origin is not None]
+        return cls(image, index, gain, supports, torch.cat(origins) if len(origins) == len(parts) else None)
+
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:
         """The union, each neuron once, sorted by image and neuron.
 
         A neuron that was reached more than once keeps its largest gain (in absolute value) and the supports with the
-        largest Ω; of equal ones the first.
+        largest Ω; of equal ones the first. It has no origin, since it may have several.
         """
-        image, index, gain, supports = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("image", "index", "gain", "supports")
-        )
-        every = cls(image, index, gain, supports)
+        every = replace(cls.side_by_side(parts), origin=None)
+        image, index, gain, supports = every.image, every.index, every.gain, every.supports
         key = image * (int(index.max()) + 1 if len(index) else 1) + index
         ordered, order = key.sort(stable=True)
         if bool(_begins(ordered).all()):

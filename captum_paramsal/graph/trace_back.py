@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from captum_paramsal.graph import rules as _rules  # noqa: F401 -- registers them
+from captum_paramsal.graph.links import Links
 from captum_paramsal.graph.registry import require_rule, support, trace_rule_of
 from captum_paramsal.graph.rule import Passing
 from captum_paramsal.graph.settings import TraceSettings
@@ -79,13 +80,16 @@ class Selected:
         return in_turn and (alternate or not one_by_one)
 
 
-def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, Selected]:
+def trace_back(
+    run: Run, labels: Tensor, settings: TraceSettings, links: Links | None = None
+) -> dict[str, Selected]:
     """Follow the scores of some classes back through every operation, all images at once.
 
     Args:
         run: A forward pass that returned class scores ``(N, C, ...)``.
         labels: Which of each image's scores, as places in the image's flattened output, ``(N,)`` or ``(N, n)``.
         settings: What the trace follows.
+        links: Where it is noted which neuron was kept for which; by default, nowhere.
 
     Returns:
         The selected neurons of the scores (``"output"``), of every layer with weights (by its name) and of the
@@ -102,6 +106,7 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
     waiting: dict[fx.Node, list[Sites]] = defaultdict(list, {scores: [start]})
     apart, tokens_first = {scores}, _inside_attention(run.model)
     layers = {"output": Selected(start, run.output.shape, channels_last=False, images=images)}
+    named = {"output": scores}
     # All users of a value come after it in the graph: when its turn comes, everything has arrived.
     for node in reversed(nodes):
         arrived = waiting.pop(node, [])
@@ -112,18 +117,22 @@ def trace_back(run: Run, labels: Tensor, settings: TraceSettings) -> dict[str, S
             continue
         # Joining sorts: it is left out where neurons that are each there once were only passed on, one to one.
         sites = arrived[0] if len(arrived) == 1 and node in apart else Sites.joined([nothing, *arrived])
-        if rule is not None and layer:
-            last = rule.channel_dimension == -1
-            in_turn = True if node.meta.get("layer") in tokens_first else None
-            layers[_name(node, layers)] = Selected(sites, run.shapes[node], last, images, in_turn)
-        elif node is image:
-            layers["input"] = Selected(sites, run.shapes[node], channels_last=False, images=images)
+        if layer or node is image:
+            name = _name(node, layers) if layer else "input"
+            last = rule is not None and rule.channel_dimension == -1
+            in_turn = True if layer and node.meta.get("layer") in tokens_first else None
+            layers[name], named[name] = Selected(sites, run.shapes[node], last, images, in_turn), node
+        sites = sites if links is None else links.arrive(node, sites)
         if arrived and node in run.of_inputs and node.op != "placeholder":
             rule = require_rule(step)
             for source, neurons in rule.back(step, sites):
                 waiting[source].append(neurons)
+                if links is not None:
+                    links.keep(node, source, neurons)
                 if isinstance(rule, Passing):
                     apart.add(source)
+    if links is not None:
+        links.layers.update(named)
     return layers
 
 

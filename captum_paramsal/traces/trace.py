@@ -14,12 +14,17 @@ from typing_extensions import deprecated
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import TRACE
+from captum_paramsal.filters import Filter
 from captum_paramsal.functional.fixations import box_of_points, crowded, heat_map
 from captum_paramsal.functional.mass_boxes import EVEN_VOTES, box_of_mass
 from captum_paramsal.summary import Summarized
+from captum_paramsal.traces.restriction import Restriction, runs_of
 
 BoxRule = Literal["mass", "points"]
 """How a trace becomes a box, see :meth:`Trace.boxes`."""
+
+ShareOf = Literal["neurons", "score"]
+"""Of what a share is, see :meth:`Trace.shares`."""
 
 _FIELDS = ("image", "channel", "y", "x", "score", "current", "preceding", "succeeding")
 
@@ -59,10 +64,13 @@ class Neurons:
         channels, height, width = self.size
         return ((self.image * channels + self.channel) * height + self.y) * width + self.x
 
+    def where(self, rows: Tensor) -> Neurons:
+        """Some of them, by a mask ``(M,)`` or by number."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _FIELDS})
+
     def of_image(self, image: int) -> Neurons:
         """Those of one image."""
-        rows = self.image == image
-        return replace(self, **{name: getattr(self, name)[rows] for name in _FIELDS})
+        return self.where(self.image == image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +115,21 @@ class Trace(Summarized):
             a gate has none at all.
         labels: Class that each image was traced for, ``(N,)``; of several the one with the highest score.
         shape: Of the inputs, ``(N, C, H, W)``; of volumes ``(N, C, D, H, W)``, of sequences ``(N, C, L)``.
+        restriction: The filters that it goes through; None for a whole trace.
     """
 
     layers: Mapping[str, Neurons]
     labels: Tensor
     shape: tuple[int, ...]
+    restriction: Restriction | None = None
+
+    def _facts(self) -> Mapping[str, Any]:
+        facts = {"layers": self.layers, "labels": self.labels, "shape": self.shape}
+        if self.restriction is None:
+            return facts
+        filters = list(dict.fromkeys(map(str, self.restriction.filters)))
+        reached = f"in {int(self.reached.sum())} of {self.shape[0]} images"
+        return facts | {"through": f"{filters[0] if len(filters) == 1 else f'{len(filters)} filters'}, {reached}"}
 
     def _maps(self) -> Sequence[Tensor]:
         return list(self.heatmap())
@@ -206,10 +224,77 @@ class Trace(Summarized):
             raise InputError(message)
         return {name: _overlap(neurons, other.layers[name], self.shape[0]) for name, neurons in self.layers.items()}
 
+    @property
+    def reached(self) -> Tensor:
+        """Which images' traces pass through their filter, ``(N,)`` bool; of a whole trace, all.
+
+        An image whose trace does not has no neurons in any layer.
+        """
+        reached = torch.zeros(self.shape[0], dtype=torch.bool, device=self.labels.device)
+        reached[self.layers["output"].image] = True
+        return reached
+
+    def shares(self, of: ShareOf = "neurons") -> dict[str, Tensor]:
+        """How much of the whole trace goes through the filter, layer by layer.
+
+        Args:
+            of: ``"neurons"`` counts them; ``"score"`` adds up their Ω, as far as it is positive.
+
+        Returns:
+            Shares ``(N,)`` float64 in [0, 1] by layer, the last first; NaN where the whole trace has nothing.
+
+        Raises:
+            InputError: A trace that is not restricted to a filter, or another kind of share.
+        """
+        restriction = Restriction.required(self.restriction)
+        if of not in get_args(ShareOf):
+            message = f'Expected shares of "neurons" or of the "score", got {of!r}.'
+            raise InputError(message)
+        whole = restriction.counts if of == "neurons" else restriction.totals
+        return {name: _sizes(neurons, self.shape[0], of) / whole[name] for name, neurons in self.layers.items()}
+
+    def filter_places(self, image: int = 0) -> Tensor:
+        """Where in its map the trace passes through the filter: row and column, ``(P, 2)``, the largest Ω first.
+
+        Of a layer that ran several times, those of the last run that the trace passes; of volumes the rows of all
+        slices, one slice below the other.
+
+        Raises:
+            InputError: A trace that is not restricted to a filter.
+        """
+        item = Restriction.required(self.restriction).filters[image]
+        for name in runs_of(item.layer, self.layers):
+            found = self.layers[name].of_image(image)
+            # A head has several channels, and nothing else of its layer is on its chains.
+            rows = (found.channel == item.index).nonzero()[:, 0] if "[" not in item.part else torch.arange(len(found))
+            if len(rows):
+                order = rows[found.score[rows].argsort(descending=True, stable=True)]
+                seen = dict.fromkeys(zip(found.y[order].tolist(), found.x[order].tolist(), strict=True))
+                return torch.tensor(list(seen))
+        return torch.zeros(0, 2, dtype=torch.long)
+
+    def restricted(self, filters: Sequence[Filter], kept: Mapping[str, Tensor]) -> Trace:
+        """The part of a whole trace that goes through filters.
+
+        Args:
+            filters: The filter of each image.
+            kept: Which neurons of each layer are on chains through them, ``(M,)`` bool, by the layer's name.
+        """
+        images = self.shape[0]
+        counts = {name: _sizes(neurons, images, "neurons").long() for name, neurons in self.layers.items()}
+        totals = {name: _sizes(neurons, images, "score") for name, neurons in self.layers.items()}
+        layers = {name: neurons.where(kept[name]) for name, neurons in self.layers.items()}
+        return replace(self, layers=layers, restriction=Restriction(tuple(filters), counts, totals))
+
     def to_table(self) -> list[dict[str, Any]]:
-        """One row per selected neuron: image, layer, channel, y, x, score and the three supports."""
+        """One row per selected neuron: image, layer, channel, y, x, score and the three supports.
+
+        Of a restricted trace also the filter, ``through``.
+        """
+        filters = () if self.restriction is None else self.restriction.filters
         return [
             {"image": image, "layer": name, **dict(zip(_FIELDS[1:], values, strict=True))}
+            | ({"through": str(filters[image])} if filters else {})
             for name, found in self.layers.items()
             for image, *values in zip(*(getattr(found, field).tolist() for field in _FIELDS), strict=True)
         ]
@@ -223,8 +308,13 @@ class Trace(Summarized):
         tensors = {
             f"{name}/{field}": getattr(neurons, field) for name, neurons in self.layers.items() for field in _FIELDS
         }
-        sizes = {name: list(neurons.size) for name, neurons in self.layers.items()}
-        TRACE.save(path, {**tensors, "labels": self.labels}, {"shape": list(self.shape), "sizes": sizes})
+        tensors["labels"] = self.labels
+        content: dict[str, Any] = {"shape": list(self.shape)}
+        content["sizes"] = {name: list(neurons.size) for name, neurons in self.layers.items()}
+        if self.restriction is not None:
+            content["through"], sizes = self.restriction.described()
+            tensors |= sizes
+        TRACE.save(path, tensors, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
@@ -243,7 +333,9 @@ class Trace(Summarized):
         }
         # Version 1 called them targets.
         labels = tensors["labels" if "labels" in tensors else "targets"]
-        return cls(layers, labels, tuple(content["shape"]))
+        through = content.get("through")
+        restriction = None if through is None else Restriction.of(through, layers, tensors)
+        return cls(layers, labels, tuple(content["shape"]), restriction)
 
     @classmethod
     def joined(cls, parts: Sequence[Trace]) -> Trace:
@@ -258,7 +350,9 @@ class Trace(Summarized):
             joined["image"] = torch.cat([one.image + start for one, start in zip(found, starts, strict=True)])
             layers[name] = replace(first, **joined)
         labels = torch.cat([part.labels for part in parts])
-        return cls(layers, labels, (len(labels), *parts[0].shape[1:]))
+        restrictions = [part.restriction for part in parts if part.restriction is not None]
+        restriction = Restriction.joined(restrictions) if restrictions else None
+        return cls(layers, labels, (len(labels), *parts[0].shape[1:]), restriction)
 
 
 def _overlap(first: Neurons, second: Neurons, images: int) -> Tensor:
@@ -268,3 +362,9 @@ def _overlap(first: Neurons, second: Neurons, images: int) -> Tensor:
     union = torch.bincount(image, minlength=images).double()
     # A trace has each neuron once, so one that is there twice is in both.
     return torch.bincount(image[counts > 1], minlength=images) / union
+
+
+def _sizes(neurons: Neurons, images: int, of: ShareOf) -> Tensor:
+    """How many neurons of a layer each image has, or what their Ω adds up to, ``(N,)`` float64."""
+    each = torch.ones_like(neurons.score) if of == "neurons" else neurons.score.clamp(min=0)
+    return torch.zeros(images, dtype=torch.float64, device=each.device).index_add(0, neurons.image, each.double())

@@ -18,6 +18,7 @@ from .metric_bars import metric_bars as metric_bars, metric_panels as metric_pan
 from .neighbor_grid import neighbor_grid as neighbor_grid
 from .neurons import neurons_plot as neurons_plot
 from .outlines import outline as outline
+from .paths import path_plot as path_plot
 from .pixels import (
     decoded as decoded,
     display_map as display_map,

@@ -20,6 +20,7 @@ STUDIES = (
     "model_doctor",
     "model_doctor_pictures",
     "model_doctor_tables",
+    "filter_paths",
     "planted_faults",
     "mistake_kinds",
     "parameter_saliency",

@@ -142,12 +142,12 @@ class Walk:
         for target in targets:
             selected[-1][target, 0, 0] = Selected(float("nan"), float("nan"), float("nan"), 1)
         for number in range(len(self.nodes) - 1, 0, -1):
-            for source, place, neuron in self.step(number, selected[number]):
+            for source, place, neuron, _ in self.step(number, selected[number]):
                 arrive(selected[source], place, neuron)
         return selected
 
-    def step(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[int, Place, Selected]]:
-        """What the neurons at a node's output select at its sources: (source, place there, neuron)."""
+    def step(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[int, Place, Selected, Place]]:
+        """What a node's neurons select at its sources: (source, place there, neuron, for which of the node's)."""
         node = self.nodes[number]
         if isinstance(node.operation, plain.Linear | plain.Convolution):
             yield from self.choose(number, selected)
@@ -155,16 +155,16 @@ class Walk:
         for place in sorted(selected):
             neuron = selected[place]
             for branch, at, gain in self.passed(number, place, neuron.gain):
-                yield node.sources[branch], at, replace(neuron, gain=gain)
+                yield node.sources[branch], at, replace(neuron, gain=gain), place
 
-    def choose(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[int, Place, Selected]]:
+    def choose(self, number: int, selected: dict[Place, Selected]) -> Iterator[tuple[int, Place, Selected, Place]]:
         """The candidates with the largest scores of each selected neuron; of all, if none that is on has any."""
         found = list(self.chosen(number, selected, everyone=self.method.fixations))
         yield from found or self.chosen(number, selected, everyone=True)
 
     def chosen(
         self, number: int, selected: dict[Place, Selected], *, everyone: bool
-    ) -> Iterator[tuple[int, Place, Selected]]:
+    ) -> Iterator[tuple[int, Place, Selected, Place]]:
         (source,) = self.nodes[number].sources
         # Every neuron's candidates with their current supports, in the order of the input's channels.
         current = {
@@ -172,7 +172,7 @@ class Walk:
         }
         favourites = [max(found, key=found.__getitem__) for found in current.values()]
         preceding = {i: self.preceding(source, i) for found in current.values() for i in found}
-        for found in current.values():
+        for origin, found in current.items():
             scored = []
             for i, support in found.items():
                 succeeding = 1 if self.method.fixations else max(1, favourites.count(i))
@@ -187,7 +187,7 @@ class Walk:
                 scored = [(i, neuron) for i, neuron in scored if neuron.score > 0]
             scored.sort(key=lambda pair: -pair[1].score)  # stable: the lower index first where two are equal
             for i, neuron in scored[: self.how_many(number)]:
-                yield source, i, neuron
+                yield source, i, neuron, origin
 
     def is_depthwise(self, number: int) -> bool:
         """Whether every neuron of a convolution has one channel to come from, and others have another one."""

@@ -11,9 +11,10 @@ import pytest
 import torch
 from matplotlib.collections import Collection, LineCollection
 from matplotlib.colors import to_rgb, to_rgba
+from torch import nn
 from viz.colour_vision import DEFICIENCIES, distance, lightness
 
-from captum_paramsal import Filter, FilterIndex, viz
+from captum_paramsal import DiscernibleNeurons, Filter, FilterIndex, viz
 from captum_paramsal.errors import InputError
 from captum_paramsal.reference import Exemplars
 
@@ -67,6 +68,14 @@ def _neurons(of, values, ax):
     del ax
     layer = {"y": of([1, 2]), "x": of([1, 3]), "score": of(values), "channel": of([0, 1]), "size": (2, 8, 8)}
     return viz.neurons_plot({"conv": layer}, image=of(picture()))
+
+
+def _path(of, values, ax):
+    del ax
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trace = DiscernibleNeurons(model).trace(picture()[None], target=0, through=Filter("0", 0))
+    return viz.path_plot(trace, of(picture()), activation=of(values), fields=[((0, 2), (1, 3))])
 
 
 def _stability(of, values, ax):
@@ -127,6 +136,7 @@ FIGURES: Mapping[str, Figure] = {
         noise(3, 8, 8),
     ),
     "neurons_plot": Figure(_neurons, torch.tensor([0.5, 1.0]), own_axes=False),
+    "path_plot": Figure(_path, noise(8, 8).abs(), own_axes=False),
     "pixel_plot": Figure(lambda of, values, ax: viz.pixel_plot(of(picture()), of(values), ax), noise(3, 8, 8)),
     "profile_plot": Figure(
         lambda of, values, ax: viz.profile_plot(of(values), FilterIndex({"one": 3, "two": 5}), ax), noise(2, 8)
