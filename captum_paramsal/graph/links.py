@@ -26,8 +26,8 @@ class _Link:
 class Links:
     """What a walk back kept for what, operation by operation.
 
-    A neuron *keeps* those that the rule of its operation hands on for it. A chain goes from a starting neuron along such
-    links, as far as they go. Where several neurons keep the same one, it has a link to each of them.
+    A neuron *keeps* those that the rule of its operation hands on for it. A chain goes from a starting neuron along
+    such links, as far as they go. Where several neurons keep the same one, it has a link to each of them.
 
     Attributes:
         layers: The operation of each layer of the trace, by the layer's name.

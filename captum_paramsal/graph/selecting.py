@@ -111,9 +111,7 @@ def _kept(score: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     return neuron, places[neuron, rank]
 
 
-def _chosen(
-    sites: Sites, neuron: Tensor, index: Tensor, values: Tensor, supports: Tensor, *, only_way: bool
-) -> Sites:
+def _chosen(sites: Sites, neuron: Tensor, index: Tensor, values: Tensor, supports: Tensor, *, only_way: bool) -> Sites:
     """The neurons that are kept, from the neuron that each is kept for, their values and supports."""
     # A negative value that supports the neuron, or that is all there is, leads on to what made it negative.
     turned = (values < 0) & ((supports[:, 1] > 0) | only_way)

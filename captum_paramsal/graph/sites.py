@@ -18,8 +18,8 @@ class Sites:
         index: Which neuron, as a place in the flattened tensor of all images, ``(M,)`` int64.
         gain: Factor by which the neuron's value enters what selected it, beyond a layer's own weights, ``(M,)``.
         supports: Ω, Z_cur, Z_pre and Z_suc by which it, or what it passed its value on to, was selected, ``(M, 4)``.
-        origin: Row, among the neurons that a rule was given, of the one that it was kept for, ``(M,)`` int64; None where
-            nobody asks for it.
+        origin: Row, among the neurons that a rule was given, of the one that it was kept for, ``(M,)`` int64; None
+            where nobody asks for it.
     """
 
     image: Tensor
@@ -32,12 +32,14 @@ class Sites:
         return len(self.image)
 
     def __getitem__(self, rows: Tensor | slice) -> Sites:
-        parts = (self.image, self.index, self.gain, self.supports, self.origin)
+        origin, parts = self.origin, (self.image, self.index, self.gain, self.supports)
         if isinstance(rows, slice):
-            return Sites(*(None if part is None else part[rows] for part in parts))
+            image, index, gain, supports = (part[rows] for part in parts)
+            return Sites(image, index, gain, supports, None if origin is None else origin[rows])
         # Whole rows are copied at once, which indexing with a tensor does number by number.
         rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
-        return Sites(*(None if part is None else part.index_select(0, rows) for part in parts))
+        image, index, gain, supports = (part.index_select(0, rows) for part in parts)
+        return Sites(image, index, gain, supports, None if origin is None else origin.index_select(0, rows))
 
     def at(self, index: Tensor, gain: Tensor | None = None) -> Sites:
         """The same selection, one step back: at another place, and with another gain."""

@@ -80,9 +80,7 @@ class Selected:
         return in_turn and (alternate or not one_by_one)
 
 
-def trace_back(
-    run: Run, labels: Tensor, settings: TraceSettings, links: Links | None = None
-) -> dict[str, Selected]:
+def trace_back(run: Run, labels: Tensor, settings: TraceSettings, links: Links | None = None) -> dict[str, Selected]:
     """Follow the scores of some classes back through every operation, all images at once.
 
     Args:

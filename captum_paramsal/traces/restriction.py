@@ -49,9 +49,7 @@ class Restriction:
     @classmethod
     def of(cls, filters: Sequence[Sequence[Any]], layers: Iterable[str], tensors: Mapping[str, Tensor]) -> Restriction:
         """Back from :meth:`described`."""
-        counts, totals = (
-            {name: tensors[f"{name}/whole {kind}"] for name in layers} for kind in ("count", "total")
-        )
+        counts, totals = ({name: tensors[f"{name}/whole {kind}"] for name in layers} for kind in ("count", "total"))
         return cls(tuple(Filter(layer, index, part) for layer, index, part in filters), counts, totals)
 
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -16,19 +17,18 @@ from captum_paramsal.graph import Region
 from captum_paramsal.traces import Restriction, Trace, runs_of
 from captum_paramsal.viz.inputs import NamesOfClasses, Values, as_values, class_label, grey, literal
 from captum_paramsal.viz.style import INK, PALETTE, new_axes, styled
-from captum_paramsal.viz.traces import DIMMED
 
 _GUILTY, _OTHER, _POINT = PALETTE[1], PALETTE[0], PALETTE[5]
 """The filter in vermilion, other layers in blue; pixels in sky blue, which is seen on any grey picture."""
 _PALE, _LIGHT = "#d9d9d9", "#ffffff"
-_ROW, _ROWS, _HEAD, _FOOT = 0.26, 12, 0.85, 0.75
-"""Height of a layer's line, how many there are at most, and the height of what stands above and below, in inches."""
+_ROWS, _HEAD, _FOOT = 12, 0.85, 0.55
+"""How many layers are told at most, and the height of what stands above and below the maps, in inches."""
 _NAMES, _BARS, _COUNTS = 2.25, (2.35, 3.65), 3.75
 """Where names end, where bars begin and end, and where counts begin."""
 _MAP, _IMAGE = (5.1, 1.9), (7.5, 2.9)
 """Left edge and longest side of the filter's map, and of the image."""
-_WIDTH, _LETTER = _IMAGE[0] + _IMAGE[1], 0.065
-"""Width of the figure and of a letter."""
+_RIGHT, _LETTER, _HIGHEST = _IMAGE[0] + _IMAGE[1], 0.072, 0.34
+"""Where the figure ends, the width of a letter, and the greatest height of a layer's line."""
 _LONGEST, _SHORT, _LONG = 30, 30, 48
 """Letters of a layer's name at most, and of a line of words below the map and below the image."""
 
@@ -130,7 +130,7 @@ class _Frame:
         return left, top, (columns[1] - columns[0] + 1) * across, (rows[1] - rows[0] + 1) * down
 
     def middles(self, places: Tensor) -> tuple[list[float], list[float]]:
-        """x and y of the middles of places ``(P, 2)``."""
+        """Where the middles of places ``(P, 2)`` are, across and down."""
         y, x = (places.double() + 0.5).unbind(dim=1)
         across = self.left + x / self.columns * self.width
         return across.tolist(), (self.top + y / self.rows * self.height).tolist()
@@ -165,7 +165,7 @@ def path_plot(
         fields: What the filter sees from its first places, in the order of
             :meth:`captum_paramsal.Trace.filter_places`, such as :func:`captum_paramsal.graph.receptive_fields` finds;
             None for the whole image.
-        activation: The filter's map ``(h, w)``, drawn under its places: the brighter, the more active.
+        activation: The filter's map ``(h, w)``, drawn under its places: the brighter, the larger.
         title: Over the figure.
 
     Returns:
@@ -186,21 +186,22 @@ def path_plot(
     >>> ax.texts[0].get_text()
     'seen as dog, is cat'
     """
-    way, dark = _Way.of(trace, image), grey(picture)
+    way, plain = _Way.of(trace, image), grey(picture)
     lines = way.lines()
-    high = _HEAD + max(len(lines) * _ROW, _IMAGE[1]) + _FOOT
+    left = _NAMES - _LETTER * max(len(_cut(line.name)) for line in lines)
+    high = _HEAD + _IMAGE[1] + _FOOT
     with styled():
-        axes = new_axes(_WIDTH + 0.1, high + 0.3 * bool(title))
-        _draw_head(axes, way, (names, label, confidence))
+        axes = new_axes(_RIGHT - left + 0.1, high + 0.05 + 0.3 * bool(title))
+        _draw_head(axes, left, way, (names, label, confidence))
         joint = _draw_lines(axes, lines)
-        frame = _Frame.of(_IMAGE[0], _IMAGE[1], (dark.shape[0], dark.shape[1]))
-        axes.imshow(DIMMED * dark.numpy(), cmap="gray", vmin=0, vmax=1, extent=frame.extent, interpolation="nearest")
+        frame = _Frame.of(_IMAGE[0], _IMAGE[1], (plain.shape[0], plain.shape[1]))
+        axes.imshow(plain.numpy(), cmap="gray", vmin=0, vmax=1, extent=frame.extent, interpolation="nearest")
         if len(way.places):
             _draw_filter(axes, way, activation, joint)
             _draw_pixels(axes, way, frame, fields)
         else:
             _write(axes, (_MAP[0], _HEAD), way.why_not(), _SHORT, _GUILTY)
-        axes.set_xlim(-0.05, _WIDTH + 0.05)
+        axes.set_xlim(left - 0.05, _RIGHT + 0.05)
         axes.set_ylim(high, -0.05)
         axes.set_aspect("equal")
         axes.set_axis_off()
@@ -223,7 +224,7 @@ def _few(lines: list[_Line]) -> list[_Line]:
     return shown
 
 
-def _draw_head(axes: Axes, way: _Way, told: tuple[NamesOfClasses, int | None, float | None]) -> None:
+def _draw_head(axes: Axes, left: float, way: _Way, told: tuple[NamesOfClasses, int | None, float | None]) -> None:
     names, label, confidence = told
     traced, output = int(way.trace.labels[way.image]), way.trace.layers["output"]
     words = f"seen as {class_label(names, traced)}"
@@ -232,16 +233,16 @@ def _draw_head(axes: Axes, way: _Way, told: tuple[NamesOfClasses, int | None, fl
     score = output.score[(output.image == way.image) & (output.channel == traced)].tolist()
     numbers = [f"score {score[0]:.4g}"] if score else []
     numbers += [] if confidence is None else [f"confidence {100 * confidence:.0f} %"]
-    axes.text(0, 0.05, words, fontsize=12, fontweight="bold", va="top")
-    axes.text(0, 0.37, ", ".join(numbers), fontsize=9, va="top")
+    axes.text(left, 0.05, words, fontsize=12, fontweight="bold", va="top")
+    axes.text(left, 0.37, ", ".join(numbers), fontsize=9, va="top")
 
 
 def _draw_lines(axes: Axes, lines: Sequence[_Line]) -> tuple[float, float]:
     """The list of layers; where the filter's line ends, from which the way goes on to its map."""
-    axes.text(_COUNTS, _HEAD - 0.06, "neurons on the way, of all", fontsize=7, ha="center", va="bottom")
-    joint = (_COUNTS, _HEAD)
+    axes.text(_BARS[0], _HEAD - 0.04, "neurons on the way, of all of the trace", fontsize=7, va="bottom")
+    joint, high = (_COUNTS, _HEAD), min(_HIGHEST, _IMAGE[1] / len(lines))
     for number, line in enumerate(lines):
-        middle = _HEAD + (number + 0.5) * _ROW
+        middle = _HEAD + (number + 0.5) * high
         if line.left_out:
             words = f"{line.left_out} more layer{'s' * (line.left_out > 1)}"
             axes.text(_NAMES, middle, words, fontsize=7, fontstyle="italic", ha="right", va="center")
@@ -274,9 +275,11 @@ def _draw_filter(axes: Axes, way: _Way, activation: Values | None, joint: tuple[
     for start, end in ((joint, inlet), (outlet, (_IMAGE[0], outlet[1]))):
         arrow = {"arrowstyle": "->", "color": _GUILTY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 1}
         axes.annotate("", end, start, arrowprops=arrow)
-    count = f"{len(way.places)} of {frame.rows} x {frame.columns} places" if frame.rows * frame.columns > 1 else "a number"
-    share = 100 * float(way.trace.shares()["input"][way.image])
-    words = f"{way.item}: {count}. {share:.0f} % of where the trace ends is reached through it."
+    count = f"{len(way.places)} of {frame.rows} x {frame.columns} places"
+    words = f"{way.item}: {count if frame.rows * frame.columns > 1 else 'one number'}."
+    share = float(way.trace.shares()["input"][way.image])
+    if share > 0:
+        words += f" {100 * share:.0f} % of where the trace ends is reached through it."
     _write(axes, (frame.left, frame.top + frame.height + 0.08), words, _SHORT)
 
 
@@ -290,10 +293,8 @@ def _draw_pixels(axes: Axes, way: _Way, frame: _Frame, fields: Sequence[Region |
     for number, region in enumerate(fields):
         rows, columns = region or ((0, height - 1), (0, width - 1))
         left, top, across, down = map_.box(rows, columns)
-        for color, line in ((INK, 3.2), (_LIGHT, 1.6)) if number == 0 else ((_LIGHT, 0.6),):
-            axes.add_patch(
-                Rectangle((left, top), across, down, fill=False, edgecolor=color, linewidth=line, zorder=4)
-            )
+        for color, line in ((INK, 2.6), (_LIGHT, 1.2)) if number == 0 else ((_LIGHT, 0.6),):
+            axes.add_patch(Rectangle((left, top), across, down, fill=False, edgecolor=color, linewidth=line, zorder=4))
         if number == 0:
             seen = f"{rows[1] - rows[0] + 1} x {columns[1] - columns[0] + 1}"
             words += f" The box is what the filter sees from its strongest place, {seen} pixels."
@@ -301,13 +302,13 @@ def _draw_pixels(axes: Axes, way: _Way, frame: _Frame, fields: Sequence[Region |
 
 
 def _as_shares(activation: Values, size: tuple[int, int]) -> Tensor:
-    """A map as shares of its largest value."""
+    """A map from its smallest value, 0, to its largest, 1."""
     values = as_values(activation).float()
     if values.shape != size or not values.isfinite().all():
         message = f"Expected the filter's map {size} of finite numbers, got {tuple(values.shape)}."
         raise InputError(message)
-    values = values.clamp(min=0)
-    return values / values.max().clamp(min=1e-30)
+    least, most = values.aminmax()
+    return (values - least) / (most - least).clamp(min=torch.finfo(values.dtype).tiny)
 
 
 def _write(axes: Axes, corner: tuple[float, float], words: str, letters: int, color: str = INK) -> None:

@@ -103,7 +103,14 @@ def study(mistakes: Mistakes, method: TraceAttribution) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """A row for each method: shares in percent with intervals over mistakes."""
-    header = ["trace", "the guiltiest filter", "ten guiltiest", "random, same layers", "ten of another mistake", "pixels"]
+    header = [
+        "trace",
+        "the guiltiest filter",
+        "ten guiltiest",
+        "random, same layers",
+        "ten of another mistake",
+        "pixels",
+    ]
     rows = []
     for name, result in results.items():
         reached = {kind: torch.tensor(values).double() for kind, values in result["reached"].items()}

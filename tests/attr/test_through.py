@@ -17,7 +17,10 @@ from captum_paramsal.graph import Passing, Sites, registry, trace_rule
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 METHODS = {
-    "one of each": (Method(preceding=0.1, linear_top_k=10, places=5), lambda model: DiscernibleNeurons(model, places=5)),
+    "one of each": (
+        Method(preceding=0.1, linear_top_k=10, places=5),
+        lambda model: DiscernibleNeurons(model, places=5),
+    ),
     "two of each": (
         Method(preceding=0.1, top_k=2, linear_top_k=3, places=2),
         lambda model: DiscernibleNeurons(model, top_k=2, linear_top_k=3, places=2),
@@ -36,14 +39,18 @@ def neurons_of(trace, layer, image):
     return {tuple(row[:3]): tuple(row[3:]) for row in zip(*(part.tolist() for part in parts), strict=True)}
 
 
-def everything(trace):
-    """The neurons of all layers and images."""
-    return {
-        (layer, image, *place)
-        for layer in trace.layers
-        for image in range(trace.shape[0])
-        for place in neurons_of(trace, layer, image)
-    }
+def everything(trace, image):
+    """One image's neurons of all layers."""
+    return {(layer, *place) for layer in trace.layers for place in neurons_of(trace, layer, image)}
+
+
+def channels(trace, layer):
+    return sorted(set(trace.layers[layer].channel.tolist()))
+
+
+def through_each(tracer, image, filters):
+    """An image's trace through each of several filters, as a batch of its copies."""
+    return tracer.trace(image.expand(len(filters), *image.shape[1:]), through=filters)
 
 
 def weighted(model, trace):
@@ -83,7 +90,7 @@ def test_chains_of_the_slow_twin(name, method):
         trace = tracer.trace(case.images, through=item)
         for number, image in enumerate(case.images):
             label = int(whole.labels[number])
-            wanted = oracle.through(case.network, image.numpy(), label, settings, item.layer, item.index)
+            wanted = oracle.through(oracle.Walk(case.network, image.numpy(), settings), label, item.layer, item.index)
             for layer in trace.layers:
                 got = neurons_of(trace, layer, number)
                 assert set(got) == wanted[layer], f"through {item}, image {number}, layer {layer}"
@@ -115,28 +122,27 @@ class TestLaws:
                     assert int(part.restriction.counts[layer][image]) == len(all_)
 
     def test_the_filters_of_a_layer_share_its_neurons_and_cover_what_goes_through_it(self, tracer, images, name):
-        whole = tracer.trace(images)
+        whole = tracer.trace(images[:1])
         names = weighted(tracer.model, whole)
         layer = names[len(names) // 2]
-        count = whole.layers[layer].size[0]
-        parts = [tracer.trace(images, through=Filter(layer, channel)) for channel in range(count)]
-        for channel, part in enumerate(parts):
-            assert {*part.layers[layer].channel.tolist()} <= {channel}
-        together = set().union(*map(everything, parts))
-        assert together <= everything(whole)
+        filters = [Filter(layer, channel) for channel in range(whole.layers[layer].size[0])]
+        part = through_each(tracer, images[:1], filters)
+        for channel, found in enumerate(everything(part, image) for image in range(len(filters))):
+            assert {neuron[1] for neuron in found if neuron[0] == layer} <= {channel}
+        together = {neuron for image in range(len(filters)) for neuron in everything(part, image)}
+        assert together <= everything(whole, 0)
         below = list(whole.layers)[list(whole.layers).index(layer) :]
         if name in PLAIN:
             assert {neuron for neuron in together if neuron[0] in below} == {
-                neuron for neuron in everything(whole) if neuron[0] in below
+                neuron for neuron in everything(whole, 0) if neuron[0] in below
             }
 
     def test_all_filters_together_are_the_whole(self, tracer, images):
         whole = tracer.trace(images[:1])
-        together = set()
-        for layer in weighted(tracer.model, whole):
-            for channel in set(whole.layers[layer].channel.tolist()):
-                together |= everything(tracer.trace(images[:1], through=Filter(layer, channel)))
-        assert together == everything(whole)
+        passed = [(name, channel) for name in weighted(tracer.model, whole) for channel in channels(whole, name)]
+        part = through_each(tracer, images[:1], [Filter(*one) for one in passed])
+        together = {neuron for image in range(len(passed)) for neuron in everything(part, image)}
+        assert together == everything(whole, 0)
 
     def test_a_batch_equals_its_images_one_by_one(self, tracer, images):
         filters = list(some_filters(tracer.model, tracer.trace(images)))
@@ -156,16 +162,15 @@ class TestLaws:
 
 def test_what_does_not_pass_is_empty_and_says_so():
     case = TRACING_CASES["global pool"]()
-    tracer = DiscernibleNeurons(case.model)
-    whole = tracer.trace(case.images)
-    found = whole.layers["0"]
-    unseen = next(channel for channel in range(found.size[0]) if channel not in found.channel.tolist())
-    trace = tracer.trace(case.images, through=Filter("0", unseen))
+    tracer = DiscernibleNeurons(case.model, linear_top_k=1, places=1)
+    whole = tracer.trace(case.images[:1])
+    unseen = next(channel for channel in range(6) if channel not in channels(whole, "0"))
+    trace = tracer.trace(case.images[:1], through=Filter("0", unseen))
     assert not trace.reached.any()
-    assert not everything(trace)
+    assert not everything(trace, 0)
     assert trace.boxes().isnan().all()
     assert not trace.heatmap().any()
-    assert f"through: 0[{unseen}], in 0 of 3 images" in repr(trace)
+    assert f"through: 0[{unseen}], in 0 of 1 images" in repr(trace)
 
 
 class Twice(nn.Module):
@@ -181,15 +186,13 @@ class Twice(nn.Module):
 
 def test_a_layer_that_runs_twice_counts_with_both_runs():
     torch.manual_seed(0)
-    model, images = Twice().double(), torch.rand(2, 4, 6, 6).double()
+    model, images = Twice().double(), torch.rand(1, 4, 6, 6).double()
     tracer = DiscernibleNeurons(model, places=4, linear_top_k=4)
-    whole = tracer.trace(images)
-    parts = [tracer.trace(images, through=Filter("conv", channel)) for channel in range(4)]
-    for channel, part in enumerate(parts):
-        for run in ("conv", "conv#2"):
-            mine = {n for n in everything(whole) if n[0] == run and n[2] == channel}
-            assert mine <= everything(part)
-    assert set().union(*map(everything, parts)) == everything(whole)
+    whole = everything(tracer.trace(images), 0)
+    part = through_each(tracer, images, [Filter("conv", channel) for channel in range(4)])
+    for channel in range(4):
+        assert {n for n in whole if n[0].startswith("conv") and n[1] == channel} <= everything(part, channel)
+    assert set().union(*(everything(part, channel) for channel in range(4))) == whole
 
 
 def test_several_classes_are_followed_through_one_filter():
@@ -198,23 +201,24 @@ def test_several_classes_are_followed_through_one_filter():
     whole = tracer.trace(case.images)
     item = Filter(name := weighted(case.model, whole)[1], int(whole.layers[name].channel[0]))
     part = tracer.trace(case.images, through=item)
-    assert everything(part) < everything(whole)
-    assert part.reached.any()
+    assert everything(part, 0) < everything(whole, 0)
+    assert part.reached[0]
 
 
 def test_a_head_is_all_of_its_channels():
     recipe = Recipe(seed=1)
     model = network(recipe, OfTorch)
     tracer, images = DiscernibleNeurons(model), token_images(recipe)
-    whole = tracer.trace(images)
+    images = images[:1]
+    whole = everything(tracer.trace(images), 0)
     name, module = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention))
     width, heads = module.embed_dim // module.num_heads, module.num_heads
-    parts = [tracer.trace(images, through=Filter(name, index, f"{name}.v[head {index}]")) for index in range(3 * heads)]
-    for index, part in enumerate(parts):
-        channels = part.layers[name].channel
-        assert (channels // width == index).all()
-    assert not any(part.reached.any() for part in parts[: 2 * heads]), "queries and keys are held"
-    assert set().union(*map(everything, parts)) <= everything(whole)
+    part = through_each(tracer, images, [Filter(name, n, f"{name}.v[head {n}]") for n in range(3 * heads)])
+    found = part.layers[name]
+    assert torch.equal(found.channel // width, found.image), "every head has its own rows"
+    assert not part.reached[: 2 * heads].any(), "queries and keys are held"
+    assert part.reached[2 * heads :].any()
+    assert set().union(*(everything(part, head) for head in range(3 * heads))) <= whole
     with pytest.raises(LayerError, match=f"one of {3 * heads} heads of"):
         tracer.trace(images, through=Filter(name, 3 * heads))
 
@@ -254,5 +258,5 @@ def test_a_rule_that_does_not_say_for_which(monkeypatch):
     model = nn.Sequential(*conv_bn(3, 4), Own(), *gap(4)).eval()
     images = torch.rand(1, 3, 8, 8)
     assert len(DiscernibleNeurons(model).trace(images).pixels)
-    with pytest.raises(TraceError, match="says for which neuron each one is kept.*without an origin"):
+    with pytest.raises(TraceError, match=r"says for which neuron each one is kept.*without an origin"):
         DiscernibleNeurons(model).trace(images, through=Filter("0", 0))

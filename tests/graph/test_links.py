@@ -65,11 +65,7 @@ def test_neurons_on_chains_through_some(walk, data):
     marks = linked(count, neurons, kept).through({f"layer {number}": torch.tensor(chosen, dtype=torch.bool)})
     through = {(number, neuron) for neuron, is_meant in zip(neurons[number], chosen, strict=True) if is_meant}
     expected = {
-        neuron
-        for first in neurons[0]
-        for chain in chains(kept, (0, first))
-        if through & set(chain)
-        for neuron in chain
+        neuron for first in neurons[0] for chain in chains(kept, (0, first)) if through & set(chain) for neuron in chain
     }
     # What no chain from the first operation reaches is not part of a walk: every neuron was kept for one.
     for place, there in neurons.items():

@@ -7,11 +7,9 @@ score and goes from a neuron to one that it keeps, until one keeps nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
-import numpy as np
-from oracles import plain_network as plain
-from oracles.discernible_neurons import Method, Place, Walk
+from oracles.discernible_neurons import Place, Walk
 
 Neuron = tuple[int, Place]
 """Number of a node and place in its output."""
@@ -38,11 +36,8 @@ def chains(kept: Kept, first: Neuron) -> Iterator[list[Neuron]]:
         yield [first]
 
 
-def through(
-    network: Sequence[plain.Operation], image: np.ndarray, target: int, method: Method, layer: str, channel: int
-) -> dict[str, set[Place]]:
+def through(walk: Walk, target: int, layer: str, channel: int) -> dict[str, set[Place]]:
     """Places of each named layer on chains that pass a channel of one."""
-    walk = Walk(network, image, method)
     names = [node.operation.name for node in walk.nodes]
     found: dict[str, set[Place]] = {name: set() for name in names if name}
     for chain in chains(kept_by(walk, target), (len(names) - 1, (target, 0, 0))):

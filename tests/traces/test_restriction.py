@@ -19,9 +19,7 @@ def neurons(size, *rows, score=None):
 FILTERS = (Filter("conv", 2), Filter("conv", 0))
 LAYERS = {
     "output": neurons((3, 1, 1), (0, 1, 0, 0), (1, 2, 0, 0), score=[-2.0, 4.0]),
-    "conv": neurons(
-        (4, 5, 5), (0, 2, 1, 1), (0, 2, 3, 0), (0, 1, 1, 1), (1, 3, 2, 2), score=[1.0, 3.0, 4.0, 2.0]
-    ),
+    "conv": neurons((4, 5, 5), (0, 2, 1, 1), (0, 2, 3, 0), (0, 1, 1, 1), (1, 3, 2, 2), score=[1.0, 3.0, 4.0, 2.0]),
     "input": neurons((1, 5, 5), (0, 0, 1, 1), (1, 0, 2, 2)),
 }
 KEPT = {"output": [True, False], "conv": [True, True, False, False], "input": [True, False]}
