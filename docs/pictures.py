@@ -11,14 +11,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from captum.attr import LayerActivation
 from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
 from captum_paramsal import DiscernibleNeurons, InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.demo import CLASSES, load_model, load_scenes, normalize
+from captum_paramsal.graph import receptive_fields
 from captum_paramsal.stats import FilterTails, UpperTail
-from captum_paramsal.viz import PALETTE, pixel_plot, to_png, trace_plot
+from captum_paramsal.viz import PALETTE, path_plot, pixel_plot, to_png, trace_plot
 
 FILTERS = 400
 SIZES = (300, 1000, 3000, 30000)
@@ -57,6 +59,22 @@ def traces() -> Axes:
             title = f"{name}: {CLASSES[classes[n]]}"
             trace_plot(scenes.images[place], trace.points(n), trace.boxes()[n], trace.heatmap()[n], axes, title=title)
     return panels[0, 0]
+
+
+def path() -> Axes:
+    """The way from the wrong class through the guiltiest filter to the pixels, in a mistake of the demo."""
+    saliency, images, labels, wrong = demo()
+    model, mistakes = saliency.model, normalize(images[wrong])
+    with torch.no_grad():
+        confidence, seen = model(mistakes).softmax(dim=1).max(dim=1)
+    guilty = [row[0] for row in saliency.filters.top(saliency.attribute(mistakes, target=labels[wrong]), k=1)]
+    way = DiscernibleNeurons(model, top_k=2, places=20).trace(mistakes, seen, through=guilty)
+    n = int((way.reached * confidence).argmax())
+    one, item = mistakes[n : n + 1], guilty[n]
+    fields = receptive_fields(model, one, item.layer, way.filter_places(n).tolist())
+    activation = LayerActivation(model, model.get_submodule(item.layer)).attribute(one)[0, item.index]
+    told = {"names": CLASSES, "label": int(labels[wrong][n]), "confidence": float(confidence[n])}
+    return path_plot(way, images[wrong][n], n, fields=fields, activation=activation, **told)
 
 
 def reference_size() -> Axes:
@@ -119,7 +137,7 @@ def gallery() -> Iterator[tuple[str, Axes]]:
 
 PAGES = Path(__file__).parent
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n!\[[^\]]*\]\(_static/([^)]+)\))?", re.MULTILINE | re.DOTALL)
-PICTURES: tuple[Callable[[], Axes], ...] = (pixels, traces, reference_size)
+PICTURES: tuple[Callable[[], Axes], ...] = (pixels, traces, path, reference_size)
 
 
 def main() -> None:

@@ -168,11 +168,15 @@ def same(one, other):
 
 
 NETWORK = {"0.weight", "0.bias", "2.weight", "2.bias", "5.weight", "5.bias"}
+LENGTHS = [8, 8, 22, 15, 9]
 OLD_VALUES = {
     "reference.safetensors": lambda reference: (reference.count, reference.tail.fraction) == (12, 0.5),
     "reference_1.safetensors": lambda reference: (reference.count, reference.tail) == (12, None),
     "reference_3.safetensors": lambda reference: (reference.tail.total, reference.exemplar_table) == (12, None),
-    "trace.safetensors": lambda trace: [len(each) for each in trace.layers.values()] == [8, 8, 22, 15, 9],
+    "trace.safetensors": lambda trace: [len(each) for each in trace.layers.values()] == LENGTHS,
+    "trace_2.safetensors": lambda trace: (
+        ([len(each) for each in trace.layers.values()], trace.restriction) == (LENGTHS, None)
+    ),
     "weight_search.json": lambda search: search.weights.current == 0.5,
     "diagnosis.safetensors": lambda diagnosis: diagnosis.counts.tolist() == [0, 8, 0],
     "findings.safetensors": lambda findings: findings.images.tolist() == [0, 3, 6],
@@ -187,6 +191,7 @@ OLD_VALUES = {
 OLD_KINDS = {
     "reference_1.safetensors": "reference",
     "reference_3.safetensors": "reference",
+    "trace_2.safetensors": "trace",
     "treatment.safetensors": "patch",
 }
 
