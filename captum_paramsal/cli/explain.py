@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_paramsal.cli.numbers import positive
+from captum_paramsal.cli.numbers import natural, positive
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -40,7 +40,18 @@ examples:
 """
 
 
-_OF_PHOTOS = ("weights", "output", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
+_OF_PHOTOS = (
+    "weights",
+    "output",
+    "labels",
+    "classes",
+    "reference",
+    "reference_images",
+    "image_size",
+    "resize",
+    "mean",
+    "std",
+)
 
 
 def add_to(commands: Commands, summary: str) -> None:
@@ -54,6 +65,13 @@ def add_to(commands: Commands, summary: str) -> None:
         metavar="FILE",
         type=Path,
         help="from `captum-paramsal reference`; by default it is taken on the very images given",
+    )
+    report.add_argument(
+        "--reference-images",
+        metavar="DIR",
+        type=Path,
+        help="folder of the images that the reference was taken on, to show what the usual suspects look for; by "
+        "default they are looked for among the images given",
     )
     add_out_option(report, "paramsal-report")
     report.add_argument(
@@ -81,6 +99,14 @@ def add_to(commands: Commands, summary: str) -> None:
         "about two training steps for each (default: with them)",
     )
     report.add_argument(
+        "--exemplars",
+        metavar="K",
+        type=natural,
+        default=9,
+        help="images that are kept of each filter, where the reference is taken on the images given, to show what the "
+        "usual suspects look for; 0 for none (default 9)",
+    )
+    report.add_argument(
         "--save-pixels",
         action="store_true",
         help="also write the pixel maps as they are before display, into pixels.safetensors",
@@ -94,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     require_photos_or_demo(args, _OF_PHOTOS, "explain the demo")
     if args.fit is not None and args.method != "pot":
         args.parser.error("--fit: needs --method pot, whose tails are fitted")
+    if args.reference_images is not None and args.reference is None:
+        args.parser.error("--reference-images: needs --reference, which was taken on them")
     if args.save_pixels and not args.pixels:
         args.parser.error("--save-pixels and --no-pixels exclude each other")
 
@@ -106,14 +134,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain_photos(args: argparse.Namespace) -> Explanation:
-    from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
+    from captum_paramsal.cli.loading import about_photos, load_job, reference_photos  # noqa: PLC0415
     from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
     from captum_paramsal.report import explain  # noqa: PLC0415
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
-    about = about_photos(args, job, args.reference)
-    return explain(job.model, job.photos, reference, settings=_settings(args), classes=job.classes, about=about)
+    seen = args.reference_images and reference and reference_photos(job, reference, args.reference_images)
+    return explain(
+        job.model,
+        job.photos,
+        reference,
+        settings=_settings(args),
+        classes=job.classes,
+        about=about_photos(args, job, args.reference),
+        reference_images=seen,
+    )
 
 
 def _explain_demo(args: argparse.Namespace) -> Explanation:
@@ -122,16 +158,20 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
     from captum_paramsal.report import explain, fit_reference  # noqa: PLC0415
 
     model, settings = demo.load_model(), _settings(args)
+    usual = labelled(demo.load_scenes("validation"))
     reference = fit_reference(
         model,
-        labelled(demo.load_scenes("validation")),
+        usual,
         layers=settings.layers,
+        exemplars=settings.exemplars or None,
         batch_size=settings.batch_size,
         device=settings.device,
         show_progress=settings.show_progress,
     )
     images, names = labelled(demo.load_scenes("test")), dict(enumerate(demo.CLASSES))
-    return explain(model, images, reference, settings=settings, classes=names, about=ABOUT)
+    return explain(
+        model, images, reference, settings=settings, classes=names, about=ABOUT, reference_images=usual
+    )
 
 
 def _settings(args: argparse.Namespace) -> ExplainSettings:
@@ -147,6 +187,7 @@ def _settings(args: argparse.Namespace) -> ExplainSettings:
         pixels=args.pixels,
         keep_pixels=args.save_pixels,
         traces=args.traces,
+        exemplars=args.exemplars,
         **computation(args),
     )
 

@@ -17,6 +17,7 @@ from captum_paramsal.hooks import scored_model
 from captum_paramsal.report import About
 
 if TYPE_CHECKING:
+    from captum_paramsal.reference import Reference
     from captum_paramsal.sources import ClassNames, LabelledPhotos, Preprocessing
 
 
@@ -166,6 +167,31 @@ def more_photos(
     return LabelledPhotos.open(
         folder, job.photos.preprocessing, labels=labels, classes=classes, boxes=boxes, masks=masks, unlisted=False
     )
+
+
+def reference_photos(job: LoadedJob, reference: Reference, folder: Path) -> LabelledPhotos:
+    """The photos that a reference keeps as exemplars, prepared as the others are; their classes are in the reference.
+
+    Raises:
+        SourceError: The reference keeps none, or none of them is in the folder.
+    """
+    from captum_paramsal.sources import Item, LabelledPhotos, Labels  # noqa: PLC0415
+
+    table = reference.exemplar_table
+    if table is None:
+        message = (
+            "Expected `--reference-images` together with a reference that keeps exemplars, got one without. Take it "
+            "with `captum-paramsal reference --exemplars 9`."
+        )
+        raise SourceError(message)
+    labels = table.labels
+    items = [Item(name, labels[number]) for number, name in table.names.items()]
+    there = tuple(item for item in items if (folder / item.name).is_file())
+    if not there:
+        named = f", such as {items[0].name!r}" if items else ", which has no names of them"
+        message = f"Expected `--reference-images` with images of the reference{named}, got none in '{folder}'."
+        raise SourceError(message)
+    return LabelledPhotos(folder, Labels(there, (), job.photos.classes), job.photos.preprocessing)
 
 
 def choose_device(name: str | None) -> str:

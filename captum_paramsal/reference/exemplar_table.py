@@ -39,6 +39,11 @@ class ExemplarTable:
     numbers: Tensor
     names: Mapping[int, str]
 
+    @property
+    def labels(self) -> dict[int, int]:
+        """Class of each image that is an exemplar, by its number; -1 for none."""
+        return dict(zip(self.peaks.row.tolist(), self.peaks.label.tolist(), strict=True))
+
     def merge(self, other: ExemplarTable) -> ExemplarTable:
         """Those of two disjoint sets of images together; the order does not matter.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy.stats import hypergeom
@@ -103,6 +103,18 @@ class Exemplars(Summarized):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def only(self, which: Sequence[int]) -> Exemplars:
+        """Some of them, in the order given; for showing, since shares and tests are those of all.
+
+        Args:
+            which: Their ranks, from 0 for the most active.
+
+        >>> Exemplars(Filter("conv", 0), (4, 7), ("",) * 2, (2, 0), (3.0, 2.5), ((0, 0),) * 2, 0.5, {}).only([1]).images
+        (7,)
+        """
+        columns = ("images", "names", "labels", "activations", "places")
+        return replace(self, **{name: tuple(getattr(self, name)[rank] for rank in which) for name in columns})
 
     def class_shares(self) -> tuple[ClassShare, ...]:
         """Every class among the exemplars, the most frequent first, of equal ones that with the higher lift.

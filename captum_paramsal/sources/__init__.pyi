@@ -15,6 +15,7 @@ from .preprocessing import Preprocessing as Preprocessing
 from .source import (
     ImageSource as ImageSource,
     Item as Item,
+    SeenSource as SeenSource,
     ShownSource as ShownSource,
     Skipped as Skipped,
     SourceBatch as SourceBatch,

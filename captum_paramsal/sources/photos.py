@@ -127,11 +127,20 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         Raises:
             SourceError: The file is damaged or no image.
         """
-        return self.preprocessing.tensor(self._see(position)), self.items[position].label
+        return self.preprocessing.tensor(self.seen(position)), self.items[position].label
+
+    def seen(self, position: int) -> Image.Image:
+        """What the model sees of a photo, in the model's size.
+
+        Raises:
+            SourceError: The file is damaged or no image.
+        """
+        with self._opened(position) as photo:
+            return self.preprocessing.picture(photo)
 
     def picture(self, position: int) -> Picture | None:
         """What the model sees of a photo, small."""
-        return encode(self._see(position))
+        return encode(self.seen(position))
 
     def mask(self, position: int) -> Tensor | None:
         """Pixels of what was drawn on a photo, or else that its boxes touch, as the model sees them; None without any.
@@ -248,10 +257,6 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         """The class that is called so; None where none is, or several are."""
         fitting = [number for number, name in self.classes.items() if name.casefold() == word.casefold().strip()]
         return fitting[0] if len(fitting) == 1 else None
-
-    def _see(self, position: int) -> Image.Image:
-        with self._opened(position) as photo:
-            return self.preprocessing.picture(photo)
 
     @contextmanager
     def _opened(self, position: int) -> Iterator[Image.Image]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LARGEST, _TINY = 256, 96
 _SEEN, _OVERLAY = 168, 148
 """A report shows a photo about 170 pixels wide, and next to it what glows over it."""
+_CROP, _FEW = 80, 32
+"""Parts of pictures are shown small, and many at once."""
 _SMOOTH = 36
 """Pixels that a smooth glow needs: the page stretches it, which adds no more than was there."""
 
@@ -61,6 +63,13 @@ def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
     if drawn:
         return _saved(small, "JPEG", quality=82, optimize=True, subsampling=0)
     return _lossy(small, quality=62)
+
+
+def encode_crop(picture: Image.Image) -> Picture:
+    """Encode a part of a picture, at most 80 pixels; PNG where every pixel counts."""
+    small = picture.copy()
+    small.thumbnail((_CROP, _CROP))
+    return _saved(small, "PNG", optimize=True) if max(small.size) <= _FEW else _lossy(small, quality=60)
 
 
 def encode_whole(picture: Image.Image) -> Picture:

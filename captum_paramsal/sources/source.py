@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -92,4 +92,13 @@ class ShownSource(ImageSource, Protocol):
 
     def upright(self, position: int) -> Image.Image:
         """The image before it is resized or cut, turned upright, in 8 bits."""
+        ...
+
+
+@runtime_checkable
+class SeenSource(Protocol):
+    """A source that shows what the model sees in the model's own size."""
+
+    def seen(self, position: int) -> Image.Image:
+        """The picture that the model sees, in 8 bits, as large as the model's input."""
         ...

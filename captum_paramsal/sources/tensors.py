@@ -96,6 +96,14 @@ class LabelledTensors:
         pixels = self._images[position]
         return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
 
+    def seen(self, position: int) -> Image.Image:
+        """The image before its preparation, in 8 bits: as large as the model sees it, and the same as upright.
+
+        Raises:
+            SourceError: It has not one or three channels.
+        """
+        return self.upright(position)
+
     def upright(self, position: int) -> Image.Image:
         """The image before its preparation, in 8 bits.
 

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.explain.calibration import Calibration
+from captum_paramsal.report.explain.exemplar_records import SuspectExemplars
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
 from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none
@@ -94,6 +95,29 @@ class ImageGroup:
     unusual: float = 0.0
     appearances: Mapping[int, int] = field(default_factory=dict)
 
+    def share(self, column: int) -> float:
+        """Of the images, that with a filter among their top k."""
+        return self.appearances.get(column, 0) / max(self.images, 1)
+
+
+USUAL = 15
+"""Suspects that a report names, at most."""
+
+
+def usual_suspects(mistakes: ImageGroup, correct: ImageGroup) -> list[int]:
+    """Columns of the filters that most mistakes have among their top k; of equal ones, first the one that fewer correct
+    images have. One mistake does not make a suspect.
+
+    >>> usual_suspects(ImageGroup(3, appearances={0: 2, 4: 3, 5: 1, 7: 2}), ImageGroup(3, appearances={0: 1}))
+    [4, 7, 0]
+
+    Args:
+        mistakes: The mistakes together.
+        correct: Images that the model got right.
+    """
+    often = sorted(mistakes.appearances.items(), key=lambda entry: (-entry[1], correct.share(entry[0]), entry[0]))
+    return [column for column, count in often[:USUAL] if count > 1]
+
 
 @dataclass(frozen=True)
 class ExplanationData(Report):
@@ -112,11 +136,13 @@ class ExplanationData(Report):
         calibration: Whether the p-values are what they say; None for a method without.
         neighbors: The nearest of each mistake with a card among these, nearest first, by position; none where no filter
             is above its threshold.
+        exemplars: What the usual suspects look for: the reference's images in which they are most active.
         tracing: How mistakes were traced back to pixels, or why they could not be; None if that was turned off.
         pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
         trace_maps: Traces of each mistake that has a picture, by position; not saved as data.
         neurons: Figures of the neurons behind the most confident mistakes, by position; not saved as data.
+        crops: What each suspect sees in its exemplars, by the number of the image; not saved as data.
     """
 
     kind: ClassVar[str] = "explain"
@@ -144,11 +170,13 @@ class ExplanationData(Report):
     tails: TailSummary | None = None
     calibration: Calibration | None = None
     neighbors: Mapping[int, tuple[NearMistake, ...]] = field(default_factory=dict)
+    exemplars: SuspectExemplars = field(default_factory=SuspectExemplars)
     tracing: Tracing | None = None
     pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
     maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
     trace_maps: Mapping[int, MapPair] = field(default_factory=dict, compare=False, repr=False)
     neurons: Mapping[int, NeuronFigures] = field(default_factory=dict, compare=False, repr=False)
+    crops: Mapping[Filter, Mapping[int, Picture]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def image_count(self) -> int:
@@ -175,6 +203,7 @@ class ExplanationData(Report):
             "dead": self.dead,
             "places": self.places,
             "neighbors": self.neighbors,
+            "exemplars": self.exemplars,
             "mistakes": [mistake.to_dict(self.classes) for mistake in self.mistakes],
         }
 
@@ -207,6 +236,7 @@ class ExplanationData(Report):
             tails=from_json_or_none(content.get("tails"), TailSummary),
             calibration=from_json_or_none(content.get("calibration"), Calibration),
             neighbors=from_json(content.get("neighbors", {}), dict[int, tuple[NearMistake, ...]]),
+            exemplars=from_json(content.get("exemplars", {}), SuspectExemplars),
             tracing=from_json_or_none(content.get("traces"), Tracing),
             caveats=tuple(content.get("caveats", ())),
             context={key: content[key] if key in content else _BEFORE[key] for key in cls.context_keys},

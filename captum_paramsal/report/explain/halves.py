@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from captum_paramsal.errors import InputError
-from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.sources import SourceBatches
 from captum_paramsal.stats import MINIMUM_EXCESSES
@@ -27,15 +28,14 @@ def require_enough(images: int) -> None:
         raise InputError(message)
 
 
-def fit_halves(batches: SourceBatches, *, layers: LayerSelection | None, show_progress: bool) -> tuple[Reference, ...]:
+def fit_halves(batches: SourceBatches, **options: Any) -> tuple[Reference, ...]:
     """Take the statistics of two halves of the images apart, so that each can be checked on the other.
 
     Merged, they are the reference of all of them.
 
     Args:
         batches: Images that can be read; every second one goes to the second half.
-        layers: Layers to score.
-        show_progress: Show progress bars.
+        options: What both are fitted with, see :meth:`captum_paramsal.Reference.fit`.
 
     Returns:
         The two references; or a single one of all, where half of the images are too few to fit tails on.
@@ -45,10 +45,7 @@ def fit_halves(batches: SourceBatches, *, layers: LayerSelection | None, show_pr
     # Each half keeps as many of its largest values as the whole needs.
     total = len(positions)
     return tuple(
-        Reference.fit(
-            batches.model, batches.at(part), layers=layers, tail=TAIL, total=total, show_progress=show_progress
-        )
-        for part in parts
+        Reference.fit(batches.model, batches.at(part), tail=TAIL, total=total, **options) for part in parts
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,13 +99,16 @@ class ExplainJob:
                 "Give one that was taken on other images: `reference=`, or `--reference FILE` on the command line."
             )
             raise InputError(message)
-        layers, shown = self.settings.layers, self.settings.show_progress
+        settings, batches = self.settings, self.batches.at(positions)
+        taken: dict[str, Any] = {
+            "layers": settings.layers,
+            "exemplars": settings.exemplars or None,
+            "show_progress": settings.show_progress,
+        }
         if self.settings.method == "pot":
             require_enough(len(positions))
-            return fit_halves(self.batches.at(positions), layers=layers, show_progress=shown)
-        batches = self.batches.at(positions)
-        total = len(positions)
-        return (Reference.fit(self.model, batches, layers=layers, tail=None, total=total, show_progress=shown),)
+            return fit_halves(batches, **taken)
+        return (Reference.fit(self.model, batches, tail=None, total=len(positions), **taken),)
 
     def check(
         self,

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
-from captum_paramsal.report.explain.data import ExplanationData, Mistake, RankedFilter
+from captum_paramsal.report.explain.data import USUAL, ExplanationData, Mistake, RankedFilter, usual_suspects
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
+from captum_paramsal.report.explain.exemplar_section import anchor_of, exemplar_rows
 from captum_paramsal.report.explain.near_section import NearCard, near_cards, near_rows
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
@@ -25,7 +26,6 @@ from captum_paramsal.sources import Picture
 from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
 
 _BARS = 10
-_ROWS = 15
 _LINKS = 12
 
 
@@ -58,7 +58,7 @@ class _Card:
 
 @dataclass(frozen=True)
 class _Row:
-    """A filter or a pair of classes, how often it occurs among the mistakes, and the cards where."""
+    """A filter or a pair of classes, how often it occurs among the mistakes, the cards where, and where more is said."""
 
     name: str
     count: int
@@ -66,6 +66,7 @@ class _Row:
     correct_share: float
     cards: Sequence[int]
     links: int = _LINKS
+    link: str = ""
 
 
 def explain_page(explanation: ExplanationData) -> str:
@@ -92,6 +93,7 @@ def explain_page(explanation: ExplanationData) -> str:
         near=near_rows(explanation, numbers),
         neurons=neuron_pairs(explanation, numbers),
         guilty=_guilty(explanation, numbers),
+        looks=exemplar_rows(explanation),
         confusions=_confusions(explanation, numbers),
         pairs=pair_choices(((mistake.label, mistake.predicted) for mistake in drawn), explanation.class_name),
         suspects=name_choices(str(ranked.filter) for mistake in drawn for ranked in mistake.filters[:_BARS]),
@@ -162,26 +164,23 @@ def _mean_profile(explanation: ExplanationData, scale: ScoreScale) -> Markup:
 
 def _guilty(explanation: ExplanationData, numbers: Mapping[int, int]) -> list[_Row]:
     mistakes, correct = explanation.mistake_group, explanation.correct_group
-    correct_share = {
-        column: correct.appearances.get(column, 0) / max(correct.images, 1) for column in mistakes.appearances
-    }
-    often = sorted(mistakes.appearances.items(), key=lambda item: (-item[1], correct_share[item[0]], item[0]))
     rows = []
-    for column, count in (entry for entry in often[:_ROWS] if entry[1] > 1):
+    for column in usual_suspects(mistakes, correct):
         guilty = explanation.filters[column]
         cards = [
             numbers[mistake.position]
             for mistake in explanation.mistakes
             if mistake.position in numbers and any(ranked.filter == guilty for ranked in mistake.filters)
         ]
-        rows.append(_Row(str(guilty), count, count / mistakes.images, correct_share[column], sorted(cards)))
+        count, shares = mistakes.appearances[column], (mistakes.share(column), correct.share(column))
+        rows.append(_Row(str(guilty), count, *shares, sorted(cards), link=anchor_of(explanation, guilty)))
     return rows
 
 
 def _confusions(explanation: ExplanationData, numbers: Mapping[int, int]) -> list[_Row]:
     pairs = Counter((mistake.label, mistake.predicted) for mistake in explanation.mistakes)
     rows = []
-    for pair, count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_ROWS]:
+    for pair, count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:USUAL]:
         cards = [
             numbers[mistake.position]
             for mistake in explanation.mistakes

@@ -17,7 +17,8 @@ from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.context import describe
 from captum_paramsal.report.explain.curves import CurveSampler, without
-from captum_paramsal.report.explain.data import Mistake, NearMistake
+from captum_paramsal.report.explain.data import Mistake, NearMistake, usual_suspects
+from captum_paramsal.report.explain.exemplar_crops import DrawnExemplars, draw_exemplars
 from captum_paramsal.report.explain.job import ExplainJob
 from captum_paramsal.report.explain.mistakes import (
     GroupStatistics,
@@ -27,6 +28,7 @@ from captum_paramsal.report.explain.mistakes import (
 )
 from captum_paramsal.report.explain.nearest import MistakeProfiles
 from captum_paramsal.report.explain.pixel_maps import PixelMaps, trace_pixels
+from captum_paramsal.report.explain.reference_images import ReferenceImages
 from captum_paramsal.report.explain.report import Explanation
 from captum_paramsal.report.explain.settings import ExplainSettings
 from captum_paramsal.report.explain.tail_summary import TailSummary, summarize_tails
@@ -54,6 +56,7 @@ def explain(
     settings: ExplainSettings | None = None,
     classes: Mapping[int, str] | None = None,
     about: About | None = None,
+    reference_images: ImageSource | None = None,
     output: Output | None = None,
     **former: Any,
 ) -> Explanation:
@@ -69,6 +72,9 @@ def explain(
         settings: Method, layers, what is drawn, sizes, device.
         classes: Names of the classes.
         about: What model, images and reference are called in the report.
+        reference_images: The images that a given reference was taken on, for pictures of what the usual suspects look
+            for; they are found by name and class, and compared with what the reference kept. By default they are
+            looked for among `images`.
         former: The settings one by one, as they were given before version 0.2; deprecated.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
@@ -87,7 +93,7 @@ def explain(
             model, images, batch_size=settings.batch_size, device=device, show_progress=settings.show_progress
         )
         scored = _score(job, saliency, predictions, reference)
-        drawn = _draw(job, scored, classes or {})
+        drawn = _draw(job, scored, classes or {}, reference_images)
     return _explanation(job, predictions, scored, drawn, classes=classes, about=about or About())
 
 
@@ -112,6 +118,7 @@ class _Drawn:
     pictures: dict[int, Picture]
     maps: PixelMaps
     traces: Traces
+    exemplars: DrawnExemplars
 
 
 def _score(
@@ -134,7 +141,9 @@ def _score(
     return _Scored(saliency, whole, given, dead, sampler.places, mistakes, statistics, of_correct, calibration, near)
 
 
-def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str]) -> _Drawn:
+def _draw(
+    job: ExplainJob, scored: _Scored, classes: Mapping[int, str], reference_images: ImageSource | None
+) -> _Drawn:
     shown = [mistake for mistake in scored.mistakes if mistake.curve]
     pictures = pictures_of(job.images, [mistake.position for mistake in shown])
     scoring, settings = job.scoring(scored.saliency), job.settings
@@ -146,7 +155,20 @@ def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str]) -> _Draw
         # In the order of the cards: the first ones get figures of their neurons.
         by_confidence = sorted(shown, key=lambda mistake: -mistake.confidence)
         traces = trace_mistakes(scoring, by_confidence, pictures, classes)
-    return _Drawn(pictures, maps, traces)
+    return _Drawn(pictures, maps, traces, _exemplars(job, scored, classes, reference_images))
+
+
+def _exemplars(
+    job: ExplainJob, scored: _Scored, classes: Mapping[int, str], reference_images: ImageSource | None
+) -> DrawnExemplars:
+    """What the usual suspects look for; not looked at where nobody wants to know."""
+    if not scored.given and not job.settings.exemplars:
+        return DrawnExemplars()
+    batches = job.batches if reference_images is None else replace(job.batches, images=reference_images)
+    columns = usual_suspects(scored.of_mistakes.group(), scored.of_correct.group())
+    suspects = [scored.saliency.filters[column] for column in columns]
+    images, shown = ReferenceImages(batches, same=not scored.given), job.settings.show_progress
+    return draw_exemplars(scored.reference, suspects, images, classes, show_progress=shown)
 
 
 def _explanation(
@@ -173,12 +195,14 @@ def _explanation(
         tails=_summary(scored, job.settings.fit),
         calibration=scored.calibration,
         neighbors=scored.neighbors,
+        exemplars=drawn.exemplars.records,
         tracing=drawn.traces.tracing,
         pixel_gradients=drawn.maps.gradients,
         pictures=drawn.pictures,
         maps=drawn.maps.pictures,
         trace_maps=drawn.traces.maps,
         neurons=drawn.traces.neurons,
+        crops=drawn.exemplars.pictures,
     )
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 _WORDS = """
 accuracy: accuracy: Share of the images that the model classified correctly.
+active: active: Share of the images in which the filter's highest activation is above 0.
 adds: share: What a filter adds to the loss of B, less that of A, on these images. All shares add up to the difference.
 area: of the area: Share of the picture that lies outside of the object.
 broken: broken: Images that were right before and are wrong after the change.
@@ -32,6 +33,7 @@ found-share: are: Share of p-values that are this small, with two standard error
 images: images: Images that were looked at.
 interval: interval: Where the value among all such images lies, with 95 % confidence.
 iou: IoU: The area that two boxes share beside the area that they cover together: 1 for one and the same, 0 for apart.
+lift: times chance: How much more often a class is among the pictures that a filter is most active in than in all.
 mean: on average: Mean over the images of this column.
 methods: methods: Ways to make a map of the pixels behind an answer.
 mistakes: mistakes: Images whose predicted class is not the true one.
