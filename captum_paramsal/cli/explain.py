@@ -169,9 +169,7 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
         show_progress=settings.show_progress,
     )
     images, names = labelled(demo.load_scenes("test")), dict(enumerate(demo.CLASSES))
-    return explain(
-        model, images, reference, settings=settings, classes=names, about=ABOUT, reference_images=usual
-    )
+    return explain(model, images, reference, settings=settings, classes=names, about=ABOUT, reference_images=usual)
 
 
 def _settings(args: argparse.Namespace) -> ExplainSettings:

@@ -67,6 +67,13 @@ def add_to(commands: Commands, summary: str) -> None:
         "--limit", metavar="N", type=positive, help="images at most, evenly spread over all of them; all by default"
     )
     sorting.add_argument(
+        "--doubts",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="ask the model and similar images whether the labels of the mistakes are right; takes one more forward "
+        "pass over all images (default: ask)",
+    )
+    sorting.add_argument(
         "--cure",
         action="store_true",
         help="look for a cure of each group, one after the other: each ends in cured and kept, refused, or too few",
@@ -131,6 +138,7 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
         smallest=args.smallest,
         layers=args.layers,
         limit=args.limit,
+        doubts=args.doubts,
         cure=CureSettings() if args.cure else None,
         **computation(args),
     )
@@ -145,6 +153,9 @@ def _announce(sorted_out: TriageReport, report: Path) -> None:
     say(f"{int(mistakes.significant.sum())} of {len(mistakes.filters)} filters significantly more salient in mistakes")
     groups = "1 group" if mistakes.group_count == 1 else f"{mistakes.group_count} groups"
     say(f"{groups} of mistakes, {int((mistakes.groups < 0).sum())} mistakes in none")
+    wrong_labels = len(sorted_out.doubts.likely_wrong)
+    if wrong_labels:
+        say(f"{wrong_labels} mistakes whose label is worth a look: similar images have another one")
     for number, one in enumerate(() if sorted_out.cures is None else sorted_out.cures.cures):
         say(f"group {number}: {one}")
     for caveat in sorted_out.caveats:

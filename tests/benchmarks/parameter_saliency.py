@@ -40,28 +40,38 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[
     return run
 
 
+def scored_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights whose filters are scored by default: of convolutions, of Linear layers at tokens, of attention."""
+    layers = ParameterSaliency(model).filters.layers
+    return {
+        f"{layer}.{name}": weight
+        for layer in layers
+        for name, weight in model.get_submodule(layer).named_parameters(recurse=False)
+        if weight.ndim > 1
+    }
+
+
 def batch_of_one(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Tensor]:
-    """The published way: one image at a time, gradients of all convolution weights, mean absolute value per filter."""
-    weights = [layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    """The published way: one image at a time, gradients of all scored weights, mean absolute value per row."""
+    weights = [*scored_weights(model).values()]
 
     def one(image: Tensor, label: Tensor) -> Tensor:
         loss = functional.cross_entropy(model(image[None]), label[None])
-        return torch.cat([g.abs().mean(dim=(1, 2, 3)) for g in torch.autograd.grad(loss, weights)])
+        return torch.cat([g.flatten(1).abs().mean(dim=1) for g in torch.autograd.grad(loss, weights)])
 
     return lambda: torch.stack([one(image, label) for image, label in zip(images, labels, strict=True)])
 
 
 def vmap_of_grad(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Tensor]:
     """Per-sample gradients by ``torch.func``."""
-    names = [f"{name}.weight" for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
-    weights = {name: model.get_parameter(name).detach() for name in names}
+    weights = {name: weight.detach() for name, weight in scored_weights(model).items()}
 
     def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         return functional.cross_entropy(functional_call(model, weights, image[None]), label[None])
 
     def run() -> Tensor:
         gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, images, labels)
-        return torch.cat([g.abs().mean(dim=(2, 3, 4)) for g in gradients.values()], dim=1)
+        return torch.cat([g.flatten(2).abs().mean(dim=2) for g in gradients.values()], dim=1)
 
     return run
 

@@ -33,9 +33,9 @@ RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 ADDED = {
     "compare": [".model: fingerprint is new", ": classes is new"],
     "doctor-treat": [".treatment.settings: as_in_paper is new", ".treatment.settings: space_layers is new"],
-    "explain": [": neighbors is new"],
-    "explain-pot": [": neighbors is new"],
-    "triage": [": mistakes is new"],
+    "explain": [": exemplars is new", ": neighbors is new"],
+    "explain-pot": [": exemplars is new", ": neighbors is new"],
+    "triage": [": label_doubts is new", ": mistakes is new"],
 }
 
 # Not compared: versions change with each release, and prose is no result.

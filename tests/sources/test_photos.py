@@ -64,8 +64,8 @@ def test_is_a_data_set(photos):
 
 def test_picture_shows_what_the_model_sees(photos):
     picture = photos.picture(0)
-    assert (picture.width, picture.height, picture.mime) == (16, 16, "image/png")
-    decoded = Image.open(io.BytesIO(base64.b64decode(picture.uri.removeprefix("data:image/png;base64,"))))
+    assert (picture.width, picture.height, picture.mime) == (16, 16, "image/webp")
+    decoded = Image.open(io.BytesIO(base64.b64decode(picture.uri.removeprefix("data:image/webp;base64,"))))
     assert torch.equal(SMALL.tensor(decoded), photos[0][0])
 
 

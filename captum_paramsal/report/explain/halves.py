@@ -44,9 +44,7 @@ def fit_halves(batches: SourceBatches, **options: Any) -> tuple[Reference, ...]:
     parts = (positions[::2], positions[1::2]) if _are_enough(len(positions) // 2) else (positions,)
     # Each half keeps as many of its largest values as the whole needs.
     total = len(positions)
-    return tuple(
-        Reference.fit(batches.model, batches.at(part), tail=TAIL, total=total, **options) for part in parts
-    )
+    return tuple(Reference.fit(batches.model, batches.at(part), tail=TAIL, total=total, **options) for part in parts)
 
 
 def _are_enough(images: int) -> bool:

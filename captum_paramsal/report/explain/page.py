@@ -31,11 +31,12 @@ _LINKS = 12
 
 @dataclass(frozen=True)
 class _Bar:
-    """A guilty filter: how long its bar is, in percent, and whether it is unusual."""
+    """A guilty filter: how long its bar is, in percent, whether it is unusual, and where its exemplars are shown."""
 
     ranked: RankedFilter
     size: int
     unusual: bool
+    link: str
 
     @property
     def endless(self) -> bool:
@@ -122,18 +123,23 @@ def _card(
         predicted=explanation.class_name(mistake.predicted),
         map=explanation.maps.get(mistake.position),
         tiles=trace_tiles(explanation, mistake),
-        bars=_bars(mistake, limit),
+        bars=_bars(explanation, mistake, limit),
         drawing=draw_profile(mistake, explanation.places, living, limit),
         near=near_cards(explanation, mistake, numbers),
     )
 
 
-def _bars(mistake: Mistake, limit: float) -> list[_Bar]:
+def _bars(explanation: ExplanationData, mistake: Mistake, limit: float) -> list[_Bar]:
     shown = mistake.filters[:_BARS]
     longest = max([limit, *(ranked.score for ranked in shown if ranked.score < ZERO_PROBABILITY)])
     # The first ``mistake.unusual`` filters are the unusual ones, as unusual means a high score.
     return [
-        _Bar(ranked, round(100 * min(max(ranked.score, 0.0) / longest, 1.0)), place < mistake.unusual)
+        _Bar(
+            ranked,
+            size=round(100 * min(max(ranked.score, 0.0) / longest, 1.0)),
+            unusual=place < mistake.unusual,
+            link=anchor_of(explanation, ranked.filter),
+        )
         for place, ranked in enumerate(shown)
     ]
 

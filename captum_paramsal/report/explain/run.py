@@ -141,9 +141,7 @@ def _score(
     return _Scored(saliency, whole, given, dead, sampler.places, mistakes, statistics, of_correct, calibration, near)
 
 
-def _draw(
-    job: ExplainJob, scored: _Scored, classes: Mapping[int, str], reference_images: ImageSource | None
-) -> _Drawn:
+def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str], reference_images: ImageSource | None) -> _Drawn:
     shown = [mistake for mistake in scored.mistakes if mistake.curve]
     pictures = pictures_of(job.images, [mistake.position for mistake in shown])
     scoring, settings = job.scoring(scored.saliency), job.settings

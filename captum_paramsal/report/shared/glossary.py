@@ -24,6 +24,7 @@ correct: correct images: Images whose predicted class is the true one.
 cured: cured: Images that were wrong before and are right after the change.
 degenerate: degenerate maps: Maps that are the same everywhere or not finite; they have no score.
 difference: difference: One mean less the other, of the same images; 0 is no difference.
+doubt: doubt: One less the mean of the label's confidence and support: 0 where nothing speaks against the label.
 evidence: of the evidence: Share of what a map gives to the score of the predicted class.
 excess: excess: How far above the usual a filter is in mistakes, on average, in standard deviations.
 expected-share: should be: Share of p-values that should be this small if they are what they say.
@@ -54,6 +55,7 @@ significant: significant filters: Filters that are more salient in mistakes than
 similarity: similarity: 1 if the same filters stand out in the same measure, 0 if they have nothing in common.
 standing: stands out: How far a filter is above the others in its image, in standard deviations.
 superiority: superiority: Chance that a filter is more salient in a mistake than in a correct image; 0.5 is chance.
+support: support: Share of the most similar images that have a class as their label.
 unusual: unusual: Filters or channels of an image that stand out by more than what is usual.
 """
 GLOSSARY = {key: (name, words) for key, name, words in (line.split(": ", 2) for line in _WORDS.strip().splitlines())}

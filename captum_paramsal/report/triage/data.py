@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -12,13 +12,16 @@ from typing import Any, ClassVar
 from typing_extensions import Self
 
 from captum_paramsal.repair import Cure, GroupCures, Patch
+from captum_paramsal.report.shared.codec import from_json
 from captum_paramsal.report.shared.folder import PAGE
 from captum_paramsal.report.shared.report import Report
+from captum_paramsal.report.triage.label_doubts import LabelDoubts
 from captum_paramsal.sources import Item
 from captum_paramsal.triage import GuiltyFilter, Triage
 
 VALUES_FILE = "triage.safetensors"
 PATCH_FILE = "group-{}.patch.safetensors"
+OF_DOUBTS = ("doubt", "suggested", "likely_wrong")
 OF_FILTERS = ("score", "coherence", "excess", "pull", "superiority", "q_value")
 
 
@@ -32,6 +35,7 @@ class TriageData(Report):
         images: How many images were sorted, mistakes and correct ones.
         candidates: How many images there are to choose from.
         cures: A cure for each group, kept or not; None where none was looked for.
+        doubts: What speaks against the labels of the mistakes.
     """
 
     kind: ClassVar[str] = "triage"
@@ -53,6 +57,7 @@ class TriageData(Report):
     images: int
     candidates: int
     cures: GroupCures | None = None
+    doubts: LabelDoubts = field(default_factory=LabelDoubts)
 
     @property
     def image_count(self) -> int:
@@ -108,6 +113,7 @@ class TriageData(Report):
             "confusion_pairs": self.triage.confusion_pairs(),
             "significant_filters": self.significant_filters(),
             "all_mistakes": _ranked(self.triage.guilty()),
+            "label_doubts": self.doubts,
             "groups": [self._group(number) for number in range(self.triage.group_count)],
             "mistakes": self.mistakes_table(),
             **({} if self.cures is None else {"cures": self._cures(self.cures)}),
@@ -136,9 +142,10 @@ class TriageData(Report):
     def mistakes_table(self) -> list[dict[str, Any]]:
         """One row per mistake, as ``mistakes.csv`` has them; group and similarity are None where it is in none.
 
-        The nearest mistake is None where there is no other, or in a report of an earlier version.
+        The nearest mistake is None where there is no other, or in a report of an earlier version; what speaks against
+        the label where nothing is known.
         """
-        triage = self.triage
+        triage, doubts = self.triage, self.doubts.of_mistakes
         rows = []
         for number, item in enumerate(self.items):
             nearest = self.neighbors_of(number)[:1]
@@ -153,6 +160,7 @@ class TriageData(Report):
                     "similarity": float(triage.similarity[number]) if grouped else None,
                     "nearest": self.items[nearest[0][0]].name if nearest else None,
                     "nearest_similarity": nearest[0][1] if nearest else None,
+                    **{name: getattr(doubts[number], name) if doubts else None for name in OF_DOUBTS},
                 }
             )
         return rows
@@ -173,6 +181,7 @@ class TriageData(Report):
             images=content["summary"]["images"],
             candidates=content["summary"]["candidates"],
             cures=None if listed is None else GroupCures(tuple(_cure_of(one, folder) for one in listed)),
+            doubts=from_json(content.get("label_doubts", {}), LabelDoubts),
             **cls.shared_fields(content),
         )
 

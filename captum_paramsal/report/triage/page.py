@@ -10,6 +10,7 @@ from captum_paramsal.report.shared.page_pictures import PagePictures
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.report.triage.data import TriageData
 from captum_paramsal.report.triage.figures import confusion_drawing, drawn_classes, filter_drawing
+from captum_paramsal.report.triage.page_doubts import doubt_tiles
 from captum_paramsal.report.triage.page_groups import (
     class_pairs,
     cure_lines,
@@ -72,6 +73,7 @@ def triage_page(report: TriageData) -> str:
         photos=PagePictures(report.pictures),
         cures=cure_lines(report),
         near=near_rows(report),
+        doubtful=doubt_tiles(report),
         in_groups=len(triage) - len(alone),
         ungrouped=len(alone),
         ungrouped_pairs=report.pairs_among(alone)[:_PAIRS],

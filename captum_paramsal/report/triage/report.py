@@ -8,14 +8,14 @@ from pathlib import Path
 from captum_paramsal.files import as_csv
 from captum_paramsal.repair import GroupCures
 from captum_paramsal.report.shared.folder import PAGE
-from captum_paramsal.report.triage.data import OF_FILTERS, PATCH_FILE, VALUES_FILE, TriageData
+from captum_paramsal.report.triage.data import OF_DOUBTS, OF_FILTERS, PATCH_FILE, VALUES_FILE, TriageData
 from captum_paramsal.report.triage.figures import triage_figures
 from captum_paramsal.report.triage.page import triage_page
 
 _FILTER_COLUMNS = ("schema_version", "group", "mistakes", "rank", "filter", *OF_FILTERS)
 _MISTAKE_COLUMNS = (
     *("schema_version", "file", "label", "predicted", "confidence", "group", "similarity"),
-    *("nearest", "nearest_similarity"),
+    *("nearest", "nearest_similarity", *OF_DOUBTS),
 )
 _CURE_COLUMNS = (
     *("schema_version", "group", "given", "mistakes", "cured", "right images", "broken", "p", "status", "reason"),

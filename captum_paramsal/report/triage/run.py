@@ -20,6 +20,8 @@ from captum_paramsal.report.shared.label_checks import label_caveats
 from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of, require_classes
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.report.triage.caveats import group_cures_caveats, triage_caveats
+from captum_paramsal.report.triage.label_doubts import LabelDoubts, doubts_of_mistakes
+from captum_paramsal.report.triage.page_doubts import pictured_doubts
 from captum_paramsal.report.triage.page_groups import pictured
 from captum_paramsal.report.triage.report import TriageReport
 from captum_paramsal.sources import ImageSource, SourceBatches
@@ -36,6 +38,7 @@ class TriageSettings:
         layers: Layers to score; by default those of the reference, or the default layers, see
             :func:`captum_paramsal.profiles.layers.select_layers`.
         limit: Images at most, evenly spread over all; None for all.
+        doubts: Ask the model and similar images about the label of every mistake, which takes one more forward pass.
         cure: Look for a cure of each group, in this way; None for none.
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
@@ -46,6 +49,7 @@ class TriageSettings:
     smallest: int = 3
     layers: LayerSelection | None = None
     limit: int | None = None
+    doubts: bool = True
     cure: CureSettings | None = None
     batch_size: int = 32
     device: str | torch.device | None = None
@@ -95,8 +99,9 @@ def triage(
         batches = SourceBatches(images, model, wanted, settings.batch_size, device)
         result = _triage(model, batches, reference, settings)
         positions = [batches.delivered[place] for place in result.images.tolist()]
+        doubts = _doubts(model, batches, result, settings)
         cures = None if settings.cure is None else _cures(model, batches, result, positions, settings)
-    shown = pictured(result)
+    shown = list(dict.fromkeys([*pictured(result), *pictured_doubts(doubts)]))
     pictures = pictures_of(images, [positions[number] for number in shown])
     occurring = {*result.labels.tolist(), *result.predicted.tolist()}
     return TriageReport(
@@ -105,6 +110,7 @@ def triage(
         images=len(batches.delivered),
         candidates=len(images.items),
         cures=cures,
+        doubts=doubts,
         skipped=tuple(images.skipped),
         classes={number: name for number, name in (classes or {}).items() if number in occurring},
         caveats=(
@@ -147,6 +153,15 @@ def _cures(
     members = [result.members(group).tolist() for group in range(result.group_count)]
     groups = [batches.at([positions[number] for number in of_group]) for of_group in members]
     return cure_groups(model, groups, batches.at(right), settings=settings.cure, show_progress=settings.show_progress)
+
+
+def _doubts(model: nn.Module, batches: SourceBatches, result: Triage, settings: TriageSettings) -> LabelDoubts:
+    """Of the labels of all mistakes; not asked where nobody wants to know."""
+    if not settings.doubts:
+        return LabelDoubts()
+    read = batches.at(list(batches.delivered))
+    labels, mistakes = [batches.images.items[position].label for position in read.wanted], result.images.tolist()
+    return doubts_of_mistakes(model, read, labels, mistakes, show_progress=settings.show_progress)
 
 
 def _labels_and_predictions(batches: SourceBatches, result: Triage) -> tuple[list[int], list[int]]:

@@ -1,0 +1,203 @@
+"""Draw the README's second picture, from a mistake to its cure: all of it on the built-in demo.
+
+``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" whose guiltiest
+filter has a name; the cure is that of the evidence on ordinary mistakes of the demo (``docs/evidence/cures.py``), by the
+norms, judged on scenes that took no part and counted on a third set.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from pictures import small_png
+from torch import Tensor, nn
+
+from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
+from captum_paramsal.demo import CLASSES, Scenes, load_model, load_scenes, make_scenes, normalize
+from captum_paramsal.reference import Exemplars, PictureCrops
+from captum_paramsal.repair import CureSettings, cure
+from captum_paramsal.viz import INK, PALETTE, new_axes, pixel_plot
+
+LOG = logging.getLogger("story_picture")
+SIZE = (8.3, 2.62)  # inches; a hundred pixels of a page each
+SIDE, TOP = 1.62, 0.62
+CROP, CROPS = 0.52, 6
+PALE = "#5b626b"
+BATCH = 200
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the picture shows.
+
+    Attributes:
+        scene: The picture that the model got wrong, ``(3, H, W)``.
+        says: What the model took it for, and how sure it was.
+        true: Its class.
+        exemplars: Those of its guiltiest filter.
+        score: How far that filter is above its usual, in standard deviations.
+        crops: What the filter sees in the first of them.
+        pixels: What drives the filter, ``(3, H, W)``.
+        after: What the cured model says of the scene, and how sure it is.
+        cured: Mistakes of a third set that are right after the cure, and of how many.
+        broken: Right images of it that are wrong after the cure, and of how many.
+    """
+
+    scene: Tensor
+    says: tuple[str, float]
+    true: str
+    exemplars: Exemplars
+    score: float
+    crops: list[Tensor]
+    pixels: Tensor
+    after: tuple[str, float]
+    cured: tuple[int, int]
+    broken: tuple[int, int]
+
+
+def said(model: nn.Module, scenes: Scenes) -> Tensor:
+    """Probabilities of all scenes, ``(N, C)``."""
+    with torch.no_grad():
+        return torch.cat([model(part).softmax(dim=1) for part in normalize(scenes.images).split(BATCH)])
+
+
+def cured_model() -> tuple[nn.Module, str]:
+    """The demo's model with the cure, and the reason why that is kept.
+
+    Raises:
+        RuntimeError: The cure was refused.
+    """
+    model = load_model().eval()
+    scenes = make_scenes(3000, seed=41, cue_agreement=0.6)
+    wrong = said(model, scenes).argmax(dim=1) != scenes.labels
+    parts = [[(normalize(scenes.images[which]), scenes.labels[which])] for which in (wrong, ~wrong)]
+    found = cure(model, *parts, settings=CureSettings(change="norms"), show_progress=False)
+    if found.patch is None:
+        message = f"Expected a cure that is kept, got: {found.verdict.reason}"
+        raise RuntimeError(message)
+    found.patch.apply(model)
+    return model, found.verdict.reason
+
+
+def tell() -> Story:
+    """Run everything."""
+    model, usual, scenes = load_model().eval(), load_scenes("validation"), load_scenes("test")
+    reference = Reference.fit(
+        model, [(normalize(usual.images), usual.labels)], exemplars=9, tail=None, show_progress=False
+    )
+    saliency = ParameterSaliency(model, reference)
+    before = said(model, scenes)
+    cured, reason = cured_model()
+    LOG.info(reason)
+    after = said(cured, scenes)
+    for number in (before.argmax(dim=1) != scenes.labels).nonzero()[:, 0].tolist():
+        one, label = normalize(scenes.images[number : number + 1]), scenes.labels[number : number + 1]
+        scores = saliency.attribute(one, target=label)
+        guilty = saliency.filters.top(scores, k=1)[0][0]
+        exemplars = reference.exemplars(guilty)
+        if exemplars.short_name(CLASSES) is not None:
+            break
+    third = make_scenes(2000, seed=42, cue_agreement=0.6)
+    was, now = (said(one, third).argmax(dim=1) == third.labels for one in (model, cured))
+    return Story(
+        scene=scenes.images[number],
+        says=_answer(before[number]),
+        true=CLASSES[int(label)],
+        exemplars=exemplars,
+        score=float(scores[0, saliency.filters.index(guilty)]),
+        crops=PictureCrops(model, usual.images).of(exemplars)[:CROPS],
+        pixels=InputSpaceSaliency(saliency, top_k=1).attribute(one, target=label)[0].detach(),
+        after=_answer(after[number]),
+        cured=(int((~was & now).sum()), int((~was).sum())),
+        broken=(int((was & ~now).sum()), int(was.sum())),
+    )
+
+
+def _answer(shares: Tensor) -> tuple[str, float]:
+    return CLASSES[int(shares.argmax())], float(shares.max())
+
+
+def draw(story: Story) -> Axes:
+    """Four steps from left to right."""
+    axes = new_axes(*SIZE)
+    figure = axes.figure
+    axes.remove()
+    figure.set_layout_engine("none")
+    lefts = [0.05 + step * (SIDE + 0.5) for step in range(4)]
+    titles = ("A wrong answer", "the filter behind it", "the pixels it looks at", "a cure that was proven")
+    for number, (left, title) in enumerate(zip(lefts, titles, strict=True), 1):
+        words(figure, left, 0.2, f"{number}  {title}", 10, weight="bold")
+    panel(figure, lefts[0], TOP, SIDE).imshow(story.scene.permute(1, 2, 0), interpolation="nearest")
+    words(figure, lefts[0], 0.42, f"says {story.says[0]}, {percent(story.says[1])} sure", color=PALETTE[1])
+    words(figure, lefts[0], TOP + SIDE + 0.17, f"it is a {story.true}", color=PALETTE[0])
+    draw_filter(figure, lefts[1], story)
+    pixel_plot(story.scene, story.pixels, panel(figure, lefts[2], TOP, SIDE))
+    words(figure, lefts[2], 0.42, "where they glow", color=PALE)
+    draw_cure(figure, lefts[3], story)
+    return panel(figure, 0, 0, 0.01)
+
+
+def draw_filter(figure: Any, left: float, story: Story) -> None:
+    """Its name, how far it stands out, and what it looks for."""
+    words(figure, left, 0.42, str(story.exemplars.filter), 8.5, family="monospace")
+    for place, crop in enumerate(story.crops):
+        across, down = place % 3, place // 3
+        at = left + across * (CROP + 0.03), TOP + 0.2 + down * (CROP + 0.03)
+        panel(figure, *at, CROP).imshow(crop.permute(1, 2, 0), interpolation="nearest")
+    words(figure, left, TOP + 0.12, "usually looks for", color=PALE)
+    name = story.exemplars.short_name(CLASSES) or ""
+    lines = (name, f"here {story.score:.1f} σ above its usual")
+    for row, line in enumerate(lines):
+        words(figure, left, TOP + 0.2 + 2 * CROP + 0.22 + row * 0.18, line, 8.5)
+
+
+def draw_cure(figure: Any, left: float, story: Story) -> None:
+    """What the cured model says of the scene, and of scenes that took no part."""
+    words(figure, left, 0.42, "norms changed, filters left alone", color=PALE)
+    right = story.after[0] == story.true
+    counted = (
+        (f"now says {story.after[0]}, {percent(story.after[1])}", PALETTE[0] if right else PALETTE[1]),
+        (f"{story.cured[0]} of {story.cured[1]} new mistakes cured", INK),
+        (f"{story.broken[0]} of {story.broken[1]:,} right ones broken", INK),
+        ("kept as a patch,", PALE),
+        ("can be taken back", PALE),
+    )
+    for row, (line, color) in enumerate(counted):
+        words(figure, left, TOP + 0.17 + row * 0.3, line, 9, color=color)
+
+
+def percent(share: float) -> str:
+    """As people write it."""
+    return f"{share:.0%}".replace("%", " %")
+
+
+def panel(figure: Any, left: float, top: float, side: float) -> Axes:
+    """Square axes at a place in inches from the upper left corner, without a frame."""
+    across, whole = SIZE
+    axes: Axes = figure.add_axes((left / across, 1 - (top + side) / whole, side / across, side / whole))
+    axes.set_axis_off()
+    return axes
+
+
+def words(figure: Any, left: float, top: float, text: str, size: float = 9, **more: Any) -> None:
+    """A line of text, its baseline at a place in inches from the upper left corner."""
+    about = {"fontsize": size, "va": "baseline", "color": INK, **more}
+    figure.text(left / SIZE[0], 1 - top / SIZE[1], text, **about)
+
+
+def main() -> None:
+    """Write ``_static/story.png``, and print what is on it."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    story = tell()
+    path = Path(__file__).with_name("_static") / "story.png"
+    path.write_bytes(small_png(draw(story), dpi=180))
+    LOG.info("%s", story.exemplars)
+    LOG.info("says %s, then %s; cured %s, broken %s", story.says, story.after, story.cured, story.broken)
+    LOG.info("%s, %.0f KiB", path, path.stat().st_size / 1024)
+
+
+if __name__ == "__main__":
+    main()
