@@ -1,8 +1,8 @@
 """Draw the README's second picture, from a mistake to its cure: all of it on the built-in demo.
 
-``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" whose guiltiest
-filter has a name; the cure is that of the evidence on ordinary mistakes of the demo (``docs/evidence/cures.py``), by the
-norms, judged on scenes that took no part and counted on a third set.
+``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" whose
+guiltiest filter has a name; the cure is that of the evidence on ordinary mistakes of the demo
+(``docs/evidence/cures.py``), by the norms, judged on scenes that took no part and counted on a third set.
 """
 
 import logging

@@ -140,7 +140,7 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
 
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
-    seen = args.reference_images and reference and reference_photos(job, reference, args.reference_images)
+    folder: Path | None = args.reference_images
     return explain(
         job.model,
         job.photos,
@@ -148,7 +148,7 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
         settings=_settings(args),
         classes=job.classes,
         about=about_photos(args, job, args.reference),
-        reference_images=seen,
+        reference_images=None if reference is None or folder is None else reference_photos(job, reference, folder),
     )
 
 

@@ -113,8 +113,14 @@ class Exemplars(Summarized):
         >>> Exemplars(Filter("conv", 0), (4, 7), ("",) * 2, (2, 0), (3.0, 2.5), ((0, 0),) * 2, 0.5, {}).only([1]).images
         (7,)
         """
-        columns = ("images", "names", "labels", "activations", "places")
-        return replace(self, **{name: tuple(getattr(self, name)[rank] for rank in which) for name in columns})
+        return replace(
+            self,
+            images=tuple(self.images[rank] for rank in which),
+            names=tuple(self.names[rank] for rank in which),
+            labels=tuple(self.labels[rank] for rank in which),
+            activations=tuple(self.activations[rank] for rank in which),
+            places=tuple(self.places[rank] for rank in which),
+        )
 
     def class_shares(self) -> tuple[ClassShare, ...]:
         """Every class among the exemplars, the most frequent first, of equal ones that with the higher lift.

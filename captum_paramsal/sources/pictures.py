@@ -89,7 +89,7 @@ def encode_tensor(pixels: Tensor) -> Picture:
 
 
 def encode_overlay(pixels: Tensor) -> Picture:
-    """Encode a picture that something glows over, ``(3, H, W)`` in [0, 1], at most 148 pixels; without loss where it is tiny.
+    """Encode a picture that something glows over, ``(3, H, W)`` in [0, 1], at most 148 pixels; without loss if tiny.
 
     Raises:
         SourceError: Another shape.

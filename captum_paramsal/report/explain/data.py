@@ -105,8 +105,9 @@ USUAL = 15
 
 
 def usual_suspects(mistakes: ImageGroup, correct: ImageGroup) -> list[int]:
-    """Columns of the filters that most mistakes have among their top k; of equal ones, first the one that fewer correct
-    images have. One mistake does not make a suspect.
+    """Columns of the filters that most mistakes have among their top k; one mistake does not make a suspect.
+
+    Of filters that as many mistakes have, the one comes first that fewer correct images have.
 
     >>> usual_suspects(ImageGroup(3, appearances={0: 2, 4: 3, 5: 1, 7: 2}), ImageGroup(3, appearances={0: 1}))
     [4, 7, 0]

@@ -26,8 +26,8 @@ _NOT_KEPT = (
     "`captum-paramsal reference --exemplars 9`, or `Reference.fit(..., exemplars=9)`."
 )
 _NOT_THERE = (
-    "{} of {} pictures are not among the images at hand, by name and class. Give those that the reference was taken on: "
-    "`--reference-images FOLDER`, or `reference_images=`."
+    "{} of {} pictures are not among the images at hand, by name and class. Give those that the reference was taken "
+    "on: `--reference-images FOLDER`, or `reference_images=`."
 )
 _CHANGED = (
     "{} of {} pictures are left out: the filters make something else of them than of the images that the reference was "
@@ -85,13 +85,17 @@ def draw_exemplars(
 
 def _found(reference: Reference, suspects: Sequence[Filter]) -> tuple[list[Exemplars], list[str]]:
     """Those of the filters whose output could be seen, and a note on the others."""
-    found, unseen = [], []
-    for suspect in suspects:
-        try:
-            found.append(reference.exemplars(suspect))
-        except InputError:
-            unseen.append(str(suspect))
-    return found, [f"What these filters return could not be seen: {', '.join(unseen)}."] if unseen else []
+    kept = {suspect: _exemplars(reference, suspect) for suspect in suspects}
+    unseen = ", ".join(str(suspect) for suspect, exemplars in kept.items() if exemplars is None)
+    found = [exemplars for exemplars in kept.values() if exemplars is not None]
+    return found, [f"What these filters return could not be seen: {unseen}."] if unseen else []
+
+
+def _exemplars(reference: Reference, suspect: Filter) -> Exemplars | None:
+    try:
+        return reference.exemplars(suspect)
+    except InputError:
+        return None
 
 
 def _places(
@@ -151,12 +155,12 @@ def _size(picture: Image.Image | None) -> tuple[int, int]:
 def _record(
     whole: Exemplars, shown: Exemplars, boxes: Mapping[int, _Box], classes: Mapping[int, str]
 ) -> FilterExemplars:
-    columns = zip(shown.images, shown.names, shown.labels, shown.activations, strict=True)
+    columns = zip(shown.images, shown.names, shown.labels, shown.activations, map(boxes.get, shown.images), strict=True)
     return FilterExemplars(
         filter=whole.filter,
         active=whole.active,
         kept=len(whole),
         name=whole.short_name(classes),
         classes=whole.class_shares()[:_CLASSES],
-        images=tuple(ExemplarImage(number, *others, box=boxes.get(number)) for number, *others in columns),
+        images=tuple(ExemplarImage(*column) for column in columns),
     )

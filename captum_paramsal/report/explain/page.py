@@ -59,7 +59,7 @@ class _Card:
 
 @dataclass(frozen=True)
 class _Row:
-    """A filter or a pair of classes, how often it occurs among the mistakes, the cards where, and where more is said."""
+    """A filter or a pair of classes, how often it occurs among the mistakes, the cards where, and where to read on."""
 
     name: str
     count: int

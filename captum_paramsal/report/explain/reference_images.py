@@ -85,8 +85,10 @@ class ReferenceImages:
         """An image as people see it, as large as the model takes it; None where it cannot be shown."""
         images = self.batches.images
         small = images.picture(position)
-        if small is None or isinstance(images, SeenSource):
-            return None if small is None else images.seen(position)
+        if small is None:
+            return None
+        if isinstance(images, SeenSource):
+            return images.seen(position)
         from PIL import Image  # noqa: PLC0415
 
         height, width = self.tensor(position).shape[-2:]

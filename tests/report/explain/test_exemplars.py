@@ -8,10 +8,11 @@ from PIL import Image
 from report.explain.small_jobs import CLASSES, tiny_images, tiny_net
 from report.pages import Page
 
-from captum_paramsal.report import Explanation, ExplainSettings, explain, fit_reference
+from captum_paramsal.report import ExplainSettings, Explanation, explain, fit_reference
 from captum_paramsal.report.explain.data import usual_suspects
 from captum_paramsal.report.explain.page import explain_page
 from captum_paramsal.sources import LabelledTensors
+from captum_paramsal.sources.pictures import encode
 from captum_paramsal.viz import decoded
 
 SETTINGS = ExplainSettings(top_k=4, batch_size=5, show_progress=False, pixels=False, traces=False)
@@ -153,8 +154,6 @@ class _Small:
         self.batches, self.mask, self.boxes = images.batches, images.mask, images.boxes
 
     def picture(self, position):
-        from captum_paramsal.sources.pictures import encode
-
         seen = self._images.seen(position)
         return encode(seen.resize((seen.width // 2, seen.height // 2), Image.Resampling.BOX))
 
