@@ -127,7 +127,7 @@ def draw(story: Story) -> Axes:
     axes.remove()
     figure.set_layout_engine("none")
     lefts = [0.05 + step * (SIDE + 0.5) for step in range(4)]
-    titles = ("A wrong answer", "the filter behind it", "the pixels it looks at", "a cure that was proven")
+    titles = ("A wrong answer", "A guilty filter", "Its pixels", "A proven cure")
     for number, (left, title) in enumerate(zip(lefts, titles, strict=True), 1):
         words(figure, left, 0.2, f"{number}  {title}", 10, weight="bold")
     panel(figure, lefts[0], TOP, SIDE).imshow(story.scene.permute(1, 2, 0), interpolation="nearest")
@@ -135,7 +135,7 @@ def draw(story: Story) -> Axes:
     words(figure, lefts[0], TOP + SIDE + 0.17, f"it is a {story.true}", color=PALETTE[0])
     draw_filter(figure, lefts[1], story)
     pixel_plot(story.scene, story.pixels, panel(figure, lefts[2], TOP, SIDE))
-    words(figure, lefts[2], 0.42, "where they glow", color=PALE)
+    words(figure, lefts[2], 0.42, "drive it where they glow", color=PALE)
     draw_cure(figure, lefts[3], story)
     return panel(figure, 0, 0, 0.01)
 
@@ -149,24 +149,25 @@ def draw_filter(figure: Any, left: float, story: Story) -> None:
         panel(figure, *at, CROP).imshow(crop.permute(1, 2, 0), interpolation="nearest")
     words(figure, left, TOP + 0.12, "usually looks for", color=PALE)
     name = story.exemplars.short_name(CLASSES) or ""
-    lines = (name, f"here {story.score:.1f} σ above its usual")
+    lines = (f"in {name}", f"here {story.score:.1f} σ above usual")
     for row, line in enumerate(lines):
         words(figure, left, TOP + 0.2 + 2 * CROP + 0.22 + row * 0.18, line, 8.5)
 
 
 def draw_cure(figure: Any, left: float, story: Story) -> None:
     """What the cured model says of the scene, and of scenes that took no part."""
-    words(figure, left, 0.42, "norms changed, filters left alone", color=PALE)
+    words(figure, left, 0.42, "of the norms alone", color=PALE)
     right = story.after[0] == story.true
     counted = (
         (f"now says {story.after[0]}, {percent(story.after[1])}", PALETTE[0] if right else PALETTE[1]),
-        (f"{story.cured[0]} of {story.cured[1]} new mistakes cured", INK),
-        (f"{story.broken[0]} of {story.broken[1]:,} right ones broken", INK),
-        ("kept as a patch,", PALE),
-        ("can be taken back", PALE),
+        ("On new scenes", INK),
+        (f"{story.cured[0]} of {story.cured[1]} mistakes cured,", INK),
+        (f"{story.broken[0]} of {story.broken[1]:,} broken.", INK),
+        ("A patch: it can be", PALE),
+        ("taken off again.", PALE),
     )
     for row, (line, color) in enumerate(counted):
-        words(figure, left, TOP + 0.17 + row * 0.3, line, 9, color=color)
+        words(figure, left, TOP + 0.17 + row * 0.27, line, 9, color=color)
 
 
 def percent(share: float) -> str:
