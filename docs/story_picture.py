@@ -1,8 +1,9 @@
 """Draw the README's second picture, from a mistake to its cure: all of it on the built-in demo.
 
-``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" whose
-guiltiest filter has a name; the cure is that of the evidence on ordinary mistakes of the demo
-(``docs/evidence/cures.py``), by the norms, judged on scenes that took no part and counted on a third set.
+``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" that
+the cure rights and that has, among its three guiltiest filters, one that is named after the class that the model says.
+The cure is that of the evidence on ordinary mistakes of the demo (``docs/evidence/cures.py``), by the norms, judged on
+scenes that took no part and counted on a third set.
 """
 
 import logging
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from pictures import small_png
 from torch import Tensor, nn
 
-from captum_paramsal import InputSpaceSaliency, ParameterSaliency, Reference
+from captum_paramsal import Filter, InputSpaceSaliency, ParameterSaliency, Reference
 from captum_paramsal.demo import CLASSES, Scenes, load_model, load_scenes, make_scenes, normalize
 from captum_paramsal.reference import Exemplars, PictureCrops
 from captum_paramsal.repair import CureSettings, cure
@@ -37,10 +38,10 @@ class Story:
         scene: The picture that the model got wrong, ``(3, H, W)``.
         says: What the model took it for, and how sure it was.
         true: Its class.
-        exemplars: Those of its guiltiest filter.
+        exemplars: Those of one of its guiltiest filters.
         score: How far that filter is above its usual, in standard deviations.
         crops: What the filter sees in the first of them.
-        pixels: What drives the filter, ``(3, H, W)``.
+        pixels: What drives the three guiltiest filters, ``(3, H, W)``.
         after: What the cured model says of the scene, and how sure it is.
         cured: Mistakes of a third set that are right after the cure, and of how many.
         broken: Right images of it that are wrong after the cure, and of how many.
@@ -56,6 +57,12 @@ class Story:
     after: tuple[str, float]
     cured: tuple[int, int]
     broken: tuple[int, int]
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """Of the third set, before the cure and after."""
+        images, right = self.cured[1] + self.broken[1], self.broken[1]
+        return right / images, (right + self.cured[0] - self.broken[0]) / images
 
 
 def said(model: nn.Module, scenes: Scenes) -> Tensor:
@@ -93,13 +100,11 @@ def tell() -> Story:
     cured, reason = cured_model()
     LOG.info(reason)
     after = said(cured, scenes)
-    for number in (before.argmax(dim=1) != scenes.labels).nonzero()[:, 0].tolist():
-        one, label = normalize(scenes.images[number : number + 1]), scenes.labels[number : number + 1]
-        scores = saliency.attribute(one, target=label)
-        guilty = saliency.filters.top(scores, k=1)[0][0]
-        exemplars = reference.exemplars(guilty)
-        if exemplars.short_name(CLASSES) is not None:
-            break
+    wrong, right = (shares.argmax(dim=1) != scenes.labels for shares in (before, after))
+    number, guilty = named_after_the_answer(saliency, scenes, before.argmax(dim=1), (wrong & ~right).nonzero()[:, 0])
+    one, label = normalize(scenes.images[number : number + 1]), scenes.labels[number : number + 1]
+    score = saliency.attribute(one, target=label)[0, saliency.filters.index(guilty)]
+    exemplars = reference.exemplars(guilty)
     third = make_scenes(2000, seed=42, cue_agreement=0.6)
     was, now = (said(one, third).argmax(dim=1) == third.labels for one in (model, cured))
     return Story(
@@ -107,13 +112,31 @@ def tell() -> Story:
         says=_answer(before[number]),
         true=CLASSES[int(label)],
         exemplars=exemplars,
-        score=float(scores[0, saliency.filters.index(guilty)]),
+        score=float(score),
         crops=PictureCrops(model, usual.images).of(exemplars)[:CROPS],
-        pixels=InputSpaceSaliency(saliency, top_k=1).attribute(one, target=label)[0].detach(),
+        pixels=InputSpaceSaliency(saliency, top_k=3).attribute(one, target=label)[0].detach(),
         after=_answer(after[number]),
         cured=(int((~was & now).sum()), int((~was).sum())),
         broken=(int((was & ~now).sum()), int(was.sum())),
     )
+
+
+def named_after_the_answer(
+    saliency: ParameterSaliency, scenes: Scenes, answers: Tensor, numbers: Tensor
+) -> tuple[int, Filter]:
+    """The first of some mistakes with a filter, among its three guiltiest, that is named after the model's answer.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    for number in numbers.tolist():
+        scores = saliency.attribute(normalize(scenes.images[number][None]), target=scenes.labels[number][None])
+        for guilty in saliency.filters.top(scores, k=3)[0]:
+            name = saliency.reference.exemplars(guilty).short_name(CLASSES) if saliency.reference else None
+            if (name or "").startswith(CLASSES[int(answers[number])]):
+                return number, guilty
+    message = "Expected a mistake with a filter that is named after the model's answer, got none."
+    raise RuntimeError(message)
 
 
 def _answer(shares: Tensor) -> tuple[str, float]:
@@ -135,7 +158,7 @@ def draw(story: Story) -> Axes:
     words(figure, lefts[0], TOP + SIDE + 0.17, f"it is a {story.true}", color=PALETTE[0])
     draw_filter(figure, lefts[1], story)
     pixel_plot(story.scene, story.pixels, panel(figure, lefts[2], TOP, SIDE))
-    words(figure, lefts[2], 0.42, "drive it where they glow", color=PALE)
+    words(figure, lefts[2], 0.42, "drive the three guiltiest", color=PALE)
     draw_cure(figure, lefts[3], story)
     return panel(figure, 0, 0, 0.01)
 
@@ -147,24 +170,24 @@ def draw_filter(figure: Any, left: float, story: Story) -> None:
         across, down = place % 3, place // 3
         at = left + across * (CROP + 0.03), TOP + 0.2 + down * (CROP + 0.03)
         panel(figure, *at, CROP).imshow(crop.permute(1, 2, 0), interpolation="nearest")
-    words(figure, left, TOP + 0.12, "usually looks for", color=PALE)
+    words(figure, left, TOP + 0.12, "is most active for", color=PALE)
     name = story.exemplars.short_name(CLASSES) or ""
-    lines = (f"in {name}", f"here {story.score:.1f} σ above usual")
+    lines = (f"most often {name}", f"pulled {story.score:.1f} σ harder than usual")
     for row, line in enumerate(lines):
         words(figure, left, TOP + 0.2 + 2 * CROP + 0.22 + row * 0.18, line, 8.5)
 
 
 def draw_cure(figure: Any, left: float, story: Story) -> None:
     """What the cured model says of the scene, and of scenes that took no part."""
-    words(figure, left, 0.42, "of the norms alone", color=PALE)
+    words(figure, left, 0.42, "of the batch norms alone", color=PALE)
     right = story.after[0] == story.true
     counted = (
         (f"now says {story.after[0]}, {percent(story.after[1])}", PALETTE[0] if right else PALETTE[1]),
-        ("On new scenes", INK),
-        (f"{story.cured[0]} of {story.cured[1]} mistakes cured,", INK),
-        (f"{story.broken[0]} of {story.broken[1]:,} broken.", INK),
-        ("A patch: it can be", PALE),
-        ("taken off again.", PALE),
+        (f"On {story.cured[1] + story.broken[1]:,} new scenes:", INK),
+        (f"{story.cured[0]} of {story.cured[1]} mistakes cured", INK),
+        (f"{story.broken[0]} of {story.broken[1]:,} right broken", INK),
+        (f"accuracy {percent(story.accuracies[0])} → {percent(story.accuracies[1])}", INK),
+        ("a patch, to take off again", PALE),
     )
     for row, (line, color) in enumerate(counted):
         words(figure, left, TOP + 0.17 + row * 0.27, line, 9, color=color)

@@ -11,6 +11,9 @@ from captum_paramsal.report.explain.data import ExplanationData
 from captum_paramsal.report.explain.exemplar_records import FilterExemplars
 from captum_paramsal.sources import Picture
 
+_LEVEL = 0.05
+"""Of the test that a class must pass to be said: most exemplars are of some class by chance."""
+
 
 @dataclass(frozen=True)
 class ClassWords:
@@ -56,7 +59,7 @@ def _row(explanation: ExplanationData, one: FilterExemplars) -> ExemplarRow:
     return ExemplarRow(
         anchor=anchor_of(explanation, one.filter),
         exemplars=one,
-        classes=[ClassWords(name(share.label), share) for share in one.classes if share.count > 1],
+        classes=[ClassWords(name(share.label), share) for share in one.classes if share.p_value <= _LEVEL],
         tiles=[
             ExemplarTile(pictures.get(image.number), name(image.label) if image.label >= 0 else "", image.file)
             for image in one.images
