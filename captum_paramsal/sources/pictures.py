@@ -158,10 +158,10 @@ def _bytes(pixels: Tensor) -> NDArray[np.uint8]:
 
 
 def _lossless(picture: Image.Image) -> Picture:
-    """As WebP, a third smaller than PNG; as that where Pillow was built without it."""
+    """As WebP, a third smaller than PNG; as that where Pillow was built without it, or in shades of grey."""
     from PIL import features  # noqa: PLC0415
 
-    if features.check("webp"):
+    if picture.mode == "RGB" and features.check("webp"):
         return _saved(picture, "WEBP", lossless=True, quality=100, method=6)
     return _saved(picture, "PNG", optimize=True)
 

@@ -41,7 +41,7 @@ def tiny_explanation(**options):
     """Made once for equal options, since nobody changes it; ``tiny_explanation.__wrapped__`` makes another."""
     about = About(model="tiny & net", weights="seed 0", images="noise")
     given = {"images": options.pop("images", None) or tiny_images(), "reference": options.pop("reference", None)}
-    settings = ExplainSettings(**{"top_k": 4, "batch_size": 5, "show_progress": False, **options})
+    settings = ExplainSettings(**{"top_k": 4, "batch_size": 5, "exemplars": 0, "show_progress": False, **options})
     return explain(tiny_net(), **given, settings=settings, classes=CLASSES, about=about)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from report.explain.small_jobs import CLASSES, tiny_images, tiny_net
-from report.pages import Page
+from report.pages import Page, without_text
 
 from captum_paramsal.report import ExplainSettings, Explanation, explain, fit_reference
 from captum_paramsal.report.explain.data import usual_suspects
@@ -162,6 +162,9 @@ def test_read_again(tmp_path):
     found = explained()
     page = Page(found.write(tmp_path).read_text("utf-8"))
     assert Explanation.load(tmp_path).exemplars == found.exemplars
+    assert without_text(page) == []
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
     pictures = [image for image in page.all("img") if image["alt"].startswith("What the filter sees")]
     assert len(pictures) == sum(len(one.images) for one in found.exemplars.filters)
     for one in found.exemplars.filters:
