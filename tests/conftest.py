@@ -17,6 +17,9 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
+# A report says when it was written; here at one time, so that the same report is the same bytes.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
+
 
 # As many inputs as find what is wrong with a law; `--hypothesis-profile many` looks for what is rare.
 settings.register_profile("few", max_examples=30)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "patch": "put a patch on weights, or take it off again",
     "compare-models": "compare two checkpoints: what only one gets right, and what differs there",
     "index": "write a front page for the reports of a folder",
+    "schema": "print the JSON Schemas of what is written",
     "reproduce": "make a figure of the papers for a model and images",
     "about": "print versions, devices and threads, for reports of errors",
 }
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if argv is None else argv
     args = _parser(next((word for word in given if word in _COMMANDS), None)).parse_args(given)
+    args.command = ("captum-paramsal", *given)
     try:
         status: int = args.run(args)
     except ParamsalError as error:

@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         words = f"interrupted; the finished images are kept in '{checkpoint}', and the same command resumes from there"
         say(f"\ncaptum-paramsal: {words}.", file=sys.stderr)
         return 130
-    report = compared.write(args.out)
+    report = compared.write(args.out, command=args.command)
     checkpoint.unlink(missing_ok=True)
     _announce(compared, report)
     return 0

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = open_report_folder(args.out, "models.json")
     compared = _on_demo(args) if args.model is None else _on_photos(args)
-    _announce(compared, compared.write(folder))
+    _announce(compared, compared.write(folder, command=args.command))
     return 0
 
 

@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_weights is not None:
         open_place(args.save_weights)
     model, cured = _on_demo(args) if args.model is None else _on_photos(args)
-    report = cured.write(folder)
+    report = cured.write(folder, command=args.command)
     _announce(cured)
     if args.save_weights is not None:
         _save_weights(cured, model, args.save_weights)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_weights is not None:
         open_place(args.save_weights)
     checkup = _examine_demo(args) if args.model is None else _examine_photos(args)
-    report = checkup.write(folder)
+    report = checkup.write(folder, command=args.command)
     if args.save_weights is not None:
         _save_weights(checkup, args.save_weights)
     _announce(checkup, report)

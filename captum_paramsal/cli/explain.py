@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = open_report_folder(args.out, "explanation.json")
     explanation = _explain_demo(args) if args.model is None else _explain_photos(args)
-    _announce(explanation, explanation.write(folder))
+    _announce(explanation, explanation.write(folder, command=args.command))
     return 0
 
 

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = open_report_folder(args.out, "triage.json")
     sorted_out = _of_demo(args) if args.model is None else _of_photos(args)
-    _announce(sorted_out, sorted_out.write(folder))
+    _announce(sorted_out, sorted_out.write(folder, command=args.command))
     return 0
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import ParamsalError
+from captum_paramsal.files.contents import NoContent
 
 _T = TypeVar("_T")
 
@@ -26,12 +27,14 @@ class FileKind:
         format: Name of the format, written into the file.
         versions: Versions that are known; the last one is written.
         error: What is raised for a file that cannot be written or read.
+        content: What its JSON has beside format, version and checksum.
     """
 
     name: str
     format: str
     versions: tuple[int, ...]
     error: type[ParamsalError]
+    content: type[Any] = NoContent
 
     def described(self, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
         """JSON of the content with format, version and a checksum over it and the tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,20 @@ class TensorFile(FileKind):
             raise self.unreadable(path, error) from error
         content = self.content_of(metadata.get(_KEY) or upgraded(metadata, tensors), tensors, path)
         return self.made(lambda: build(tensors, content), path)
+
+
+def written_as(path: str | os.PathLike[str]) -> tuple[str, int] | None:
+    """Format and version that a file of tensors names; None where it names none.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+    except (SafetensorError, ValueError):
+        return None
+    return (described["format"], described["version"]) if "format" in described else None
 
 
 def write_tensors(

@@ -23,8 +23,10 @@ from .explain.report import Explanation as Explanation
 from .explain.run import explain as explain
 from .explain.settings import ExplainSettings as ExplainSettings
 from .explain.tail_summary import TailExample as TailExample, TailSummary as TailSummary
+from .schemas import json_schemas as json_schemas
 from .shared.fit_reference import fit_reference as fit_reference
 from .shared.front_page import write_front_page as write_front_page
+from .shared.manifest import Manifest as Manifest, ManifestFile as ManifestFile
 from .shared.report import About as About
 from .shared.sections import register_section as register_section, unregister_section as unregister_section
 from .triage.report import TriageReport as TriageReport

@@ -172,6 +172,20 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
             seen = boxes_as_seen(item.boxes, photo, self.preprocessing, item.name)
         return seen if len(seen) else None
 
+    def seen_part(self, position: int) -> tuple[float, float, float, float]:
+        """Which part of a photo the model sees: x1, y1, x2, y2 as shares of its width and height, turned upright.
+
+        Below 0 or above 1 where the model sees an empty margin.
+
+        Raises:
+            SourceError: The file is damaged or no image.
+        """
+        with self._opened(position) as photo:
+            place = self.preprocessing.placement(*upright_size(photo))
+        side = self.preprocessing.image_size
+        right, bottom = place.left + side, place.top + side
+        return place.left / place.width, place.top / place.height, right / place.width, bottom / place.height
+
     def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[SourceBatch]:
         """The photos in batches; the next one is decoded while the model works on this one.
 

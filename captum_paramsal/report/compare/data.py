@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from captum_paramsal.comparison import Comparison, PairedDifference
 from captum_paramsal.comparison.batch_scores import COST
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Item
 
@@ -40,9 +40,16 @@ class ComparisonData(Report):
     schema: ClassVar[str] = "captum_paramsal.comparison"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "comparison.json"
-    files: ClassVar[tuple[str, ...]] = (
-        *(data_file, "comparison.csv", SCORES_FILE),
-        *("metrics.png", "agreement.png", "maps.png", PAGE),
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page, and every paired test",
+            "comparison.csv": "one row per image and method",
+            SCORES_FILE: "the comparison, with the maps that are shown",
+            "metrics.png": "means and intervals of every metric",
+            "agreement.png": "how similar the methods' maps are",
+            "maps.png": "maps of some images by every method",
+            **SHARED_FILES,
+        }
     )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({"remarks": "caveats"})
     context_keys: ClassVar[tuple[str, ...]] = ("versions", "model", "images", "reference", "parameters")

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from typing_extensions import Self
 
 from captum_paramsal.models_compared import ImageDifferences, ModelComparison
 from captum_paramsal.report.shared.codec import from_json
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.stats import mcnemar
 
@@ -78,9 +79,18 @@ class ModelComparisonData(Report):
     schema: ClassVar[str] = "captum_paramsal.compare_models"
     version: ClassVar[int] = 1
     data_file: ClassVar[str] = "models.json"
-    files: ClassVar[tuple[str, ...]] = (
-        *(data_file, "filters.csv", "images.csv", "layers.csv", COMPARISON_FILE, DIFFERENCES_FILE),
-        *("filters.png", "layers.png", PAGE),
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page",
+            "filters.csv": "one row per filter, those that moved most first",
+            "images.csv": "one row per image whose neurons and pixels were compared",
+            "layers.csv": "one row per layer and group of images",
+            COMPARISON_FILE: "weights and losses",
+            DIFFERENCES_FILE: "neurons, pixels and saliency",
+            "filters.png": "how far filters moved",
+            "layers.png": "how many neurons both checkpoints select, layer by layer",
+            **SHARED_FILES,
+        }
     )
     context_keys: ClassVar[tuple[str, ...]] = ("versions", "model", "other", "images", "parameters")
 

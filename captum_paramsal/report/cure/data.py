@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from typing_extensions import Self
 
 from captum_paramsal.repair import Cure, Patch
 from captum_paramsal.report.shared.codec import from_json
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.report import Report
 
 PATCH = "cured.patch.safetensors"
@@ -61,7 +62,14 @@ class CureData(Report):
     schema: ClassVar[str] = "captum_paramsal.cure"
     version: ClassVar[int] = 1
     data_file: ClassVar[str] = "cure.json"
-    files: ClassVar[tuple[str, ...]] = (data_file, "cure.csv", PATCH, PAGE)
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page",
+            "cure.csv": "one row per image that judged",
+            PATCH: "what the cure changes",
+            **SHARED_FILES,
+        }
+    )
     context_keys: ClassVar[tuple[str, ...]] = (
         *("versions", "model", "images", "chosen", "keep", "reference", "parameters"),
     )

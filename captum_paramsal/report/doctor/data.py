@@ -17,7 +17,7 @@ from captum_paramsal.doctor import Diagnosis
 from captum_paramsal.repair import Patch
 from captum_paramsal.report.doctor.treatment_records import TreatmentResult
 from captum_paramsal.report.shared.codec import from_json, from_json_or_none
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.mistake import ImageMistake
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture
@@ -199,7 +199,15 @@ class DoctorData(Report):
     schema: ClassVar[str] = "captum_paramsal.checkup"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "doctor.json"
-    files: ClassVar[tuple[str, ...]] = (data_file, "channels.csv", DIAGNOSIS, PATCH, PAGE)
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page",
+            "channels.csv": "one row per mistake and channel",
+            DIAGNOSIS: "which channels each class relies on",
+            PATCH: "what the treatment changed",
+            **SHARED_FILES,
+        }
+    )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "prediction": "predicted",

@@ -18,7 +18,7 @@ from captum_paramsal.report.explain.exemplar_records import SuspectExemplars
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
 from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.mistake import ImageMistake
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Picture, Skipped
@@ -150,7 +150,14 @@ class ExplanationData(Report):
     schema: ClassVar[str] = "captum_paramsal.explanation"
     version: ClassVar[int] = 4
     data_file: ClassVar[str] = "explanation.json"
-    files: ClassVar[tuple[str, ...]] = (data_file, "filters.csv", PIXELS, PAGE)
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page",
+            "filters.csv": "one row per mistake and guilty filter",
+            PIXELS: "signed pixel gradients of mistakes, and the positions of their images",
+            **SHARED_FILES,
+        }
+    )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "prediction": "predicted",

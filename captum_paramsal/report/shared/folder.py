@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import open_folder
 
-PAGE = "report.html"
+PAGE, MANIFEST = "report.html", "manifest.json"
+SHARED_FILES = MappingProxyType(
+    {PAGE: "the report for people, in one file", MANIFEST: "which of these files is which, for programs"}
+)
+"""What every report writes beside its data, in words."""
 KINDS = {
     "explanation.json": "Every mistake explained",
     "doctor.json": "Model Doctor",

@@ -18,7 +18,8 @@ from captum_paramsal.errors import SourceError
 from captum_paramsal.files import as_json, readable, replacing, write_atomically
 from captum_paramsal.files.sealed_json import digest_of, file_digest, require_whole_json, sealed_json
 from captum_paramsal.report.shared.environment import environment
-from captum_paramsal.report.shared.folder import KINDS, PAGE
+from captum_paramsal.report.shared.folder import KINDS, MANIFEST, PAGE
+from captum_paramsal.report.shared.manifest import Manifest
 
 FRONT_PAGE = "index.html"
 _MARK = '<meta name="generator" content="captum-paramsal index">'
@@ -37,6 +38,7 @@ class ListedReport:
         folder: Where it lies.
         data_file: Name of its JSON file.
         content: Its JSON.
+        manifest: What lies in its folder; None in one of an earlier version.
     """
 
     kind: str
@@ -44,10 +46,15 @@ class ListedReport:
     folder: Path
     data_file: str
     content: dict[str, Any]
+    manifest: Manifest | None
 
     def address(self, start: Path) -> str:
         """Of its page, from a page in another folder."""
-        return _address(self.folder / PAGE, start)
+        return self.address_of(PAGE, start)
+
+    def address_of(self, file: str, start: Path) -> str:
+        """Of one of its files, likewise."""
+        return _address(self.folder / file, start)
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,13 @@ def _listed(folder: Path, data_file: str) -> ListedReport:
     str(content["model"]["name"])
     title = _TITLE.search((folder / PAGE).read_text(encoding="utf-8"))
     words = unescape(title[1]) if title else KINDS[data_file]
-    return ListedReport(KINDS[data_file], words, folder, data_file, content)
+    manifest = Manifest.load(folder) if (folder / MANIFEST).is_file() else None
+    return ListedReport(KINDS[data_file], words, folder, data_file, content, manifest)
 
 
 def _link(report: ListedReport, others: Sequence[ListedReport], front: Path) -> None:
     """Link a page to the front page and to others, and let its JSON know the page as it is then."""
-    page, data = report.folder / PAGE, report.folder / report.data_file
+    page = report.folder / PAGE
     links = [(_address(front, report.folder), "All reports")]
     links += [(other.address(report.folder), other.title) for other in others]
     items = Markup("").join(Markup('<li><a href="{}">{}</a></li>').format(*link) for link in links)
@@ -159,9 +167,13 @@ def _link(report: ListedReport, others: Sequence[ListedReport], front: Path) -> 
     content = {key: value for key, value in report.content.items() if key != "checksum"}
     if "page" in content:
         content["page"] = digest_of(text.encode())
-    with replacing(page, data) as partials:
-        partials[0].write_bytes(text.encode())
-        partials[1].write_bytes(sealed_json(as_json(content)).encode())
+    contents = {PAGE: text.encode(), report.data_file: sealed_json(as_json(content)).encode()}
+    manifest = {} if report.manifest is None else {MANIFEST: report.manifest.rewritten(contents).text.encode()}
+    # The page first and the data last, as when the report was written.
+    everything = {PAGE: contents[PAGE], **manifest, **contents}
+    with replacing(*(report.folder / name for name in everything)) as partials:
+        for partial, written in zip(partials, everything.values(), strict=True):
+            partial.write_bytes(written)
 
 
 def _address(file: Path, start: Path) -> str:

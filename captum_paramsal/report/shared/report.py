@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -17,10 +18,13 @@ from typing_extensions import Self, deprecated
 
 from captum_paramsal.errors import ParamsalError, SourceError
 from captum_paramsal.files import Fingerprint, as_json, replacing
+from captum_paramsal.files.json_schema import schema_name
 from captum_paramsal.files.sealed_json import digest_of, file_digest, require_whole_json, sealed_json
+from captum_paramsal.files.tensor_file import written_as
 from captum_paramsal.report.shared.codec import renamed_keys, to_json
-from captum_paramsal.report.shared.folder import PAGE, open_report_folder
+from captum_paramsal.report.shared.folder import MANIFEST, PAGE, open_report_folder
 from captum_paramsal.report.shared.front_page import refresh_front_page
+from captum_paramsal.report.shared.manifest import Manifest, ManifestFile, now
 from captum_paramsal.sources import Picture, Skipped
 from captum_paramsal.versions import versions
 
@@ -75,8 +79,8 @@ class Report(ABC):
         schema: Name of the kind in its JSON.
         version: Of the JSON that is written; all versions from 1 on are read.
         data_file: Name of the JSON file.
-        files: Names of all files that it may write.
-        numbered: Patterns of further names, where there may be any number of files.
+        files: What each file that it may write holds, in words, by its name.
+        numbered: The same by patterns of names, where there may be any number of files.
         former_keys: What keys of older versions are called now.
         context_keys: Keys of the context.
     """
@@ -85,8 +89,8 @@ class Report(ABC):
     schema: ClassVar[str]
     version: ClassVar[int]
     data_file: ClassVar[str]
-    files: ClassVar[tuple[str, ...]] = ()
-    numbered: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    numbered: ClassVar[Mapping[str, str]] = MappingProxyType({})
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
     context_keys: ClassVar[tuple[str, ...]]
 
@@ -157,11 +161,15 @@ class Report(ABC):
     def save_beside(self, folder: Path) -> None:  # noqa: B027 -- most kinds have nothing to save
         """Save what has a file format of its own into the folder, before the JSON that names it."""
 
-    def write(self, out_dir: str | Path) -> Path:
+    def write(self, out_dir: str | Path, *, command: Sequence[str] | None = None) -> Path:
         """Write data and page: all files at once, once everything is drawn; those of an earlier report go.
 
         After an error or Ctrl-C at any moment, the folder has the old files or the new ones, never some of each. After
         a power cut or SIGKILL just then it may have some of each, which :meth:`load` refuses, and writing again mends.
+
+        Args:
+            out_dir: The folder.
+            command: What ``manifest.json`` names as the command that wrote it, word by word.
 
         Returns:
             Path of the page, ``report.html``.
@@ -181,8 +189,10 @@ class Report(ABC):
                 # The page comes first and the JSON last: where they agree, so do all files between them.
                 texts = {PAGE: _bytes_of(contents[PAGE])} | {name: _bytes_of(text) for name, text in contents.items()}
                 data["page"] = digest_of(texts[PAGE])
+                written = {self.data_file: _bytes_of(sealed_json(as_json(data)))}
+                texts[MANIFEST] = self._manifest({**written, **texts, **saved}, command).text.encode()
                 names = [*texts, *saved, self.data_file]
-                texts[self.data_file] = _bytes_of(sealed_json(as_json(data)))
+                texts |= written
                 earlier = [file.name for pattern in self.numbered for file in folder.glob(pattern)]
                 stale = [folder / name for name in (*self.files, *earlier) if name not in names]
                 with replacing(*(folder / name for name in names), without=stale) as partials:
@@ -196,6 +206,37 @@ class Report(ABC):
             raise SourceError(message) from error
         refresh_front_page(folder.resolve().parent)
         return folder / PAGE
+
+    def _manifest(self, contents: Mapping[str, bytes | Path], command: Sequence[str] | None) -> Manifest:
+        """What tells programs what these files are, which are given as bytes or by where they lie."""
+        listed = (
+            ManifestFile.of(name, content, self._about(name), self._schema_of(name, content))
+            for name, content in contents.items()
+        )
+        return Manifest(
+            kind=self.kind,
+            data=self.data_file,
+            page=PAGE,
+            command=None if command is None else tuple(command),
+            model=self.context["model"],
+            other=self.context.get("other"),
+            versions=self.context["versions"],
+            written=now(),
+            files=tuple(listed),
+        )
+
+    def _about(self, name: str) -> str:
+        fitting = (words for pattern, words in self.numbered.items() if fnmatchcase(name, pattern))
+        return self.files.get(name) or next(fitting, "")
+
+    def _schema_of(self, name: str, content: bytes | Path) -> str | None:
+        """Name of the schema of a file."""
+        if name == self.data_file:
+            return schema_name("reports", self.schema, self.version)
+        if name.endswith(".csv"):
+            return schema_name("tables", f"{self.schema}.{Path(name).stem}", self.version)
+        kind = written_as(content) if isinstance(content, Path) else None
+        return None if kind is None else schema_name("files", *kind)
 
     @classmethod
     @abstractmethod

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from captum_paramsal.repair import Cure, GroupCures, Patch
 from captum_paramsal.report.shared.codec import from_json
-from captum_paramsal.report.shared.folder import PAGE
+from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.report.triage.label_doubts import LabelDoubts
 from captum_paramsal.sources import Item
@@ -42,11 +42,21 @@ class TriageData(Report):
     schema: ClassVar[str] = "captum_paramsal.triage"
     version: ClassVar[int] = 2
     data_file: ClassVar[str] = "triage.json"
-    files: ClassVar[tuple[str, ...]] = (
-        *(data_file, "triage.csv", "mistakes.csv", "cures.csv", VALUES_FILE),
-        *("confusion.png", "filters.png", PAGE),
+    files: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            data_file: "every number on the page",
+            "triage.csv": "the guiltiest filters of all mistakes and of every group",
+            "mistakes.csv": "one row per mistake",
+            "cures.csv": "one row per group that a cure was looked for",
+            VALUES_FILE: "the triage, with the values of all filters",
+            "confusion.png": "which classes are taken for which",
+            "filters.png": "how much each filter stands out",
+            **SHARED_FILES,
+        }
     )
-    numbered: ClassVar[tuple[str, ...]] = (PATCH_FILE.format("*"),)
+    numbered: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {PATCH_FILE.format("*"): "what the cure of the group of this number changes"}
+    )
     former_keys: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"remarks": "caveats", "likeness": "similarity", "mistakes_in_no_group": "ungrouped"}
     )

@@ -132,7 +132,7 @@ def test_which_class_and_which_baselines(explained):
 
 
 def test_files(found, written):
-    names = {"report.html", "comparison.json", "comparison.csv", "comparison.safetensors"}
+    names = {"report.html", "manifest.json", "comparison.json", "comparison.csv", "comparison.safetensors"}
     assert {file.name for file in written.iterdir()} == names | {"maps.png", "metrics.png", "agreement.png"}
     content = json.loads((written / "comparison.json").read_text())
     assert content["schema_version"] == 2

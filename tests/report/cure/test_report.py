@@ -92,7 +92,9 @@ def test_what_was_refused_is_said_in_the_conditional():
 def test_files(status, tmp_path):
     report = REPORTS[status]()
     assert report.write(tmp_path) == tmp_path / "report.html"
-    names = {"report.html", "cure.json", "cure.csv"} | ({"cured.patch.safetensors"} if status == "kept" else set())
+    names = {"report.html", "manifest.json", "cure.json", "cure.csv"} | (
+        {"cured.patch.safetensors"} if status == "kept" else set()
+    )
     assert {file.name for file in tmp_path.iterdir()} == names
     content = json.loads((tmp_path / "cure.json").read_text())
     assert (content["schema"], content["summary"]["status"]) == ("captum_paramsal.cure", status)

@@ -68,6 +68,7 @@ def test_written_and_read_again(checkup, tmp_path):
     assert report.name == "report.html"
     assert {path.name for path in report.parent.iterdir()} == {
         "report.html",
+        "manifest.json",
         "doctor.json",
         "channels.csv",
         "diagnosis.safetensors",

@@ -25,7 +25,9 @@ def folder(found, tmp_path_factory):
 
 
 def test_writes_three_files_and_nothing_else(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["explanation.json", "filters.csv", "report.html"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("explanation.json", "filters.csv", "manifest.json", "report.html")
+    ]
 
 
 def test_json(found, folder):

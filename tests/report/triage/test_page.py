@@ -175,7 +175,7 @@ def written(tmp_path_factory):
 
 def test_files(written):
     found, folder = written
-    data = {"report.html", "triage.json", "triage.csv", "mistakes.csv", "triage.safetensors"}
+    data = {"report.html", "manifest.json", "triage.json", "triage.csv", "mistakes.csv", "triage.safetensors"}
     assert {file.name for file in folder.iterdir()} == data | {"confusion.png", "filters.png"}
     content = json.loads((folder / "triage.json").read_text())
     assert (content["schema"], content["schema_version"]) == ("captum_paramsal.triage", 2)
