@@ -8,7 +8,7 @@ import pytest
 from cases.undrawn import undrawn
 from docs.pages import DOCS
 from files.closed_schemas import complaints
-from files.small_values import VALUES, small_value
+from files.small_values import VALUES, batches, model, small_value
 from jsonschema import Draft202012Validator
 from report.cure.small_cures import refused, too_few
 from report.doctor.small_reports import colour_checkup, scenes
@@ -16,7 +16,7 @@ from report.every_kind import KINDS, strange_report
 from report.explain.small_jobs import tiny_explanation, tiny_images
 from safetensors import safe_open
 
-from captum_paramsal import SourceError
+from captum_paramsal import DiscernibleNeurons, Filter, SourceError
 from captum_paramsal.files import kinds
 from captum_paramsal.files.file_kind import FileKind
 from captum_paramsal.files.json_file import JsonFile
@@ -113,17 +113,25 @@ def test_data_of_an_unknown_version_is_refused(written, change, tmp_path):
         type(report).load(tmp_path)
 
 
+def described(file):
+    """What a file of tensors says of itself."""
+    with safe_open(file, framework="pt") as opened:
+        return json.loads(opened.metadata()["captum_paramsal"])
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_saved_results_have_their_schemas(name, tmp_path):
     kind, file = SAVED[name], tmp_path / "file"
     small_value(name).save(file)
     schema = SCHEMAS[schema_name("files", kind.format, kind.versions[-1])]
-    if isinstance(kind, JsonFile):
-        content = read(file)
-    else:
-        with safe_open(file, framework="pt") as opened:
-            content = json.loads(opened.metadata()["captum_paramsal"])
-    assert not complaints(schema, content)
+    assert not complaints(schema, read(file) if isinstance(kind, JsonFile) else described(file))
+
+
+def test_a_trace_through_a_filter_has_the_schema_of_traces(tmp_path):
+    DiscernibleNeurons(model()).trace(batches()[0][0], through=Filter("0", 1)).save(tmp_path / "file")
+    content = described(tmp_path / "file")
+    assert "through" in content
+    assert not complaints(SCHEMAS[schema_name("files", kinds.TRACE.format, kinds.TRACE.versions[-1])], content)
 
 
 def test_every_kind_of_file_has_a_schema():
