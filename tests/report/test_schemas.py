@@ -77,7 +77,7 @@ def _typed(cell, schema):
         return float(cell)
     if "const" in schema:
         return int(cell)
-    return {"True": True, "False": False}[cell] if kinds == "boolean" else cell
+    return {"True": True, "False": False}[cell] if "boolean" in kinds else cell
 
 
 def test_every_table_has_its_schema(written):

@@ -10,6 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 from captum_paramsal.files.json_schema import INLINE
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.data import ImageGroup, Mistake, NearMistake, RankedFilter
+from captum_paramsal.report.explain.exemplar_records import SuspectExemplars
 from captum_paramsal.report.explain.tail_summary import TailSummary
 from captum_paramsal.report.explain.trace_records import Tracing
 from captum_paramsal.report.shared.content import (
@@ -102,6 +103,7 @@ class ExplanationContent(ReportContent):
         dead: Columns of filters without a score of their own.
         places: Where on the horizontal axis of a profile the points of each curve lie.
         neighbors: The mistakes that are nearest to each, by position.
+        exemplars: What the usual suspects look for.
         mistakes: In the order of the images.
     """
 
@@ -117,6 +119,7 @@ class ExplanationContent(ReportContent):
     dead: list[int]
     places: list[float]
     neighbors: NotRequired[Mapping[int, list[NearMistake]]]
+    exemplars: NotRequired[SuspectExemplars]
     mistakes: list[MistakeContent]
 
 

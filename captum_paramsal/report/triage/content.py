@@ -9,6 +9,7 @@ from typing_extensions import NotRequired, TypedDict
 from captum_paramsal.files.contents import CureContent
 from captum_paramsal.files.json_schema import INLINE
 from captum_paramsal.report.shared.content import ReferenceOrigin, ReportContent, SummaryContent
+from captum_paramsal.report.triage.label_doubts import LabelDoubts
 from captum_paramsal.triage import ConfusionPair
 
 
@@ -108,6 +109,9 @@ class SortedMistake(TypedDict):
         similarity: To its group; null for none.
         nearest: Name of the image of the most similar mistake; null where there is no other.
         nearest_similarity: Its similarity.
+        doubt: How much speaks against the label, 0 for nothing; null where nothing is known.
+        suggested: Number of the class that most speaks for; likewise.
+        likely_wrong: Whether that is another class, with more than half of confidence and support; likewise.
     """
 
     file: str
@@ -118,6 +122,9 @@ class SortedMistake(TypedDict):
     similarity: float | None
     nearest: str | None
     nearest_similarity: float | None
+    doubt: NotRequired[float | None]
+    suggested: NotRequired[int | None]
+    likely_wrong: NotRequired[bool | None]
 
 
 class GroupCure(TypedDict):
@@ -142,6 +149,7 @@ class TriageReportContent(ReportContent):
         confusion_pairs: Which class is taken for which, the most frequent first.
         significant_filters: Filters that are more salient in mistakes.
         all_mistakes: The guiltiest filters of all mistakes.
+        label_doubts: What speaks against the labels of the mistakes.
         groups: Mistakes that belong together.
         mistakes: Every mistake.
         cures: What came of the cure of each group, where one was looked for.
@@ -152,6 +160,7 @@ class TriageReportContent(ReportContent):
     confusion_pairs: list[ConfusionPair]
     significant_filters: list[SignificantFilter]
     all_mistakes: list[GuiltyContent]
+    label_doubts: NotRequired[LabelDoubts]
     groups: list[GroupContent]
     mistakes: list[SortedMistake]
     cures: NotRequired[list[GroupCure]]
