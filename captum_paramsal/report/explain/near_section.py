@@ -11,8 +11,9 @@ from captum_paramsal.report.shared.page_pictures import SHOWN, NearRows, NearTil
 
 @dataclass(frozen=True)
 class NearCard:
-    """A neighbour of a mistake: the number of its card, what was confused, and how similar both are."""
+    """A neighbour of a mistake: its position, the number of its card, what was confused, and how similar both are."""
 
+    position: int
     number: int
     label: str
     predicted: str
@@ -30,6 +31,7 @@ def near_cards(explanation: ExplanationData, mistake: Mistake, numbers: Mapping[
     by_position = {other.position: other for other in explanation.mistakes}
     return [
         NearCard(
+            near.position,
             numbers[near.position],
             explanation.class_name(by_position[near.position].label),
             explanation.class_name(by_position[near.position].predicted),
