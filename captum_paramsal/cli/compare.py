@@ -69,8 +69,8 @@ methods:
   attention_rollout, gradient_x_attention
 
 metrics:
-  infidelity, infidelity_of_loss, sensitivity, deletion, insertion, model_randomisation, sparsity; where there are boxes
-  pointing_game, iou, increase_in_confidence; and those that the module of --model registers
+  infidelity, infidelity_of_loss, sensitivity, deletion, insertion, road, irof, model_randomisation, sparsity; where
+  there are boxes pointing_game, iou, increase_in_confidence; and those that the module of --model registers
 
 examples:
   captum-paramsal compare
@@ -122,6 +122,13 @@ def add_to(commands: Commands, summary: str) -> None:
     add_out_option(report, "paramsal-compare")
     report.add_argument(
         "--pictures", metavar="N", type=natural, default=8, help="images whose maps are shown (default 8)"
+    )
+    report.add_argument(
+        "--scale",
+        choices=("map", "method", "common"),
+        default="map",
+        help="which maps share a scale of colours: none (map, the default), those of a method, or all (common), which "
+        "suits maps of one unit",
     )
     add_compute_options(parser, layers=False)
     parser.set_defaults(run=run, parser=parser)
@@ -207,6 +214,7 @@ def _settings(args: argparse.Namespace, limit: int | None) -> ComparisonSettings
         limit=limit,
         explained=args.explain,
         shown=args.pictures,
+        scale=args.scale,
         **computation(args),
     )
 

@@ -11,13 +11,8 @@ from torch import Tensor, nn
 
 from captum_paramsal.comparison.cost import measured
 from captum_paramsal.comparison.result import Failure
-from captum_paramsal.metrics import Case, Column, InputMaps, Metric, per_pixel
+from captum_paramsal.metrics import Case, InputMaps, Metric, per_pixel
 from captum_paramsal.metrics.model_state import explaining
-
-COST = (
-    Column("seconds", "s", "lower", "Time for the map of one image, taken in batches."),
-    Column("peak memory", "MiB", "lower", "Memory for the map of one image on top of what was held, in batches."),
-)
 
 _Result = TypeVar("_Result")
 

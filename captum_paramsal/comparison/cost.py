@@ -11,6 +11,15 @@ from typing import TypeVar
 
 import torch
 
+from captum_paramsal.metrics import Column
+
+SECONDS = Column("seconds", "s", "lower", "Time for the map of one image, taken in batches.")
+
+COST = (
+    SECONDS,
+    Column("peak memory", "MiB", "lower", "Memory for the map of one image on top of what was held, in batches."),
+)
+
 _Result = TypeVar("_Result")
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")

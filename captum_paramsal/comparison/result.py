@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import deprecated
 
 from captum_paramsal.comparison.statistics import PairedDifference, paired_differences
+from captum_paramsal.comparison.trust import TrustSummary
 from captum_paramsal.errors import InputError
 from captum_paramsal.files.kinds import COMPARISON
 from captum_paramsal.metrics import Column
@@ -22,6 +23,8 @@ from captum_paramsal.summary import Summarized
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from captum_paramsal.viz import MapScale
 
 _IMAGES_IN = {"scores": 2, "degenerate": 1, "targets": 0, "predicted": 0, "agreements": 0}
 """Dimension of the images, by tensor."""
@@ -216,13 +219,27 @@ class Comparison(Summarized):
         """
         return paired_differences(list(self.methods), self.column(column), seed)
 
-    def plot(self, kind: Literal["grid", "bars", "agreement"] = "grid") -> Axes | tuple[Axes, ...]:
+    def trust(self, seed: int = 0) -> TrustSummary:
+        """Which of the methods to trust, as far as these images say: ranks with intervals, and the same in words.
+
+        Images are drawn again and again, the same ones for all methods and measures. Ask `where` for mistakes and
+        correct images apart.
+
+        Args:
+            seed: Fixes the drawing.
+        """
+        return TrustSummary.of(self.columns, self.methods, self.scores, len(self.agreement), seed)
+
+    def plot(
+        self, kind: Literal["grid", "bars", "agreement"] = "grid", *, scale: MapScale = "map"
+    ) -> Axes | tuple[Axes, ...]:
         """Draw the maps that are kept, the means of all columns, or how similar the methods are.
 
         Args:
             kind: ``"grid"``, see :func:`captum_paramsal.viz.comparison_grid`; ``"bars"``, axes for every column, see
                 :func:`captum_paramsal.viz.metric_panels`; or ``"agreement"``, see
                 :func:`captum_paramsal.viz.agreement_plot`.
+            scale: Of the grid: which maps share a scale of colours.
 
         Raises:
             InputError: Another kind, or no map was kept.
@@ -243,7 +260,8 @@ class Comparison(Summarized):
         if kind != "grid":
             message = f"Expected 'grid', 'bars' or 'agreement', got {kind!r}."
             raise InputError(message)
-        return viz.comparison_grid(self.pictures, self.maps, explained, names=[f"image {n}" for n in self.kept])
+        names = [f"image {n}" for n in self.kept]
+        return viz.comparison_grid(self.pictures, self.maps, explained, names=names, scale=scale)
 
     def to_dataframe(self) -> pd.DataFrame:
         """:meth:`per_image` as a pandas ``DataFrame``.

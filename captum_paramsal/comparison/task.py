@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.comparison.agreement import rank_agreement
-from captum_paramsal.comparison.batch_scores import COST, BatchScores, NamedMethod
+from captum_paramsal.comparison.batch_scores import BatchScores, NamedMethod
+from captum_paramsal.comparison.cost import COST
 from captum_paramsal.comparison.result import Comparison
 from captum_paramsal.errors import InputError
 from captum_paramsal.files import Fingerprint

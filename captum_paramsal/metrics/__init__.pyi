@@ -8,6 +8,7 @@ from .boxes import (
     iou as iou,
 )
 from .deletion import Deletion as Deletion, Insertion as Insertion
+from .imputation import imputed as imputed
 from .increase_in_confidence import (
     ConfidenceChange as ConfidenceChange,
     IncreaseInConfidence as IncreaseInConfidence,
@@ -15,6 +16,7 @@ from .increase_in_confidence import (
 )
 from .infidelity import Infidelity as Infidelity
 from .input_maps import InputMaps as InputMaps
+from .irof import IROF as IROF
 from .map_boxes import box_of as box_of
 from .maps import per_pixel as per_pixel
 from .metric import Column as Column, CurveMetric as CurveMetric, Metric as Metric
@@ -30,7 +32,9 @@ from .pointing_game import (
     pointing_game_at as pointing_game_at,
 )
 from .registry import METRICS as METRICS, metric_named as metric_named, register_metric as register_metric
+from .road import ROAD as ROAD
 from .scoring_case import Case as Case
+from .segments import segments_of as segments_of
 from .sensitivity import Sensitivity as Sensitivity
 from .shared_passes import SharedPasses as SharedPasses
 from .shares import share_interval as share_interval

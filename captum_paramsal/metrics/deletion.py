@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.metrics.image_baselines import BASELINES
+from captum_paramsal.metrics.image_baselines import BASELINES, require_baseline
 from captum_paramsal.metrics.metric import Column, CurveMetric
-from captum_paramsal.metrics.pixel_order import areas_under, confidence_along, pixel_ranks, random_maps
+from captum_paramsal.metrics.pixel_order import areas_under, confidence_along, pixel_counts, pixel_ranks, random_maps
 from captum_paramsal.metrics.scoring_case import Case
 
 
@@ -31,10 +31,7 @@ class _PixelExchange(CurveMetric):
         if not isinstance(self.steps, int) or self.steps < 1:
             message = f"Expected `steps` to be a whole number of at least 1, got {self.steps!r}."
             raise InputError(message)
-        if self.baseline not in BASELINES:
-            known = ", ".join(map(repr, BASELINES))
-            message = f"Expected `baseline` to be one of {known}, got {self.baseline!r}."
-            raise InputError(message)
+        require_baseline(self.baseline)
 
     @property
     def axis(self) -> Tensor:
@@ -57,7 +54,8 @@ class _PixelExchange(CurveMetric):
 
     def _along(self, case: Case, ranks: Tensor) -> Tensor:
         images = case.batch.inputs[0]
-        return confidence_along(case, ranks, *self._ends(images, BASELINES[self.baseline](images)), self.steps)
+        before, after = self._ends(images, BASELINES[self.baseline](images))
+        return confidence_along(case, ranks, before, after, pixel_counts(case.size, self.steps))
 
     @abstractmethod
     def _ends(self, images: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from captum_paramsal.errors import InputError
+
 BLUR = 1 / 20
 """Standard deviation of the blur, as a share of the shorter side: 11 pixels of 224."""
 
@@ -46,3 +48,15 @@ def blurred(images: Tensor, sigma: float | None = None) -> Tensor:
 
 BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({"blur": blurred, "mean": mean_colour})
 """Baselines by name: images ``(N, C, H, W)`` to what takes their place."""
+
+
+def require_baseline(name: str) -> None:
+    """Make sure that there is a baseline of this name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in BASELINES:
+        known = ", ".join(map(repr, BASELINES))
+        message = f"Expected `baseline` to be one of {known}, got {name!r}."
+        raise InputError(message)

@@ -37,7 +37,7 @@ def rank_correlation(one: Tensor, other: Tensor) -> Tensor:
     return correlation.clamp(-1, 1).where(usable, torch.nan)
 
 
-def has_ssim() -> bool:
+def has_scikit_image() -> bool:
     """Whether scikit-image is installed."""
     return find_spec("skimage") is not None
 
@@ -60,7 +60,7 @@ def structural_similarity(one: Tensor, other: Tensor) -> Tensor:
     similarity = torch.full((len(one),), torch.nan, dtype=torch.float64)
     window = min(_WINDOW, *one.shape[1:])
     window -= 1 - window % 2
-    if not has_ssim() or window < 3:
+    if not has_scikit_image() or window < 3:
         return similarity
     ssim = import_module("skimage.metrics").structural_similarity
     usable = _finite(one) & _finite(other)

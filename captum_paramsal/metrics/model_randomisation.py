@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.hooks import layers_from_the_end
-from captum_paramsal.metrics.map_similarity import NO_SSIM, has_ssim, rank_correlation, structural_similarity
+from captum_paramsal.metrics.map_similarity import NO_SSIM, has_scikit_image, rank_correlation, structural_similarity
 from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.metric import Column, CurveMetric
 from captum_paramsal.metrics.model_state import explaining
@@ -89,7 +89,7 @@ class ModelRandomisation(CurveMetric):
             reason = "The method cannot be rebuilt for a random model."
         if reason is not None:
             return {_CORRELATION: reason, _SSIM: reason}
-        return {} if has_ssim() else {_SSIM: NO_SSIM}
+        return {} if has_scikit_image() else {_SSIM: NO_SSIM}
 
     def _maps(self, case: Case) -> list[Tensor]:
         """One number per pixel at each stage, ``(N, H, W)``; NaN where the map is degenerate."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +16,12 @@ from captum_paramsal.metrics.maps import per_pixel
 from captum_paramsal.metrics.model_state import forward_only
 from captum_paramsal.metrics.perturbations import image_generators
 from captum_paramsal.metrics.scoring_case import Case
+
+Pictures: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From numbers of images, and of points along their curves, ``(M,)`` each, to pictures ``(M, C, H, W)``."""
+
+Read: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From class scores ``(M, K)`` float64 and targets ``(M,)`` to a number for each picture, ``(M,)`` float64."""
 
 
 def pixel_ranks(maps: Tensor) -> Tensor:
@@ -44,38 +52,70 @@ def pixel_counts(size: tuple[int, int], steps: int) -> Tensor:
     return (2 * torch.arange(steps + 1) * size[0] * size[1] + steps) // (2 * steps)
 
 
-def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, steps: int) -> Tensor:
+def confidence_along(case: Case, ranks: Tensor, before: Tensor, after: Tensor, counts: Tensor) -> Tensor:
     """Probability of the target while the pixels of one picture take the place of another's.
 
     Args:
         case: Model and targets.
-        ranks: From :func:`pixel_ranks`: the order in which pixels are exchanged.
+        ranks: From :func:`pixel_ranks`: the order in which pixels are exchanged. Those of one rank go together.
         before: What is shown at first, ``(N, C, H, W)``.
         after: What is shown at last, the same shape.
-        steps: Steps from the one to the other.
+        counts: How many ranks are exchanged at each point, ``(P,)``.
 
     Returns:
-        ``(N, steps + 1)`` float64 softmax probabilities.
+        ``(N, P)`` float64 softmax probabilities.
 
     Raises:
         InputError: A pass on the images fails, or gives scores that are not finite.
     """
-    counts, ranks = pixel_counts(case.size, steps).to(before.device), ranks.to(before.device)
-    total = len(case) * (steps + 1)
+    counts, ranks = counts.to(before.device), ranks.to(before.device)
+
+    def pictures(image: Tensor, point: Tensor) -> Tensor:
+        exchanged = ranks[image] < counts[point, None, None]
+        return torch.where(exchanged[:, None], after[image], before[image])
+
+    return curves_of(case, len(counts), pictures, probability)
+
+
+def curves_of(case: Case, points: int, pictures: Pictures, read: Read) -> Tensor:
+    """What the model makes of pictures of each image, in passes of as many as the case allows.
+
+    Args:
+        case: Model and targets.
+        points: Pictures of each image, P.
+        pictures: Makes some of them.
+        read: What is read off the class scores.
+
+    Returns:
+        ``(N, P)`` float64.
+
+    Raises:
+        InputError: A pass on the images fails, or gives scores that are not finite.
+    """
+    total = len(case) * points
     size = case.max_examples_per_batch or total
+    device = case.batch.inputs[0].device
     parts = []
     with forward_only(case.model):
         for start in range(0, total, size):
-            numbers = torch.arange(start, min(start + size, total), device=before.device)
-            image, point = numbers // (steps + 1), numbers % (steps + 1)
-            exchanged = ranks[image] < counts[point, None, None]
-            pictures = torch.where(exchanged[:, None], after[image], before[image])
-            parts.append(_confidence(case, pictures, image))
-    return torch.cat(parts).view(len(case), steps + 1)
+            numbers = torch.arange(start, min(start + size, total), device=device)
+            image = numbers // points
+            parts.append(read(*_scores(case, pictures(image, numbers % points), image)))
+    return torch.cat(parts).view(len(case), points)
 
 
-def _confidence(case: Case, pictures: Tensor, image: Tensor) -> Tensor:
-    """Probability of the target in pictures made of these images, ``(M,)``."""
+def probability(scores: Tensor, targets: Tensor) -> Tensor:
+    """Softmax probability of the target."""
+    return scores.softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
+
+
+def is_predicted(scores: Tensor, targets: Tensor) -> Tensor:
+    """1 where the target has the highest score, else 0."""
+    return (scores.argmax(dim=1) == targets).double()
+
+
+def _scores(case: Case, pictures: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Class scores of pictures made of these images, ``(M, K)`` float64 on the CPU, and their targets."""
     batch = case.batch.chosen(image)
     scores, labels = scores_at(
         forward_scores(case.model, replace(batch, inputs=(pictures,)), binary=True), batch.labels
@@ -83,7 +123,7 @@ def _confidence(case: Case, pictures: Tensor, image: Tensor) -> Tensor:
     if not scores.isfinite().all():
         message = "Expected finite class scores while pixels are exchanged, got NaN or infinity."
         raise InputError(message)
-    return scores.cpu().double().softmax(dim=1).gather(1, labels.cpu()[:, None]).squeeze(1)
+    return scores.cpu().double(), labels.cpu()
 
 
 def areas_under(curves: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ from captum_paramsal.metrics.box_overlap import BoxOverlap
 from captum_paramsal.metrics.deletion import Deletion, Insertion
 from captum_paramsal.metrics.increase_in_confidence import IncreaseInConfidence
 from captum_paramsal.metrics.infidelity import Infidelity
+from captum_paramsal.metrics.irof import IROF
 from captum_paramsal.metrics.metric import Metric
 from captum_paramsal.metrics.model_randomisation import ModelRandomisation
 from captum_paramsal.metrics.pointing_game import Pointing
+from captum_paramsal.metrics.road import ROAD
 from captum_paramsal.metrics.sensitivity import Sensitivity
 from captum_paramsal.metrics.sparsity import Sparsity
 
@@ -56,6 +58,8 @@ for _make in (
     Sensitivity,
     Deletion,
     Insertion,
+    ROAD,
+    IROF,
     Pointing,
     BoxOverlap,
     IncreaseInConfidence,

@@ -14,10 +14,10 @@ from captum_paramsal.metrics.perturbations import ImagePerturbation, perturbed_c
 
 
 @dataclass(frozen=True, eq=False)
-class _Copies:
+class _Made:
     asked: tuple[Any, ...]
     images: Tensor
-    copies: Tensor
+    made: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +30,26 @@ class _Pass:
 class SharedPasses:
     """Remembers what a model made of some images and of their copies, for the next method on the same images.
 
-    It holds the copies too: make a new one for each batch of images, and drop it with them.
+    It holds the copies too, and what else is made of images: make a new one for each batch of images, and drop it with
+    them.
     """
 
     def __init__(self) -> None:
-        self._copies: list[_Copies] = []
+        self._made: list[_Made] = []
         self._passes: list[_Pass] = []
 
     def copies(self, images: Tensor, perturbation: ImagePerturbation, seed: int, samples: range) -> Tensor:
         """Perturbed copies, made once; see :func:`perturbed_copies`."""
         asked = (perturbation, seed, samples)
-        for known in self._copies:
+        return self.made_of(images, asked, lambda: perturbed_copies(images, perturbation, seed, samples))
+
+    def made_of(self, images: Tensor, asked: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+        """What is made of images, made once; what it is, `asked` says."""
+        for known in self._made:
             if known.asked == asked and _same(known.images, images):
-                return known.copies
-        made = perturbed_copies(images, perturbation, seed, samples)
-        self._copies.append(_Copies(asked, images, made))
+                return known.made
+        made = make()
+        self._made.append(_Made(asked, images, made))
         return made
 
     def replaying(self, model: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -3,6 +3,7 @@ from .bootstrap import (
     bootstrap_difference as bootstrap_difference,
     bootstrap_mean as bootstrap_mean,
     bootstrap_means as bootstrap_means,
+    resampled_means as resampled_means,
     table_of_means as table_of_means,
 )
 from .moments import Moments as Moments

@@ -65,7 +65,7 @@ def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
     if len(rows) < 2:
         nothing = torch.full_like(mean, torch.nan)
         return torch.stack([mean, nothing, nothing])
-    ends = _resampled_means(rows, seed).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
+    ends = resampled_means(rows, seed).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
     return torch.cat([mean[None], ends])
 
 
@@ -109,13 +109,24 @@ def bootstrap_difference(group: Tensor, other: Tensor, seed: int = 0) -> Tensor:
         nothing = torch.full_like(mean, torch.nan)
         return torch.stack([mean, nothing, nothing])
     # Of one seed, groups of the same size would draw the same places.
-    drawn = [_resampled_means(rows, seed + number) for number, rows in enumerate((group, other))]
+    drawn = [resampled_means(rows, seed + number) for number, rows in enumerate((group, other))]
     ends = (drawn[0] - drawn[1]).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
     return torch.cat([mean[None], ends])
 
 
-def _resampled_means(values: Tensor, seed: int) -> Tensor:
-    """Means of every column over rows drawn with replacement, ``(RESAMPLES, C)``."""
+def resampled_means(values: Tensor, seed: int = 0) -> Tensor:
+    """Means of every column over rows drawn with replacement, the same rows for all columns; NaN is left out.
+
+    Args:
+        values: ``(N, C)``.
+        seed: Fixes the drawing: two tables of as many rows draw the same ones.
+
+    Returns:
+        ``(2000, C)`` float64; NaN where a column has no number in any of the rows that were drawn.
+
+    >>> resampled_means(torch.ones(4, 2)).shape
+    torch.Size([2000, 2])
+    """
     rows = values.detach().cpu().double()
     known, filled = (~rows.isnan()).double(), rows.nan_to_num()
     means = []

@@ -26,7 +26,14 @@ from .pixels import (
     pixel_plot as pixel_plot,
 )
 from .profiles import profile_plot as profile_plot
-from .signed_maps import presentable as presentable, signed_overlay as signed_overlay
+from .signed_maps import (
+    SCALE_WORDS as SCALE_WORDS,
+    MapScale as MapScale,
+    map_scales as map_scales,
+    presentable as presentable,
+    require_scale as require_scale,
+    signed_overlay as signed_overlay,
+)
 from .style import (
     INK as INK,
     PALETTE as PALETTE,

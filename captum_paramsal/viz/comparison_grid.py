@@ -15,7 +15,7 @@ from torch import Tensor
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.inputs import literal
 from captum_paramsal.viz.placing import place_picture
-from captum_paramsal.viz.signed_maps import MAP_COLORS, presentable, signed_overlay
+from captum_paramsal.viz.signed_maps import MAP_COLORS, SCALE_WORDS, MapScale, map_scales, presentable, signed_overlay
 from captum_paramsal.viz.style import new_axes, styled
 
 _SIDE = 1.25
@@ -29,11 +29,13 @@ def comparison_grid(
     *,
     names: Sequence[str] | None = None,
     title: str = "",
+    scale: MapScale = "map",
 ) -> Axes:
-    """Draw each image, and beside it every method's map of it, on one colour scale.
+    """Draw each image, and beside it every method's map of it: red where it is for the class, blue where against.
 
-    Methods have units of their own, so every map is divided by the 99th percentile of its absolute values first: what
-    is compared is where a map is strong, and with which sign, not how large its numbers are.
+    Full colour is the 99th percentile of absolute values. Methods have units of their own, so by default it is that of
+    each map: what is compared is where a map is strong, and with which sign, not how large its numbers are. The bar
+    says which maps share a scale.
 
     Args:
         pictures: N of ``(C, H, W)``, of one size or several; what is not in [0, 1] is stretched to it.
@@ -42,13 +44,15 @@ def comparison_grid(
         ax: Where to draw; by default on a new figure.
         names: One per image.
         title: Over the grid.
+        scale: Which maps share a scale: "map", none; "method", those of each method, so that its weaker maps are paler;
+            "common", all, for maps of one unit.
 
     Returns:
         The axes, where image n and method m have the unit square at m + 1, n. Nothing is shown;
         ``ax.figure.savefig`` writes a file.
 
     Raises:
-        InputError: No image, or not as many names, pictures and maps.
+        InputError: No image, not as many names, pictures and maps, or another scale.
 
     >>> import torch
     >>> ax = comparison_grid(torch.rand(2, 3, 8, 8), torch.randn(2, 3, 8, 8), ["a", "b", "c"])
@@ -59,12 +63,13 @@ def comparison_grid(
     titles = [""] * len(shown) if names is None else list(names)
     _require_match(shown, drawn, methods, titles)
     rows, columns = len(shown), len(methods) + 1
+    full = map_scales([list(of_image) for of_image in drawn], scale)
     with styled():
         axes = new_axes(_SIDE * columns + 1.6, _SIDE * rows + 1.3) if ax is None else ax
         for row, (picture, of_image) in enumerate(zip(shown, drawn, strict=True)):
             place_picture(axes, presentable(picture), row, 0)
             for column, values in enumerate(of_image, 1):
-                place_picture(axes, signed_overlay(picture, values), row, column)
+                place_picture(axes, signed_overlay(picture, values, full[row][column - 1]), row, column)
                 _remark(axes, values, row, column)
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
@@ -77,7 +82,9 @@ def comparison_grid(
         axes.spines[:].set_visible(False)
         shades = ScalarMappable(Normalize(-1, 1), mpl.colormaps[MAP_COLORS])
         bar = axes.figure.colorbar(shades, ax=axes, ticks=[-1, 0, 1], fraction=0.02, pad=0.02)
-        bar.ax.set_yticklabels(["against", "0", "for"])
+        ends = f" {full[0][0]:.2g}" if scale == "common" else ""
+        bar.ax.set_yticklabels([f"against{ends}", "0", f"for{ends}"])
+        bar.set_label(SCALE_WORDS[scale])
         axes.set_title(title)
     return axes
 

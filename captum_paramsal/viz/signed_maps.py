@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
 import matplotlib as mpl
 import torch
 from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.viz.inputs import Values, as_values, grey
+
+MapScale: TypeAlias = Literal["map", "method", "common"]
+"""Which maps share a scale of colours: each has its own, all maps of a method share one, or all maps do."""
+
+SCALE_WORDS: Mapping[MapScale, str] = MappingProxyType(
+    {
+        "map": "each map on a scale of its own",
+        "method": "one scale for each method",
+        "common": "one scale for all maps",
+    }
+)
+"""What a caption says of them."""
 
 MAP_COLORS = "RdBu_r"
 """Red for, blue against: with any kind of colour blindness the two ends are told apart."""
@@ -29,6 +45,45 @@ def map_scale(values: Values) -> float:
     if not len(known) or not known[-1]:
         return 1.0
     return float(known[round(_TOP * (len(known) - 1))]) or float(known[-1])
+
+
+def map_scales(maps: Sequence[Sequence[Tensor]], scale: MapScale) -> list[list[float]]:
+    """What is drawn in full strength in every map, see :func:`map_scale`.
+
+    Args:
+        maps: Of N images, by each of M methods, ``(H, W)``.
+        scale: Which of them share a scale. Methods have units of their own, so a common one suits maps of one unit,
+            such as those of one method with several settings.
+
+    Returns:
+        N lists of M numbers.
+
+    Raises:
+        InputError: Another scale.
+
+    >>> maps = [[torch.tensor([[1.0]]), torch.tensor([[-8.0]])], [torch.tensor([[3.0]]), torch.tensor([[2.0]])]]
+    >>> [map_scales(maps, scale) for scale in ("map", "method", "common")]
+    [[[1.0, 8.0], [3.0, 2.0]], [[3.0, 8.0], [3.0, 8.0]], [[8.0, 8.0], [8.0, 8.0]]]
+    """
+    require_scale(scale)
+    if scale == "map":
+        return [[map_scale(values) for values in of_image] for of_image in maps]
+    by_method = [torch.cat([values.flatten() for values in of_method]) for of_method in zip(*maps, strict=True)]
+    if scale == "common":
+        return [[map_scale(torch.cat(by_method))] * len(by_method)] * len(maps) if maps else []
+    return [[map_scale(values) for values in by_method]] * len(maps)
+
+
+def require_scale(scale: str) -> None:
+    """Make sure that there is such a scale.
+
+    Raises:
+        InputError: There is none.
+    """
+    if scale not in get_args(MapScale):
+        known = ", ".join(map(repr, get_args(MapScale)))
+        message = f"Expected `scale` to be one of {known}, got {scale!r}."
+        raise InputError(message)
 
 
 def presentable(picture: Values) -> Tensor:

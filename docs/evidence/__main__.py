@@ -22,6 +22,7 @@ STUDIES = (
     "model_doctor_tables",
     "filter_paths",
     "planted_faults",
+    "method_ranks",
     "mistake_kinds",
     "parameter_saliency",
     "parameter_saliency_tables",

@@ -92,6 +92,7 @@ def test_demo(tmp_path, capsys):
         (["--metrics", "iou,iou"], "each once"),
         (["--limit", "0"], "at least 1, got 0"),
         (["--explain", "guess"], "invalid choice: 'guess'"),
+        (["--scale", "image"], "invalid choice: 'image'"),
     ],
 )
 def test_wrong_usage(capsys, argv, message):

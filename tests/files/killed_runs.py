@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import captum_paramsal as cp
-from captum_paramsal.comparison.batch_scores import COST
+from captum_paramsal.comparison.cost import COST
 from captum_paramsal.files import checkpoint
 from captum_paramsal.repair import treat
 

@@ -217,6 +217,7 @@ def test_columns():
     assert [metric.name for metric in metrics if isinstance(metric, CurveMetric)] == [
         "deletion",
         "insertion",
+        "road",
         "model_randomisation",
     ]
     with pytest.raises(ParamsalError, match="got 'infidelty'; nearest: 'infidelity'"):

@@ -5,6 +5,7 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.viz import (
     agreement_plot,
     comparison_grid,
+    map_scales,
     metric_bars,
     metric_panels,
     new_axes,
@@ -121,3 +122,49 @@ def test_agreement_of_many_and_of_unknown():
 def test_what_does_not_belong_together(draw, message):
     with pytest.raises(InputError, match=message):
         draw()
+
+
+def scaled_maps():
+    """Two images by two methods: the second method's maps are ten times as large, its second one the larger."""
+    base = torch.tensor([[1.0, -1.0], [0.5, 0.0]])
+    return [torch.stack([base, 10 * base]), torch.stack([base / 2, 20 * base])]
+
+
+@pytest.mark.parametrize(
+    ("scale", "full"),
+    [
+        ("map", [[1.0, 10.0], [0.5, 20.0]]),
+        ("method", [[1.0, 20.0], [1.0, 20.0]]),
+        ("common", [[20.0, 20.0], [20.0, 20.0]]),
+    ],
+)
+def test_maps_on_one_scale(scale, full):
+    pictures, maps = [torch.ones(3, 2, 2)] * 2, scaled_maps()
+    axes = comparison_grid(pictures, maps, ["a", "b"], scale=scale)
+    shown = [torch.as_tensor(image.get_array()) for image in axes.images]
+    drawn = [shown[place].permute(2, 0, 1) for place in (1, 2, 4, 5)]
+    places = [(row, column) for row in range(2) for column in range(2)]
+    for picture, (row, column) in zip(drawn, places, strict=True):
+        expected = signed_overlay(pictures[row], maps[row][column], full[row][column])
+        torch.testing.assert_close(picture.float(), expected, atol=1e-6, rtol=0)
+        # The sign stays whatever the scale: red for, blue against.
+        assert picture[0, 0, 0] > picture[2, 0, 0]
+        assert picture[2, 0, 1] > picture[0, 0, 1]
+    bar = axes.figure.axes[-1]
+    assert bar.get_ylabel() == {
+        "map": "each map on a scale of its own",
+        "method": "one scale for each method",
+        "common": "one scale for all maps",
+    }.get(scale)
+    ends = ["against 20", "0", "for 20"] if scale == "common" else ["against", "0", "for"]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ends
+
+
+def test_scales_of_maps_that_show_nothing():
+    maps = [[torch.full((2, 3), NAN), torch.zeros(2, 3)], [torch.full((4, 4), -3.0), torch.zeros(4, 4)]]
+    assert map_scales(maps, "map") == [[1.0, 1.0], [3.0, 1.0]]
+    assert map_scales(maps, "method") == [[3.0, 1.0], [3.0, 1.0]]
+    assert map_scales(maps, "common") == [[3.0, 3.0], [3.0, 3.0]]
+    assert map_scales([], "common") == map_scales([], "map") == map_scales([], "method") == []
+    with pytest.raises(InputError, match="'map', 'method', 'common', got 'image'"):
+        map_scales(maps, "image")

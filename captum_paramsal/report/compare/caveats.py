@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from captum_paramsal.attr import InputSpaceSaliency, POTSaliency
 from captum_paramsal.comparison import Comparison
-from captum_paramsal.metrics.map_similarity import NO_SSIM, has_ssim
+from captum_paramsal.metrics.map_similarity import NO_SSIM, has_scikit_image
+from captum_paramsal.metrics.segments import NO_SEGMENTS
 from captum_paramsal.reference import Reference
 
 TAILS = "input_space_pot"
 """The preset whose maps show nothing where hardly a filter is in its tail."""
 _ENOUGH = 20
 """Images of a group below which an interval is hardly worth its name."""
-_SSIM = "randomised SSIM"
+_NEED_SCIKIT_IMAGE = {"randomised SSIM": NO_SSIM, "IROF": NO_SEGMENTS}
 
 
 class TailedFilters:
@@ -86,8 +87,9 @@ def comparison_caveats(comparison: Comparison, wrong: Tensor, tailed: TailedFilt
         caveats += _on_degenerate(method, int((flags & ~known).sum()))
     if failed := sorted({failure.method for failure in comparison.failures}):
         caveats.append(f"Some steps failed for {', '.join(failed)}; what was raised stands below.")
-    if any(column.name == _SSIM for column in comparison.columns) and not has_ssim():
-        caveats.append(f"There is no {_SSIM}: {NO_SSIM}")
+    if not has_scikit_image():
+        names = [column.name for column in comparison.columns if column.name in _NEED_SCIKIT_IMAGE]
+        caveats += [f"There is no {name}: {_NEED_SCIKIT_IMAGE[name]}" for name in names]
     return caveats
 
 

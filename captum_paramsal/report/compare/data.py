@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from captum_paramsal.comparison import Comparison, PairedDifference
-from captum_paramsal.comparison.batch_scores import COST
+from captum_paramsal.comparison import Comparison, PairedDifference, TrustSummary
+from captum_paramsal.comparison.cost import COST
 from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.report import Report
 from captum_paramsal.sources import Item
+from captum_paramsal.viz import MapScale
 
 SCORES_FILE = "comparison.safetensors"
 _BY_BATCH = frozenset(column.name for column in COST)
@@ -80,6 +81,12 @@ class ComparisonData(Report):
         labels = torch.tensor([item.label for item in self.items])
         return self.comparison.predicted != labels
 
+    @property
+    def scale(self) -> MapScale:
+        """Which maps share a scale of colours; each has its own in reports from before this was a choice."""
+        scale: MapScale = self.context["parameters"].get("scale", "map")
+        return scale
+
     @cached_property
     def groups(self) -> dict[str, Comparison]:
         """The comparison on correctly classified images and on mistakes, without a group that is empty."""
@@ -104,6 +111,11 @@ class ComparisonData(Report):
             if column.better and column.name not in _BY_BATCH
         }
 
+    @cached_property
+    def trust(self) -> dict[str, TrustSummary]:
+        """Which methods to trust, in each group, see ``Comparison.trust``."""
+        return {name: part.trust() for name, part in self.groups.items()}
+
     def summary(self) -> dict[str, Any]:
         """The figures that come first."""
         return {**super().summary(), "candidates": self.candidates}
@@ -122,6 +134,10 @@ class ComparisonData(Report):
                 | {"p_value": pair.p_value, "adjusted_p_value": pair.adjusted}
                 for column, pairs in self.pairs.items()
                 for pair in pairs
+            ],
+            "trust": [
+                {"group": group, "sentences": one.sentences, "ranks": one.to_table(), "measures": one.agreements}
+                for group, one in self.trust.items()
             ],
             "agreement": comparison.agreement.tolist(),
             "failures": [vars(failure) | {"file": self.items[failure.image].name} for failure in comparison.failures],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.comparison import compare
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.metrics import Deletion, Insertion, ModelRandomisation, Sensitivity, metric_named
+from captum_paramsal.metrics import IROF, ROAD, Deletion, Insertion, ModelRandomisation, Sensitivity, metric_named
 from captum_paramsal.reference import Reference
 
 _SHORT = 120.0
@@ -73,7 +73,9 @@ def _asked(metrics: Sequence[object]) -> tuple[int, int]:
     """Maps, and forward passes on altered copies, that are made of each image by each method."""
     maps = 1 + sum(metric.samples for metric in metrics if isinstance(metric, Sensitivity))
     maps += sum(metric.stages for metric in metrics if isinstance(metric, ModelRandomisation))
-    return maps, sum(metric.steps + 1 for metric in metrics if isinstance(metric, (Deletion, Insertion)))
+    passes = sum(metric.steps + 1 for metric in metrics if isinstance(metric, (Deletion, Insertion)))
+    passes += sum(2 * len(metric.shares) for metric in metrics if isinstance(metric, ROAD))
+    return maps, passes + sum(metric.segments for metric in metrics if isinstance(metric, IROF))
 
 
 def _seconds_of_a_pass(model: nn.Module, images: Tensor) -> float:

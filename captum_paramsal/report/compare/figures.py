@@ -14,9 +14,11 @@ from captum_paramsal.report.compare.page_words import unit_of_mean
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
 from captum_paramsal.viz import (
+    MapScale,
     agreement_plot,
     comparison_grid,
     decoded,
+    map_scales,
     metric_bars,
     metric_panels,
     presentable,
@@ -49,13 +51,18 @@ def comparison_figures(report: ComparisonData) -> dict[str, bytes]:
     }
     if comparison.kept:
         names = [report.items[number].name for number in comparison.kept]
-        pictures = [shown_picture(report, place) for place in range(len(comparison.kept))]
-        files["maps.png"] = to_png(comparison_grid(pictures, comparison.maps, explained, names=names))
+        pictures = shown_pictures(report)
+        grid = comparison_grid(pictures, comparison.maps, explained, names=names, scale=report.scale)
+        files["maps.png"] = to_png(grid)
     return files
 
 
-def shown_picture(report: ComparisonData, place: int) -> Tensor:
-    """A kept image for people, ``(3, H, W)``, in the size of its maps."""
+def shown_pictures(report: ComparisonData) -> list[Tensor]:
+    """The kept images for people, ``(3, H, W)`` each, in the size of their maps."""
+    return [_shown_picture(report, place) for place in range(len(report.comparison.kept))]
+
+
+def _shown_picture(report: ComparisonData, place: int) -> Tensor:
     picture = report.comparison.pictures[place]
     encoded = report.pictures.get(report.comparison.kept[place])
     if encoded is not None and (encoded.height, encoded.width) == tuple(picture.shape[1:]):
@@ -63,17 +70,25 @@ def shown_picture(report: ComparisonData, place: int) -> Tensor:
     return presentable(picture)
 
 
-def map_pictures(picture: Tensor, maps: Tensor) -> list[Picture]:
-    """The maps ``(M, H, W)`` of an image over it, no larger than they are shown.
+def map_pictures(pictures: Sequence[Tensor], maps: Sequence[Tensor], scale: MapScale = "map") -> list[list[Picture]]:
+    """The maps ``(M, H, W)`` of each image over it, no larger than they are shown.
 
     A browser that shrank them would mix the red and blue of neighbours to purple; shrunk before they are coloured, what
     prevails there keeps its sign.
     """
+    small = [_shrunk(picture, of_image) for picture, of_image in zip(pictures, maps, strict=True)]
+    full = map_scales([list(of_image) for _, of_image in small], scale)
+    return [
+        [encode_tensor(signed_overlay(picture, values, top)) for values, top in zip(of_image, tops, strict=True)]
+        for (picture, of_image), tops in zip(small, full, strict=True)
+    ]
+
+
+def _shrunk(picture: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     height, width = picture.shape[1:]
     share = min(1.0, _LARGEST / max(height, width))
     size = [max(1, round(height * share)), max(1, round(width * share))]
-    small = _resized(picture, size).clamp(0, 1)
-    return [encode_tensor(signed_overlay(small, values)) for values in _resized(maps, size)]
+    return _resized(picture, size).clamp(0, 1), _resized(maps, size)
 
 
 def metric_drawing(report: ComparisonData, place: int) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_paramsal.comparison import PRESETS, Comparison
+from captum_paramsal.comparison import PRESETS, Comparison, MeasureAgreement, TrustSummary
 from captum_paramsal.metrics import Column
 from captum_paramsal.report.compare.data import ComparisonData
-from captum_paramsal.report.compare.figures import agreement_drawing, map_pictures, metric_drawing, shown_picture
+from captum_paramsal.report.compare.figures import agreement_drawing, map_pictures, metric_drawing, shown_pictures
 from captum_paramsal.report.compare.page_pairs import PairRow, best_mean, best_method, competes, pair_rows, verdict
 from captum_paramsal.report.compare.page_words import baseline_words, number_words, plain_words, unit_of_mean
 from captum_paramsal.report.shared.templating import render
 from captum_paramsal.sources import Picture
 from captum_paramsal.sources.pictures import encode_tensor
+from captum_paramsal.viz import SCALE_WORDS
 
 _LISTED = 200
 
@@ -81,6 +82,40 @@ class _Metric:
 
 
 @dataclass(frozen=True)
+class _Rank:
+    """A method's place by a measure.
+
+    Attributes:
+        rank: In words; empty where it has none.
+        interval: Of the rank.
+        top: Whether it may be the best.
+        unbeaten: The controls that it is not better than.
+    """
+
+    rank: str = ""
+    interval: str = ""
+    top: bool = False
+    unbeaten: str = ""
+
+
+@dataclass(frozen=True)
+class _Trust:
+    """Which methods to trust, on a group of images.
+
+    Attributes:
+        sentences: What can be said.
+        measures: That have ranks, with the images that these are of.
+        rows: Of every ranked method, by measure.
+        pairs: Of measures.
+    """
+
+    sentences: Sequence[str]
+    measures: Sequence[tuple[str, int]]
+    rows: Sequence[tuple[str, Sequence[_Rank]]]
+    pairs: Sequence[tuple[MeasureAgreement, str, str]]
+
+
+@dataclass(frozen=True)
 class _Tile:
     method: str
     picture: Picture
@@ -105,6 +140,8 @@ def compare_page(report: ComparisonData) -> str:
     tables = {name: _table(part, report.tables[name]) for name, part in groups.items()}
     metrics = [_metric(report, tables, place) for place in range(len(comparison.columns))]
     methods = comparison.methods[: len(comparison.agreement)]
+    pictures = shown_pictures(report)
+    drawn = map_pictures(pictures, comparison.maps, report.scale)
     return render(
         "compare.html.jinja",
         report,
@@ -121,7 +158,9 @@ def compare_page(report: ComparisonData) -> str:
         methods={name: PRESETS[name].description if name in PRESETS else "" for name in methods},
         baselines={name: baseline_words(name) for name in comparison.methods[len(methods) :]},
         degenerate=int(comparison.degenerate.sum()),
-        cards=[_card(report, place) for place in range(len(comparison.kept))],
+        trust={name: _trust(one) for name, one in report.trust.items()},
+        cards=[_card(report, place, *shown) for place, shown in enumerate(zip(pictures, drawn, strict=True))],
+        scale=SCALE_WORDS[report.scale],
         agreement=agreement_drawing(comparison) if len(methods) > 1 else "",
         failures=comparison.failures[:_LISTED],
     )
@@ -144,7 +183,7 @@ def _table(part: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[_Row]:
 
 def _cell(row: Mapping[str, Any], best: float | None, rows: Sequence[Mapping[str, Any]]) -> _Cell:
     known = [isfinite(row[end]) for end in ("mean", "low", "high")]
-    interval = f"{number_words(row['low'])} to {number_words(row['high'])}" if all(known) else ""
+    interval = _between(row["low"], row["high"]) if all(known) else ""
     is_best = row["mean"] == best and competes(row, rows)
     return _Cell(number_words(row["mean"]) if known[0] else "", interval, row["images"], is_best)
 
@@ -169,18 +208,34 @@ def _metric(report: ComparisonData, tables: Mapping[str, Sequence[_Row]], place:
     )
 
 
+def _trust(summary: TrustSummary) -> _Trust:
+    names = list(dict.fromkeys(one.method for ranks in summary.ranks for one in ranks.methods))
+    cells = {
+        (one.method, ranks.measure): _Rank(
+            f"{one.rank:g}", f"{one.low:g} to {one.high:g}", one.method in ranks.top, ", ".join(one.unbeaten)
+        )
+        for ranks in summary.ranks
+        for one in ranks.methods
+    }
+    measures = [(ranks.measure, ranks.images) for ranks in summary.ranks]
+    return _Trust(
+        summary.sentences,
+        measures,
+        [(name, [cells.get((name, measure), _Rank()) for measure, _ in measures]) for name in names],
+        [(pair, number_words(pair.correlation), _between(pair.low, pair.high)) for pair in summary.agreements],
+    )
+
+
 def _head(note: Column) -> _Head:
     arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}"}.get(note.better, "")
     better = f"{note.better} is better" if note.better else "neither end is better"
     return _Head(note.name, arrow, better, unit_of_mean(note))
 
 
-def _card(report: ComparisonData, place: int) -> _Card:
+def _card(report: ComparisonData, place: int, picture: Tensor, images: Sequence[Picture]) -> _Card:
     comparison = report.comparison
     number, maps = comparison.kept[place], comparison.maps[place]
-    item, picture = report.items[number], shown_picture(report, place)
-    names = comparison.methods[: len(maps)]
-    images = map_pictures(picture, maps)
+    item, names = report.items[number], comparison.methods[: len(maps)]
     return _Card(
         number=place + 1,
         name=item.name,
@@ -212,3 +267,7 @@ def _remark(report: ComparisonData, number: int, column: int, values: Tensor) ->
     if len(known) < values.numel():
         return "not finite"
     return "the same everywhere" if known.any() else "zero everywhere"
+
+
+def _between(low: float, high: float) -> str:
+    return f"{number_words(low)} to {number_words(high)}"

@@ -8,14 +8,11 @@ from math import isfinite
 from typing import Any
 
 from captum_paramsal.comparison import PairedDifference
+from captum_paramsal.comparison.ranks import can_be_best
 from captum_paramsal.metrics import Column
 from captum_paramsal.report.compare.data import ComparisonData
 from captum_paramsal.report.compare.page_words import number_words, p_words
 
-_BLIND = ("centre", "random")
-"""Presets that do not look at the model: they are never the best, whatever they score."""
-_MOSTLY = 0.9
-"""Share of the most images that any method has a score for: with fewer, a mean is over other images."""
 _LEVEL = 0.05
 _CLOSE = 6
 
@@ -66,7 +63,7 @@ def best_method(report: ComparisonData, place: int) -> str:
 def competes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a method's mean can be the best of a column's rows."""
     most = max(other["images"] for other in rows)
-    return isfinite(row["mean"]) and row["method"] not in _BLIND and row["images"] >= _MOSTLY * most
+    return isfinite(row["mean"]) and can_be_best(row["method"], row["images"], most)
 
 
 def verdict(report: ComparisonData, note: Column, best: str) -> str:

@@ -26,6 +26,16 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "model soon doubts the class, and its mean probability on the way is low.",
         "insertion": "The pixels that the map calls most important are put in first. If the map is right, the model "
         "soon finds the class, and its mean probability on the way is high.",
+        "ROAD": "Pixels are removed in the order of the map, and filled in from what lies around them, so that nothing "
+        "looks cut out. If the map is right, the model keeps the class while its least important pixels go, and loses "
+        "it while its most important ones do. This is half of the difference; an order by chance has about 0.",
+        "ROAD (most relevant first)": "The mean probability of the class while the pixels that the map calls most "
+        "important are removed and filled in from what lies around them.",
+        "ROAD (least relevant first)": "The mean probability of the class while the pixels that the map calls least "
+        "important are removed and filled in from what lies around them.",
+        "IROF": "The image is cut into segments of similar pixels, which are greyed one after the other, those that "
+        "the map calls most important first. If the map is right, the class is soon gone, and this share of its "
+        "probability is lost on the way.",
         "sparsity": "On how few pixels the map lies. Neither end is the better one: few pixels are quickly read, "
         "and easily miss half of the object.",
         "pointing game": "How often the highest point of the map lies on the object. Objects tend to lie in the "

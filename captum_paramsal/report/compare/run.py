@@ -34,6 +34,7 @@ from captum_paramsal.report.shared.predictions import (
 )
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.viz import MapScale, require_scale
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class ComparisonSettings:
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
         show_progress: Show progress bars.
+        scale: Which maps share a scale of colours: each has its own ("map"), those of a "method" do, or all ("common").
     """
 
     methods: Sequence[str] = ()
@@ -60,11 +62,13 @@ class ComparisonSettings:
     batch_size: int = 16
     device: str | torch.device | None = None
     show_progress: bool = True
+    scale: MapScale = "map"
 
     def __post_init__(self) -> None:
         if self.explained not in ("prediction", "label"):
             message = f"Expected `explained` to be 'prediction' or 'label', got {self.explained!r}."
             raise ParamsalError(message)
+        require_scale(self.scale)
         for name, least in (("limit", 1), ("shown", 0), ("batch_size", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -186,6 +190,7 @@ def _context(
         "parameters": {
             "explained": settings.explained,
             "limit": settings.limit,
+            "scale": settings.scale,
             "batch_size": settings.batch_size,
             "device": str(device),
         },

@@ -18,6 +18,7 @@ IMAGES = [*torch.rand(10, 3, 12, 12, generator=torch.Generator().manual_seed(0))
         (["sparsity"], 1, 0),
         (["sensitivity", "infidelity"], 1 + 5, 0),
         (["deletion", "insertion", "model_randomisation"], 1 + 5, 2 * 21),
+        (["road", "irof"], 1, 2 * 9 + 100),
     ],
 )
 def test_maps_and_passes_are_counted(monkeypatch, metrics, maps, passes):

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from report.compare.small_comparisons import WithSkipped, small_comparison, smal
 from report.pages import Page
 
 from captum_paramsal.comparison import Comparison, Failure
-from captum_paramsal.comparison.batch_scores import COST
+from captum_paramsal.comparison.cost import COST
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.metrics import METRICS
 from captum_paramsal.report import ComparisonReport
@@ -184,6 +185,7 @@ def test_boxes_are_asked_for_only_where_there_are_some():
         ({"metrics": ["insertions"]}, "insertion"),
         ({"explained": "guess"}, "'prediction' or 'label', got 'guess'"),
         ({"limit": 0}, "`limit` to be at least 1, got 0"),
+        ({"scale": "image"}, "'method', 'common', got 'image'"),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -215,8 +217,57 @@ def test_a_report_of_version_1_is_read(found, written, tmp_path):
     content["images_from"], content["images"] = content["images"], content.pop("items")
     content["remarks"] = content.pop("caveats")
     del content["versions"], content["classes"], content["model"]["fingerprint"]
+    del content["parameters"]["scale"], content["trust"]
     (tmp_path / "comparison.json").write_text(json.dumps({**content, "schema_version": 1}))
     loaded = ComparisonReport.load(tmp_path)
     assert loaded.items == tuple(replace(item, note="", boxes=()) for item in found.items)
     assert loaded.caveats == found.caveats
     assert loaded.context["images"] == found.context["images"]
+    assert loaded.scale == "map"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_which_to_trust_is_said_for_each_group():
+    found = small_comparison(
+        small_images(24),
+        methods=["saliency", "grad_cam", "model_doctor", "random"],
+        metrics=["deletion", "insertion", "sensitivity"],
+        shown=0,
+    )
+    page = Page(compare_page(found))
+    assert list(found.trust) == list(found.groups)
+    ranked = 0
+    for summary in found.trust.values():
+        assert all(sentence in page.text for sentence in summary.sentences)
+        for ranks in summary.ranks:
+            one = ranks.methods[0]
+            stars = r"( \*)?" if one.unbeaten else ""
+            assert re.search(rf"{one.rank:g}{stars} {one.low:g} to {one.high:g}", page.text)
+            ranked += 1
+        assert page.text.count("Which measures agree") >= bool(summary.agreements)
+    assert ranked
+    content = found.to_dict()["trust"]
+    assert [one["group"] for one in content] == list(found.groups)
+    assert content[0]["sentences"] == list(found.trust[content[0]["group"]].sentences)
+
+
+def test_few_images_are_said_to_be_few(found, page):
+    few = [name for name, part in found.groups.items() if len(part) < 6]
+    assert few
+    assert page.text.count("No measure has ranks") >= len(few)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_which_maps_share_a_scale():
+    seen = {}
+    for scale, words in {
+        "map": ("full colour at its own strongest pixels", "each map on a scale of its own"),
+        "method": ("All maps of a method share a scale", "one scale for each method"),
+        "common": ("All maps share one scale", "one scale for all maps"),
+    }.items():
+        found = small_comparison(methods=["saliency", "grad_cam"], metrics=["sparsity"], shown=2, scale=scale)
+        page = Page(compare_page(found))
+        assert all(one in page.text for one in words)
+        assert found.to_dict()["parameters"]["scale"] == found.scale == scale
+        seen[scale] = tuple(image["src"] for image in page.all("img"))
+    assert len({*seen.values()}) == 3

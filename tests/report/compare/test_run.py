@@ -111,7 +111,7 @@ def test_large_maps_keep_their_sign_when_they_are_shrunk():
     board = torch.tensor([1.0, -0.8]).repeat(200, 200)
     board[1::2] = board[1::2].roll(1, dims=1)
     maps = torch.stack([board, -board])
-    shown = [decoded(one.data, one.mime) for one in map_pictures(torch.ones(3, 200, 400), maps)]
+    shown = [decoded(one.data, one.mime) for one in map_pictures([torch.ones(3, 200, 400)], [maps])[0]]
     for picture, sign in zip(shown, (1, -1), strict=True):
         assert picture.shape == (3, 80, 160)
         difference = sign * (picture[0] - picture[2])
