@@ -197,4 +197,5 @@ def _correlations(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (a, b))
     lengths = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     products: NDArray[np.float64] = (a * b).sum(axis=1)
-    return np.divide(products, lengths, out=np.full(len(products), np.nan), where=lengths > 0)
+    correlations: NDArray[np.float64] = np.divide(products, lengths, out=np.full(len(a), np.nan), where=lengths > 0)
+    return correlations

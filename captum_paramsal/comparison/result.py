@@ -260,8 +260,8 @@ class Comparison(Summarized):
         if kind != "grid":
             message = f"Expected 'grid', 'bars' or 'agreement', got {kind!r}."
             raise InputError(message)
-        names = [f"image {n}" for n in self.kept]
-        return viz.comparison_grid(self.pictures, self.maps, explained, names=names, scale=scale)
+        images = [f"image {n}" for n in self.kept]
+        return viz.comparison_grid(self.pictures, self.maps, explained, names=images, scale=scale)
 
     def to_dataframe(self) -> pd.DataFrame:
         """:meth:`per_image` as a pandas ``DataFrame``.

@@ -31,7 +31,6 @@ RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 
 # What a report says today that it did not say then.
 ADDED = {
-    "compare": [".model: fingerprint is new", ": classes is new"],
     "doctor-treat": [".treatment.settings: as_in_paper is new", ".treatment.settings: space_layers is new"],
     "explain": [": exemplars is new", ": neighbors is new"],
     "explain-pot": [": exemplars is new", ": neighbors is new"],
@@ -39,7 +38,7 @@ ADDED = {
 }
 
 # Not compared: versions change with each release, and prose is no result.
-SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats"}
+SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats", "sentences"}
 # A clock and an allocator give other numbers each time.
 COSTS = {"seconds", "peak memory"}
 
