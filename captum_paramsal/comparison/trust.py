@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from captum_paramsal.comparison.ranks import (
     ranked_measure,
 )
 from captum_paramsal.metrics import Column
+
+_Said = TypeVar("_Said")
 
 _NAMED = 6
 """Methods that a sentence names, at most."""
@@ -114,11 +116,13 @@ class TrustSummary:
             yield f"Ahead of every other method: {ahead}."
         else:
             yield "No method is ahead of all others by any measure: the intervals of their ranks overlap."
-        for ranks in self.ranks:
-            if len(ranks.top) == len(ranks.methods):
-                yield f"By {ranks.measure} any of the methods may be the best."
-            elif len(ranks.top) > 1:
-                yield f"By {ranks.measure} the best is one of {_named(ranks.top)}; their intervals overlap."
+        for (top, every), measures in _grouped(
+            self.ranks, lambda ranks: (tuple(sorted(ranks.top)), len(ranks.methods))
+        ):
+            if len(top) == every:
+                yield f"By {_listed(measures)} any of the methods may be the best."
+            elif len(top) > 1:
+                yield f"By {_listed(measures)} the best is one of {_named(top)}; their intervals overlap."
         counts = {one.method: 0 for ranks in self.ranks for one in ranks.methods}
         for ranks in self.ranks:
             for method in ranks.top:
@@ -129,14 +133,11 @@ class TrustSummary:
         yield f"The best, or not told apart from it: {', '.join([first, *rest])}. This is a count, not a test."
 
     def _on_controls(self) -> Iterator[str]:
-        for ranks in self.ranks:
-            worse = [one for one in ranks.methods if one.unbeaten]
-            controls = [name for name in ranks.controls if any(name in one.unbeaten for one in worse)]
-            if len(worse) == len(ranks.methods):
-                yield f"By {ranks.measure} no method is better than {_or(controls)}."
+        for (worse, every, controls), measures in _grouped(self.ranks, _unbeaten):
+            if len(worse) == every:
+                yield f"By {_listed(measures)} no method is better than every control ({', '.join(controls)})."
             elif worse:
-                names = _named([one.method for one in worse])
-                yield f"By {ranks.measure} not better than {_or(controls)}: {names}."
+                yield f"By {_listed(measures)} not better than every control ({', '.join(controls)}): {_named(worse)}."
         if self.ranks and not any(ranks.controls for ranks in self.ranks):
             yield "Nothing in the table looks at no model: add the method random, for what a map gets by chance."
 
@@ -170,17 +171,30 @@ class TrustSummary:
             yield f"Too few images or methods for ranks by {_listed(self.unranked)}."
 
 
+def _unbeaten(ranks: MeasureRanks) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
+    """Methods that some control is as good as, how many methods there are, and these controls."""
+    worse = [one for one in ranks.methods if one.unbeaten]
+    controls = tuple(name for name in ranks.controls if any(name in one.unbeaten for one in worse))
+    return tuple(sorted(one.method for one in worse)), len(ranks.methods), controls
+
+
+def _grouped(
+    every: Sequence[MeasureRanks], about: Callable[[MeasureRanks], _Said]
+) -> Iterator[tuple[_Said, list[str]]]:
+    """What is said of measures, each once, with the measures that it is said of."""
+    groups: dict[_Said, list[str]] = {}
+    for ranks in every:
+        groups.setdefault(about(ranks), []).append(ranks.measure)
+    yield from groups.items()
+
+
 def _named(methods: Sequence[str]) -> str:
     more = len(methods) - _NAMED
     return _listed(methods) if more <= 0 else f"{', '.join(methods[:_NAMED])} and {more} more"
 
 
-def _listed(names: Sequence[str], word: str = "and") -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
-
-
-def _or(names: Sequence[str]) -> str:
-    return _listed(names, "or")
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _number(value: float) -> str:
