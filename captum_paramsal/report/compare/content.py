@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from captum_paramsal.files.contents import ColumnContent, FailureContent
 from captum_paramsal.report.shared.content import ReferenceOrigin, ReportContent, SummaryContent
@@ -99,6 +99,66 @@ class ImageFailure(FailureContent):
     file: str
 
 
+class RankRow(TypedDict):
+    """A method's place by one metric.
+
+    Attributes:
+        metric: Name of the column.
+        method: Name of the method.
+        rank: 1 for the best mean; equal means share the mean of their ranks.
+        low: Lower end of the rank's 95 % interval.
+        high: Upper end.
+        images: How many images the ranks of this metric are of.
+        top: Whether its interval overlaps that of the first, so that it may be the best.
+        unbeaten_controls: Methods and baselines that look at no model, or at no map, and that it is not better than.
+    """
+
+    metric: str
+    method: str
+    rank: float
+    low: float
+    high: float
+    images: int
+    top: bool
+    unbeaten_controls: list[str]
+
+
+class MetricPair(TypedDict):
+    """Whether what is good by one metric is good by another.
+
+    Attributes:
+        first: Name of a column.
+        second: Name of another.
+        methods: How many methods both rank.
+        correlation: Spearman's, of the methods' ranks.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    first: str
+    second: str
+    methods: int
+    correlation: float
+    low: float
+    high: float
+
+
+class GroupTrust(TypedDict):
+    """Which methods to trust, on a group of images.
+
+    Attributes:
+        group: On "correct" images or on "mistakes".
+        sentences: What can be said.
+        ranks: Of every method by every metric that has a better end.
+        measures: Every two of these metrics.
+    """
+
+    group: Literal["correct", "mistakes"]
+    sentences: list[str]
+    ranks: list[RankRow]
+    measures: list[MetricPair]
+
+
 class ComparisonReportContent(ReportContent):
     """Methods on images whose labels are known.
 
@@ -110,6 +170,7 @@ class ComparisonReportContent(ReportContent):
         columns: What is measured.
         table: Means with intervals.
         paired: Every two methods by every column that has a better end.
+        trust: Which methods to trust, in each group of images.
         agreement: Mean rank correlation of every two methods' maps; null where no image has one.
         failures: What went wrong.
         items: The images, in order.
@@ -122,6 +183,7 @@ class ComparisonReportContent(ReportContent):
     columns: list[ColumnContent]
     table: list[MeanRow]
     paired: list[PairedRow]
+    trust: NotRequired[list[GroupTrust]]
     agreement: list[list[float]]
     failures: list[ImageFailure]
     items: list[ComparedItem]
