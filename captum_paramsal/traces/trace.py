@@ -266,7 +266,8 @@ class Trace(Summarized):
         for name in runs_of(item.layer, self.layers):
             found = self.layers[name].of_image(image)
             # A head has several channels, and nothing else of its layer is on its chains.
-            rows = (found.channel == item.index).nonzero()[:, 0] if "[" not in item.part else torch.arange(len(found))
+            own = torch.ones_like(found.channel, dtype=torch.bool) if "[" in item.part else found.channel == item.index
+            rows = own.nonzero()[:, 0]
             if len(rows):
                 order = rows[found.score[rows].argsort(descending=True, stable=True)]
                 seen = dict.fromkeys(zip(found.y[order].tolist(), found.x[order].tolist(), strict=True))

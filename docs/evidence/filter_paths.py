@@ -22,11 +22,10 @@ from captum_paramsal.demo import load_model, load_scenes, normalize
 
 LOG = logging.getLogger("filter_paths")
 GUILTY = 10
+WIDE = "discernible neurons, `top_k=3, linear_top_k=None`"
 METHODS: dict[str, Callable[[nn.Module], TraceAttribution]] = {
     "discernible neurons, as it is": DiscernibleNeurons,
-    "discernible neurons, `top_k=3, linear_top_k=None`": lambda model: DiscernibleNeurons(
-        model, top_k=3, linear_top_k=None
-    ),
+    WIDE: lambda model: DiscernibleNeurons(model, top_k=3, linear_top_k=None),
     "CNN-Fixations": CNNFixations,
 }
 
@@ -98,7 +97,7 @@ def study(mistakes: Mistakes, method: TraceAttribution) -> dict[str, Any]:
         first = mistakes.guilty[row][0]
         if reached["guilty"][-1][0]:
             shares.append(float(method.trace(image, target=label, through=first).shares()["input"][0]))
-    return {"reached": reached, "shares": shares}
+    return {**reached, "shares": shares}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -113,7 +112,7 @@ def table(results: dict[str, Any]) -> str:
     ]
     rows = []
     for name, result in results.items():
-        reached = {kind: torch.tensor(values).double() for kind, values in result["reached"].items()}
+        reached = {kind: torch.tensor(values).double() for kind, values in result.items() if kind != "shares"}
         pixels = torch.tensor(result["shares"], dtype=torch.float64)
         cells = [reached["guilty"][:, 0], *(values.mean(dim=1) for values in reached.values())]
         shown = f"{100 * pixels.median():.0f} ({len(pixels)})" if len(pixels) else "(0)"
@@ -129,9 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = Results(options.work / f"filter_paths_{options.network}.json")
     mistakes = of_network(options)
     LOG.info("%d mistakes", len(mistakes.images))
+    methods = {name: build for name, build in METHODS.items() if options.wide or name != WIDE}
     every = {
         name: results.once(name, lambda build=build: study(mistakes, build(mistakes.model)))
-        for name, build in METHODS.items()
+        for name, build in methods.items()
     }
     text = table(every)
     LOG.info("\n%s", text)
@@ -144,6 +144,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("filter-paths"), help="folder for the results")
     parser.add_argument("--network", choices=("demo", "squeezenet"), default="demo")
     parser.add_argument("--mistakes", type=int, default=150, help="mistakes, at most")
+    parser.add_argument("--no-wide", dest="wide", action="store_false", help="leave out the trace that keeps more")
     return parser.parse_args(arguments)
 
 
