@@ -29,7 +29,7 @@ METHODS = {
 }
 PLAIN = ["flatten and linear layers", "global pool", "strides", "groups", "depthwise", "batch norm", "max pools"]
 """Cases in which every chain goes through every layer, as far as it goes."""
-BRANCHED = ["residual", "fire modules", "dense", "gates"]
+BRANCHED = ["residual", "fire modules", "gates"]
 
 
 def neurons_of(trace, layer, image):

@@ -12,6 +12,7 @@ def study():
         yield scripts["filter_paths"]
 
 
+@pytest.mark.slow
 def test_a_few_mistakes(study, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "METHODS", dict(list(study.METHODS.items())[:1]))
     monkeypatch.setattr(study, "load_scenes", lambda split, load=study.load_scenes: load(split)[:60])
