@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Form, ModelInputs, forward_errors, forward_scores
-from captum_paramsal.comparison.presets.registry import Multiplying, register_preset
+from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset
 from captum_paramsal.errors import LayerError
 from captum_paramsal.functional import attention_relevance, attention_rollout, scores_at
 from captum_paramsal.graph import MapsLayout, Network, tokens_layout
@@ -91,7 +91,7 @@ def _of_attention(model: nn.Module, method: str, equation: Callable[[_Attention]
         rows = torch.einsum("nt,nts->ns", read, relevance) / read.sum(dim=1, keepdim=True).clamp(min=1)
         return layout.maps(rows.detach()[..., None])
 
-    return InputMaps(Multiplying(attribute))
+    return InputMaps(_Multiplying(attribute))
 
 
 def _layout(

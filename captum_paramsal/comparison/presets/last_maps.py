@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.batch import ModelInputs, forward_scores
-from captum_paramsal.comparison.presets.registry import Multiplying, register_preset
+from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset
 from captum_paramsal.doctor.layer_pass import GRAPH_BYTES, LayerActivations
 from captum_paramsal.doctor.split_model import SplitModel
 from captum_paramsal.functional import (
@@ -58,7 +58,7 @@ def _of_last_maps(model: nn.Module, equation: Callable[[LayerActivations], Tenso
         with frozen_eval(model):
             return torch.cat([equation(one) for one in split.activations(batch, layer, None)])
 
-    return InputMaps(Multiplying(attribute))
+    return InputMaps(_Multiplying(attribute))
 
 
 @register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")

@@ -21,7 +21,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from captum_paramsal.comparison.presets.last_maps import last_maps_of
-from captum_paramsal.comparison.presets.registry import Multiplying, register_preset
+from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset
 from captum_paramsal.errors import LayerError
 from captum_paramsal.functional import labels_of, target_of
 from captum_paramsal.metrics import InputMaps
@@ -73,7 +73,7 @@ def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
         extra = additional_forward_args
         return method.attribute(inputs, target=target, additional_forward_args=extra, internal_batch_size=size)
 
-    return InputMaps(Multiplying(attribute))
+    return InputMaps(_Multiplying(attribute))
 
 
 @register_preset("saliency", description="absolute gradient of the class score")
@@ -146,7 +146,7 @@ def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
         with torch.no_grad():
             return method.attribute(inputs, window, steps, target=target, additional_forward_args=extra)
 
-    return InputMaps(Multiplying(attribute))
+    return InputMaps(_Multiplying(attribute))
 
 
 def _noise(image: Tensor) -> float:
@@ -185,4 +185,4 @@ def _gradient_shap(model: nn.Module, _: Reference | None) -> InputMaps:
         )
         return maps
 
-    return InputMaps(Multiplying(image_by_image(attribute)))
+    return InputMaps(_Multiplying(image_by_image(attribute)))

@@ -10,7 +10,7 @@ from captum.attr import FeatureAblation
 from torch import Tensor, nn
 
 from captum_paramsal.comparison.presets.of_captum import image_by_image
-from captum_paramsal.comparison.presets.registry import Multiplying, register_preset, required
+from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset, required
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 
@@ -46,7 +46,7 @@ def _segments(model: nn.Module, _: Reference | None) -> InputMaps:
             )
         return maps
 
-    return InputMaps(Multiplying(image_by_image(attribute)))
+    return InputMaps(_Multiplying(image_by_image(attribute)))
 
 
 def _regions(image: Tensor, slic: Any) -> Tensor:

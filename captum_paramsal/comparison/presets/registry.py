@@ -19,8 +19,10 @@ from captum_paramsal.reference import Reference
 BuildsMaps: TypeAlias = Callable[[nn.Module, Reference | None], InputMaps]
 
 
-class Multiplying:
+class _Multiplying:
     """A function whose maps hold changes of the output, not changes per unit of the input."""
+
+    # Checkpoints of comparisons, which are resumed, know methods by this name.
 
     multiplies_by_inputs = True
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from captum_paramsal.batch import Form, ModelInputs, forward_errors, forward_scores
-from captum_paramsal.comparison.presets.registry import Multiplying, register_preset, required
+from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset, required
 from captum_paramsal.doctor.layer_pass import is_close
 from captum_paramsal.errors import LayerError, ModelError
 from captum_paramsal.functional import scores_at
@@ -41,7 +41,7 @@ def _lrp(model: nn.Module, _: Reference | None) -> InputMaps:
             with composites.EpsilonPlusFlat().context(copy):
                 return _relevance(model, copy, batch)
 
-    return InputMaps(Multiplying(attribute))
+    return InputMaps(_Multiplying(attribute))
 
 
 def _norms(model: nn.Module, image: ModelInputs) -> Mapping[str, str]:
