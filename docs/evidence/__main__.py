@@ -22,7 +22,6 @@ STUDIES = (
     "model_doctor_tables",
     "filter_paths",
     "planted_faults",
-    "method_ranks",
     "mistake_kinds",
     "parameter_saliency",
     "parameter_saliency_tables",
