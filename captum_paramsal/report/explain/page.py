@@ -27,6 +27,7 @@ from captum_paramsal.viz import PALETTE, new_axes, profile_plot, to_svg
 
 _BARS = 10
 _LINKS = 12
+_PICTURED = 100
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class _Card:
     bars: Sequence[_Bar]
     drawing: ProfileDrawing
     near: Sequence[NearCard]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether its nearest mistakes are shown, not only named: all of a thousand would slow down the page."""
+        return self.number <= _PICTURED
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,12 @@ from captum_paramsal.report.shared.report import Report
 from captum_paramsal.report.shared.sections import rendered_sections
 
 _PREFORMATTED = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
+_BLOCKS = (
+    "article|dd|div|dl|dt|fieldset|figcaption|figure|h[1-6]|header|legend|li|main|nav|ol|option|p|section|table|tbody|td|"
+    "th|thead|tr|ul"
+)
+_BEFORE_BLOCK = re.compile(rf"\s*\n\s*(?=</?(?:{_BLOCKS})\b)")
+_AFTER_BLOCK = re.compile(rf"(</?(?:{_BLOCKS})\b[^<>]*>)\s*\n\s*")
 _LISTED = 200
 """Skipped files that a page names; its JSON has all of them."""
 
@@ -35,8 +41,15 @@ def render(template: str, report: Report, **parts: Any) -> str:
 def _unindented(page: str) -> str:
     r"""A page without the indentation of its lines, and without empty ones; as it is where that is to be seen.
 
+    Nor with ends of lines beside blocks: each would be a node of the page, on a page of cards one in six.
+
     >>> _unindented("<p>\n  a\n\n  b</p>\n<pre>\n  c</pre>")
-    '<p>\na\nb</p>\n<pre>\n  c</pre>'
+    '<p>a\nb</p><pre>\n  c</pre>'
     """
     parts = _PREFORMATTED.split(page)
-    return "".join(part if place % 2 else re.sub(r"\n[ \n]+", "\n", part) for place, part in enumerate(parts))
+    return "".join(part if place % 2 else _dense(part) for place, part in enumerate(parts))
+
+
+def _dense(part: str) -> str:
+    lines = re.sub(r"\n[ \n]+", "\n", part)
+    return _AFTER_BLOCK.sub(r"\1", _BEFORE_BLOCK.sub("", lines))
