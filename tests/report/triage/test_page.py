@@ -11,6 +11,7 @@ from report.pages import Page, without_text
 from captum_paramsal import FilterIndex
 from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.report import About, TriageReport, TriageSettings, fit_reference, triage as triage_report
+from captum_paramsal.report.triage.label_doubts import LabelDoubts
 from captum_paramsal.report.triage.page import triage_page
 from captum_paramsal.sources import Item, LabelledTensors, Skipped
 from captum_paramsal.triage import Triage, triage
@@ -73,7 +74,8 @@ def made_up(groups=14, size=2, ungrouped=15):
     skipped = (Skipped("broken.jpg", "UnidentifiedImageError"),)
     parameters = {**template.context["parameters"], "level": 0.3}
     context = {**template.context, "parameters": parameters}
-    return replace(template, triage=found, items=items, images=300, skipped=skipped, context=context, pictures={})
+    parts = {"triage": found, "items": items, "skipped": skipped, "context": context}
+    return replace(template, **parts, images=300, pictures={}, doubts=LabelDoubts())
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,8 @@ def test_pictures_are_those_of_the_mistakes(found):
     page = Page(triage_page(found))
     shown = [svg for svg in page.all("svg") if svg.get("class", "").startswith("photo")]
     assert len([image for image in page.all("image") if "id" in image]) == len(found.pictures) > 0
-    assert all(" taken for " in svg["aria-label"] for svg in shown)
+    described = [svg["aria-label"] for svg in shown if "aria-label" in svg]
+    assert all(" taken for " in words or words.startswith("labelled ") for words in described)
 
 
 def test_what_is_compared_is_said(found, page):
