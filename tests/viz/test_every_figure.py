@@ -182,7 +182,12 @@ TURNED: Mapping[str, Callable[..., Any]] = {
     "signed_overlay": lambda of: viz.signed_overlay(of(picture()), of(noise(8, 8))),
     "tail_shares": lambda of: viz.tail_shares(of(noise(2, 9).sigmoid()), of(viz.tail_levels())),
 }
-OTHERS = {"INK", "PALETTE", "decoded", "new_axes", "new_panels", "tail_levels", "to_png", "to_svg"}
+OTHERS = {"INK", "PALETTE", "decoded", "new_axes", "new_panels", "tail_levels", "to_png", "to_svg"} | {
+    "SCALE_WORDS",
+    "MapScale",
+    "map_scales",
+    "require_scale",
+}
 OF_MAPS = ("comparison_grid", "evidence_plot", "pixel_plot", "trace_plot", "agreement_plot", "metric_bars")
 OF_MAPS += ("metric_panels", "class_channel_plot", "profile_plot", "confusion_plot", "triage_plot")
 NO_NUMBERS = ("NaN", "all NaN", "infinite")
