@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from photos import add_data_option
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Preparation,
+    add_data_option,
+    labelled_photos,
+    load_lite1,
+    load_squeezenet,
+)
 from results import Results, markdown_table
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -28,6 +36,8 @@ from captum_paramsal.profiles import FilterProfile
 from captum_paramsal.repair import Cure, CureSettings, cure
 
 LOG = logging.getLogger("cures")
+SMALL = 144
+"""Side of the photos in pixels: with those of full size a cure and its alternatives would take hours."""
 LEAST = 20
 """Mistakes that a planted or trained fault makes, at least."""
 
@@ -141,9 +151,33 @@ def digits(data: Path) -> Case:
     return Case("street digits", digits_network(data), every[given], every[count + 5000 :])
 
 
+def squeezenet(data: Path) -> Case:
+    """SqueezeNet 1.1 on small photos."""
+    return _of_photos("SqueezeNet", load_squeezenet(data), data, replace(SQUEEZENET_INPUT, side=SMALL))
+
+
+def lite1(data: Path) -> Case:
+    """EfficientNet-Lite1 on small photos."""
+    return _of_photos("EfficientNet-Lite1", load_lite1(data), data, replace(LITE1_INPUT, side=SMALL))
+
+
+def _of_photos(name: str, model: nn.Module, data: Path, preparation: Preparation) -> Case:
+    """900 photos of one set and half of another; its other half is the third set."""
+    one, other = (
+        Labelled(*labelled_photos(data / folder, preparation)) for folder in ("imagenet_val900", "nips2017_dev911")
+    )
+    half = other[::2]
+    given = Labelled(torch.cat([one.inputs, half.inputs]), torch.cat([one.labels, half.labels]))
+    return Case(name, model, given, other[1::2])
+
+
+GROUPS = {scenes: 3, digits: 3, cifar: 3, squeezenet: 1, lite1: 1}
+"""Networks with ordinary mistakes, and how often each is cured, with other images to learn from, choose and judge by."""
+
+
 def groups(results: Results, data: Path, settings: CureSettings, names: Sequence[str]) -> None:
     """All mistakes of each network, the five most frequent confusions, and the alternatives at the same budget."""
-    for make in (one for one in (scenes, digits, cifar) if one.__name__ in names):
+    for make in (one for one in GROUPS if one.__name__ in names):
         case: Case | None = None
 
         def lazily(make: Callable[[Path], Case] = make) -> Case:
@@ -151,7 +185,7 @@ def groups(results: Results, data: Path, settings: CureSettings, names: Sequence
             case = case or make(data)
             return case
 
-        for seed in range(3):
+        for seed in range(GROUPS[make]):
             key = f"{make.__name__} | all mistakes | {seed}"
             results.once(key, lambda seed=seed: _all(lazily(), replace(settings, seed=seed)))
             norms = replace(settings, seed=seed, change="norms")
@@ -357,7 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("cures"), help="folder for the results")
     parser.add_argument("--parts", nargs="*", default=["groups", "faults", "chance"], help="what is run")
-    parser.add_argument("--groups", nargs="*", default=["scenes", "digits", "cifar"], help="networks with groups")
+    parser.add_argument("--groups", nargs="*", default=[one.__name__ for one in GROUPS], help="networks with groups")
     parser.add_argument("--faults", type=int, default=100, help="planted and trained faults")
     parser.add_argument("--attempts", type=int, default=200, help="with shuffled labels")
     options = parser.parse_args(arguments)

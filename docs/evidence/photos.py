@@ -21,6 +21,7 @@ __all__ = [
     "Photos",
     "Preparation",
     "add_data_option",
+    "labelled_photos",
     "load_lite1",
     "load_photos",
     "load_squeezenet",
@@ -92,6 +93,14 @@ def load_photos(folder: Path, limit: int | None, preparation: Preparation = SQUE
     ]
     labels = torch.tensor([int(row["label"]) for row in rows])
     return Photos(images, labels, [box * (preparation.side / SIDE) for box in boxes])
+
+
+def labelled_photos(folder: Path, preparation: Preparation = SQUEEZENET_INPUT) -> tuple[Tensor, Tensor]:
+    """Images ``(N, 3, side, side)`` and labels of a table with the columns file and label, boxes or not."""
+    with (folder / "labels.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    images = torch.stack([picture_of(folder / "images" / Path(row["file"]).name, preparation) for row in rows])
+    return images, torch.tensor([int(row["label"]) for row in rows])
 
 
 def picture_of(path: Path, preparation: Preparation) -> Tensor:

@@ -14,8 +14,16 @@ from typing import Any
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from cures import Fault, Labelled, predicted
-from photos import add_data_option
+from cures import SMALL, Fault, Labelled, predicted
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Preparation,
+    add_data_option,
+    labelled_photos,
+    load_lite1,
+    load_squeezenet,
+)
 from results import Results, markdown_table, with_interval
 from torch import Tensor, nn
 
@@ -58,10 +66,18 @@ def resnet20(data: Path) -> Subject:
 
 
 def squeezenet(data: Path) -> Subject:
-    """SqueezeNet 1.1 on photos of 144 px that it gets right."""
-    images, labels = real_models().imagenet(data, 900)
-    small = nn.functional.interpolate(images, size=(144, 144), mode="bilinear", antialias=True)
-    return _subject(real_models().squeezenet(data), Labelled(small, labels), 0, 200, KINDS[:4])
+    """SqueezeNet 1.1 on small photos that it gets right."""
+    return _of_photos(load_squeezenet(data), data, replace(SQUEEZENET_INPUT, side=SMALL))
+
+
+def lite1(data: Path) -> Subject:
+    """EfficientNet-Lite1 on small photos that it gets right."""
+    return _of_photos(load_lite1(data), data, replace(LITE1_INPUT, side=SMALL))
+
+
+def _of_photos(model: nn.Module, data: Path, preparation: Preparation) -> Subject:
+    every = Labelled(*labelled_photos(data / "imagenet_val900", preparation))
+    return _subject(model, every, 0, 200, KINDS[:4])
 
 
 def _subject(model: nn.Module, every: Labelled, learn: int, ablations: int, kinds: Sequence[str]) -> Subject:
@@ -69,7 +85,7 @@ def _subject(model: nn.Module, every: Labelled, learn: int, ablations: int, kind
     return Subject(model, right[learn:], right[:learn], ablations, kinds)
 
 
-SUBJECTS = {"ResNet-20": (resnet20, 8), "SqueezeNet": (squeezenet, 5)}
+SUBJECTS = {"ResNet-20": (resnet20, 8), "SqueezeNet": (squeezenet, 5), "EfficientNet-Lite1": (lite1, 5)}
 """What makes each, and how many mistakes a fault has to make."""
 
 
