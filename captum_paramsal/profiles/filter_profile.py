@@ -5,67 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
-from warnings import catch_warnings, simplefilter, warn
+from typing import Any, TypeAlias
+from warnings import warn
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from captum_paramsal.batch import (
-    Form,
-    Inputs,
-    ModelInputs,
-    forward_scores,
-    require_size,
-)
-from captum_paramsal.errors import (
-    CutOffLayersWarning,
-    DefaultLayersWarning,
-    InputError,
-    LayerError,
-    ModelError,
-    UnscoredWeightsWarning,
-)
+from captum_paramsal.batch import Inputs, ModelInputs
+from captum_paramsal.errors import CutOffLayersWarning, InputError, ModelError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import (
     DifferentiableRecording,
     ExamplePeaks,
     FilterLayer,
-    FittingLinears,
     FrozenConvolutions,
     GradientSums,
     HiddenCallsError,
     LayerRecording,
-    OtherWayError,
     Output,
     OutputPeaks,
     Plan,
     Reduction,
-    StalePlanError,
     SummingReduction,
-    frozen_eval,
-    plan_recording,
     require_twice_differentiable,
     scored_model,
-    synthetic_inputs,
     tokens_in_one_piece,
     twice_differentiable,
     watching_layers,
 )
-from captum_paramsal.profiles.default_layers import DefaultLayers
-from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
+from captum_paramsal.profiles.layer_plans import LayerPlans
+from captum_paramsal.profiles.layers import LayerSelection
 from captum_paramsal.profiles.losses import losses_of
-from captum_paramsal.profiles.pending_filters import PendingFilters
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]
 """From profiles ``(N, F)`` to one number per example, ``(N,)``, each from its own row."""
-
-_Result = TypeVar("_Result")
-
-REUSED_BYTES = 32 * 2**20
-"""Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
 
 
 class FilterProfile:
@@ -91,46 +66,8 @@ class FilterProfile:
     ) -> None:
         self.model = scored_model(model, output)
         self.loss = loss
-        self._choice = layers, bias
-        self._select()
-        self._one_by_one = False
+        self._plans = LayerPlans(self.model, layers, bias=bias)
         self._cut_off: frozenset[str] = frozenset()
-
-        if self._layers is None and self.fewest == 0:
-            # Nothing is certain: if no layer at all is left, who builds this should know.
-            self._try_out()
-
-    def _select(self) -> None:
-        """Look for the layers in the model as it is now."""
-        layers, bias = self._choice
-        with frozen_eval(self.model):
-            self._candidates = select_layers(self.model, layers, bias=bias)
-            # Inside, since reading a weight of spectral norm in training mode changes its buffers.
-            filter_index(self._candidates)
-        certain = not any(layer.provisional for layer in self._candidates)
-        self._layers = self._candidates if certain else None
-        self._tried = False
-        self._plan: Plan | None = None
-        self._plans: dict[Form, Plan] = {}
-        self._folded: frozenset[str] = frozenset()
-
-    def _follow_exchanges(self) -> None:
-        """Look for the layers again where one of them is no longer the model's.
-
-        Raises:
-            LayerError: The model's layers have other filters now.
-        """
-        if all(_is_there(self.model, layer) for layer in self._candidates):
-            return
-        before = filter_index(self._candidates)
-        self._select()
-        now = filter_index(self._candidates)
-        if now != before:
-            message = (
-                f"Expected the layers that this was made for, but layers of the model were exchanged since and "
-                f"{before.difference(now)}. Make it anew for the model as it is now."
-            )
-            raise LayerError(message)
 
     @property
     def layers(self) -> tuple[FilterLayer, ...]:
@@ -142,29 +79,22 @@ class FilterProfile:
         Raises:
             LayerError: The model has not run yet, and the trial run does not succeed.
         """
-        if self._layers is None and not self._try_out():
-            message = (
-                "Expected a model that has been run: which of its Linear layers act at places or tokens is not known "
-                "before, and it takes none of the inputs that were tried. Score once first, or name `layers`."
-            )
-            raise LayerError(message)
-        return self._layers or ()
+        return self._plans.layers
 
     @property
     def filters(self) -> FilterIndex:
         """What each column of a profile belongs to; before the first run it is found out once something is asked."""
-        settled = self._layers is not None and not self._tried
-        return filter_index(self.layers) if settled else PendingFilters(lambda: filter_index(self.layers))
+        return self._plans.filters
 
     @property
     def fewest(self) -> int:
         """Filters that are scored whatever the first run shows."""
-        return sum(layer.count for layer in self._layers or self._candidates if not layer.provisional)
+        return self._plans.fewest
 
     @property
     def candidates(self) -> FilterIndex:
         """All filters that may be scored: known before any run."""
-        return filter_index(self._candidates)
+        return self._plans.candidates
 
     def __call__(
         self,
@@ -195,7 +125,7 @@ class FilterProfile:
         """
         batch = self._given(inputs, target, additional_forward_args)
         shown = "saliency profiles" if show_progress else None
-        return torch.cat(self._scored(batch, internal_batch_size, self._recorded, shown))
+        return torch.cat(self._plans.over(batch, internal_batch_size, self._recorded, shown))
 
     def gradient_sums(  # noqa: PLR0917 -- what Captum takes, behind what it is summed over
         self,
@@ -231,7 +161,7 @@ class FilterProfile:
             self._recorded(plan, part, begin)
             return made[-1].sums
 
-        first, *others = self._scored(batch, internal_batch_size, summed, None)
+        first, *others = self._plans.over(batch, internal_batch_size, summed, None)
         return sum(others, start=first)
 
     def with_peaks(
@@ -263,7 +193,7 @@ class FilterProfile:
             profile, logits = self._passed(plan, part, outputs=outputs)
             return profile, outputs.take(part.start, _labels_of(part, logits))
 
-        profiles, seen = zip(*self._scored(batch, internal_batch_size, watched, None), strict=True)
+        profiles, seen = zip(*self._plans.over(batch, internal_batch_size, watched, None), strict=True)
         return torch.cat(profiles), list(seen)
 
     def input_gradients(
@@ -305,40 +235,13 @@ class FilterProfile:
         def differentiated(plan: Plan, part: ModelInputs) -> tuple[Tensor, ...]:
             return self._differentiated(plan, part, objective)
 
-        gradients = self._scored(batch, internal_batch_size, differentiated, "pixels" if show_progress else None)
+        gradients = self._plans.over(batch, internal_batch_size, differentiated, "pixels" if show_progress else None)
         return tuple(torch.cat(pieces) for pieces in zip(*gradients, strict=True))
 
     def _given(self, inputs: Inputs, target: Any, additional_forward_args: Any) -> ModelInputs:
         """What a caller gave; a loss of one's own decides what a target may be."""
         own_loss = self.loss is not cross_entropy
         return ModelInputs.of(inputs, target, additional_forward_args, model=self.model, any_target=own_loss)
-
-    def _scored(
-        self,
-        batch: ModelInputs,
-        internal_batch_size: int | None,
-        score: Callable[[Plan, ModelInputs], _Result],
-        shown: str | None,
-    ) -> list[_Result]:
-        """What the parts of a batch become, one after the other, with a progress bar where it has a label."""
-        with frozen_eval(self.model):
-            self._follow_exchanges()
-            while True:
-                parts = self._parts(batch, internal_batch_size)
-                try:
-                    return [self._replanned(part, score) for part in tqdm(parts, desc=shown, disable=shown is None)]
-                except _OneByOneError:
-                    # Examples go different ways through the model: each goes its own.
-                    self._one_by_one = True
-                    self._forget_plans()
-
-    def _parts(self, batch: ModelInputs, internal_batch_size: int | None) -> list[ModelInputs]:
-        """The batch cut into what one pass takes."""
-        require_size(internal_batch_size)
-        plan = self._plan_for(batch)
-        size = internal_batch_size or _fast_size(len(batch), plan.largest_output, batch.inputs[0].device)
-        size = 1 if self._one_by_one else size
-        return [batch.part(start, size) for start in range(0, len(batch), size)]
 
     def parts(
         self,
@@ -358,10 +261,7 @@ class FilterProfile:
         Raises:
             InputError, TargetError, LayerError: See :meth:`__call__`.
         """
-        batch = self._given(inputs, target, additional_forward_args)
-        with frozen_eval(self.model):
-            self._follow_exchanges()
-            return self._parts(batch, internal_batch_size)
+        return self._plans.parts(self._given(inputs, target, additional_forward_args), internal_batch_size)
 
     def prepare(self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None) -> None:
         """Find out how the layers are scored, as a call with the same arguments would, and score nothing.
@@ -369,114 +269,7 @@ class FilterProfile:
         Raises:
             InputError, TargetError, LayerError: See :meth:`__call__`.
         """
-        batch = self._given(inputs, target, additional_forward_args)
-        with frozen_eval(self.model):
-            self._follow_exchanges()
-            self._plan_for(batch)
-
-    def _plan_for(self, batch: ModelInputs) -> Plan:
-        examples = min(len(batch), 1 if self._one_by_one else 2)
-        plan = self._plans.get(batch.form) or self._plan
-        return plan if plan is not None and plan.examples >= examples else self._plan_anew(batch)
-
-    def _plan_anew(self, batch: ModelInputs) -> Plan:
-        plan = self._planned(batch)
-        self._plan = self._plans[batch.form] = plan
-        while len(self._plans) > _FORMS:
-            del self._plans[next(iter(self._plans))]
-        return plan
-
-    def _forget_plans(self) -> None:
-        self._plan = None
-        self._plans.clear()
-
-    def _replanned(self, batch: ModelInputs, score: Callable[[Plan, ModelInputs], _Result]) -> _Result:
-        """Score a batch, with a new plan where the one there turns out not to fit it."""
-        plan, is_new = self._plan_for(batch), False
-        while True:
-            try:
-                return score(plan, batch)
-            except StalePlanError as stale:
-                if self._folded.issuperset(stale.layers):
-                    message = f"Expected a model that returns one row per example, but {stale}."
-                    raise ModelError(message) from stale
-                self._folded |= set(stale.layers)
-            except OtherWayError as other:
-                if is_new and len(batch) > 1:
-                    raise _OneByOneError from other
-                if is_new:
-                    message = f"Expected a model that goes the same way for the same example, but {other}."
-                    raise ModelError(message) from other
-                is_new = True
-            plan = self._plan_anew(batch)
-
-    def _planned(self, batch: ModelInputs) -> Plan:
-        def forward(count: int) -> Tensor:
-            return forward_scores(self.model, batch.part(0, 1) if count == 1 else batch.pair())
-
-        examples = 1 if self._one_by_one else min(len(batch), 2)
-        plan = self._settled_plan(forward, examples, tried=False)
-        if examples == 1 or not plan.mixes_examples:
-            return plan
-        self._one_by_one = True
-        return self._planned(batch)
-
-    def _settled_plan(self, forward: Callable[[int], Tensor], examples: int, *, tried: bool) -> Plan:
-        """A plan for the layers that are scored, which the first run settles."""
-        if self._layers is not None and not self._tried:
-            return plan_recording(self.model, self._layers, forward, examples, self._folded)
-        classes = 0
-
-        def counted(count: int) -> Tensor:
-            nonlocal classes
-            scores = forward(count)
-            classes = scores.shape[1] if scores.ndim > 1 else 1
-            return scores
-
-        plan = plan_recording(self.model, self._candidates, counted, examples, self._folded)
-        before = self._layers
-        with catch_warnings():
-            if before is not None:
-                simplefilter("ignore", UnscoredWeightsWarning)
-            self._layers = DefaultLayers(self.model, self._candidates).settled(plan, classes, lambda: forward(1))
-        self._tried = tried
-        if before is not None and before != self._layers:
-            change = filter_index(before).difference(filter_index(self._layers))
-            message = (
-                f"The default layers are others than a trial run with made-up inputs showed: {change}. What was read "
-                "from `filters` before this first run no longer holds."
-            )
-            warn(message, DefaultLayersWarning, stacklevel=2)
-        return plan.only(self._layers)
-
-    def _try_out(self) -> bool:
-        """Run the model on made-up inputs; whether one was taken.
-
-        Raises:
-            ModelError: It takes some, and returns no class scores for them.
-        """
-        refused: ModelError | None = None
-        with frozen_eval(self.model):
-            for tensor in synthetic_inputs(self.model):
-                batch = ModelInputs.of(tensor)
-
-                def forward(_: int, batch: ModelInputs = batch) -> Tensor:
-                    with catch_warnings(), FittingLinears():
-                        simplefilter("ignore")
-                        return forward_scores(self.model, batch)
-
-                try:
-                    taken = _takes(forward)
-                except ModelError as error:
-                    # It may be that these inputs were none of its own.
-                    refused = refused or error
-                    continue
-                if taken:
-                    self._settled_plan(forward, 1, tried=True)
-                    return True
-        if refused is not None:
-            raise refused
-        return False
+        self._plans.prepare(self._given(inputs, target, additional_forward_args))
 
     def _recorded(self, plan: Plan, batch: ModelInputs, begin: Callable[[], Reduction] | None = None) -> Tensor:
         return self._passed(plan, batch, begin)[0]
@@ -550,14 +343,6 @@ class FilterProfile:
             raise InputError(message)
 
 
-_FORMS = 8
-"""Shapes of inputs that plans are kept for."""
-
-
-class _OneByOneError(Exception):
-    """Examples of a batch go different ways through the model."""
-
-
 def _labels_of(batch: ModelInputs, scores: Tensor) -> Tensor:
     """Label of each example, or its prediction; -1 where the loss takes no classes, ``(N,)``."""
     if batch.targets is not None:
@@ -566,26 +351,8 @@ def _labels_of(batch: ModelInputs, scores: Tensor) -> Tensor:
     return labels.detach().cpu()
 
 
-def _is_there(model: nn.Module, layer: FilterLayer) -> bool:
-    try:
-        return model.get_submodule(layer.name) is layer.module
-    except AttributeError:
-        return False
-
-
 def _with_gradient(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_() if tensor.is_floating_point() else tensor
-
-
-def _takes(forward: Callable[[int], Tensor]) -> bool:
-    """Whether a model runs; it may run and return no class scores, a ModelError."""
-    try:
-        forward(1)
-    except ModelError:
-        raise
-    except Exception:  # noqa: BLE001 -- whatever the model says of inputs that are not its own
-        return False
-    return True
 
 
 def _require_finite_gradient(gradient: Tensor, start: int) -> None:
@@ -595,11 +362,3 @@ def _require_finite_gradient(gradient: Tensor, start: int) -> None:
             f"Expected finite gradients with respect to the inputs, got NaN or infinity for example {start + example}."
         )
         raise InputError(message)
-
-
-def _fast_size(count: int, largest_output: int, device: torch.device) -> int:
-    """Examples in one pass: all of them, or equal parts whose largest feature map the allocator can use again."""
-    if device.type != "cpu":
-        return count
-    fitting = max(1, REUSED_BYTES // max(largest_output, 1))
-    return -(-count // -(-count // fitting))

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from captum.attr import Deconvolution, FeatureAblation, GradientShap, GuidedBackprop, InputXGradient
+from cases.patch_transformer import patch_transformer
 from metrics.small_cases import small_model, some_images
 
 from captum_paramsal.comparison import preset
+from captum_paramsal.errors import LayerError
 from captum_paramsal.metrics.model_state import seeded
 
 IMAGES, TARGETS = some_images(2, size=(12, 14))
@@ -20,6 +22,11 @@ def test_they_are_captums(name, method):
     model = small_model()
     expected = method(model).attribute(IMAGES.clone().requires_grad_(), target=TARGETS).detach()
     torch.testing.assert_close(preset(name, model)(IMAGES, target=TARGETS), expected)
+
+
+def test_guided_grad_cam_refuses_tokens():
+    with pytest.raises(LayerError, match=r"\(N, C, H, W\) for 'guided_grad_cam'.*Take 'grad_cam'"):
+        preset("guided_grad_cam", patch_transformer())
 
 
 def test_gradient_shap_sees_each_image_alone():

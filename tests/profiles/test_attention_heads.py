@@ -317,7 +317,7 @@ def test_output_projection_of_attention(batch_first, bias):
     saliency = ParameterSaliency(model, layers="attention.out_proj", bias=bias)
     scores = saliency.attribute(x, target=y)
     # With tokens first inside of PyTorch's own function, whatever it is given.
-    assert saliency.profiler._plan.functions["attention.out_proj"] == INSIDE
+    assert saliency.profiler._plans.latest.functions["attention.out_proj"] == INSIDE
     layer = model.attention.out_proj.requires_grad_(True)
     for n in range(3):
         loss = functional.cross_entropy(model(x[n : n + 1]), y[n : n + 1])
@@ -348,7 +348,7 @@ def test_projections_of_the_run_itself_are_taken_where_it_shows_them(batch_first
     model, (x, y) = Net().double(), tokens()
     saliency = ParameterSaliency(model, layers="attention")
     scores = saliency.attribute(x, target=y)
-    plan = saliency.profiler._plan
+    plan = saliency.profiler._plans.latest
     assert plan.hooked == ({"attention": (model.attention,)} if across else {})
     assert plan.functions == ({} if across else {"attention": 1})
     weight = model.attention.in_proj_weight.requires_grad_(True)

@@ -82,7 +82,7 @@ def test_examples_that_are_folded_with_windows(order):
     assert_exact(order, scores, loop(model, images(), LABELS, ["inner", "conv"]))
     single = torch.cat([saliency.attribute(images()[n : n + 1], target=n) for n in range(3)])
     torch.testing.assert_close(single, torch.cat(list(scores.values()), dim=1), rtol=1e-10, atol=1e-14)
-    assert len(saliency.profiler._plan.functions) == (2 if order == "examples first" else 0)
+    assert len(saliency.profiler._plans.latest.functions) == (2 if order == "examples first" else 0)
     pixels = InputSpaceSaliency(saliency, top_k=2)
     both = pixels.attribute(images(), target=LABELS)
     alone = torch.cat([pixels.attribute(images()[n : n + 1], target=n) for n in range(3)])

@@ -29,7 +29,7 @@ def test_large_feature_maps_are_cut_into_equal_parts(monkeypatch):
     saliency, images = ParameterSaliency(model), torch.rand(7, 1, 6, 6)
     whole = saliency.attribute(images, target=1)
     # A map of 2 x 4 x 4 float32 numbers takes 128 bytes: three examples fit, so seven go in parts of three, three, one.
-    monkeypatch.setattr("captum_paramsal.profiles.filter_profile.REUSED_BYTES", 3 * 128)
+    monkeypatch.setattr("captum_paramsal.profiles.layer_plans.REUSED_BYTES", 3 * 128)
     sizes.clear()
     torch.testing.assert_close(saliency.attribute(images, target=1), whole)
     assert sizes == [3, 3, 1]

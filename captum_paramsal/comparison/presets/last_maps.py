@@ -63,13 +63,13 @@ def _of_last_maps(model: nn.Module, equation: Callable[[LayerActivations], Tenso
 
 @register_preset("grad_cam", description="Grad-CAM at the last feature maps, positive part")
 def _grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
-    if _has_channels_last(model):
+    if has_channels_last(model):
         # Captum takes dimension 1 for the channels.
         return _of_last_maps(model, lambda one: grad_cam(one.gradients(one.maps, one.labels), one.maps))
     return InputMaps(LayerGradCam(model, last_maps_of(model)), relu_attributions=True)
 
 
-def _has_channels_last(model: nn.Module) -> bool:
+def has_channels_last(model: nn.Module) -> bool:
     """Whether the last feature maps are tokens, or have their channels last."""
     layer = _last_layer(model)
     with frozen_eval(model):

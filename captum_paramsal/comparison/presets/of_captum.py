@@ -20,7 +20,7 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
-from captum_paramsal.comparison.presets.last_maps import last_maps_of
+from captum_paramsal.comparison.presets.last_maps import has_channels_last, last_maps_of
 from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset
 from captum_paramsal.errors import LayerError
 from captum_paramsal.functional import labels_of, target_of
@@ -88,6 +88,13 @@ def _input_x_gradient(model: nn.Module, _: Reference | None) -> InputMaps:
 
 @register_preset("guided_grad_cam", description="Grad-CAM times guided backpropagation")
 def _guided_grad_cam(model: nn.Module, _: Reference | None) -> InputMaps:
+    if has_channels_last(model):
+        message = (
+            "Expected a model whose last feature maps are (N, C, H, W) for 'guided_grad_cam', since Captum takes "
+            f"dimension 1 for the channels, got {type(model).__name__} with tokens or its channels last. Take "
+            "'grad_cam', which knows both, or 'saliency'."
+        )
+        raise LayerError(message)
     return InputMaps(GuidedGradCam(model, last_maps_of(model)))
 
 
