@@ -10,7 +10,6 @@ from warnings import warn
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from captum_paramsal.batch import Inputs, ModelInputs
 from captum_paramsal.errors import CutOffLayersWarning, InputError, ModelError

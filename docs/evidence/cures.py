@@ -172,7 +172,7 @@ def _of_photos(name: str, model: nn.Module, data: Path, preparation: Preparation
 
 
 GROUPS = {scenes: 3, digits: 3, cifar: 3, squeezenet: 1, lite1: 1}
-"""Networks with ordinary mistakes, and how often each is cured, with other images to learn from, choose and judge by."""
+"""Networks with ordinary mistakes, and how often each is cured, with the images divided anew."""
 
 
 def groups(results: Results, data: Path, settings: CureSettings, names: Sequence[str]) -> None:
