@@ -180,7 +180,7 @@ class OutputPeaks:
 
 def _maxima(maps: Tensor) -> tuple[Tensor, Tensor | None]:
     """Maximum of each map, ``(N, F)``, and its flat place, the first of equal ones, where it comes with the maximum."""
-    if maps.ndim == 2:  # noqa: PLR2004 -- one value for each filter
+    if maps.ndim == 2:
         return maps, None
     flat = maps.flatten(2)
     if flat.device.type != "cpu" or not maps.is_contiguous() or flat.dtype not in _NUMPY_TYPES:
