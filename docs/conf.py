@@ -4,6 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_extensions"), str(DOCS.parent)]
 
@@ -11,6 +16,8 @@ from captum_paramsal import __version__  # noqa: E402 -- found through the path 
 
 # The tutorials run in a process of their own, which looks for the package in the same place.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DOCS.parent), os.environ.get("PYTHONPATH")]))
+
+_PROJECT = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "captum_paramsal"
 author = "The captum_paramsal developers"
@@ -24,9 +31,25 @@ extensions = [
     "myst_nb",
     "code_of",
     "command_help",
+    "llms",
     "mathml",
+    "notebook_links",
+    "sphinx_copybutton",
     "trace_rules",
 ]
+llms_summary = _PROJECT["description"]
+notebook_repository = _PROJECT["urls"].get("Source", "")  # without an address notebooks can only be downloaded
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+
+# Links into other projects' pages take a network, which not every machine that checks these pages has.
+if {"READTHEDOCS", "PARAMSAL_LINKED_DOCS"} & os.environ.keys():
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 default_role = "py:obj"
 
@@ -53,7 +76,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
-html_title = "captum_paramsal"
+html_title = f"captum_paramsal {version}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]

@@ -1,24 +1,18 @@
 """The page on discernible neurons lists every operation that has a rule."""
 
-import importlib.util
 import operator
-from functools import lru_cache
 
 import pytest
 import torch
-from docs.pages import DOCS
+from docs.extensions import extension_named
 from torch import nn
 
 from captum_paramsal.graph import Passing, registered_operations, registry as trace_rules, trace_rule
 
 
-@lru_cache
 def extension():
     pytest.importorskip("sphinx", reason="the pages are built with Sphinx")
-    spec = importlib.util.spec_from_file_location("trace_rules_of_docs", DOCS / "_extensions" / "trace_rules.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return extension_named("trace_rules")
 
 
 @pytest.mark.parametrize(
