@@ -26,7 +26,7 @@ def runnable(page):
     ]
 
 
-# The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the README's code,
+# The first repeats the README's commands, and docs/pictures.py runs the second. What the others do, the tour's code,
 # the doctests and the commands' own tests do on less; the last two pages have tests of their own.
 SLOW = (
     "docs/index.md",

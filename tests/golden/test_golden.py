@@ -1,10 +1,10 @@
-"""The demo's reports and the README's output are what they were: a change of the code that moves a number shows."""
+"""The demo's reports and what the tour prints are what they were: a change of the code that moves a number shows."""
 
 import copy
 import re
 
 import pytest
-from docs.pages import ROOT, blocks_of
+from docs.pages import DOCS, blocks_of
 from golden.reports import ADDED, COMMANDS, COSTS, HERE, differences, golden, made
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
@@ -17,15 +17,15 @@ def test_report(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_readme(tmp_path, monkeypatch, capsys):
+def test_tour(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
-    for block in blocks_of(ROOT / "README.md"):
+    for block in blocks_of(DOCS / "tour.md"):
         if block.language == "python":
             exec(block.code, names)  # noqa: S102
     before, now = (
         [line for line in text.splitlines() if not any(cost in line for cost in COSTS)]
-        for text in ((HERE / "readme.txt").read_text(), capsys.readouterr().out)
+        for text in ((HERE / "tour.txt").read_text(), capsys.readouterr().out)
     )
     assert [NUMBER.sub("#", line) for line in now] == [NUMBER.sub("#", line) for line in before]
     for old, new in zip(before, now, strict=True):
