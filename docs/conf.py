@@ -33,6 +33,7 @@ extensions = [
     "command_help",
     "llms",
     "mathml",
+    "messages",
     "notebook_links",
     "sphinx_copybutton",
     "trace_rules",

@@ -79,7 +79,9 @@ def _title_and_sentence(text: str) -> tuple[str, str]:
     paragraphs = (" ".join(part.split()) for part in rest.split("\n\n"))
     first = next((part for part in paragraphs if part and part[0] not in "#|*<:-"), "")
     plain = _LINK.sub(lambda found: found["text"], _ROLE.sub(lambda found: found["text"] or found["name"], first))
-    return title.lstrip("# ").strip(), re.split(r"(?<=[.?!])\s", plain, maxsplit=1)[0].replace("**", "")
+    # Initials end with a full stop, too, and no sentence with them.
+    sentence = re.split(r"(?<=[^A-Z\s][.?!])\s", plain, maxsplit=1)[0]
+    return title.lstrip("# ").strip(), sentence.replace("*", "")
 
 
 def _write(app: Sphinx, exception: Exception | None) -> None:

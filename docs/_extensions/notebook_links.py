@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def links_of(docname: str, repository: str) -> str:
 
 
 def _add(app: Sphinx, docname: str, content: list[str]) -> None:
-    if not app.env.doc2path(docname).endswith(".ipynb"):
+    if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         return
     notebook = json.loads(content[0])
     cell = {

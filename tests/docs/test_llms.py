@@ -42,6 +42,7 @@ def test_links_say_what_is_there(text):
     assert said["Bound memory"].startswith("A pass keeps what training keeps")
     assert said["Contributing"] == "" or said["Contributing"][0].isupper()
     assert not [title for title, sentence in said.items() if "{" in sentence or "](" in sentence]
+    assert not [title for title, sentence in said.items() if 0 < len(sentence) < 15]
 
 
 def test_what_it_says_to_know_is_short():
