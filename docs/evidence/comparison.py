@@ -1,224 +1,261 @@
-"""Every method side by side on a real network: SqueezeNet's mistakes and correct images on labelled photos.
+"""Fourteen methods by eight metrics on three networks: mistakes, correct images and small objects.
 
-``python docs/evidence/comparison.py`` takes what the filters usually do from every second photo, picks as many mistakes
-as correct images among the others, compares, and writes the tables and the figures of ``comparison.md``. After an
-interruption it resumes with the batch after the last finished one.
+``python docs/evidence comparison`` takes what the filters usually do from some images, picks as many mistakes as
+correct ones among the others (of photos: half of both with small objects), compares image by image, and writes
+``comparison_numbers.md``, all tables, and ``comparison.png``, the ranks. It takes one image of each kind in turn:
+interrupted, it resumes with the turn that was not finished, and with a larger ``--per-group`` it adds turns.
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from photos import Photos, add_data_option, load_photos, load_squeezenet, scores_of
+from captum.attr import IntegratedGradients, Occlusion
+from cifar10 import any_of, cifar10_pictures
+from comparison_tables import CONTROLS, Judged, numbers, rank_figure
+from photos import (
+    LITE1_INPUT,
+    SQUEEZENET_INPUT,
+    Preparation,
+    add_data_option,
+    load_lite1,
+    load_photos,
+    load_squeezenet,
+    scores_of,
+)
+from pot_saliency_cases import reference_of
+from results import fewer_colours
+from small_transformer import Schedule, trained
 from torch import Tensor, nn
 
 from captum_paramsal import Reference
-from captum_paramsal.comparison import PRESETS, Comparison, PairedDifference, compare
+from captum_paramsal.comparison import Comparison, Preset, compare
 from captum_paramsal.metrics import (
+    IROF,
+    ROAD,
     BoxOverlap,
     Deletion,
-    IncreaseInConfidence,
     Infidelity,
+    InputMaps,
     Insertion,
     Metric,
     ModelRandomisation,
     Pointing,
     Sensitivity,
     Sparsity,
+    has_small_boxes,
 )
-from captum_paramsal.viz import metric_panels, to_png
 
 LOG = logging.getLogger("comparison")
-ONCE: tuple[Metric, ...] = (
-    Infidelity(),
-    Infidelity(of="loss"),
-    Deletion(steps=10),
-    Insertion(steps=10),
-    Pointing(),
-    BoxOverlap(),
-    IncreaseInConfidence(),
-    Sparsity(),
-)
-"""Metrics that need one map; the default settings, with half the steps."""
 
-AGAIN: tuple[Metric, ...] = (Sensitivity(samples=2), ModelRandomisation(stages=2))
-"""Metrics that need four more maps of a method."""
-
-CHEAP = (
+OF_CONVOLUTIONS = ("guided_grad_cam", "deep_lift", "lrp")
+OF_TRANSFORMERS = ("input_x_gradient", "attention_rollout", "gradient_x_attention")
+EVERYWHERE = (
     "grad_cam",
+    "grad_cam_plus_plus",
+    "layer_cam",
     "saliency",
-    "guided_grad_cam",
-    "deep_lift",
     "noise_tunnel",
+    "integrated_gradients",
+    "occlusion",
     "input_space_saliency",
     "discernible_neurons",
+    "cnn_fixations",
     "model_doctor",
-    "centre",
-    "random",
 )
-COSTLY = ("integrated_gradients",)
-"""50 passes for a map: judged only on its maps."""
 
-TIMED = 16
-"""Photos on which seconds and memory of the methods are measured."""
+ANYWHERE: tuple[Metric, ...] = (
+    Infidelity(),
+    Infidelity(of="loss"),
+    Deletion(steps=5),
+    Insertion(steps=5),
+    ROAD((0.2, 0.5)),
+    IROF(10),
+    Sensitivity(samples=1),
+    ModelRandomisation(stages=1),
+    Sparsity(),
+)
+"""The default settings, with fewer steps, shares, segments, copies and stages."""
+ON_OBJECTS: tuple[Metric, ...] = (Pointing(), BoxOverlap())
+"""Metrics that ask where the object is."""
 
-TABLES = {
-    "faithful": ("relative infidelity", "relative infidelity of loss", "deletion", "insertion"),
-    "on the object": ("pointing game", "pointing game (small boxes)", "iou", "increase in confidence", "box area"),
-    "sound": ("sensitivity", "randomised rank correlation", "randomised SSIM", "sparsity"),
+
+STEPS, WINDOWS = 16, 7
+
+
+def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
+    return InputMaps(IntegratedGradients(model), n_steps=STEPS)
+
+
+def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
+    method = Occlusion(model)
+
+    def attribute(inputs: Tensor, target: Any = None, additional_forward_args: Any = None) -> Any:
+        channels, height, width = inputs.shape[1:]
+        window = (channels, -(-height // WINDOWS), -(-width // WINDOWS))
+        with torch.no_grad():
+            return method.attribute(
+                inputs,
+                window,
+                window,
+                target=target,
+                additional_forward_args=additional_forward_args,
+                perturbations_per_eval=WINDOWS,
+            )
+
+    attribute.multiplies_by_inputs = True  # type: ignore[attr-defined] # functions have what one gives them
+    return InputMaps(attribute)
+
+
+CHEAPER = {
+    "integrated_gradients": Preset(_integrated_gradients, f"Integrated Gradients from zero, {STEPS} steps"),
+    "occlusion": Preset(_occlusion, f"drop of the class score under each of {WINDOWS} x {WINDOWS} windows"),
 }
-"""Columns of each table."""
+"""In the place of presets that take 50 and 170 passes for a map."""
 
 
-def predictions(model: nn.Module, photos: Photos) -> Tensor:
-    """Predicted classes, ``(N,)``."""
-    return scores_of(model, photos.images).argmax(dim=1)
+@dataclass(frozen=True)
+class Subject:
+    """A network, and the images on which methods are judged.
+
+    Attributes:
+        title: Of the network.
+        model: In evaluation mode.
+        images: As it takes them, ``(N, 3, H, W)``.
+        boxes: Of each image's objects; None where nobody annotated them.
+        groups: Some of the images by a name, ``(N,)`` bool.
+        turn: Images that are taken together, one of each kind.
+        reference: Of other images.
+        methods: That mean something on such a network.
+    """
+
+    title: str
+    model: nn.Module
+    images: Tensor
+    boxes: list[Tensor] | None
+    groups: dict[str, Tensor]
+    turn: int
+    reference: Reference
+    methods: tuple[str, ...]
 
 
-def picked(wrong: Tensor, per_group: int) -> Tensor:
-    """Numbers of the first mistakes and of as many correct images, alternating, so that any part of them has both."""
-    groups = [part.nonzero()[:per_group, 0] for part in (wrong, ~wrong)]
-    count = min(map(len, groups))
-    return torch.stack([group[:count] for group in groups], dim=1).flatten()
+def in_turn(kinds: Sequence[Tensor], count: int) -> Tensor:
+    """Numbers of the first images of each kind, equally many, taken in turn, so that any part of them has all kinds."""
+    groups = [kind.nonzero()[:count, 0] for kind in kinds]
+    most = min(map(len, groups))
+    return torch.stack([group[:most] for group in groups], dim=1).flatten()
 
 
-def table(found: Comparison, columns: Sequence[str]) -> str:
-    """Means with 95 % intervals over images, one row per method, as Markdown."""
-    known = [column for column in found.columns if column.name in columns]
-    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
-    header = [f"{column.name}{arrows[column.better]}" for column in known]
-    rows = {(row["method"], row["metric"]): row for row in found.table()}
-    lines = ["| method | " + " | ".join(header) + " |", "|---" * (len(known) + 1) + "|"]
-    for method in found.methods:
-        cells = [_cell(rows[method, column.name]) for column in known]
-        if any(cells):
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def halves_of(count: int, kinds: int) -> Tensor:
+    """Every second turn of images that were taken in turn, ``(N,)`` bool."""
+    return torch.arange(count) // kinds % 2 == 0
 
 
-def _cell(row: dict[str, float]) -> str:
-    if not row["images"]:
-        return ""
-    form = ".1f" if row["unit"] == "MiB" else ".3f"
-    return f"{row['mean']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+def on_photos(
+    title: str, load: Callable[[Path], nn.Module], preparation: Preparation
+) -> Callable[[str, argparse.Namespace], Subject]:
+    """What makes a subject of a network for photos of ImageNet."""
+
+    def subject(name: str, options: argparse.Namespace) -> Subject:
+        model = load(options.data)
+        every = load_photos(options.data / "imagenet_val900", options.photos, replace(preparation, side=options.side))
+        usual, others = every.every_second(0)[torch.arange(options.reference)], every.every_second(1)
+        wrong = scores_of(model, others.images).argmax(dim=1) != others.labels
+        small = has_small_boxes(others.boxes, others.size)
+        kinds = [wrong & small, ~wrong & small, wrong & ~small, ~wrong & ~small]
+        places = in_turn(kinds, options.per_group // 2)
+        photos, wrong, small = others[places], wrong[places], small[places]
+        return Subject(
+            title,
+            model,
+            photos.images,
+            photos.boxes,
+            {"mistakes": wrong, "correct images": ~wrong, "small objects": small, "large objects": ~small},
+            len(kinds),
+            reference_of(options.work / name, model, usual.images, usual.labels, tail=0.1),
+            (*EVERYWHERE, *OF_CONVOLUTIONS, *CONTROLS),
+        )
+
+    return subject
 
 
-def left_out(found: Comparison) -> str:
-    """Maps that show nothing, and steps that failed, by method."""
-    nothing = found.degenerate.sum(dim=1).tolist()
-    empty = [f"{method}: {count}" for method, count in zip(found.methods, nothing, strict=True) if count]
-    failed = sorted({f"{one.method}, {one.step}: {one.message}" for one in found.failures})
-    return "\n".join([f"Degenerate maps: {', '.join(empty) or 'none'}.", *failed]) + "\n"
-
-
-def differences(found: Comparison, rival: str, columns: Sequence[str]) -> str:
-    """Each method minus a rival, paired, with interval and p-value, as Markdown."""
-    pairs = {column: {frozenset((one.first, one.second)): one for one in found.paired(column)} for column in columns}
-    lines = [f"| minus {rival} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for method in found.methods[: len(found.agreement)]:
-        if method != rival:
-            cells = [_difference(pairs[column][frozenset((method, rival))], rival) for column in columns]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _difference(pair: PairedDifference, rival: str) -> str:
-    low, high = pair.interval
-    mean, low, high = (pair.mean, low, high) if pair.second == rival else (-pair.mean, -high, -low)
-    p = "p < 0.001" if pair.adjusted < 0.001 else f"p = {pair.adjusted:.2g}"
-    p = p if pair.adjusted == pair.adjusted else "too few differ"
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {p}"
-
-
-def bars(groups: dict[str, Comparison], columns: Sequence[str]) -> bytes:
-    """Means with intervals of the groups, as a PNG."""
-    first = next(iter(groups.values()))
-    notes = {column.name: column for column in first.columns}
-    ends = []
-    for end in ("mean", "low", "high"):
-        rows = [{(row["method"], row["metric"]): row[end] for row in found.table()} for found in groups.values()]
-        ends.append(torch.tensor([[[row[m, c] for c in columns] for m in first.methods] for row in rows]))
-    axes = metric_panels(
-        *ends,
-        first.methods,
-        columns,
-        groups=list(groups),
-        units=[notes[column].unit for column in columns],
-        better=[notes[column].better for column in columns],
+def on_pictures(name: str, options: argparse.Namespace) -> Subject:
+    """The small transformer on pictures of CIFAR-10, in which nobody annotated objects."""
+    schedule = Schedule(epochs=options.epochs, compiled=options.compiled)
+    model = trained(options.transformer or options.work / "small_transformer.safetensors", options.data, schedule)
+    images, labels = cifar10_pictures(options.data, "test", any_of(10_000)[: 2 * options.reference])
+    usual, others = slice(options.reference), slice(options.reference, None)
+    wrong = scores_of(model, images[others]).argmax(dim=1) != labels[others]
+    places = in_turn([wrong, ~wrong], options.per_group)
+    wrong = wrong[places]
+    return Subject(
+        "the small vision transformer",
+        model,
+        images[others][places],
+        None,
+        {"mistakes": wrong, "correct images": ~wrong},
+        2,
+        reference_of(options.work / name, model, images[usual], labels[usual], tail=0.1),
+        (*EVERYWHERE, *OF_TRANSFORMERS, *CONTROLS),
     )
-    return to_png(axes[0], dpi=90)
+
+
+SUBJECTS: dict[str, Callable[[str, argparse.Namespace], Subject]] = {
+    "squeezenet": on_photos("SqueezeNet", load_squeezenet, SQUEEZENET_INPUT),
+    "lite1": on_photos("EfficientNet-Lite1", load_lite1, LITE1_INPUT),
+    "transformer": on_pictures,
+}
+
+
+def judged(name: str, subject: Subject, work: Path) -> Judged:
+    """Every method by every metric on every image of a subject."""
+    sizes = {group: int(mask.sum()) for group, mask in subject.groups.items()}
+    LOG.info("%s: %d images, %s", name, len(subject.images), sizes)
+    parts = [
+        compare(
+            {method: CHEAPER.get(method, method) for method in subject.methods},
+            subject.model,
+            subject.images[turn],
+            metrics=ANYWHERE if subject.boxes is None else (*ANYWHERE, *ON_OBJECTS),
+            boxes=None if subject.boxes is None else [subject.boxes[place] for place in turn.tolist()],
+            reference=subject.reference,
+            batch_size=1,
+            keep=0,
+            checkpoint=work / f"{name}.{number}.checkpoint",
+        )
+        for number, turn in enumerate(torch.arange(len(subject.images)).split(subject.turn))
+    ]
+    found = Comparison.joined(parts)
+    found.save(work / f"{name}.safetensors")
+    return Judged(subject.title, found, subject.groups, halves_of(len(found), subject.turn))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare, and write ``comparison.safetensors``, ``.md`` and ``.png`` to the work folder."""
+    """Compare on each network, and write the scores, ``comparison_numbers.md`` and ``comparison.png``."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    model = load_squeezenet(options.data)
-    every = load_photos(options.data / "imagenet_val900", None)
-    usual, others = every.every_second(0), every.every_second(1)
-    batches = list(zip(usual.images.split(25), usual.labels.split(25), strict=True))
-    reference = Reference.fit(model, batches, total=len(usual))
-    wrong = predictions(model, others) != others.labels
-    places = picked(wrong, options.per_group)
-    photos, mistakes = others[places], wrong[places]
-    LOG.info("%d photos, %d of them mistakes", len(photos), int(mistakes.sum()))
-    parts = []
-    for name, methods, metrics in (("cheap", CHEAP, (*ONCE, *AGAIN)), ("costly", COSTLY, ONCE)):
-        part = compare(
-            methods,
-            model,
-            photos.images,
-            photos.labels if options.explain == "label" else None,
-            metrics=metrics,
-            boxes=photos.boxes,
-            reference=reference,
-            batch_size=options.batch_size,
-            checkpoint=options.work / f"{name}.checkpoint",
-        )
-        parts.append(part)
-    found = parts[0].with_methods_of(parts[1])
-    found.save(options.work / "comparison.safetensors")
-    cost = compare(
-        [name for name, one in PRESETS.items() if one.by_default or name in CHEAP],
-        model,
-        photos.images[:TIMED],
-        metrics=["sparsity"],
-        reference=reference,
-        batch_size=options.batch_size,
-        keep=0,
-    )
-    write(found, mistakes, cost, options.work)
-
-
-def write(found: Comparison, mistakes: Tensor, cost: Comparison, work: Path) -> None:
-    """The tables and figures."""
-    groups = {"mistakes": found.where(mistakes), "right": found.where(~mistakes)}
-    sections = [
-        f"## {title}, {name}: {len(part)} photos\n\n{table(part, columns)}"
-        for title, columns in TABLES.items()
-        for name, part in groups.items()
-    ]
-    compared = ("relative infidelity", "deletion", "insertion", "pointing game")
-    against = [differences(found, rival, compared) for rival in ("grad_cam", "integrated_gradients")]
-    price = f"## price\n\n{table(cost, ('seconds', 'peak memory'))}"
-    text = "\n".join([*sections, price, *against, left_out(found)])
-    (work / "comparison.md").write_text(text, encoding="utf-8")
-    shown = ("relative infidelity", "deletion", "insertion", "pointing game", "sensitivity", "randomised SSIM")
-    (work / "comparison.png").write_bytes(bars(groups, shown))
-    (work / "agreement.png").write_bytes(to_png(found.plot("agreement"), dpi=90))
-    LOG.info("\n%s", text)
+    every = [judged(name, SUBJECTS[name](name, options), options.work) for name in options.networks]
+    (options.work / "comparison_numbers.md").write_text(numbers(every), encoding="utf-8")
+    (options.work / "comparison.png").write_bytes(fewer_colours(rank_figure(every)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("comparison"), help="folder for the results")
-    parser.add_argument("--per-group", type=int, default=100, help="mistakes, and correct images, at most")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--explain", choices=("prediction", "label"), default="prediction", help="explained class")
+    parser.add_argument("--networks", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--per-group", type=int, default=20, help="mistakes, and as many correct images, at most")
+    parser.add_argument("--photos", type=int, default=500, help="every second one may be judged")
+    parser.add_argument("--side", type=int, default=160, help="of the photos, in pixels")
+    parser.add_argument("--reference", type=int, default=100, help="other images, for what the filters usually do")
+    parser.add_argument("--transformer", type=Path, help="weights by the study vision_transformer; else it is trained")
+    parser.add_argument("--epochs", type=int, default=15, help="of the training")
+    parser.add_argument("--compiled", action="store_true", help="compile the steps of the training")
     return parser.parse_args(arguments)
 
 
