@@ -99,6 +99,14 @@ def add_to(commands: Commands, summary: str) -> None:
         "about two training steps for each (default: with them)",
     )
     report.add_argument(
+        "--paths",
+        metavar="N",
+        type=natural,
+        help="of these mistakes, the most confident first, so many show the way from the wrong class through the "
+        "guiltiest filter that the trace passes to the pixels; takes about one training step for each; 0 for none "
+        "(default 100)",
+    )
+    report.add_argument(
         "--exemplars",
         metavar="K",
         type=natural,
@@ -122,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--fit: needs --method pot, whose tails are fitted")
     if args.reference_images is not None and args.reference is None:
         args.parser.error("--reference-images: needs --reference, which was taken on them")
+    if args.paths and not args.traces:
+        args.parser.error("--paths: needs traces, which --no-traces leaves out")
     if args.save_pixels and not args.pixels:
         args.parser.error("--save-pixels and --no-pixels exclude each other")
 
@@ -185,6 +195,7 @@ def _settings(args: argparse.Namespace) -> ExplainSettings:
         pixels=args.pixels,
         keep_pixels=args.save_pixels,
         traces=args.traces,
+        **({} if args.paths is None else {"paths": args.paths}),
         exemplars=args.exemplars,
         **computation(args),
     )

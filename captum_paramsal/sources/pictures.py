@@ -48,7 +48,7 @@ class Picture:
 
 
 def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
-    """Shrink to at most 256 pixels, a photo to 168; without loss where pictures are so small that every pixel counts.
+    """Shrink to at most 256 pixels, a photo to 168; of small ones, which are shown large, hardly anything is lost.
 
     Args:
         picture: Any size.
@@ -58,11 +58,11 @@ def encode(picture: Image.Image, *, drawn: bool = False) -> Picture:
     largest = _LARGEST if drawn else _SEEN
     small = picture.copy()
     small.thumbnail((largest, largest))
-    if max(small.size) <= _TINY:
+    if max(small.size) <= (_TINY if drawn else _FEW):
         return _lossless(small)
     if drawn:
         return _saved(small, "JPEG", quality=82, optimize=True, subsampling=0)
-    return _lossy(small, quality=62)
+    return _lossy(small, quality=95 if max(small.size) <= _TINY else 62)
 
 
 def encode_crop(picture: Image.Image) -> Picture:

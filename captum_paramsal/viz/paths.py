@@ -265,7 +265,7 @@ def _draw_filter(axes: Axes, way: _Way, activation: Values | None, joint: tuple[
     corner = frame.left, frame.top
     axes.add_patch(Rectangle(corner, frame.width, frame.height, facecolor=_PALE, edgecolor=INK, linewidth=0.6))
     if activation is not None:
-        shares = _as_shares(activation, way.size)
+        shares = as_shades(activation, way.size)
         axes.imshow(shares.numpy(), cmap="gray", vmin=0, vmax=1, extent=frame.extent, interpolation="nearest", zorder=2)
     x, y = frame.middles(way.places)
     across = min(8.0, 72 * frame.width / frame.columns * 0.7)
@@ -301,7 +301,7 @@ def _draw_pixels(axes: Axes, way: _Way, frame: _Frame, fields: Sequence[Region |
     _write(axes, (frame.left, frame.top + frame.height + 0.08), words, _LONG)
 
 
-def _as_shares(activation: Values, size: tuple[int, int]) -> Tensor:
+def as_shades(activation: Values, size: tuple[int, int]) -> Tensor:
     """A map from its smallest value, 0, to its largest, 1."""
     values = as_values(activation).float()
     if values.shape != size or not values.isfinite().all():

@@ -33,7 +33,14 @@ def test_version(capsys):
         (["explain", "--help"], ["IMAGES_DIR", "--top-k", "--reference FILE", "built-in demo", "default 10"]),
         (
             ["explain", "--help"],
-            ["--method {parameter,pot}", "--fit {mle,exponential}", "--no-pixels", "--no-traces", "--save-pixels"],
+            [
+                "--method {parameter,pot}",
+                "--fit {mle,exponential}",
+                "--no-pixels",
+                "--no-traces",
+                "--paths N",
+                "--save-pixels",
+            ],
         ),
         (
             ["reference", "--help"],
@@ -77,6 +84,7 @@ def test_runs_as_a_module():
         (["explain", "--resize", "stretch"], "invalid choice: 'stretch'"),
         (["explain", "--method", "cam"], "invalid choice: 'cam'"),
         (["explain", "--fit", "mle"], "--fit: needs --method pot"),
+        (["explain", "--no-traces", "--paths", "3"], "--paths: needs traces, which --no-traces leaves out"),
         (["explain", "--no-pixels", "--save-pixels"], "--save-pixels and --no-pixels exclude each other"),
         (["reference", "photos"], "--model"),
     ],

@@ -57,9 +57,10 @@ def test_mistakes_pull_harder_than_the_rest(demo_report):
 
 def test_page(demo_report, cards):
     page = Page((demo_report / "report.html").read_text())
-    of_cards = [image for image in page.all("img") if not image["alt"].startswith("What the filter sees")]
-    assert len(of_cards) == (1 + 2) * len(cards)
-    assert len(page.all("img")) > len(of_cards)
+    assert len(page.all("img")) == (1 + 2) * len(cards)
+    assert any(svg.get("aria-label", "").startswith("What the filter sees") for svg in page.all("svg"))
+    ways = [one for one in page.all("div") if one.get("aria-label", "").startswith("From the class")]
+    assert 0 < len(ways) <= len(cards)
     assert "http" not in (demo_report / "report.html").read_text()
     assert "The background is evidence for" in page.text
 

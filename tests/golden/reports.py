@@ -32,8 +32,8 @@ RENAMED = json.loads((HERE / "renamed_keys.json").read_text())
 # What a report says today that it did not say then.
 ADDED = {
     "doctor-treat": [".treatment.settings: as_in_paper is new", ".treatment.settings: space_layers is new"],
-    "explain": [": exemplars is new", ": neighbors is new"],
-    "explain-pot": [": exemplars is new", ": neighbors is new"],
+    "explain": [": exemplars is new", ": neighbors is new", ": paths is new"],
+    "explain-pot": [": exemplars is new", ": neighbors is new", ": paths is new"],
     "triage": [": label_doubts is new", ": mistakes is new"],
 }
 

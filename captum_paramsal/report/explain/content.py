@@ -12,7 +12,7 @@ from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.data import ImageGroup, Mistake, NearMistake, RankedFilter
 from captum_paramsal.report.explain.exemplar_records import SuspectExemplars
 from captum_paramsal.report.explain.tail_summary import TailSummary
-from captum_paramsal.report.explain.trace_records import Tracing
+from captum_paramsal.report.explain.trace_records import FilterPath, Tracing
 from captum_paramsal.report.shared.content import (
     NamedClasses,
     ReferenceOrigin,
@@ -104,6 +104,7 @@ class ExplanationContent(ReportContent):
         places: Where on the horizontal axis of a profile the points of each curve lie.
         neighbors: The mistakes that are nearest to each, by position.
         exemplars: What the usual suspects look for.
+        paths: What of the trace of the predicted class goes through a guilty filter, by position of the mistake.
         mistakes: In the order of the images.
     """
 
@@ -120,6 +121,7 @@ class ExplanationContent(ReportContent):
     places: list[float]
     neighbors: NotRequired[Mapping[int, list[NearMistake]]]
     exemplars: NotRequired[SuspectExemplars]
+    paths: NotRequired[Mapping[int, FilterPath]]
     mistakes: list[MistakeContent]
 
 
@@ -140,6 +142,8 @@ class FilterRow(TypedDict):
         part: Name of the slice, where it has one.
         score: In the unit that the data names.
         p_value: How probable such a value is; empty for a method that does not say.
+        path_share: Of the neurons in which the trace of the predicted class ends, the share that is reached through the
+            filter; 0 where the trace does not pass it, empty where that was not looked at.
     """
 
     file: str
@@ -155,3 +159,4 @@ class FilterRow(TypedDict):
     part: str
     score: float
     p_value: float | None
+    path_share: NotRequired[float | None]

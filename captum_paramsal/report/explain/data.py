@@ -16,7 +16,14 @@ from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.report.explain.calibration import Calibration
 from captum_paramsal.report.explain.exemplar_records import SuspectExemplars
 from captum_paramsal.report.explain.tail_summary import TailSummary
-from captum_paramsal.report.explain.trace_records import MapPair, MistakeTraces, NeuronFigures, Tracing
+from captum_paramsal.report.explain.trace_records import (
+    FilterPath,
+    MapPair,
+    MistakeTraces,
+    NeuronFigures,
+    PathDrawing,
+    Tracing,
+)
 from captum_paramsal.report.shared.codec import INLINE, from_json, from_json_or_none
 from captum_paramsal.report.shared.folder import SHARED_FILES
 from captum_paramsal.report.shared.mistake import ImageMistake
@@ -139,10 +146,13 @@ class ExplanationData(Report):
             is above its threshold.
         exemplars: What the usual suspects look for: the reference's images in which they are most active.
         tracing: How mistakes were traced back to pixels, or why they could not be; None if that was turned off.
+        paths: What of the trace of the predicted class goes through a guilty filter, by position of the mistakes that
+            were looked at.
         pixel_gradients: Signed gradient with respect to the input of each mistake whose map was kept, by position.
         maps: Picture of the pixels behind each mistake that has one, by position; not saved as data.
         trace_maps: Traces of each mistake that has a picture, by position; not saved as data.
         neurons: Figures of the neurons behind the most confident mistakes, by position; not saved as data.
+        path_drawings: Where these lead, of the mistakes that have a picture, by position; not saved as data.
         crops: What each suspect sees in its exemplars, by the number of the image; not saved as data.
     """
 
@@ -180,10 +190,12 @@ class ExplanationData(Report):
     neighbors: Mapping[int, tuple[NearMistake, ...]] = field(default_factory=dict)
     exemplars: SuspectExemplars = field(default_factory=SuspectExemplars)
     tracing: Tracing | None = None
+    paths: Mapping[int, FilterPath] = field(default_factory=dict)
     pixel_gradients: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
     maps: Mapping[int, Picture] = field(default_factory=dict, compare=False, repr=False)
     trace_maps: Mapping[int, MapPair] = field(default_factory=dict, compare=False, repr=False)
     neurons: Mapping[int, NeuronFigures] = field(default_factory=dict, compare=False, repr=False)
+    path_drawings: Mapping[int, PathDrawing] = field(default_factory=dict, compare=False, repr=False)
     crops: Mapping[Filter, Mapping[int, Picture]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -212,6 +224,7 @@ class ExplanationData(Report):
             "places": self.places,
             "neighbors": self.neighbors,
             "exemplars": self.exemplars,
+            "paths": self.paths,
             "mistakes": [mistake.to_dict(self.classes) for mistake in self.mistakes],
         }
 
@@ -246,6 +259,7 @@ class ExplanationData(Report):
             neighbors=from_json(content.get("neighbors", {}), dict[int, tuple[NearMistake, ...]]),
             exemplars=from_json(content.get("exemplars", {}), SuspectExemplars),
             tracing=from_json_or_none(content.get("traces"), Tracing),
+            paths=from_json(content.get("paths", {}), dict[int, FilterPath]),
             caveats=tuple(content.get("caveats", ())),
             context={key: content[key] if key in content else _BEFORE[key] for key in cls.context_keys},
             pixel_gradients={} if pixels is None or folder is None else _unpacked((folder / pixels).read_bytes()),
@@ -257,7 +271,8 @@ class ExplanationData(Report):
         for mistake in self.mistakes:
             content = mistake.to_dict(self.classes)
             about = {"schema_version": self.version, **{key: content[key] for key in _ABOUT_MISTAKE}}
-            rows += [about | ranked for ranked in content["filters"]]
+            path = self.paths.get(mistake.position)
+            rows += [about | ranked | {"path_share": _share_at(path, ranked["rank"])} for ranked in content["filters"]]
         return rows
 
 
@@ -272,8 +287,15 @@ _ABOUT_MISTAKE = (
     "predicted_name",
     "confidence",
 )
-FILTER_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value")
+FILTER_COLUMNS = ("schema_version", *_ABOUT_MISTAKE, "rank", "layer", "index", "part", "score", "p_value", "path_share")
 """Of ``filters.csv``."""
+
+
+def _share_at(path: FilterPath | None, rank: int) -> float | None:
+    """Share of a trace that goes through the filter of a rank; None where that was not looked at."""
+    if path is None or rank > (path.rank or path.tried):
+        return None
+    return path.share if rank == path.rank else 0.0
 
 
 def _unpacked(packed: bytes) -> dict[int, Tensor]:

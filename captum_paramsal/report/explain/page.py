@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from markupsafe import Markup
@@ -14,8 +14,9 @@ from captum_paramsal.functional.tails import ZERO_PROBABILITY
 from captum_paramsal.report.explain.curves import without
 from captum_paramsal.report.explain.data import USUAL, ExplanationData, Mistake, RankedFilter, usual_suspects
 from captum_paramsal.report.explain.drawing import ProfileDrawing, draw_profile, layer_bands
-from captum_paramsal.report.explain.exemplar_section import anchor_of, exemplar_rows
+from captum_paramsal.report.explain.exemplar_section import ExemplarRow, anchor_of, crop_pictures, exemplar_rows
 from captum_paramsal.report.explain.near_section import NearCard, near_cards, near_rows
+from captum_paramsal.report.explain.path_section import PathTile, path_tile
 from captum_paramsal.report.explain.score_scale import SCORE_SCALES, ScoreScale
 from captum_paramsal.report.explain.tail_section import tail_section
 from captum_paramsal.report.explain.trace_section import TraceTile, neuron_pairs, trace_tiles
@@ -56,6 +57,7 @@ class _Card:
     bars: Sequence[_Bar]
     drawing: ProfileDrawing
     near: Sequence[NearCard]
+    path: PathTile | None = None
 
     @property
     def pictured(self) -> bool:
@@ -83,7 +85,8 @@ def explain_page(explanation: ExplanationData) -> str:
         (mistake for mistake in explanation.mistakes if mistake.curve), key=lambda mistake: -mistake.confidence
     )
     numbers = {mistake.position: number for number, mistake in enumerate(drawn, 1)}
-    cards = _cards(explanation, drawn, numbers, scale)
+    looks = exemplar_rows(explanation)
+    cards = _cards(explanation, drawn, numbers, scale, looks)
     common, bands = layer_bands(explanation.filters)
     tails, calibration = explanation.tails, explanation.calibration
     return render(
@@ -91,6 +94,7 @@ def explain_page(explanation: ExplanationData) -> str:
         explanation,
         cards=cards,
         photos=PagePictures(explanation.pictures),
+        crops=crop_pictures(explanation),
         common=common,
         bands=bands,
         pot=explanation.context["method"]["name"] == "pot",
@@ -100,7 +104,7 @@ def explain_page(explanation: ExplanationData) -> str:
         near=near_rows(explanation, numbers),
         neurons=neuron_pairs(explanation, numbers),
         guilty=_guilty(explanation, numbers),
-        looks=exemplar_rows(explanation),
+        looks=looks,
         confusions=_confusions(explanation, numbers),
         pairs=pair_choices(((mistake.label, mistake.predicted) for mistake in drawn), explanation.class_name),
         suspects=name_choices(str(ranked.filter) for mistake in drawn for ranked in mistake.filters[:_BARS]),
@@ -108,10 +112,15 @@ def explain_page(explanation: ExplanationData) -> str:
 
 
 def _cards(
-    explanation: ExplanationData, drawn: Sequence[Mistake], numbers: Mapping[int, int], scale: ScoreScale
+    explanation: ExplanationData,
+    drawn: Sequence[Mistake],
+    numbers: Mapping[int, int],
+    scale: ScoreScale,
+    looks: Sequence[ExemplarRow],
 ) -> list[_Card]:
     living, _ = without(explanation.filters, explanation.dead)
-    return [_card(explanation, mistake, numbers, living, scale) for mistake in drawn]
+    cards = (_card(explanation, mistake, numbers, living, scale) for mistake in drawn)
+    return [replace(card, path=path_tile(explanation, card.mistake, looks)) for card in cards]
 
 
 def _card(

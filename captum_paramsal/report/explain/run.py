@@ -152,7 +152,7 @@ def _draw(job: ExplainJob, scored: _Scored, classes: Mapping[int, str], referenc
     if settings.traces:
         # In the order of the cards: the first ones get figures of their neurons.
         by_confidence = sorted(shown, key=lambda mistake: -mistake.confidence)
-        traces = trace_mistakes(scoring, by_confidence, pictures, classes)
+        traces = trace_mistakes(scoring, by_confidence, pictures, classes, paths=settings.paths)
     return _Drawn(pictures, maps, traces, _exemplars(job, scored, classes, reference_images))
 
 
@@ -195,11 +195,13 @@ def _explanation(
         neighbors=scored.neighbors,
         exemplars=drawn.exemplars.records,
         tracing=drawn.traces.tracing,
+        paths=drawn.traces.paths,
         pixel_gradients=drawn.maps.gradients,
         pictures=drawn.pictures,
         maps=drawn.maps.pictures,
         trace_maps=drawn.traces.maps,
         neurons=drawn.traces.neurons,
+        path_drawings=drawn.traces.path_drawings,
         crops=drawn.exemplars.pictures,
     )
 

@@ -29,6 +29,9 @@ class ExplainSettings:
         traces: Follow the scores of the true and of the predicted class of these mistakes back to pixels
             (``DiscernibleNeurons``), which takes about two training steps for each. Where a model cannot be traced,
             the report says so.
+        paths: Of the mistakes with a card, the most confident first, so many show the way of the evidence for the
+            predicted class through the guiltiest filter that its trace passes, which takes about one training step for
+            each; 0 for none, and none without `traces`.
         exemplars: Images that are kept of each filter where the reference is taken on these very images, those in which
             it is most active, to show what the usual suspects look for; 0 for none. A given reference has its own.
         batch_size: Images per forward and backward pass; bounds memory, not the result.
@@ -44,6 +47,7 @@ class ExplainSettings:
     pixels: bool = True
     keep_pixels: bool = False
     traces: bool = True
+    paths: int = 100
     exemplars: int = 9
     batch_size: int = 32
     device: str | torch.device | None = None
@@ -60,6 +64,7 @@ class ExplainSettings:
             if size is not None and size < 1:
                 message = f"Expected `{name}` to be at least 1, got {size}."
                 raise ParamsalError(message)
-        if self.exemplars < 0:
-            message = f"Expected `exemplars` to be at least 0, got {self.exemplars}."
-            raise ParamsalError(message)
+        for name in ("paths", "exemplars"):
+            if getattr(self, name) < 0:
+                message = f"Expected `{name}` to be at least 0, got {getattr(self, name)}."
+                raise ParamsalError(message)

@@ -12,13 +12,16 @@ from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.errors import InputError, TraceError
 from captum_paramsal.metrics import iou
 from captum_paramsal.report.explain.data import Mistake
+from captum_paramsal.report.explain.filter_paths import FilterPaths
 from captum_paramsal.report.explain.mistakes import ScoringPass
 from captum_paramsal.report.explain.neuron_figures import draw_neurons
 from captum_paramsal.report.explain.trace_records import (
     ClassTrace,
+    FilterPath,
     MapPair,
     MistakeTraces,
     NeuronFigures,
+    PathDrawing,
     TraceMap,
     Tracing,
 )
@@ -43,12 +46,16 @@ class Traces:
         of_mistakes: What is said about them.
         maps: The traces over their pictures, of those images that have one.
         neurons: Figures of their neurons, of the first few mistakes that have a picture and no empty trace.
+        paths: What goes through the guilty filters of the first mistakes.
+        path_drawings: The same, to be drawn.
     """
 
     tracing: Tracing | None = None
     of_mistakes: dict[int, MistakeTraces] = field(default_factory=dict)
     maps: dict[int, MapPair] = field(default_factory=dict)
     neurons: dict[int, NeuronFigures] = field(default_factory=dict)
+    paths: dict[int, FilterPath] = field(default_factory=dict)
+    path_drawings: dict[int, PathDrawing] = field(default_factory=dict)
 
     def with_traces(self, mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
         """The mistakes with what is said about their traces."""
@@ -56,7 +63,12 @@ class Traces:
 
 
 def trace_mistakes(
-    scoring: ScoringPass, mistakes: Sequence[Mistake], pictures: dict[int, Picture], classes: Mapping[int, str]
+    scoring: ScoringPass,
+    mistakes: Sequence[Mistake],
+    pictures: dict[int, Picture],
+    classes: Mapping[int, str],
+    *,
+    paths: int = 0,
 ) -> Traces:
     """Follow the scores of the true and of the predicted class of mistakes back to pixels.
 
@@ -67,10 +79,11 @@ def trace_mistakes(
         mistakes: Which mistakes; the first of them get figures of their neurons.
         pictures: What the images look like, of those that can be shown.
         classes: Names of the classes, as far as known.
+        paths: Mistakes that get the way through their guiltiest filter, at most.
     """
     method = DiscernibleNeurons(scoring.saliency.model)
     by_position = {mistake.position: mistake for mistake in mistakes}
-    traces, size = Traces(), None
+    traces, size, through = Traces(), None, FilterPaths(method, paths)
     for batch in scoring.read(list(by_position), "traces"):
         traced = [by_position[position] for position in batch.positions]
         predicted = torch.tensor([mistake.predicted for mistake in traced]).to(batch.labels)
@@ -79,11 +92,12 @@ def trace_mistakes(
             return Traces(Tracing(_METHOD, refused=message))
         try:
             pair = (method.trace(batch.inputs, batch.labels), method.trace(batch.inputs, predicted))
+            through.add(batch.inputs, pair[1], traced, pictures)
         except (TraceError, InputError) as error:
             return Traces(Tracing(_METHOD, refused=str(error)))
         size = (batch.inputs.shape[2], batch.inputs.shape[3])
         _add(traces, traced, pair, pictures, classes)
-    return replace(traces, tracing=Tracing(_METHOD, size))
+    return replace(traces, tracing=Tracing(_METHOD, size), paths=through.records, path_drawings=through.drawings)
 
 
 def _add(

@@ -86,3 +86,59 @@ class NeuronFigures:
     predicted: str
     shown: int
     layers: int
+
+
+@dataclass(frozen=True)
+class LayerShare:
+    """How much of a trace is on a way, in one layer.
+
+    Attributes:
+        layer: Its name; "output" for the class score, "input" for the image.
+        neurons: Those of the trace that are on the way.
+        whole: Those of the whole trace.
+    """
+
+    layer: str
+    neurons: int
+    whole: int
+
+
+@dataclass(frozen=True)
+class FilterPath:
+    """What of the trace of the predicted class of a mistake goes through a guilty filter.
+
+    Attributes:
+        tried: Guilty filters that were looked for in the trace, the guiltiest first.
+        rank: Of the guiltiest one that the trace passes, 1 for the guiltiest of all; null where it passes none of them.
+        share: Of the trace's neurons at the image, those that are reached through this filter; 0 for none.
+        places: In the filter's map, that the way passes.
+        pixels: In which the way ends.
+        layers: All of the trace, from the class score to the image; none where it passes none of the filters.
+    """
+
+    tried: int
+    rank: int | None = None
+    share: float = 0.0
+    places: int = 0
+    pixels: int = 0
+    layers: tuple[LayerShare, ...] = ()
+
+
+@dataclass(frozen=True)
+class PathDrawing:
+    """Where a way through a filter leads.
+
+    Attributes:
+        points: y and x of each pixel, in pixels of the model's input.
+        places: y and x of each place in the filter's map, the strongest first.
+        size: Height and width of this map.
+        box: x, y, width and height of what the filter sees from the strongest place, in pixels of the model's input;
+            None for the whole image, or where it cannot be told.
+        map: The filter's map, the brighter, the larger; None where there is none.
+    """
+
+    points: tuple[tuple[int, int], ...]
+    places: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+    box: tuple[int, int, int, int] | None = None
+    map: Picture | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,6 +10,23 @@ from markupsafe import Markup
 from captum_paramsal.report.explain.data import ExplanationData, Mistake
 from captum_paramsal.report.explain.trace_records import ClassTrace, TracedBox, TraceMap
 from captum_paramsal.viz.traces import point_width
+
+
+def dots_path(points: Iterable[tuple[int, int]]) -> str:
+    """SVG path of points: lines of no length, which a round end makes dots.
+
+    >>> dots_path([(1, 5), (2, 6)])
+    'M5 1h0m1 1h0'
+
+    Args:
+        points: y and x of each.
+    """
+    path: list[str] = []
+    last: tuple[int, int] | None = None
+    for y, x in points:
+        path.append(f"M{x} {y}h0" if last is None else f"m{x - last[1]} {y - last[0]}h0")
+        last = y, x
+    return "".join(path)
 
 
 @dataclass(frozen=True)
@@ -32,12 +49,8 @@ class TraceTile:
 
     @property
     def dots(self) -> str:
-        """SVG path of the points, half a pixel up and left: lines of no length, which a round end makes dots."""
-        path, last = [], None
-        for y, x in self.map.points if self.map else ():
-            path.append(f"M{x} {y}h0" if last is None else f"m{x - last[1]} {y - last[0]}h0")
-            last = y, x
-        return "".join(path)
+        """SVG path of the points, half a pixel up and left."""
+        return dots_path(self.map.points) if self.map else ""
 
     @property
     def dot(self) -> float:

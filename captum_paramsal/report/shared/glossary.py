@@ -40,6 +40,7 @@ methods: methods: Ways to make a map of the pixels behind an answer.
 mistakes: mistakes: Images whose predicted class is not the true one.
 nats: nats: Minus the logarithm of p: 0 is ordinary, 4.6 is one in a hundred, 6.9 one in a thousand.
 numbers: numbers: How many single weights were changed.
+passes: passes through: Of the neurons in which a class's trace ends, the share that is reached through the filter.
 overlap: overlap: Share of the selected neurons that both checkpoints have: 1 for all, 0 for none.
 p-value: p: How often chance alone gives a value as large or larger. Small is unusual.
 parting: part there: In how many images this is the first layer where the traces have no neuron in common.

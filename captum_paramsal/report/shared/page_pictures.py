@@ -12,15 +12,14 @@ from captum_paramsal.sources import Picture
 SHOWN = 5
 """Mistakes that are shown with their neighbours, at most."""
 
-_TINY = 100
-"""Pixels of the width below which each is to be seen."""
-
 
 class PagePictures:
     """The pictures of one page: each is written where it is asked for first, and every later place shows that one.
 
     Args:
         pictures: By position or number of their image.
+        kind: What their ids begin with.
+        tiny: Pixels of the width below which each pixel is to be seen.
 
     >>> photos = PagePictures({7: Picture(b"GIF", "image/gif", 2, 1)})
     >>> print(photos.drawn(7, "a cat"))
@@ -29,8 +28,9 @@ class PagePictures:
     <svg class="photo tiny" viewBox="0 0 2 1" aria-hidden="true"><use href="#photo-7"/></svg>
     """  # noqa: E501 -- what it writes is long
 
-    def __init__(self, pictures: Mapping[int, Picture]) -> None:
+    def __init__(self, pictures: Mapping[int, Picture], kind: str = "photo", *, tiny: int = 100) -> None:
         self._pictures = pictures
+        self._kind, self._tiny = kind, tiny
         self._placed: set[int] = set()
 
     def __contains__(self, number: int) -> bool:
@@ -46,13 +46,13 @@ class PagePictures:
         picture = self._pictures[number]
         said = Markup('role="img" aria-label="{}"').format(words) if words else Markup('aria-hidden="true"')
         if number in self._placed:
-            inside = Markup('<use href="#photo-{}"/>').format(number)
+            inside = Markup('<use href="#{}-{}"/>').format(self._kind, number)
         else:
             self._placed.add(number)
-            inside = Markup('<image id="photo-{}" href="{}" width="{}" height="{}"/>').format(
-                number, picture.uri, picture.width, picture.height
+            inside = Markup('<image id="{}-{}" href="{}" width="{}" height="{}"/>').format(
+                self._kind, number, picture.uri, picture.width, picture.height
             )
-        tiny = " tiny" if picture.width < _TINY else ""
+        tiny = " tiny" if picture.width < self._tiny else ""
         return Markup('<svg class="photo{}" viewBox="0 0 {} {}" {}>{}</svg>').format(
             tiny, picture.width, picture.height, said, inside
         )

@@ -165,7 +165,7 @@ def test_read_again(tmp_path):
     assert without_text(page) == []
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    pictures = [image for image in page.all("img") if image["alt"].startswith("What the filter sees")]
+    pictures = [svg for svg in page.all("svg") if svg.get("aria-label", "").startswith("What the filter sees")]
     assert len(pictures) == sum(len(one.images) for one in found.exemplars.filters)
     for one in found.exemplars.filters:
         assert f"Exemplars of {one.filter}" in [row.get("aria-label") for row in page.all("ol")]
