@@ -80,7 +80,7 @@ class PathTile:
     @property
     def place(self) -> float:
         """Width of a place's dot, in places of the map."""
-        return round(max(0.7, max(self.drawing.size) / 22), 2) if self.drawing else 0.0
+        return round(max(1.0, max(self.drawing.size) / 14), 2) if self.drawing else 0.0
 
 
 def path_tile(explanation: ExplanationData, mistake: Mistake, rows: Sequence[ExemplarRow]) -> PathTile | None:
