@@ -14,7 +14,7 @@ from captum_paramsal.functional import Target, labels_of, tensor_of
 from captum_paramsal.hooks import as_tensor
 from captum_paramsal.metrics.boxes import boxes_per_image
 from captum_paramsal.sources.boxes import boxes_of, mask_of
-from captum_paramsal.sources.pictures import Picture, drawn_of, encode_tensor
+from captum_paramsal.sources.pictures import Picture, drawn_of, encode
 from captum_paramsal.sources.source import Item, Skipped, SourceBatch
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class LabelledTensors:
     def picture(self, position: int) -> Picture | None:
         """The image before its preparation, where people can look at it."""
         pixels = self._images[position]
-        return encode_tensor(pixels) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
+        return encode(drawn_of(pixels)) if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else None
 
     def seen(self, position: int) -> Image.Image:
         """The image before its preparation, in 8 bits: as large as the model sees it, and the same as upright.

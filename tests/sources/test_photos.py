@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources import LabelledPhotos, LabelledTensors, Preprocessing
+from captum_paramsal.viz import decoded
 
 SMALL = Preprocessing(image_size=16, short_side=16)
 
@@ -74,6 +75,16 @@ def test_large_pictures_become_small(tmp_path):
     photos = LabelledPhotos.open(tmp_path, Preprocessing(image_size=512, short_side=512))
     picture = photos.picture(0)
     assert (picture.width, picture.height, picture.mime) == (168, 168, "image/webp")
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [(32, 0), (64, 3)])
+def test_small_pictures_keep_their_pixels(size, tolerance):
+    steps = torch.linspace(0, 255, size).round() / 255
+    image = torch.stack([steps.expand(size, -1), steps[:, None].expand(-1, size), torch.full((size, size), 0.2)])
+    picture = LabelledTensors(image[None], torch.zeros(1, dtype=torch.long)).picture(0)
+    assert (picture.width, picture.mime) == (size, "image/webp")
+    shown = decoded(picture.data, picture.mime)
+    assert 255 * float((shown - image).abs().mean()) <= tolerance + 1e-3
 
 
 def test_nothing_left(tmp_path):

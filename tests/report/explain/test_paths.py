@@ -116,7 +116,10 @@ NOTHING = "Nothing of the evidence for {seen} that its trace keeps passes throug
             FilterPath(4, 1, 0.25, 1, 2),
             "25.0 % of the evidence for {seen} passes through {first}, the guiltiest filter.",
         ),
-        (FilterPath(4, 2, 0.0004, 1, 1), f"{NOTHING}. &lt; 0.1 % of it passes through {{second}}, number 2 in the list."),
+        (
+            FilterPath(4, 2, 0.0004, 1, 1),
+            f"{NOTHING}. &lt; 0.1 % of it passes through {{second}}, number 2 in the list.",
+        ),
         (FilterPath(2), f"{NOTHING}, nor through the next."),
         (FilterPath(4), f"{NOTHING}, nor through the next 3."),
         (FilterPath(1), f"{NOTHING}."),
