@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from warnings import warn
@@ -12,7 +12,7 @@ from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Inputs
+from captum_paramsal.batch import Inputs, ModelInputs
 from captum_paramsal.errors import FewPassesWarning, InputError
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import (
@@ -23,10 +23,14 @@ from captum_paramsal.functional import (
 )
 from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection, ablated_margins
+from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.summary import Summarized
 
 ROUNDS = 2
 """Passes in which a filter is ablated by default, where there are fewer passes than filters."""
+
+SHARED_PASSES = 16
+"""Ablations that a process of a group makes before it waits for the others; each time, the model as it is runs too."""
 
 RELIABLE = 0.5
 """Mean reliability below which it is said that there were few passes."""
@@ -80,6 +84,8 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         bias: Set the filter's entry of its layer's bias to zero too.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        group: Processes that share the passes, such as :meth:`captum_paramsal.reference.ProcessGroup.current`; all
+            attribute the same images, and get the same scores. This one alone by default.
 
     Attributes:
         profiler: Knows the layers that are scored.
@@ -111,6 +117,7 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         seed: int = 0,
         bias: bool = True,
         output: Output | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__(model)
         _require_settings(passes, fraction, ridge)
@@ -120,6 +127,7 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         self.ridge = ridge
         self.seed = seed
         self.bias = bias
+        self.group = ProcessGroup() if group is None else group
 
     def _facts(self) -> Mapping[str, Any]:
         at_once = "as passes allow" if self.fraction is None else f"{self.fraction:g} of the filters"
@@ -207,14 +215,26 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         parts = self.profiler.parts(inputs, target, additional_forward_args, internal_batch_size)
         filters = self.filters
         ablated = self._ablated(len(filters))
-        before, after = ablated_margins(
-            self.model, parts, list(filters), ablated, bias=self.bias, show_progress=show_progress
-        )
+        before, after = self._margins(parts, ablated, show_progress=show_progress)
         scores, reliability = self._estimated(ablated, (after - before).cpu())
         kind = torch.float64 if before.dtype == torch.float64 else torch.float32
         placed = scores.to(device=before.device, dtype=kind)
         per_pass = int(ablated.sum(dim=1).max())
         return ComponentEffects(filters, placed, before.to(kind), reliability.to(placed), len(ablated), per_pass)
+
+    def _margins(self, parts: Sequence[ModelInputs], ablated: Tensor, *, show_progress: bool) -> tuple[Tensor, Tensor]:
+        """Margins of the model as it is, and with what each pass ablates; passes are shared in a group."""
+        group, filters = self.group, list(self.filters)
+
+        def run(masks: Tensor) -> tuple[Tensor, Tensor]:
+            shown = group.shows(show_progress)
+            before, after = ablated_margins(self.model, parts, filters, masks, bias=self.bias, show_progress=shown)
+            return (before, after) if group.size == 1 else (before.cpu(), after.cpu())
+
+        # One process makes all its passes at once: the model as it is then runs once.
+        shares = ablated.split(len(ablated) if group.size == 1 else SHARED_PASSES)
+        before, after = zip(*group.in_order(group.own(shares), run, "ablations"), strict=True)
+        return before[0].to(parts[0].inputs[0].device), torch.cat(after)
 
     def _ablated(self, count: int) -> Tensor:
         """Which filters each pass ablates; every one alone if passes allow it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from captum_paramsal.cli.numbers import natural, positive
 from captum_paramsal.cli.options import (
     Commands,
+    add_checkpoint_option,
     add_command,
     add_compute_options,
     add_method_options,
@@ -19,6 +20,7 @@ from captum_paramsal.cli.options import (
 from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
+    from captum_paramsal.cli.group import CommandGroup
     from captum_paramsal.report import ExplainSettings, Explanation
 
 _DESCRIPTION = """\
@@ -119,12 +121,13 @@ def add_to(commands: Commands, summary: str) -> None:
         action="store_true",
         help="also write the pixel maps as they are before display, into pixels.safetensors",
     )
+    add_checkpoint_option(parser)
     add_compute_options(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, explain, write, say where."""
+    """Load, explain, write, say where; written by the first process of a group."""
     require_photos_or_demo(args, _OF_PHOTOS, "explain the demo")
     if args.fit is not None and args.method != "pot":
         args.parser.error("--fit: needs --method pot, whose tails are fitted")
@@ -135,15 +138,18 @@ def run(args: argparse.Namespace) -> int:
     if args.save_pixels and not args.pixels:
         args.parser.error("--save-pixels and --no-pixels exclude each other")
 
+    from captum_paramsal.cli.group import process_group  # noqa: PLC0415
     from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
     folder = open_report_folder(args.out, "explanation.json")
-    explanation = _explain_demo(args) if args.model is None else _explain_photos(args)
-    _announce(explanation, explanation.write(folder, command=args.command))
+    with process_group() as group:
+        explanation = _explain_demo(args, group) if args.model is None else _explain_photos(args, group)
+        if group.rank == 0:
+            _announce(explanation, explanation.write(folder, command=args.command))
     return 0
 
 
-def _explain_photos(args: argparse.Namespace) -> Explanation:
+def _explain_photos(args: argparse.Namespace, group: CommandGroup) -> Explanation:
     from captum_paramsal.cli.loading import about_photos, load_job, reference_photos  # noqa: PLC0415
     from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
     from captum_paramsal.report import explain  # noqa: PLC0415
@@ -155,19 +161,19 @@ def _explain_photos(args: argparse.Namespace) -> Explanation:
         job.model,
         job.photos,
         reference,
-        settings=_settings(args),
+        settings=_settings(args, group),
         classes=job.classes,
         about=about_photos(args, job, args.reference),
         reference_images=None if reference is None or folder is None else reference_photos(job, reference, folder),
     )
 
 
-def _explain_demo(args: argparse.Namespace) -> Explanation:
+def _explain_demo(args: argparse.Namespace, group: CommandGroup) -> Explanation:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, labelled  # noqa: PLC0415
     from captum_paramsal.report import explain, fit_reference  # noqa: PLC0415
 
-    model, settings = demo.load_model(), _settings(args)
+    model, settings = demo.load_model(), _settings(args, group)
     usual = labelled(demo.load_scenes("validation"))
     reference = fit_reference(
         model,
@@ -182,7 +188,7 @@ def _explain_demo(args: argparse.Namespace) -> Explanation:
     return explain(model, images, reference, settings=settings, classes=names, about=ABOUT, reference_images=usual)
 
 
-def _settings(args: argparse.Namespace) -> ExplainSettings:
+def _settings(args: argparse.Namespace, group: CommandGroup) -> ExplainSettings:
     from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.report import ExplainSettings  # noqa: PLC0415
 
@@ -197,7 +203,8 @@ def _settings(args: argparse.Namespace) -> ExplainSettings:
         traces=args.traces,
         **({} if args.paths is None else {"paths": args.paths}),
         exemplars=args.exemplars,
-        **computation(args),
+        checkpoint=args.checkpoint,
+        **computation(args, group),
     )
 
 

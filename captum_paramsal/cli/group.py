@@ -16,8 +16,9 @@ from torch import distributed
 
 from captum_paramsal.reference import ProcessGroup
 
-_PATIENCE = timedelta(days=7)
-"""For the slowest process; one that is gone is noticed at once, since its connections close."""
+_PATIENCE = timedelta(hours=2)
+"""For the slowest process, which the others wait for after each batch; one that is gone is noticed at once, since its
+connections close."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from captum_paramsal.hooks import scored_model
 from captum_paramsal.report import About
 
 if TYPE_CHECKING:
+    from captum_paramsal.cli.group import CommandGroup
     from captum_paramsal.reference import Reference
     from captum_paramsal.sources import ClassNames, LabelledPhotos, Preprocessing
 
@@ -204,10 +205,10 @@ def shows_progress(args: argparse.Namespace) -> bool:
     return sys.stderr.isatty() if args.progress is None else bool(args.progress)
 
 
-def computation(args: argparse.Namespace) -> dict[str, Any]:
-    """What the settings of every report take from the options on computation."""
+def computation(args: argparse.Namespace, group: CommandGroup | None = None) -> dict[str, Any]:
+    """What the settings of every report take from the options on computation, in a process of a group."""
     return {
         "batch_size": args.batch_size,
-        "device": choose_device(args.device),
+        "device": args.device or (group and group.device) or choose_device(None),
         "show_progress": shows_progress(args),
     }

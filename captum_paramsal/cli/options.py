@@ -123,6 +123,17 @@ def add_method_options(parser: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Where long work is kept, batch by batch."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        type=Path,
+        help="folder to keep what was computed in, batch by batch; started again, the same command resumes from there. "
+        "It stays: delete it once the report is written",
+    )
+
+
 def add_compute_options(parser: argparse.ArgumentParser, *, layers: bool = True) -> None:
     """Layers (if asked for), device, batch size, progress."""
     compute = parser.add_argument_group("computation")

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from captum_paramsal.files import open_place  # noqa: PLC0415
     from captum_paramsal.report import fit_reference  # noqa: PLC0415
     from captum_paramsal.report.shared.predictions import sampled_caveats  # noqa: PLC0415
+    from captum_paramsal.sources import skipped_by_all  # noqa: PLC0415
 
     open_place(args.out)
     if args.checkpoint is not None:
@@ -74,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
     with process_group() as group:
         job = load_job(args)
         device = args.device or group.device or choose_device(None)
+        caveats = sampled_caveats(job.model, job.photos, batch_size=args.batch_size, device=device)
         if group.rank == 0:
-            for caveat in sampled_caveats(job.model, job.photos, batch_size=args.batch_size, device=device):
+            for caveat in caveats:
                 say(f"note: {caveat}")
         reference = fit_reference(
             job.model,
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             checkpoint=args.checkpoint,
             show_progress=shows_progress(args),
         )
-        skipped = [skip for share in group.gather(list(job.photos.skipped)) for skip in share]
+        skipped = skipped_by_all(job.photos)
         if group.rank == 0:
             reference.save(args.out)
             _announce(reference, skipped, args.out)
@@ -106,6 +108,6 @@ def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> No
         say(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
     if reference.exemplar_table is not None:
         say(f"exemplars: {reference.exemplar_table.k} images of each filter")
-    for skip in dict.fromkeys(skipped):
+    for skip in skipped:
         say(f"skipped {skip.name}: {skip.reason}")
     say(out.resolve())

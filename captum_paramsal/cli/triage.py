@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from captum_paramsal.cli.numbers import positive, rate, several
 from captum_paramsal.cli.options import (
     Commands,
+    add_checkpoint_option,
     add_command,
     add_compute_options,
     add_out_option,
@@ -18,6 +19,7 @@ from captum_paramsal.cli.options import (
 from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
+    from captum_paramsal.cli.group import CommandGroup
     from captum_paramsal.report import TriageReport, TriageSettings
 
 _OF_PHOTOS = ("weights", "output", "labels", "classes", "reference", "image_size", "resize", "mean", "std")
@@ -79,23 +81,27 @@ def add_to(commands: Commands, summary: str) -> None:
         help="look for a cure of each group, one after the other: each ends in cured and kept, refused, or too few",
     )
     add_out_option(parser.add_argument_group("report"), "paramsal-triage")
+    add_checkpoint_option(parser)
     add_compute_options(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, sort, write, say where."""
+    """Load, sort, write, say where; written by the first process of a group."""
     require_photos_or_demo(args, _OF_PHOTOS, "sort the mistakes of the demo")
 
+    from captum_paramsal.cli.group import process_group  # noqa: PLC0415
     from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
     folder = open_report_folder(args.out, "triage.json")
-    sorted_out = _of_demo(args) if args.model is None else _of_photos(args)
-    _announce(sorted_out, sorted_out.write(folder, command=args.command))
+    with process_group() as group:
+        sorted_out = _of_demo(args, group) if args.model is None else _of_photos(args, group)
+        if group.rank == 0:
+            _announce(sorted_out, sorted_out.write(folder, command=args.command))
     return 0
 
 
-def _of_photos(args: argparse.Namespace) -> TriageReport:
+def _of_photos(args: argparse.Namespace, group: CommandGroup) -> TriageReport:
     from captum_paramsal.cli.loading import about_photos, load_job  # noqa: PLC0415
     from captum_paramsal.reference.reference import Reference  # noqa: PLC0415
     from captum_paramsal.report import triage  # noqa: PLC0415
@@ -103,16 +109,16 @@ def _of_photos(args: argparse.Namespace) -> TriageReport:
     reference = None if args.reference is None else Reference.load(args.reference)
     job = load_job(args)
     about = about_photos(args, job, args.reference)
-    settings = _settings(args)
+    settings = _settings(args, group)
     return triage(job.model, job.photos, reference, settings=settings, classes=job.classes, about=about)
 
 
-def _of_demo(args: argparse.Namespace) -> TriageReport:
+def _of_demo(args: argparse.Namespace, group: CommandGroup) -> TriageReport:
     from captum_paramsal import demo  # noqa: PLC0415
     from captum_paramsal.cli.demo_images import ABOUT, CURED, labelled, scenes_to_cure  # noqa: PLC0415
     from captum_paramsal.report import fit_reference, triage  # noqa: PLC0415
 
-    model, settings = demo.load_model(), _settings(args)
+    model, settings = demo.load_model(), _settings(args, group)
     reference = fit_reference(
         model,
         labelled(demo.load_scenes("validation")),
@@ -128,7 +134,7 @@ def _of_demo(args: argparse.Namespace) -> TriageReport:
     return triage(model, images, reference, settings=settings, classes=classes, about=about)
 
 
-def _settings(args: argparse.Namespace) -> TriageSettings:
+def _settings(args: argparse.Namespace, group: CommandGroup) -> TriageSettings:
     from captum_paramsal.cli.loading import computation  # noqa: PLC0415
     from captum_paramsal.repair import CureSettings  # noqa: PLC0415
     from captum_paramsal.report import TriageSettings  # noqa: PLC0415
@@ -140,7 +146,8 @@ def _settings(args: argparse.Namespace) -> TriageSettings:
         limit=args.limit,
         doubts=args.doubts,
         cure=CureSettings() if args.cure else None,
-        **computation(args),
+        checkpoint=args.checkpoint,
+        **computation(args, group),
     )
 
 

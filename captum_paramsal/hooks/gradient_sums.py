@@ -45,6 +45,10 @@ class GradientSums:
             self.counts + other.counts,
         )
 
+    def to(self, device: str | torch.device) -> GradientSums:
+        """The same on another device; what is small is on the CPU anyway."""
+        return replace(self, vectors={name: vectors.to(device) for name, vectors in self.vectors.items()})
+
     def of_groups(self, groups: Sequence[int]) -> GradientSums:
         """Some of the groups taken together as one."""
 

@@ -25,7 +25,7 @@ class Shareable(Protocol):
     """Batches that can be read in shares, so that a process reads only its own."""
 
     def share(self, rank: int, size: int) -> Iterable[Any]:
-        """Every ``size``-th batch, beginning with number ``rank``."""
+        """Every ``size``-th batch, beginning with number ``rank``; None for one of which nothing can be read."""
         ...
 
 
@@ -153,7 +153,7 @@ def own_share(batches: Iterable[Any], group: ProcessGroup) -> Iterator[Any]:
     """The batches that this process takes: every ``size``-th one, so that none is repeated to make shares equal.
 
     A process reads only its own from a DataLoader over a map-style data set, from a sequence, and from what has a
-    ``share`` of its own; it reads through anything else.
+    ``share`` of its own; it reads through anything else. None is a batch of which nothing can be read.
 
     Raises:
         InputError: A loader whose processes would not see the same batches in the same order.
@@ -170,6 +170,16 @@ def own_share(batches: Iterable[Any], group: ProcessGroup) -> Iterator[Any]:
     if isinstance(batches, Sequence):
         return (batches[number] for number in range(group.rank, len(batches), group.size))
     return islice(iter(batches), group.rank, None, group.size)
+
+
+def own_numbered(batches: Iterable[Any], group: ProcessGroup) -> Iterator[tuple[int, Any] | None]:
+    """The batches that this process takes, with their numbers among those of all processes.
+
+    Raises:
+        InputError: See :func:`own_share`.
+    """
+    for turn, batch in enumerate(own_share(batches, group)):
+        yield None if batch is None else (turn * group.size + group.rank, batch)
 
 
 def batch_digest(batch: LoaderItem, before: str) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from captum_paramsal.errors import CheckpointError, InputError, ParamsalError
 from captum_paramsal.files import Checkpoint
 from captum_paramsal.functional import fused_products
 from captum_paramsal.profiles import FilterProfile
-from captum_paramsal.reference.data_batches import LoaderItem, batch_digest, own_share, total_of
+from captum_paramsal.reference.data_batches import LoaderItem, batch_digest, own_numbered, total_of
 from captum_paramsal.reference.exemplar_stream import BatchPeaks, ExemplarStream
 from captum_paramsal.reference.exemplar_table import ExemplarTable
 from captum_paramsal.reference.process_group import ProcessGroup
@@ -63,8 +64,7 @@ class ReferencePass:
         exemplars = None if self.exemplars is None else ExemplarStream(self.exemplars)
         statistics = Statistics(self._stream(total), exemplars)
         group.require_same(self._identity(total))
-        with group.finishing("reference set"):
-            statistics = self._share(batches, total, statistics, group)
+        statistics = self._share(batches, total, statistics, group)
         moments, tail = statistics.gathered(group)
         if moments is None or moments.count < 2:
             message = f"Expected a reference set of at least two images, got {0 if moments is None else moments.count}."
@@ -89,28 +89,41 @@ class ReferencePass:
         return TailStream(self.tail, total)
 
     def _share(self, batches: Iterable[Any], total: int | None, fresh: Statistics, group: ProcessGroup) -> Statistics:
-        """The statistics of this process's batches."""
-        trail = _Trail(self._checkpoint(total, group), fresh)
+        """The statistics of this process's batches, with the moments of all."""
+        with group.finishing("checkpoints to read"):
+            trail = _Trail(self._checkpoint(total, group), fresh)
+        known = trail.join(group)
         expected = None if total is None else -(-total // group.size)
+        scored: list[tuple[Tensor, BatchPeaks | None]] = []
+
+        def score(numbered: tuple[int, Any]) -> Moments | None:
+            number, raw = numbered
+            turn = number // group.size
+            with _named(number):
+                batch = LoaderItem.of(raw, self.profile.model)
+                bar.update(len(batch))
+                if trail.passed(batch, turn):
+                    # As in the run that was interrupted, the first batches decide how layers are scored.
+                    self.profile.prepare(batch.inputs, batch.target, batch.extra)
+                    return None
+                rows, peaks = self._scored(trail.statistics.exemplars, batch, number)
+            scored.append((rows, peaks))
+            # Where another process had come further, its moments have those of this batch.
+            return Moments.of(rows) if turn >= known else None
+
         with (
             fused_products(enabled=(total or 0) >= LONG_PASS),
-            tqdm(total=expected, desc="reference", unit="img", disable=not self.show_progress or group.rank > 0) as bar,
+            tqdm(total=expected, desc="reference", unit="img", disable=not group.shows(self.show_progress)) as bar,
             trail.kept(),
         ):
-            number = -1
-            for number, raw in enumerate(own_share(batches, group)):
-                place = number * group.size + group.rank
-                with _named(place):
-                    batch = LoaderItem.of(raw, self.profile.model)
-                    if trail.passed(batch, number):
-                        # As in the run that was interrupted, the first batches decide how layers are scored.
-                        self.profile.prepare(batch.inputs, batch.target, batch.extra)
-                    else:
-                        self._take(trail.statistics, batch, place)
-                        self._require_told(trail.statistics.count, total)
-                        trail.went_on()
-                bar.update(len(batch))
-            trail.require_all_passed(number + 1)
+            turn = -1
+            own = own_numbered(batches, group)
+            for turn, moments in enumerate(group.turns(own, score, "reference set")):
+                trail.go_on(turn, moments, scored)
+                with _named(turn * group.size + group.rank):
+                    self._require_told(trail.statistics.count, total)
+            with group.finishing("reference set"):
+                trail.require_all_passed(turn + 1)
         return trail.statistics
 
     def _require_told(self, images: int, total: int | None) -> None:
@@ -126,13 +139,14 @@ class ReferencePass:
             )
             raise InputError(message)
 
-    def _take(self, statistics: Statistics, batch: LoaderItem, number: int) -> None:
+    def _scored(
+        self, exemplars: ExemplarStream | None, batch: LoaderItem, number: int
+    ) -> tuple[Tensor, BatchPeaks | None]:
         given = batch.inputs, batch.target, batch.extra, self.internal_batch_size
-        if statistics.exemplars is None:
-            statistics.add(self.profile(*given))
-            return
-        rows, parts = self.profile.with_peaks(statistics.exemplars.outputs, *given)
-        statistics.add(rows, BatchPeaks(parts, batch, number))
+        if exemplars is None:
+            return self.profile(*given), None
+        rows, parts = self.profile.with_peaks(exemplars.outputs, *given)
+        return rows, BatchPeaks(parts, batch, number)
 
     def _checkpoint(self, total: int | None, group: ProcessGroup) -> Checkpoint | None:
         if self.checkpoint is None:
@@ -169,8 +183,20 @@ class _Trail:
             self._refuse("batches that are not those of the interrupted run, or come in another order")
         return True
 
-    def went_on(self) -> None:
-        """Count a batch that is taken in."""
+    def join(self, group: ProcessGroup) -> int:
+        """Take the moments of the process that came furthest, and say how many of its turns are in them."""
+        shares: list[tuple[int, Moments | None]] = group.gather((self._before, self.statistics.moments))
+        known, self.statistics.moments = max(shares, key=lambda share: share[0])
+        return known
+
+    def go_on(
+        self, number: int, moments: Sequence[Moments | None], scored: list[tuple[Tensor, BatchPeaks | None]]
+    ) -> None:
+        """Take in a turn: the moments of all processes, and what was scored in this one, if anything was."""
+        if number < self._before:
+            return
+        rows, peaks = scored.pop() if scored else (None, None)
+        self.statistics.add([part for part in moments if part is not None], rows, peaks)
         self._done += 1
         self._digest = self._coming
         if self._checkpoint is not None and self._checkpoint.is_due():

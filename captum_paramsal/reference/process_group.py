@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from captum_paramsal.errors import GroupError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What a process says when it is through with an item."""
+
+    has: Literal["result", "nothing", "ended"]
+    result: Any = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,10 @@ class ProcessGroup:
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
+
+    def shows(self, wanted: bool) -> bool:  # noqa: FBT001 -- the answer is its only matter
+        """Whether this process shows progress, where that is wanted: the first one does."""
+        return wanted and self.rank == 0
 
     def own_file(self, path: Path) -> Path:
         """The file of this process, where each writes one."""
@@ -64,6 +80,94 @@ class ProcessGroup:
             distributed.all_gather(gathered, ours)
         return [part.to(rows.device) for part in gathered]
 
+    def turns(
+        self, own: Iterable[_Item | None], make: Callable[[_Item], _Result], what: str
+    ) -> Iterator[list[_Result]]:
+        """What is made of the items of all processes, one of each at a time, the same in each of them.
+
+        No turn begins before all are through the last one: an error in one process ends all of them within a turn, as
+        does a process that is gone.
+
+        Args:
+            own: This process's items: of all of them every ``size``-th one, from number ``rank`` on. None stands for
+                one of which there is nothing to make.
+            make: Makes a small result, on the CPU, of one item.
+            what: The work, for messages.
+
+        Raises:
+            GroupError: Another process stopped or is gone.
+        """
+        for turn in self._worked(own, make):
+            turns = self._answers(turn, what)
+            if all(each.has == "ended" for each in turns):
+                return
+            yield [each.result for each in turns if each.has == "result"]
+
+    def in_order(self, own: Iterable[_Item | None], make: Callable[[_Item], _Result], what: str) -> Iterator[_Result]:
+        """What is made of the items of all processes, in the order of the items, the same in each of them.
+
+        As :meth:`turns`, for large results, of which never more than two are in memory.
+
+        Args:
+            own: This process's items.
+            make: Makes a result, on the CPU, of one item.
+            what: The work, for messages.
+
+        Raises:
+            GroupError: Another process stopped or is gone.
+        """
+        for turn in self._worked(own, make):
+            turns = self._answers(replace(turn, result=None), what)
+            for rank, each in enumerate(turns):
+                if each.has == "result":
+                    yield self.broadcast(turn.result, rank)
+            if all(each.has == "ended" for each in turns):
+                return
+
+    def _worked(self, own: Iterable[_Item | None], make: Callable[[_Item], _Result]) -> Iterator[_Turn]:
+        """This process's part of each turn; an error is told to all others before it is raised."""
+        items = iter(own)
+        while True:
+            try:
+                turn = _Turn("ended")
+                for item in items:
+                    turn = _Turn("nothing") if item is None else _Turn("result", make(item))
+                    break
+            except Exception as error:
+                self._tell(error)
+                raise
+            yield turn
+
+    def _answers(self, turn: _Turn, what: str) -> list[_Turn]:
+        """The parts of all processes.
+
+        Raises:
+            GroupError: One of them stopped or is gone.
+        """
+        turns: list[_Turn] = self.gather(turn)
+        stopped = [f"process {rank} stopped with {each.error}" for rank, each in enumerate(turns) if each.error]
+        if stopped:
+            message = f"Expected every process to finish its share of the {what}, but {'; '.join(stopped)}"
+            raise GroupError(message)
+        return turns
+
+    def own(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """Those of some items that are this process's to work on."""
+        return items[self.rank :: self.size]
+
+    def broadcast(self, value: Any, rank: int) -> Any:
+        """The value of the process with this number, in all of them.
+
+        Raises:
+            GroupError: A process is gone.
+        """
+        if self.size == 1:
+            return value
+        box = [value if rank == self.rank else None]
+        with _reaching_all():
+            distributed.broadcast_object_list(box, src=rank, device=_device())
+        return box[0]
+
     def require_same(self, facts: dict[str, Any]) -> None:
         """Make sure that every process works on the same thing.
 
@@ -94,16 +198,13 @@ class ProcessGroup:
         try:
             yield
         except Exception as error:
-            self._tell(f"{type(error).__name__}: {error}")
+            self._tell(error)
             raise
-        stopped = [f"process {rank} stopped with {error}" for rank, error in enumerate(self.gather("")) if error]
-        if stopped:
-            message = f"Expected every process to finish its share of the {what}, but {'; '.join(stopped)}"
-            raise GroupError(message)
+        self._answers(_Turn("ended"), what)
 
-    def _tell(self, error: str) -> None:
+    def _tell(self, error: Exception) -> None:
         try:
-            self.gather(error)
+            self.gather(_Turn("ended", error=f"{type(error).__name__}: {error}"))
         except GroupError:
             # The error that is being raised matters more than who else is gone.
             return

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError, ReferenceMismatchError
 from captum_paramsal.files import Fingerprint
+from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.files.kinds import REFERENCE
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy, loss_name
@@ -113,6 +114,12 @@ class Reference(Summarized):
     def count(self) -> int:
         """Images in the reference set."""
         return self.moments.count
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of all that z-scores depend on."""
+        values = {"mean": self.mean, "deviations": self.moments.deviations}
+        return checksum(f"{self.count} {self.fingerprint.short} {dict(self.filters.counts)}", values)
 
     @property
     def mean(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ CHUNK_NUMBERS = 1 << 20
 
 
 class Statistics:
-    """Statistics of a stream of profiles, ``(N, F)`` each.
+    """Moments of the profiles of all processes, and tail and exemplars of this one's own.
 
     Args:
         tail: Stream of the largest values; None for none.
@@ -34,15 +35,21 @@ class Statistics:
 
     @property
     def count(self) -> int:
-        """Rows taken in."""
+        """Rows taken in, those of other processes included."""
         return 0 if self.moments is None else self.moments.count
 
-    def add(self, rows: Tensor, peaks: BatchPeaks | None = None) -> None:
-        """Take the profiles of a batch in, and what was seen of it."""
-        new = Moments.of(rows)
+    def add(self, moments: Sequence[Moments], rows: Tensor | None = None, peaks: BatchPeaks | None = None) -> None:
+        """Take a turn in.
+
+        Args:
+            moments: Of the batches of all processes, in their order.
+            rows: Profiles of this process's batch; None where it has none.
+            peaks: What was seen of that batch.
+        """
         self.whole = False
-        self.moments = new if self.moments is None else self.moments.merge(new)
-        if self._tail is not None:
+        for part in moments:
+            self.moments = part if self.moments is None else self.moments.merge(part)
+        if self._tail is not None and rows is not None:
             self._tail.add(rows)
         if self.exemplars is not None and peaks is not None:
             self.exemplars.add(peaks)
@@ -50,13 +57,10 @@ class Statistics:
 
     def gathered(self, group: ProcessGroup) -> tuple[Moments | None, UpperTail | None]:
         """Moments and tail over the rows of all processes, the same in each of them; this object ends here."""
-        shares = [share for share in group.gather(self.moments) if share is not None]
-        moments = shares[0] if shares else None
-        for share in shares[1:]:
-            moments = share.merge(moments) if moments is None else moments.merge(share)
+        moments = self.moments
         if moments is None or self._tail is None:
             return moments, None
-        ours = self._tail.tail() if self.count else None
+        ours = self._tail.tail() if self._tail.count else None
         return moments, ours if group.size == 1 else self._merged_tail(ours, len(moments.mean), self._tail, group)
 
     def _merged_tail(self, ours: UpperTail | None, filters: int, stream: TailStream, group: ProcessGroup) -> UpperTail:

@@ -15,14 +15,14 @@ from captum_paramsal.errors import SourceError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.reference import ProcessGroup, Reference
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.report.shared.predictions import evenly_spread, on_device
 from captum_paramsal.report.shared.report import About
-from captum_paramsal.reproduce.pieces import Pieces
 from captum_paramsal.reproduce.registry import Figure, figure_named
 from captum_paramsal.reproduce.result import Reproduction
 from captum_paramsal.reproduce.settings import ReproduceSettings
 from captum_paramsal.reproduce.subject import Subject, open_subject
-from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.sources import ImageSource, SourceBatches, skipped_by_all
 from captum_paramsal.versions import __version__
 
 _LOOKED_AT = 16
@@ -150,5 +150,5 @@ def _context(figure: Figure, subject: Subject, about: About, *, given: bool) -> 
             "chosen": len(subject.chosen),
             "filters": len(subject.filters),
         },
-        "skipped": [{"file": skip.name, "reason": skip.reason} for skip in subject.images.skipped],
+        "skipped": [{"file": skip.name, "reason": skip.reason} for skip in skipped_by_all(subject.images)],
     }

@@ -14,15 +14,14 @@ from captum_paramsal.attr import ParameterSaliency
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import SourceError
 from captum_paramsal.files import Fingerprint
-from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import cross_entropy
 from captum_paramsal.hooks import frozen_eval
 from captum_paramsal.profiles import FilterProfile
 from captum_paramsal.reference import Reference
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.report.shared.label_checks import require_labels
 from captum_paramsal.report.shared.predictions import evenly_spread
-from captum_paramsal.reproduce.pieces import Pieces
 from captum_paramsal.reproduce.settings import ReproduceSettings
 from captum_paramsal.sources import ImageSource, SourceBatches
 from captum_paramsal.stats import Moments
@@ -220,7 +219,7 @@ def open_subject(
     whole, reference = reference.filters.layers, _without_idle(reference)
     idle = tuple(layer for layer in whole if layer not in reference.filters.counts)
     saliency = ParameterSaliency(model, reference)
-    facts = {"reference": _digest(reference)}
+    facts = {"reference": reference.digest}
     known = pieces.joined("predictions", judged, FORWARD_PIECE, _predictions(model, images, batches))
     return Subject(model, images, saliency, settings, classes, pieces.depending_on(**facts), device, **known, idle=idle)
 
@@ -297,8 +296,3 @@ def plain_scores(model: nn.Module, inputs: Tensor) -> Tensor:
     """Class scores ``(N, C)``, in whatever mode the model and gradients are."""
     given = ModelInputs((inputs,), (), None, 0, str(tuple(inputs.shape)))
     return forward_scores(model, given, per_place=False, binary=True)
-
-
-def _digest(reference: Reference) -> str:
-    values = {"mean": reference.mean, "deviations": reference.moments.deviations}
-    return checksum(f"{reference.count} {reference.fingerprint.short} {dict(reference.filters.counts)}", values)

@@ -1,5 +1,5 @@
 from .annotations import Annotations as Annotations
-from .batches import SourceBatches as SourceBatches
+from .batches import SourceBatches as SourceBatches, skipped_by_all as skipped_by_all
 from .classes import ClassNames as ClassNames
 from .folders import labels_from_folders as labels_from_folders
 from .labels import Labels as Labels

@@ -15,7 +15,8 @@ from captum_paramsal.batch import ModelInputs, forward_scores, require_finite_sc
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import cosines, nearest, scores_at
 from captum_paramsal.hooks import Output, frozen_eval, last_inputs, layers_from_the_end, scored_model
-from captum_paramsal.reference.data_batches import LoaderItem, total_of
+from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.reference.data_batches import LoaderItem, own_numbered, total_of
 from captum_paramsal.summary import Summarized
 
 _ROWS = 500
@@ -215,27 +216,32 @@ class _Seen:
     @classmethod
     def of(cls, model: nn.Module, batches: Iterable[Any], *, labelled: bool, show_progress: bool) -> _Seen:
         """Run a model; without labels, the model's answers are in their place."""
-        scores, labels, features = [], [], []
         name = ""
-        with tqdm(total=total_of(batches, model), desc="doubts", unit="img", disable=not show_progress) as bar:
-            for number, raw in enumerate(batches):
-                item = LoaderItem.of(raw, model)
-                batch = ModelInputs.of(item.inputs, item.target if labelled else None, item.extra)
-                if labelled and batch.labels is None:
-                    message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
-                    raise InputError(message)
-                name = name or _last_layer(model, batch.part(0, 1))
-                with frozen_eval(model), torch.no_grad(), last_inputs(model, name) as given:
-                    said = require_finite_scores(forward_scores(model, batch, binary=True))
-                found, own = scores_at(said, batch.labels)
-                scores.append(found.float().cpu())
-                labels.append(own.cpu())
-                features.append(given.features(len(batch)))
-                bar.update(len(batch))
-        if not labels:
+
+        def run(numbered: tuple[int, Any]) -> tuple[Tensor, Tensor, Tensor]:
+            nonlocal name
+            number, raw = numbered
+            item = LoaderItem.of(raw, model)
+            batch = ModelInputs.of(item.inputs, item.target if labelled else None, item.extra)
+            if labelled and batch.labels is None:
+                message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
+                raise InputError(message)
+            name = name or _last_layer(model, batch.part(0, 1))
+            with frozen_eval(model), torch.no_grad(), last_inputs(model, name) as given:
+                said = require_finite_scores(forward_scores(model, batch, binary=True))
+            found, own = scores_at(said, batch.labels)
+            return found.float().cpu(), given.features(len(batch)), own.cpu()
+
+        rows, group = [], ProcessGroup.current()
+        total = total_of(batches, model)
+        with tqdm(total=total, desc="doubts", unit="img", disable=not group.shows(show_progress)) as bar:
+            for made in group.in_order(own_numbered(batches, group), run, "doubts"):
+                rows.append(made)
+                bar.update(len(made[0]))
+        if not rows:
             message = "Expected images, got no batches."
             raise InputError(message)
-        return cls(torch.cat(scores), torch.cat(features), torch.cat(labels))
+        return cls(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
 def _last_layer(model: nn.Module, first: ModelInputs) -> str:

@@ -15,7 +15,22 @@ from captum_paramsal.errors import InputError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.hooks import GradientSums, frozen_eval
 from captum_paramsal.profiles import FilterProfile
-from captum_paramsal.reference.data_batches import LoaderItem, total_of
+from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.reference.data_batches import LoaderItem, own_numbered, total_of
+from captum_paramsal.reference.pieces import Pieces
+
+
+@dataclass(frozen=True, eq=False)
+class OwnMistakes:
+    """Mistakes of one batch, which stay in the process that read them.
+
+    Attributes:
+        start: Number of the first one among all mistakes.
+        batch: What the model takes.
+    """
+
+    start: int
+    batch: ModelInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +42,14 @@ class ScoredImages:
         labels: True classes, ``(N,)``.
         predicted: Predicted classes, ``(N,)``.
         confidence: Softmax probability of the predicted class, ``(N,)``.
-        mistakes: What the model takes, mistakes alone, in their order.
+        mistakes: This process's mistakes, by its turns; None for a turn without any.
     """
 
     profile: Tensor
     labels: Tensor
     predicted: Tensor
     confidence: Tensor
-    mistakes: tuple[ModelInputs, ...]
+    mistakes: tuple[OwnMistakes | None, ...]
 
     @classmethod
     def of(
@@ -42,6 +57,7 @@ class ScoredImages:
         profile: FilterProfile,
         batches: Iterable[Any],
         internal_batch_size: int | None,
+        pieces: Pieces,
         *,
         total: int | None,
         shown: bool,
@@ -52,27 +68,43 @@ class ScoredImages:
             InputError: No images, a batch without labels, or images that cannot be scored.
             TargetError: Labels that do not name one class per image.
         """
-        rows, mistakes = [], []
         total = total_of(batches, profile.model) if total is None else total
-        with tqdm(total=total, desc="triage", unit="img", disable=not shown) as bar:
-            for number, raw in enumerate(batches):
-                one = LoaderItem.of(raw, profile.model)
-                batch = ModelInputs.of(one.inputs, one.target, one.extra)
-                if batch.labels is None:
-                    message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
-                    raise InputError(message)
+        group = ProcessGroup.current()
+        mistakes: dict[int, ModelInputs] = {}
+
+        def scored(numbered: tuple[int, Any]) -> tuple[int, dict[str, Tensor]]:
+            number, raw = numbered
+            one = LoaderItem.of(raw, profile.model)
+            batch = ModelInputs.of(one.inputs, one.target, one.extra)
+            if batch.labels is None:
+                message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
+                raise InputError(message)
+
+            def made() -> dict[str, Tensor]:
                 labels, predicted, confidence = _predictions(profile, batch)
-                scored = profile(one.inputs, one.target, one.extra, internal_batch_size).cpu()
-                rows.append((scored, labels, predicted, confidence))
-                wrong = (labels != predicted).nonzero()[:, 0]
-                if len(wrong):
-                    mistakes.append(batch.chosen(wrong))
-                bar.update(len(batch))
-        if not rows:
+                rows = profile(one.inputs, one.target, one.extra, internal_batch_size).cpu()
+                return {"profile": rows, "labels": labels, "predicted": predicted, "confidence": confidence}
+
+            kept = pieces.kept_batch("triage", [number], one, made)
+            wrong = (kept["labels"] != kept["predicted"]).nonzero()[:, 0]
+            if len(wrong):
+                mistakes[number] = batch.chosen(wrong)
+            return number, kept
+
+        columns, starts, before = [], {}, 0
+        own = own_numbered(batches, group)
+        with tqdm(total=total, desc="triage", unit="img", disable=not group.shows(shown)) as bar:
+            for number, made in group.in_order(own, scored, "images to sort"):
+                columns.append(made)
+                starts[number] = before
+                before += int((made["labels"] != made["predicted"]).sum())
+                bar.update(len(made["labels"]))
+        if not columns:
             message = "Expected labelled images to sort, got no batches."
             raise InputError(message)
-        scores, labels, predicted, confidence = (torch.cat(parts) for parts in zip(*rows, strict=True))
-        return cls(scores, labels, predicted, confidence, tuple(mistakes))
+        own_mistakes = {number // group.size: OwnMistakes(starts[number], batch) for number, batch in mistakes.items()}
+        turns = tuple(own_mistakes.get(turn) for turn in range(max(own_mistakes, default=-1) + 1))
+        return cls(**{name: torch.cat([part[name] for part in columns]) for name in columns[0]}, mistakes=turns)
 
     @property
     def wrong(self) -> Tensor:
@@ -91,13 +123,23 @@ class ScoredImages:
             internal_batch_size: Images in one pass.
             shown: Show a progress bar.
         """
-        sums, done = [], 0
-        for batch in tqdm(self.mistakes, desc="mistakes together", disable=not shown):
-            numbers = groups[done : done + len(batch)]
+        group, total = ProcessGroup.current(), None
+
+        def summed(own: OwnMistakes) -> GradientSums:
+            batch = own.batch
+            numbers = groups[own.start : own.start + len(batch)]
             target = list(map(tuple, batch.labels.tolist())) if batch.labels is not None else None
-            sums.append(profile.gradient_sums(numbers, count, batch.inputs, target, batch.extra, internal_batch_size))
-            done += len(batch)
-        return sum(sums[1:], start=sums[0])
+            sums = profile.gradient_sums(numbers, count, batch.inputs, target, batch.extra, internal_batch_size)
+            bar.update()
+            return sums if group.size == 1 else sums.to("cpu")
+
+        with tqdm(total=len(self.mistakes), desc="mistakes together", disable=not group.shows(shown)) as bar:
+            for part in group.in_order(self.mistakes, summed, "mistakes together"):
+                total = part if total is None else total + part
+        if total is None:
+            message = "Expected mistakes whose gradients can be summed, got none."
+            raise InputError(message)
+        return total if group.size == 1 else total.to(next(profile.model.parameters()).device)
 
 
 def _predictions(profile: FilterProfile, batch: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:

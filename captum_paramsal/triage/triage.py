@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 from warnings import warn
@@ -12,15 +13,17 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import FewSamplesWarning, InputError
 from captum_paramsal.files import Fingerprint
-from captum_paramsal.functional import Loss, cross_entropy, standardize
+from captum_paramsal.functional import Loss, cross_entropy, loss_name, standardize
 from captum_paramsal.hooks import Output
 from captum_paramsal.profiles import FilterProfile, LayerSelection
-from captum_paramsal.reference import Reference
+from captum_paramsal.reference import ProcessGroup, Reference
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.stats import Moments, StratifiedRanks, stratified_ranks
 from captum_paramsal.triage.grouping import group_by_similarity, nearest_by_similarity
 from captum_paramsal.triage.result import Triage
 from captum_paramsal.triage.scored_images import ScoredImages
 from captum_paramsal.triage.set_saliency import SetSaliency
+from captum_paramsal.versions import __version__
 
 
 def triage(
@@ -35,10 +38,14 @@ def triage(
     internal_batch_size: int | None = None,
     total: int | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
     show_progress: bool = True,
     output: Output | None = None,
 ) -> Triage:
     """Sort all mistakes of a labelled set: what is confused with what, which filters stand out, what belongs together.
+
+    In a ``torch.distributed`` group every process calls this with the same model and batches. Each scores every
+    ``size``-th batch, as in :meth:`captum_paramsal.Reference.fit`, and all get what one process would return.
 
     Three questions, each answered by comparison with the correct images:
 
@@ -64,6 +71,8 @@ def triage(
         internal_batch_size: Images in one pass; bounds memory, not the result.
         total: Images in all, for the progress bar, where the batches do not tell.
         seed: Fixes the shuffling that groups are compared with.
+        checkpoint: Folder that profiles are kept in, batch by batch: started again after an interruption, they are
+            taken from there, whatever the number of processes. It stays; None keeps nothing.
         show_progress: Show progress bars.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
@@ -85,7 +94,8 @@ def triage(
     profile = FilterProfile(model, chosen, loss, output=output)
     if reference is not None:
         reference.check_profile(profile)
-    scored = ScoredImages.of(profile, batches, internal_batch_size, total=total, shown=show_progress)
+    pieces = _pieces(checkpoint, profile, internal_batch_size)
+    scored = ScoredImages.of(profile, batches, internal_batch_size, pieces, total=total, shown=show_progress)
     _require_both(scored)
     usual = Moments.of(scored.profile) if reference is None else reference.moments
     z_scores = standardize(scored.profile[scored.wrong].double(), usual.mean, usual.std)
@@ -119,6 +129,16 @@ def triage(
         neighbors=neighbors,
         neighbor_similarity=neighbor_similarity,
     )
+
+
+def _pieces(folder: str | os.PathLike[str] | None, profile: FilterProfile, size: int | None) -> Pieces:
+    """Where profiles are kept, and what they depend on apart from images."""
+    group = ProcessGroup.current()
+    if folder is None:
+        return Pieces(None, {}, group)
+    weights, filters = Fingerprint.of(profile.model).short, dict(profile.candidates.counts)
+    facts = {"version": __version__, "weights": weights, "filters": filters, "size": size}
+    return Pieces(folder, facts | {"loss": loss_name(profile.loss)}, group)
 
 
 def _saliency(

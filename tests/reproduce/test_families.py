@@ -10,9 +10,9 @@ from cases.families import Family
 from reproduce.small_figures import QUICK, labelled
 
 from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.reproduce import FIGURES, reproduce
 from captum_paramsal.reproduce.neighbours import penultimate
-from captum_paramsal.reproduce.pieces import Pieces
 from captum_paramsal.reproduce.subject import open_subject
 
 DENSE = Family("densenet_small", 32, {"memory_efficient": False})

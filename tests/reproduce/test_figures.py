@@ -9,11 +9,11 @@ from torch import nn
 
 from captum_paramsal.errors import ModelError
 from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.repair import knock_out_curve, mask_pixels
 from captum_paramsal.reproduce.curves import curve, ranking
 from captum_paramsal.reproduce.maps import CAM, OURS, cascade_figure, maps_at
 from captum_paramsal.reproduce.neighbours import class_errors, features_figure, neighbors_figure, penultimate
-from captum_paramsal.reproduce.pieces import Pieces
 from captum_paramsal.reproduce.regions import covered_figure, pasted_figure
 from captum_paramsal.reproduce.steps import TRIED, _others
 from captum_paramsal.reproduce.subject import open_subject

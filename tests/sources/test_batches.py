@@ -1,10 +1,15 @@
 """Inputs and labels of labelled images: each image once, ready for the model, in shares that read no other images."""
 
+import threading
+
 import pytest
 import torch
+from cases.thread_group import in_threads
 from torch import nn
 
-from captum_paramsal.sources import LabelledTensors, SourceBatches
+from captum_paramsal.errors import SourceError
+from captum_paramsal.reference import ProcessGroup
+from captum_paramsal.sources import LabelledTensors, Skipped, SourceBatches, skipped_by_all
 
 
 @pytest.fixture
@@ -44,6 +49,53 @@ def test_shares_are_every_size_th_batch(images, size):
     batches = SourceBatches(images, nn.ReLU(), batch_size=2)
     shares = [numbers(batches.share(rank, size)) for rank in range(size)]
     assert shares == [numbers(batches)[rank::size] for rank in range(size)]
+
+
+class Unreadable:
+    """Images of which some cannot be read, as photos come: a batch without any is not there at all."""
+
+    def __init__(self, images, positions):
+        self._images, self._unreadable, self.seen = images, positions, []
+        self.items = images.items
+
+    @property
+    def skipped(self):
+        return [Skipped(self.items[position].name, "damaged") for position in sorted(self.seen)]
+
+    def batches(self, batch_size, positions):
+        read = False
+        for start in range(0, len(positions), batch_size):
+            chosen = positions[start : start + batch_size]
+            self.seen += [position for position in chosen if position in self._unreadable]
+            readable = [position for position in chosen if position not in self._unreadable]
+            if readable:
+                read = True
+                yield from self._images.batches(batch_size, readable)
+        if not read:
+            message = "none"
+            raise SourceError(message)
+
+
+@pytest.mark.parametrize("gone", [{1}, {2, 3}, {0, 1, 4, 5}, {0, 1, 4, 5, 8, 9}], ids=str)
+def test_what_cannot_be_read_moves_no_batch_to_another_turn(images, gone, monkeypatch):
+    whole = SourceBatches(Unreadable(images, gone), nn.ReLU(), batch_size=2)
+    expected = list(whole.made(lambda batch: batch.labels.tolist(), "labels"))
+
+    def work(group):
+        monkeypatch.setattr(ProcessGroup, "current", lambda: of_thread.group)
+        of_thread.group = group
+        batches = SourceBatches(Unreadable(images, gone), nn.ReLU(), batch_size=2)
+        made = list(batches.made(lambda batch: batch.labels.tolist(), "labels"))
+        delivered = list(batches.delivered)
+        list(batches.share(group.rank, group.size))
+        batches.join_delivered()
+        return made, delivered, batches.delivered, skipped_by_all(batches.images)
+
+    of_thread = threading.local()
+    for made, delivered, joined, skipped in in_threads(2, work):
+        assert made == expected
+        assert delivered == joined == whole.delivered
+        assert skipped == tuple(dict.fromkeys(whole.images.skipped))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

@@ -16,6 +16,7 @@ from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.repair.interventions.checks import class_scores, label_rows, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.edited_scores import EditedModel, Order
 from captum_paramsal.repair.interventions.intervention import FineTuneStep, Intervention, KnockOut, Perturbation
@@ -57,6 +58,7 @@ def knock_out_curve(
     internal_batch_size: int = 1,
     show_progress: bool = True,
     output: Output | None = None,
+    group: ProcessGroup | None = None,
 ) -> InterventionCurve:
     """What mistakes become while the first filters of a ranking are set to zero, one after the other.
 
@@ -74,6 +76,8 @@ def knock_out_curve(
         show_progress: Show a progress bar.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        group: Processes that share the mistakes, such as :meth:`captum_paramsal.reference.ProcessGroup.current`; all
+            give the same arguments, and get the same curve. This one alone by default.
 
     Raises:
         InterventionError: ``filters`` are of another model, ``k`` is above their number, or an image is no mistake.
@@ -83,7 +87,7 @@ def knock_out_curve(
         Levin et al., *Where do Models go Wrong?*, arXiv 2108.01335, figure 3.
     """
     edited = EditedModel(scored_model(model, output), KnockOut(), bias=bias, batch_norm=batch_norm)
-    request = _Request(images, labels, ranking, filters, k, controls)
+    request = _Request(images, labels, ranking, filters, k, controls, group or ProcessGroup())
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
@@ -105,6 +109,7 @@ def perturb_curve(
     internal_batch_size: int = 1,
     show_progress: bool = True,
     output: Output | None = None,
+    group: ProcessGroup | None = None,
 ) -> InterventionCurve:
     """What mistakes become while noise is put on the first filters of a ranking, on each once.
 
@@ -125,6 +130,7 @@ def perturb_curve(
         show_progress: Show a progress bar.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        group: Processes that share the mistakes.
 
     Raises:
         InterventionError, InputError: See :func:`knock_out_curve`; ``scale`` is not above 0.
@@ -135,7 +141,7 @@ def perturb_curve(
     edited = EditedModel(
         scored_model(model, output), Perturbation(scale, relative, seed), bias=bias, batch_norm=batch_norm
     )
-    request = _Request(images, labels, ranking, filters, k, controls)
+    request = _Request(images, labels, ranking, filters, k, controls, group or ProcessGroup())
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
@@ -156,6 +162,7 @@ def fine_tune_curve(
     internal_batch_size: int = 1,
     show_progress: bool = True,
     output: Output | None = None,
+    group: ProcessGroup | None = None,
 ) -> InterventionCurve:
     """What mistakes become while the first filters of a ranking take one step down the gradient of their image's loss.
 
@@ -177,6 +184,7 @@ def fine_tune_curve(
         show_progress: Show a progress bar.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        group: Processes that share the mistakes.
 
     Raises:
         InterventionError, InputError: See :func:`knock_out_curve`; ``learning_rate`` is not above 0.
@@ -187,7 +195,7 @@ def fine_tune_curve(
     edited = EditedModel(
         scored_model(model, output), FineTuneStep(learning_rate), loss=loss, bias=bias, batch_norm=batch_norm
     )
-    request = _Request(images, labels, ranking, filters, k, controls)
+    request = _Request(images, labels, ranking, filters, k, controls, group or ProcessGroup())
     return _curve(edited, request, internal_batch_size, shown=show_progress)
 
 
@@ -201,6 +209,7 @@ class _Request:
     filters: FilterIndex
     k: int
     controls: ControlImages | None
+    group: ProcessGroup
 
 
 def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) -> InterventionCurve:
@@ -212,16 +221,19 @@ def _curve(edited: EditedModel, request: _Request, size: int, *, shown: bool) ->
     require_mistakes(before, labels, advice)
     chosen = top_filters(request.ranking, request.filters, request.k, len(batch))
     drawn = None if controls is None else _drawn(edited.model, controls, len(batch))
-    scores, broken = [], []
-    parts = range(0, len(batch), size)
-    for start in tqdm(parts, desc=f"filters {edited.intervention.name}", disable=not shown):
+    parts, group = range(0, len(batch), size), request.group
+
+    def changed(start: int) -> tuple[Tensor, Tensor]:
         places = range(start, min(start + size, len(batch)))
         part = batch.part(start, size)
         orders = [
             edited.order(chosen[n], image.inputs[0], label_rows(image)) for n in places for image in (batch.part(n, 1),)
         ]
-        scores.append(edited.scores(part.inputs[0], orders, label_rows(part)).cpu())
-        broken.append(_broken(edited, controls, drawn, places, orders))
+        scores = edited.scores(part.inputs[0], orders, label_rows(part)).cpu()
+        return scores, _broken(edited, controls, drawn, places, orders)
+
+    own = tqdm(group.own(parts), desc=f"filters {edited.intervention.name}", disable=not group.shows(shown))
+    scores, broken = zip(*group.in_order(own, changed, "mistakes"), strict=True)
     joined = torch.cat(scores)
     if not bool(joined.isfinite().all()):
         image, step, _ = (~joined.isfinite()).nonzero()[0].tolist()

@@ -17,6 +17,7 @@ from captum_paramsal.files.tensor_file import TensorFile
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, target_of, tensor_of
 from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.repair.interventions.checks import class_scores, label_rows, require_mistakes, top_filters
 from captum_paramsal.repair.interventions.editing import fine_tune_step
 from captum_paramsal.repair.interventions.saved_tensors import SavedTensors
@@ -78,6 +79,7 @@ def step_transfer(
     batch_norm: bool = False,
     show_progress: bool = True,
     output: Output | None = None,
+    group: ProcessGroup | None = None,
 ) -> StepTransfer:
     """Fine-tune the first filters of each mistake for a step, and look at other mistakes with the model that results.
 
@@ -101,6 +103,8 @@ def step_transfer(
         show_progress: Show a progress bar.
         output: What makes class scores ``(N, C)`` of what the model returns, where it returns something else than
             these or ``logits``.
+        group: Processes that share the steps, such as :meth:`captum_paramsal.reference.ProcessGroup.current`; all give
+            the same arguments, and get the same result. This one alone by default.
 
     Raises:
         InterventionError: ``filters`` are of another model, ``k`` is above their number, an image is no mistake, or
@@ -119,8 +123,10 @@ def step_transfer(
     asked = _require_query(range(len(batch)) if query is None else query, len(batch))
     places = _require_places(tensor_of(others), len(asked), len(batch))
     chosen = top_filters(ranking, filters, k, len(asked))
-    rows = []
-    for step, place in enumerate(tqdm(asked, desc="steps tried on others", disable=not show_progress)):
+    group = group or ProcessGroup()
+
+    def tried(step: int) -> Tensor:
+        place = asked[step]
         own = torch.cat([torch.tensor([place]), places[step]]).to(examples.device)
         # Each image's own gradient, taken once; the same changed model then scores all of them.
         with fine_tune_step(
@@ -133,8 +139,11 @@ def step_transfer(
             bias=bias,
             batch_norm=batch_norm,
         ):
-            rows.append(class_scores(model, batch.chosen(own))[0])
-    after = torch.stack(rows).cpu()
+            return class_scores(model, batch.chosen(own))[0].cpu()
+
+    steps = tqdm(group.own(range(len(asked))), desc="steps tried on others", disable=not group.shows(show_progress))
+    rows = list(group.in_order(steps, tried, "steps"))
+    after = torch.stack(rows)
     true = true.cpu()
     corrected = after.argmax(dim=2) == true[torch.cat([torch.tensor(asked)[:, None], places], dim=1)]
     wanted = true[places]

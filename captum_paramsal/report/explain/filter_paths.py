@@ -43,6 +43,10 @@ class FilterPaths:
     def __post_init__(self) -> None:
         self._fields = _Fields(self.method)
 
+    def begin(self, most: int) -> None:
+        """Collect anew, for a batch of which so many mistakes are looked at."""
+        self.most, self.records, self.drawings = most, {}, {}
+
     def add(self, inputs: Tensor, trace: Trace, mistakes: Sequence[Mistake], shown: Container[int]) -> None:
         """Add the mistakes of one batch, as far as there are not enough yet.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from captum_paramsal.errors import InputError
@@ -28,13 +29,14 @@ def require_enough(images: int) -> None:
         raise InputError(message)
 
 
-def fit_halves(batches: SourceBatches, **options: Any) -> tuple[Reference, ...]:
+def fit_halves(batches: SourceBatches, folder: Path | None = None, **options: Any) -> tuple[Reference, ...]:
     """Take the statistics of two halves of the images apart, so that each can be checked on the other.
 
     Merged, they are the reference of all of them.
 
     Args:
         batches: Images that can be read; every second one goes to the second half.
+        folder: Where both are kept until they are complete; None for nowhere.
         options: What both are fitted with, see :meth:`captum_paramsal.Reference.fit`.
 
     Returns:
@@ -44,7 +46,11 @@ def fit_halves(batches: SourceBatches, **options: Any) -> tuple[Reference, ...]:
     parts = (positions[::2], positions[1::2]) if _are_enough(len(positions) // 2) else (positions,)
     # Each half keeps as many of its largest values as the whole needs.
     total = len(positions)
-    return tuple(Reference.fit(batches.model, batches.at(part), tail=TAIL, total=total, **options) for part in parts)
+    places = [None if folder is None else folder / f"reference-{number}" for number in range(len(parts))]
+    return tuple(
+        Reference.fit(batches.model, batches.at(part), tail=TAIL, total=total, checkpoint=place, **options)
+        for part, place in zip(parts, places, strict=True)
+    )
 
 
 def _are_enough(images: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from captum_paramsal.attr import ParameterSaliency, POTSaliency
 from captum_paramsal.errors import InputError
-from captum_paramsal.reference import Reference
+from captum_paramsal.files import open_folder
+from captum_paramsal.reference import ProcessGroup, Reference
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.report.explain.calibration import Calibration, HeldOut, calibrate
 from captum_paramsal.report.explain.halves import fit_halves, require_enough
 from captum_paramsal.report.explain.mistakes import GroupStatistics, Saliency, ScoringPass
@@ -19,6 +22,7 @@ from captum_paramsal.report.explain.score_scale import SCORE_SCALES
 from captum_paramsal.report.explain.settings import ExplainSettings
 from captum_paramsal.report.shared.predictions import Prediction, evenly_spread
 from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.versions import __version__
 from captum_paramsal.viz import tail_levels
 
 _COMPARED = 256
@@ -59,7 +63,21 @@ class ExplainJob:
     def scoring(self, saliency: Saliency) -> ScoringPass:
         """How the images get to a method."""
         scale, settings = SCORE_SCALES[self.settings.method], self.settings
-        return ScoringPass(saliency, scale, self.batches, self.top_k(saliency), settings.show_progress)
+        pieces = Pieces(settings.checkpoint, self._identity(saliency), ProcessGroup.current())
+        return ScoringPass(saliency, scale, self.batches, self.top_k(saliency), settings.show_progress, pieces)
+
+    def _identity(self, saliency: Saliency) -> dict[str, Any]:
+        """What scores depend on, apart from images; nothing where none are kept."""
+        if self.settings.checkpoint is None or saliency.reference is None:
+            return {}
+        tail = saliency.reference.tail
+        return {
+            "version": __version__,
+            "method": self.settings.method,
+            "fit": self.settings.fit,
+            "reference": saliency.reference.digest,
+            "tail": None if tail is None else tail.fraction,
+        }
 
     def statistics(self, saliency: Saliency) -> GroupStatistics:
         """Statistics of no image yet, for the filters and tails of a method."""
@@ -105,9 +123,11 @@ class ExplainJob:
             "exemplars": settings.exemplars or None,
             "show_progress": settings.show_progress,
         }
+        folder = None if settings.checkpoint is None else open_folder(Path(settings.checkpoint))
         if self.settings.method == "pot":
             require_enough(len(positions))
-            return fit_halves(batches, **taken)
+            return fit_halves(batches, folder, **taken)
+        taken["checkpoint"] = None if folder is None else folder / "reference"
         return (Reference.fit(self.model, batches, tail=None, total=len(positions), **taken),)
 
     def check(

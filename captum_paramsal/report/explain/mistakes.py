@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from captum_paramsal.attr import ParameterSaliency, POTSaliency
 from captum_paramsal.filters import Filter
+from captum_paramsal.reference.data_batches import LoaderItem
+from captum_paramsal.reference.pieces import Pieces
 from captum_paramsal.report.explain.curves import CurveSampler
 from captum_paramsal.report.explain.data import ImageGroup, Mistake, RankedFilter
 from captum_paramsal.report.explain.score_scale import ScoreScale
 from captum_paramsal.report.shared.predictions import Prediction
 from captum_paramsal.sources import SourceBatch, SourceBatches
 from captum_paramsal.viz import shares_per_image
+
+_Made = TypeVar("_Made")
 
 Saliency: TypeAlias = ParameterSaliency | POTSaliency
 
@@ -50,17 +54,29 @@ class ScoringPass:
     batches: SourceBatches
     top_k: int
     show_progress: bool
+    pieces: Pieces
 
-    def read(self, positions: Sequence[int], what: str) -> Iterator[SourceBatch]:
-        """One batch after another of the images at these positions, ready for the model."""
-        return self.batches.at(positions).read(what, show_progress=self.show_progress)
+    def made(
+        self, make: Callable[[SourceBatch], _Made], positions: Sequence[int], what: str
+    ) -> Iterator[tuple[tuple[int, ...], _Made]]:
+        """What is made of one batch after another of the images at these positions, with their positions."""
+        return self.batches.at(positions).made(make, what, show_progress=self.show_progress)
 
     def scores(self, positions: Sequence[int], what: str) -> Iterator[ScoredBatch]:
         """Scores at the true label of one batch after another."""
+
+        def scored(batch: SourceBatch) -> Tensor:
+            item = LoaderItem(batch.inputs, batch.labels)
+
+            def made() -> dict[str, Tensor]:
+                scores: Tensor = self.saliency.attribute(batch.inputs, target=batch.labels)
+                return {"scores": scores.detach().cpu()}
+
+            return self.pieces.kept_batch("scores", batch.positions, item, made)["scores"]
+
         scale = self.scale
-        for batch in self.read(positions, what):
-            scores = self.saliency.attribute(batch.inputs, target=batch.labels).detach().cpu()
-            yield ScoredBatch(batch.positions, scores, scale.unusual(scores), scale.p_values(scores), self._top(scores))
+        for places, scores in self.made(scored, positions, what):
+            yield ScoredBatch(places, scores, scale.unusual(scores), scale.p_values(scores), self._top(scores))
 
     def _top(self, scores: Tensor) -> list[list[Filter]]:
         filters = self.saliency.filters

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_paramsal.attr import InputSpaceSaliency
 from captum_paramsal.errors import ParamsalError
 from captum_paramsal.report.explain.mistakes import ScoringPass
-from captum_paramsal.sources import Picture
+from captum_paramsal.sources import Picture, SourceBatch
 from captum_paramsal.sources.pictures import encode_overlay
 from captum_paramsal.viz import decoded, pixel_overlay
 
@@ -45,8 +45,9 @@ def trace_pixels(
         ParamsalError: The model cannot be differentiated twice.
     """
     tracer = InputSpaceSaliency(scoring.saliency, top_k=scoring.top_k)
-    maps = PixelMaps()
-    for batch in scoring.read(positions, "pixels"):
+
+    def traced(batch: SourceBatch) -> PixelMaps:
+        maps = PixelMaps()
         for position, gradients in zip(batch.positions, _traced(tracer, batch.inputs, batch.labels), strict=True):
             if keep:
                 maps.gradients[position] = gradients
@@ -54,7 +55,13 @@ def trace_pixels(
                 picture = pictures[position]
                 overlay = pixel_overlay(decoded(picture.data, picture.mime), gradients)
                 maps.pictures[position] = encode_overlay(overlay)
-    return maps
+        return maps
+
+    whole = PixelMaps()
+    for _, maps in scoring.made(traced, positions, "pixels"):
+        whole.pictures.update(maps.pictures)
+        whole.gradients.update(maps.gradients)
+    return whole
 
 
 def _traced(tracer: InputSpaceSaliency, inputs: Tensor, labels: Tensor) -> Tensor:

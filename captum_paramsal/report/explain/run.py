@@ -40,9 +40,10 @@ from captum_paramsal.report.shared.predictions import (
     on_device,
     pictures_of,
     predict,
+    require_same_job,
 )
 from captum_paramsal.report.shared.report import About
-from captum_paramsal.sources import ImageSource, Picture
+from captum_paramsal.sources import ImageSource, Picture, skipped_by_all
 
 _EXAMPLES = 3
 """Filters whose tails are kept whole, to be looked at."""
@@ -65,6 +66,9 @@ def explain(
     Every image is classified once. Every mistake, and for comparison some correctly classified images (256 at most,
     evenly spread; for ``ParameterSaliency`` no more than there are mistakes), is scored at its true label.
 
+    In a ``torch.distributed`` group every process calls this with the same model, images and settings. Each reads and
+    scores its own share of the batches, and all get the explanation that one process would make.
+
     Args:
         model: A classifier, left as it was.
         images: Labelled images, such as ``LabelledPhotos`` or ``LabelledTensors``.
@@ -85,6 +89,7 @@ def explain(
     model = scored_model(model, output)
     settings = _with_former_arguments(settings or ExplainSettings(), former)
     with on_device(model, settings.device) as device:
+        require_same_job(model, images, settings)
         job = ExplainJob(model, images, settings, device)
         # Built before the first pass, so that a wrong layer or reference shows at once.
         saliency = job.saliency(reference)
@@ -181,7 +186,7 @@ def _explanation(
     return Explanation(
         images=len(predictions),
         mistakes=drawn.traces.with_traces(scored.mistakes),
-        skipped=tuple(job.images.skipped),
+        skipped=skipped_by_all(job.images),
         filters=scored.saliency.filters,
         correct_group=scored.of_correct.group(),
         mistake_group=scored.of_mistakes.group(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,8 @@ class ExplainSettings:
         batch_size: Images per forward and backward pass; bounds memory, not the result.
         device: Where to compute; where the model is, if None.
         show_progress: Show progress bars.
+        checkpoint: Folder that reference and scores are kept in, batch by batch: started again after an interruption,
+            with as many processes, the explanation takes them from there. It stays; None keeps nothing.
     """
 
     method: SaliencyMethod = "parameter"
@@ -52,6 +55,7 @@ class ExplainSettings:
     batch_size: int = 32
     device: str | torch.device | None = None
     show_progress: bool = True
+    checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("method", tuple(SCORE_SCALES)), ("fit", ("mle", "exponential"))):

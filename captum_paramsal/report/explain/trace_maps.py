@@ -26,7 +26,7 @@ from captum_paramsal.report.explain.trace_records import (
     Tracing,
 )
 from captum_paramsal.report.shared.report import class_name
-from captum_paramsal.sources import Picture
+from captum_paramsal.sources import Picture, SourceBatch
 from captum_paramsal.sources.pictures import encode_glow, glow_size
 from captum_paramsal.traces import Trace
 from captum_paramsal.viz import decoded
@@ -57,6 +57,15 @@ class Traces:
     paths: dict[int, FilterPath] = field(default_factory=dict)
     path_drawings: dict[int, PathDrawing] = field(default_factory=dict)
 
+    def take(self, other: Traces) -> None:
+        """Add those of another batch."""
+        self.of_mistakes.update(other.of_mistakes)
+        self.maps.update(other.maps)
+        self.paths.update(other.paths)
+        self.path_drawings.update(other.path_drawings)
+        # Several processes may each have drawn the figures that were still to be drawn.
+        self.neurons.update(list(other.neurons.items())[: _FIGURES - len(self.neurons)])
+
     def with_traces(self, mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
         """The mistakes with what is said about their traces."""
         return tuple(replace(mistake, traces=self.of_mistakes.get(mistake.position)) for mistake in mistakes)
@@ -83,21 +92,32 @@ def trace_mistakes(
     """
     method = DiscernibleNeurons(scoring.saliency.model)
     by_position = {mistake.position: mistake for mistake in mistakes}
-    traces, size, through = Traces(), None, FilterPaths(method, paths)
-    for batch in scoring.read(list(by_position), "traces"):
-        traced = [by_position[position] for position in batch.positions]
-        predicted = torch.tensor([mistake.predicted for mistake in traced]).to(batch.labels)
+    whole, size, through = Traces(), None, FilterPaths(method, paths)
+    looked_at = {*list(by_position)[:paths]}
+
+    def traced(batch: SourceBatch) -> Traces:
+        own = [by_position[position] for position in batch.positions]
+        predicted = torch.tensor([mistake.predicted for mistake in own]).to(batch.labels)
         if batch.inputs.ndim != 4:
             message = f"Expected images (N, C, H, W), which a page can show, got {tuple(batch.inputs.shape)}."
             return Traces(Tracing(_METHOD, refused=message))
+        through.begin(sum(position in looked_at for position in batch.positions))
         try:
             pair = (method.trace(batch.inputs, batch.labels), method.trace(batch.inputs, predicted))
-            through.add(batch.inputs, pair[1], traced, pictures)
+            through.add(batch.inputs, pair[1], own, pictures)
         except (TraceError, InputError) as error:
             return Traces(Tracing(_METHOD, refused=str(error)))
-        size = (batch.inputs.shape[2], batch.inputs.shape[3])
-        _add(traces, traced, pair, pictures, classes)
-    return replace(traces, tracing=Tracing(_METHOD, size), paths=through.records, path_drawings=through.drawings)
+        tracing = Tracing(_METHOD, (batch.inputs.shape[2], batch.inputs.shape[3]))
+        traces = Traces(tracing, paths=through.records, path_drawings=through.drawings)
+        _add(traces, own, pair, pictures, classes, figures=_FIGURES - len(whole.neurons))
+        return traces
+
+    for _, traces in scoring.made(traced, list(by_position), "traces"):
+        if traces.tracing is None or traces.tracing.refused:
+            return traces
+        size = traces.tracing.size
+        whole.take(traces)
+    return replace(whole, tracing=Tracing(_METHOD, size))
 
 
 def _add(
@@ -106,6 +126,8 @@ def _add(
     pair: tuple[Trace, Trace],
     pictures: dict[int, Picture],
     classes: Mapping[int, str],
+    *,
+    figures: int,
 ) -> None:
     """Add the traces of one batch, those of the true and of the predicted classes."""
     heat = [trace.heatmap().cpu() for trace in pair]
@@ -119,9 +141,9 @@ def _add(
         picture = pictures[position]
         label, predicted = (_map(picture, *each) for each in zip(points, (rows[image] for rows in heat), strict=True))
         traces.maps[position] = label, predicted
-        if label and predicted and len(traces.neurons) < _FIGURES:
+        if label and predicted and len(traces.neurons) < figures:
             names = class_name(classes, mistake.label), class_name(classes, mistake.predicted)
-            prefix = f"neurons-{len(traces.neurons)}-"
+            prefix = f"neurons-{position}-"
             traces.neurons[position] = draw_neurons(pair, image, names, decoded(picture.data, picture.mime), prefix)
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.errors import InputError, ParamsalError
+from captum_paramsal.files import Fingerprint
 from captum_paramsal.hooks import frozen_eval
+from captum_paramsal.reference import ProcessGroup
 from captum_paramsal.report.shared.label_checks import label_caveats, require_labels
 from captum_paramsal.sources import ImageSource, Picture, SourceBatch, SourceBatches
+
+_OF_PROCESS = ("layers", "device", "show_progress", "checkpoint")
+"""Settings that need not be equal, or cannot be compared, in all processes."""
 
 _SAMPLED = 256
 """Images that are classified, at most, to see whether a model is better than chance."""
@@ -77,7 +83,7 @@ def predict(
     device: torch.device,
     show_progress: bool = True,
 ) -> list[Prediction]:
-    """Classify every image that can be read, in one pass.
+    """Classify every image that can be read, in one pass; in a ``torch.distributed`` group each process its share.
 
     Args:
         model: A classifier.
@@ -91,16 +97,35 @@ def predict(
         InputError: The model does not take the images, or does not return finite class scores ``(N, C)``.
         SourceError: Labels that are none of the model's classes.
     """
-    predictions: list[Prediction] = []
     batches = SourceBatches(images, model, positions, batch_size, device)
+
+    def classified(batch: SourceBatch) -> list[Prediction]:
+        # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
+        given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
+        logits = forward_scores(model, given, per_place=False, binary=True)
+        require_labels(logits.shape[1], batch, images)
+        return _predictions(logits, batch)
+
     with frozen_eval(model), torch.no_grad():
-        for batch in batches.read("predictions", show_progress=show_progress):
-            # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
-            given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
-            logits = forward_scores(model, given, per_place=False, binary=True)
-            require_labels(logits.shape[1], batch, images)
-            predictions += _predictions(logits, batch)
-    return predictions
+        made = batches.made(classified, "predictions", show_progress=show_progress)
+        return [prediction for _, predictions in made for prediction in predictions]
+
+
+def require_same_job(model: nn.Module, images: ImageSource, settings: Any) -> None:
+    """Make sure that all processes of a group were asked for the same report.
+
+    Args:
+        model: The model.
+        images: The images.
+        settings: A dataclass; where and how a process computes may differ.
+
+    Raises:
+        GroupError: The weights, the number of images or a setting of another process differ; the message says which.
+    """
+    group = ProcessGroup.current()
+    if group.size > 1:
+        asked = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name not in _OF_PROCESS}
+        group.require_same({"weights": Fingerprint.of(model).short, "number of images": len(images.items)} | asked)
 
 
 def evenly_spread(positions: Sequence[int], most: int) -> list[int]:

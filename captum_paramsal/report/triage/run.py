@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,14 +18,20 @@ from captum_paramsal.profiles import LayerSelection
 from captum_paramsal.reference import Reference
 from captum_paramsal.repair import CureSettings, GroupCures, cure_groups
 from captum_paramsal.report.shared.label_checks import label_caveats
-from captum_paramsal.report.shared.predictions import evenly_spread, on_device, pictures_of, require_classes
+from captum_paramsal.report.shared.predictions import (
+    evenly_spread,
+    on_device,
+    pictures_of,
+    require_classes,
+    require_same_job,
+)
 from captum_paramsal.report.shared.report import About
 from captum_paramsal.report.triage.caveats import group_cures_caveats, triage_caveats
 from captum_paramsal.report.triage.label_doubts import LabelDoubts, doubts_of_mistakes
 from captum_paramsal.report.triage.page_doubts import pictured_doubts
 from captum_paramsal.report.triage.page_groups import pictured
 from captum_paramsal.report.triage.report import TriageReport
-from captum_paramsal.sources import ImageSource, SourceBatches
+from captum_paramsal.sources import ImageSource, SourceBatches, skipped_by_all
 from captum_paramsal.triage import Triage, triage as triage_batches
 
 
@@ -43,6 +50,7 @@ class TriageSettings:
         batch_size: Images at once.
         device: Where to compute; where the model is, if None.
         show_progress: Show progress bars.
+        checkpoint: Folder that profiles are kept in, batch by batch, for a run that is started again; None for none.
     """
 
     level: float = 0.05
@@ -54,6 +62,7 @@ class TriageSettings:
     batch_size: int = 32
     device: str | torch.device | None = None
     show_progress: bool = True
+    checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("limit", "batch_size"):
@@ -75,6 +84,9 @@ def triage(
 ) -> TriageReport:
     """Sort all mistakes among labelled images, for a report.
 
+    In a ``torch.distributed`` group every process calls this with the same model, images and settings. Each reads and
+    scores its own share of the batches, and all get the report that one process would make.
+
     Args:
         model: A classifier, left as it was.
         images: Labelled images; those that cannot be read are left out.
@@ -95,9 +107,11 @@ def triage(
     everything = range(len(images.items))
     wanted = everything if settings.limit is None else evenly_spread(everything, settings.limit)
     with on_device(model, settings.device) as device:
+        require_same_job(model, images, settings)
         require_classes(model, images, device=device)
         batches = SourceBatches(images, model, wanted, settings.batch_size, device)
         result = _triage(model, batches, reference, settings)
+        batches.join_delivered()
         positions = [batches.delivered[place] for place in result.images.tolist()]
         doubts = _doubts(model, batches, result, settings)
         cures = None if settings.cure is None else _cures(model, batches, result, positions, settings)
@@ -111,7 +125,7 @@ def triage(
         candidates=len(images.items),
         cures=cures,
         doubts=doubts,
-        skipped=tuple(images.skipped),
+        skipped=skipped_by_all(images),
         classes={number: name for number, name in (classes or {}).items() if number in occurring},
         caveats=(
             *label_caveats(*_labels_and_predictions(batches, result)),
@@ -137,6 +151,7 @@ def _triage(model: nn.Module, batches: SourceBatches, reference: Reference | Non
                 layers=settings.layers,
                 internal_batch_size=settings.batch_size,
                 total=len(batches.wanted),
+                checkpoint=settings.checkpoint,
                 show_progress=settings.show_progress,
             )
     except TargetError as error:

@@ -1,14 +1,13 @@
 """Work in pieces: resumed, shared and cut otherwise it ends with the same rows, and what changes it makes others."""
 
-import threading
-from dataclasses import dataclass
-
 import pytest
 import torch
+from cases.thread_group import in_threads
 
 from captum_paramsal.errors import CheckpointError
 from captum_paramsal.reference import ProcessGroup
-from captum_paramsal.reproduce.pieces import Pieces
+from captum_paramsal.reference.data_batches import LoaderItem
+from captum_paramsal.reference.pieces import Pieces
 
 PLACES = [3, 1, 4, 15, 9, 2, 6]
 
@@ -19,17 +18,6 @@ def rows(part):
 
 def unwanted(part):
     raise AssertionError(part)
-
-
-@dataclass(frozen=True)
-class ThreadGroup(ProcessGroup):
-    """Threads in place of processes: all that pieces need of the others is to wait for them."""
-
-    meeting: object = None
-
-    def gather(self, value):
-        self.meeting.wait(timeout=30)
-        return [value] * self.size
 
 
 def test_rows_come_in_the_order_of_the_places_and_once_made_they_are_read(tmp_path):
@@ -69,22 +57,33 @@ def test_whatever_the_work_depends_on_makes_other_pieces(tmp_path, change):
 
 
 def test_shares_of_several_processes_are_the_whole(tmp_path):
-    meeting, made = threading.Barrier(3), {}
-
-    def work(rank):
-        group = ThreadGroup(rank, 3, meeting)
+    def work(group):
         calls = []
-        joined = Pieces(tmp_path, {}, group).joined("squares", PLACES, 1, lambda part: calls.append(part) or rows(part))
-        made[rank] = joined, calls
+        pieces = Pieces(tmp_path, {}, group)
+        return pieces.joined("squares", PLACES, 1, lambda part: calls.append(part) or rows(part)), calls
 
-    # `finishing` takes what is gathered for errors: no text is none.
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [calls for _, calls in (made[rank] for rank in range(3))] == [[[3], [15], [6]], [[1], [9]], [[4], [2]]]
-    assert all(joined["square"].tolist() == [place**2 for place in PLACES] for joined, _ in made.values())
+    made = in_threads(3, work)
+    assert [calls for _, calls in made] == [[[3], [15], [6]], [[1], [9]], [[4], [2]]]
+    assert all(joined["square"].tolist() == [place**2 for place in PLACES] for joined, _ in made)
+
+
+def test_without_a_folder_nothing_is_kept_and_shares_are_the_whole_all_the_same(tmp_path):
+    made = in_threads(2, lambda group: Pieces(None, {}, group).joined("squares", PLACES, 3, rows))
+    assert all(joined["square"].tolist() == [place**2 for place in PLACES] for joined in made)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_is_known_by_its_content(tmp_path):
+    def kept(pixel, make, folder=tmp_path):
+        batch = LoaderItem(torch.full((2, 1), pixel), torch.tensor([0, 1]))
+        return Pieces(folder, {}, ProcessGroup()).kept_batch("rows", [4], batch, make)
+
+    made = kept(1.0, lambda: rows([3, 4]))
+    assert torch.equal(kept(1.0, lambda: unwanted(4))["square"], made["square"])
+    with pytest.raises(AssertionError):
+        kept(2.0, lambda: unwanted(4))
+    with pytest.raises(AssertionError):
+        kept(1.0, lambda: unwanted(4), None)
 
 
 def test_a_damaged_piece_is_refused(tmp_path):
