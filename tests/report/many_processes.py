@@ -41,7 +41,7 @@ def changed():
     """Ablations and interventions, which are shared where a group is given."""
     model, group = load_model(), ProcessGroup.current()
     inputs, labels = next(iter(SourceBatches(scenes(), model, batch_size=60)))
-    components = ComponentAttribution(model, layers=["stem.0", "block1.*"], passes=50, group=group)
+    components = ComponentAttribution(model, layers=["stem.0", "block1.*"], passes=120, group=group)
     effects = components.effects(inputs[:3], labels[:3])
     wrong = (model(inputs).argmax(dim=1) != labels).nonzero()[:5, 0]
     given = model, inputs[wrong], labels[wrong], effects.scores[0], components.filters
