@@ -1,6 +1,7 @@
 """The least confident pictures of each class, as a folder that comes back as masks."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -112,6 +113,15 @@ def test_the_page(folder):
     assert told["labels"]["0002-01-caf.png"] == 2
     assert "http://www.w3.org/2000/svg" in text
     assert not [line for line in text.splitlines() if "https://" in line]  # it loads nothing
+
+
+def test_headings_and_tools_for_a_screen_reader(folder):
+    page = Page((folder / "annotate.html").read_text())
+    levels = [int(tag[1]) for tag, _ in page.elements if tag in {"h1", "h2", "h3", "h4"}]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    (tools,) = [one for one in page.all("div") if one.get("class") == "bar-of-tools"]
+    assert (tools["role"], tools["aria-label"]) == ("region", "Tools")
 
 
 def test_pages_of_other_pictures_keep_drawings_of_their_own(folder, tmp_path):
