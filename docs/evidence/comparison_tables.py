@@ -97,10 +97,18 @@ def _sections(judged: Judged) -> Iterator[str]:
 
 
 def ranks_of(found: Comparison) -> TrustSummary:
-    """Ranks by one column of each metric."""
-    places = [place for place, column in enumerate(found.columns) if column.name in (*RANKED, SECONDS.name)]
-    columns = [found.columns[place] for place in places]
-    return TrustSummary.of(columns, found.methods, found.scores[:, places], len(found.agreement))
+    """Ranks by one column of each metric, on the images on which all methods have a score by it."""
+    columns = [column for column in found.columns if column.name in (*RANKED, SECONDS.name)]
+    scores = torch.stack([shared_scores(found, column.name) for column in columns], dim=1)
+    return TrustSummary.of(columns, found.methods, scores, len(found.agreement))
+
+
+def shared_scores(found: Comparison, measure: str) -> Tensor:
+    """Scores ``(M, N)``; NaN for all on an image on which a method has none, because its map is empty for one."""
+    scores = found.column(measure)
+    explained = scores[: len(found.agreement)]
+    judged = explained[~explained.isnan().all(dim=1)]
+    return scores.where(~judged.isnan().any(dim=0), torch.nan)
 
 
 def control_places(found: Comparison, summary: TrustSummary) -> dict[tuple[str, str], int]:
@@ -109,7 +117,8 @@ def control_places(found: Comparison, summary: TrustSummary) -> dict[tuple[str, 
     places = {}
     for ranks in summary.ranks:
         sign = 1 if columns[ranks.measure].better == "higher" else -1
-        means = dict(zip(found.methods, (sign * found.column(ranks.measure).nanmean(dim=1)).tolist(), strict=True))
+        scores = sign * shared_scores(found, ranks.measure)
+        means = dict(zip(found.methods, scores.nanmean(dim=1).tolist(), strict=True))
         for control in set(CONTROLS) & means.keys():
             better = sum(means[one.method] > means[control] for one in ranks.methods)
             places[control, ranks.measure] = 1 + better
@@ -122,7 +131,8 @@ def rank_table(summary: TrustSummary, controls: dict[tuple[str, str], int], meth
     cells = {(row["method"], row["metric"]): _rank_cell(row) for row in summary.to_table()}
     cells |= {key: f"as {place}" for key, place in controls.items()}
     rows = [[name, *(cells.get((name, measure), "") for measure in measures)] for name in methods]
-    return markdown_table(["method", *measures], [row for row in rows if any(row[1:])])
+    counted = ["images", *(str(one.images) for one in summary.ranks)]
+    return markdown_table(["method", *measures], [*(row for row in rows if any(row[1:])), counted])
 
 
 def _rank_cell(row: dict[str, object]) -> str:
@@ -181,7 +191,7 @@ def same_order(one: Comparison, other: Comparison, measure: str) -> MeasureAgree
     (column,) = (column for column in one.columns if column.name == measure)
     # Other images are drawn by themselves, with another seed.
     first, second = (
-        ranked_measure(column, part.methods, part.column(measure), len(part.agreement), seed)
+        ranked_measure(column, part.methods, shared_scores(part, measure), len(part.agreement), seed)
         for seed, part in enumerate((one, other))
     )
     return None if first is None or second is None else measure_agreement(first, second)

@@ -1,6 +1,7 @@
 """The study of the page that compares methods on three networks, on small ones."""
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_ranks_are_those_of_the_means_and_controls_have_a_place(tables, judged):
     summary = tables.ranks_of(judged.found)
     places = tables.control_places(judged.found, summary)
     table = cells_of(tables.rank_table(summary, places, judged.found.methods))
-    assert [row[0] for row in table[2:]] == METHODS
+    assert [row[0] for row in table[2:]] == [*METHODS, "images"]
+    assert table.pop()[1:] == [str(COUNT)] * len(summary.ranks)
     at = table[0].index("insertion")
     means = judged.found.column("insertion").nanmean(dim=1)[: len(METHODS)]
     for row, rank in zip(table[2:-1], rankdata(-means[:-1].numpy()), strict=True):
@@ -97,6 +99,17 @@ def test_the_order_of_methods_in_two_groups(tables, judged):
     table = cells_of(tables.order_table(judged))
     assert table[0] == ["metric", "mistakes, correct images", "two halves alike"]
     assert {row[0] for row in table[2:]} == {c.name for c in judged.found.columns} & {*tables.RANKED}
+
+
+def test_ranks_are_of_images_that_all_methods_have_a_score_for(tables, judged):
+    scores = judged.found.scores.clone()
+    at = [column.name for column in judged.found.columns].index("insertion")
+    scores[0, at, 2:6] = torch.nan
+    found = replace(judged.found, scores=scores)
+    (ranks,) = (one for one in tables.ranks_of(found).ranks if one.measure == "insertion")
+    assert ranks.images == COUNT - 4
+    assert {one.method for one in ranks.methods} == {"grad_cam", "saliency", "integrated_gradients"}
+    assert tables.shared_scores(found, "insertion")[:, 2:6].isnan().all()
 
 
 def test_too_few_images_have_no_order(tables, judged):
