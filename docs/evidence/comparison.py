@@ -3,7 +3,7 @@
 ``python docs/evidence comparison`` takes what the filters usually do from some images, picks as many mistakes as
 correct ones among the others (of photos: half of both with small objects), compares image by image, and writes
 ``comparison_numbers.md``, all tables, and ``comparison.png``, the ranks. It takes one image of each kind in turn:
-interrupted, it resumes with the turn that was not finished, and with a larger ``--per-group`` it adds turns.
+interrupted, it resumes with the image after the last finished one, and with a larger ``--per-group`` it adds turns.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def on_pictures(name: str, options: argparse.Namespace) -> Subject:
     images, labels = cifar10_pictures(options.data, "test", any_of(10_000)[: 2 * options.reference])
     usual, others = slice(options.reference), slice(options.reference, None)
     wrong = scores_of(model, images[others]).argmax(dim=1) != labels[others]
-    places = in_turn([wrong, ~wrong], options.per_group)
+    places = in_turn([wrong, ~wrong], options.pictures)
     wrong = wrong[places]
     return Subject(
         "the small vision transformer",
@@ -249,8 +249,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("comparison"), help="folder for the results")
     parser.add_argument("--networks", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
-    parser.add_argument("--per-group", type=int, default=20, help="mistakes, and as many correct images, at most")
-    parser.add_argument("--photos", type=int, default=500, help="every second one may be judged")
+    parser.add_argument("--per-group", type=int, default=20, help="photos that are mistakes, and as many correct ones")
+    parser.add_argument("--pictures", type=int, default=20, help="the same of CIFAR-10")
+    parser.add_argument("--photos", type=int, default=500, help="that are read; every second one may be judged")
     parser.add_argument("--side", type=int, default=160, help="of the photos, in pixels")
     parser.add_argument("--reference", type=int, default=100, help="other images, for what the filters usually do")
     parser.add_argument("--transformer", type=Path, help="weights by the study vision_transformer; else it is trained")
