@@ -2,7 +2,7 @@
 
 ``python docs/evidence comparison`` takes what the filters usually do from some images, picks as many mistakes as
 correct ones among the others (of photos: half of both with small objects), compares image by image, and writes
-``comparison_numbers.md``, all tables, and ``comparison.png``, the ranks. It takes one image of each kind in turn:
+``comparison_numbers.md``, all tables, and ``comparison_ranks.png``, the ranks. It takes one image of each kind in turn:
 interrupted, it resumes with the image after the last finished one, and with a larger ``--per-group`` it adds turns.
 """
 
@@ -235,13 +235,13 @@ def judged(name: str, subject: Subject, work: Path) -> Judged:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare on each network, and write the scores, ``comparison_numbers.md`` and ``comparison.png``."""
+    """Compare on each network, and write the scores, ``comparison_numbers.md`` and ``comparison_ranks.png``."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     every = [judged(name, SUBJECTS[name](name, options), options.work) for name in options.networks]
     (options.work / "comparison_numbers.md").write_text(numbers(every), encoding="utf-8")
-    (options.work / "comparison.png").write_bytes(fewer_colours(rank_figure(every)))
+    (options.work / "comparison_ranks.png").write_bytes(fewer_colours(rank_figure(every)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -137,9 +137,8 @@ def rank_table(summary: TrustSummary, controls: dict[tuple[str, str], int], meth
 
 def _rank_cell(row: dict[str, object]) -> str:
     rank = f"**{row['rank']:g}**" if row["top"] else f"{row['rank']:g}"
-    return f"{rank}{'*' if row['unbeaten_controls'] else ''} ({row['low']:g} to {row['high']:g})".replace(
-        "***", r"**\*"
-    )
+    star = r"\*" if row["unbeaten_controls"] else ""
+    return f"{rank}{star} ({row['low']:g} to {row['high']:g})"
 
 
 def mean_table(found: Comparison, columns: Sequence[str]) -> str:

@@ -79,6 +79,7 @@ def test_ranks_are_those_of_the_means_and_controls_have_a_place(tables, judged):
 def test_a_star_where_a_control_is_as_good(tables):
     row = {"rank": 2.0, "low": 1.0, "high": 3.0, "top": True, "unbeaten_controls": ["random"]}
     assert tables._rank_cell(row) == r"**2**\* (1 to 3)"
+    assert tables._rank_cell(row | {"top": False}) == r"2\* (1 to 3)"
     assert tables._rank_cell(row | {"top": False, "unbeaten_controls": []}) == "2 (1 to 3)"
 
 
@@ -147,7 +148,7 @@ def test_one_command_compares_and_resumes(scripts, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "SUBJECTS", dict.fromkeys(("squeezenet", "transformer"), subject))
     study.main(options)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert {"comparison_numbers.md", "comparison.png", "squeezenet.safetensors"} <= written.keys()
+    assert {"comparison_numbers.md", "comparison_ranks.png", "squeezenet.safetensors"} <= written.keys()
     text = written["comparison_numbers.md"].decode()
     assert "## transformer\n" in text
     assert "### mistakes: 2\n" in text
