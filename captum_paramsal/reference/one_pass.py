@@ -119,8 +119,8 @@ class ReferencePass:
             turn = -1
             own = own_numbered(batches, group)
             for turn, moments in enumerate(group.turns(own, score, "reference set")):
-                trail.go_on(turn, moments, scored)
                 with _named(turn * group.size + group.rank):
+                    trail.go_on(turn, moments, scored)
                     self._require_told(trail.statistics.count, total)
             with group.finishing("reference set"):
                 trail.require_all_passed(turn + 1)
