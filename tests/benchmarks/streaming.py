@@ -3,6 +3,8 @@
 On a CPU it is counted in the seconds that this process had it, so that what else runs there changes little.
 
 python tests/benchmarks/streaming.py [--images 50000] [--filters 26560] [--tail 0.1] [--batch 32]
+
+With ``--tail 0`` it is the moments alone.
 """
 
 import argparse
@@ -30,7 +32,7 @@ def main() -> None:
     taken = {"seconds": 0.0}
 
     def stream() -> None:
-        statistics = Statistics(TailStream(given.tail, given.images))
+        statistics = Statistics(TailStream(given.tail, given.images) if given.tail else None)
         for start in range(0, given.images, given.batch):
             count = min(given.batch, given.images - start)
             rows = pool[torch.randperm(len(pool), generator=generator)[:count]] * (1 + start / given.images)
