@@ -166,33 +166,33 @@ class OutputPeaks:
                 self._calls[layer.name][number] = self._call(layer, maps, normed=True)
 
     def _call(self, layer: FilterLayer, maps: Tensor, *, normed: bool = False) -> _Call:
-        highest, where = _maxima(maps)
+        flat = maps.reshape(*maps.shape[:2], -1)
+        # Where maps are apart in memory, as those of tokens, looking for every place would copy them all.
+        everywhere = _first_places(flat) if flat.is_contiguous() and _is_numpys(flat) else None
+        highest = flat.amax(dim=2) if everywhere is None else flat.gather(2, everywhere[:, :, None])[:, :, 0]
         # Only what is among the highest of this pass can be among those of all.
         lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
         floor = self._floor(layer.name)
         if floor is not None:
             lowest = lowest.maximum(floor.to(lowest))
         example, number = (highest >= lowest).nonzero(as_tuple=True)
-        where = _first_places(maps[example, number]) if where is None else where[example, number]
+        at = example, number
+        where = _first_places(flat[at]) if everywhere is None else everywhere[at]
         place = _unraveled(where, maps.shape[2:]).cpu()
         return _Call(normed, highest.double().cpu(), example.cpu(), number.cpu(), place)
 
 
-def _maxima(maps: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Maximum of each map, ``(N, F)``, and its flat place, the first of equal ones, where it comes with the maximum."""
-    if maps.ndim == 2:
-        return maps, None
-    flat = maps.flatten(2)
-    if flat.device.type != "cpu" or not maps.is_contiguous() or flat.dtype not in _NUMPY_TYPES:
-        return flat.amax(dim=2), None
-    # NumPy finds the place of a maximum as fast as the maximum, PyTorch in ten times that.
-    where = torch.from_numpy(flat.numpy().argmax(axis=2))
-    return flat.gather(2, where[:, :, None])[:, :, 0], where
+def _is_numpys(maps: Tensor) -> bool:
+    """Whether NumPy can read maps where they are."""
+    return maps.device.type == "cpu" and maps.dtype in _NUMPY_TYPES
 
 
 def _first_places(maps: Tensor) -> Tensor:
-    """Flat place of the maximum of each of M maps ``(M, *places)``, the first of equal ones, ``(M,)``."""
-    return maps.flatten(1).argmax(dim=1) if maps.ndim > 1 else torch.zeros(len(maps), dtype=torch.int64)
+    """Flat place of the maximum of each map ``(..., P)``, the first of equal ones, ``(...)``."""
+    if _is_numpys(maps):
+        # NumPy finds the place of a maximum as fast as the maximum, PyTorch in ten times that.
+        return torch.from_numpy(maps.numpy().argmax(axis=-1))
+    return maps.argmax(dim=-1)
 
 
 def _unraveled(where: Tensor, shape: torch.Size) -> Tensor:

@@ -81,26 +81,30 @@ class Photos:
 
 def load_photos(folder: Path, limit: int | None, preparation: Preparation = SQUEEZENET_INPUT) -> Photos:
     """Read the photos of a table with the columns file, label and boxes_227_xyxy."""
-    with (folder / "labels.csv").open(encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))[:limit]
-    places = {path.name: path for path in folder.rglob("*") if path.is_file()}
-    images = torch.stack([picture_of(places[Path(row["file"]).name], preparation) for row in rows])
+    rows = _rows(folder)[:limit]
     boxes = [
         torch.tensor(
             [[float(number) for number in box.replace(",", " ").split()] for box in row["boxes_227_xyxy"].split(";")]
         ).clamp(0, SIDE)
         for row in rows
     ]
-    labels = torch.tensor([int(row["label"]) for row in rows])
-    return Photos(images, labels, [box * (preparation.side / SIDE) for box in boxes])
+    scaled = [box * (preparation.side / SIDE) for box in boxes]
+    return Photos(*labelled_photos(folder, preparation, limit), scaled)
 
 
-def labelled_photos(folder: Path, preparation: Preparation = SQUEEZENET_INPUT) -> tuple[Tensor, Tensor]:
+def labelled_photos(
+    folder: Path, preparation: Preparation = SQUEEZENET_INPUT, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Images ``(N, 3, side, side)`` and labels of a table with the columns file and label, boxes or not."""
-    with (folder / "labels.csv").open(encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))
-    images = torch.stack([picture_of(folder / "images" / Path(row["file"]).name, preparation) for row in rows])
+    rows = _rows(folder)[:limit]
+    places = {path.name: path for path in folder.rglob("*") if path.is_file()}
+    images = torch.stack([picture_of(places[Path(row["file"]).name], preparation) for row in rows])
     return images, torch.tensor([int(row["label"]) for row in rows])
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.csv").open(encoding="utf-8") as table:
+        return list(csv.DictReader(table))
 
 
 def picture_of(path: Path, preparation: Preparation) -> Tensor:
