@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,59 +23,55 @@ _TRIED = 10
 """Guilty filters of a mistake that are looked for in its trace: those that its card names."""
 
 
-@dataclass
 class FilterPaths:
-    """Collects the ways of mistakes through their guilty filters, batch by batch.
+    """The ways of mistakes through their guilty filters.
 
-    Attributes:
+    Args:
         method: What traces.
-        most: Mistakes that are looked at.
-        records: What is said of each, by the position of its image.
-        drawings: What is drawn of those that lead through a filter.
     """
 
-    method: TraceAttribution
-    most: int
-    records: dict[int, FilterPath] = field(default_factory=dict)
-    drawings: dict[int, PathDrawing] = field(default_factory=dict)
+    def __init__(self, method: TraceAttribution) -> None:
+        self._method = method
+        self._fields = _Fields(method)
 
-    def __post_init__(self) -> None:
-        self._fields = _Fields(self.method)
-
-    def begin(self, most: int) -> None:
-        """Collect anew, for a batch of which so many mistakes are looked at."""
-        self.most, self.records, self.drawings = most, {}, {}
-
-    def add(self, inputs: Tensor, trace: Trace, mistakes: Sequence[Mistake], shown: Container[int]) -> None:
-        """Add the mistakes of one batch, as far as there are not enough yet.
+    def of_batch(
+        self, inputs: Tensor, trace: Trace, mistakes: Sequence[Mistake], shown: Container[int]
+    ) -> tuple[dict[int, FilterPath], dict[int, PathDrawing]]:
+        """What is said of the mistakes of one batch, and what is drawn of those that lead through a filter.
 
         Args:
-            inputs: Their images.
-            trace: Of the predicted classes.
-            mistakes: One for each image.
+            inputs: Images.
+            trace: Of their predicted classes.
+            mistakes: One for each image, of as many of the first ones as are looked at.
             shown: Positions of the images that have a picture.
+
+        Returns:
+            Both by the position of the image.
         """
+        records: dict[int, FilterPath] = {}
+        drawings: dict[int, PathDrawing] = {}
         chosen: dict[int, int] = {}
-        for image, mistake in enumerate(mistakes[: self.most - len(self.records)]):
-            self.records[mistake.position] = FilterPath(min(_TRIED, len(mistake.filters)))
-            rank = _first_passed(trace, image, mistake, self.method)
+        for image, mistake in enumerate(mistakes):
+            records[mistake.position] = FilterPath(min(_TRIED, len(mistake.filters)))
+            rank = _first_passed(trace, image, mistake, self._method)
             if rank is not None:
                 chosen[image] = rank
         if not chosen:
-            return
+            return records, drawings
         rows = list(chosen)
         filters = [mistakes[row].filters[chosen[row] - 1].filter for row in rows]
-        ways = self.method.trace(inputs[rows], trace.labels[rows], through=filters)
-        maps = _maps(self.method, inputs[rows], filters, ways)
+        ways = self._method.trace(inputs[rows], trace.labels[rows], through=filters)
+        maps = _maps(self._method, inputs[rows], filters, ways)
         for way, row in enumerate(rows):
             position, places = mistakes[row].position, ways.filter_places(way)
             # A batch of another size is rounded differently, which may choose other neurons.
             if not len(places):
                 continue
-            self.records[position] = _record(ways, way, self.records[position].tried, chosen[row])
+            records[position] = _record(ways, way, records[position].tried, chosen[row])
             if position in shown:
                 box = self._fields.box(inputs[row : row + 1], filters[way].layer, places[0].tolist())
-                self.drawings[position] = _drawing(ways, way, maps[way], box)
+                drawings[position] = _drawing(ways, way, maps[way], box)
+        return records, drawings
 
 
 class _Fields:

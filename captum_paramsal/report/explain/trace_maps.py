@@ -92,23 +92,23 @@ def trace_mistakes(
     """
     method = DiscernibleNeurons(scoring.saliency.model)
     by_position = {mistake.position: mistake for mistake in mistakes}
-    whole, size, through = Traces(), None, FilterPaths(method, paths)
+    whole, size, through = Traces(), None, FilterPaths(method)
     looked_at = {*list(by_position)[:paths]}
 
     def traced(batch: SourceBatch) -> Traces:
         own = [by_position[position] for position in batch.positions]
+        first = [mistake for mistake in own if mistake.position in looked_at]
         predicted = torch.tensor([mistake.predicted for mistake in own]).to(batch.labels)
         if batch.inputs.ndim != 4:
             message = f"Expected images (N, C, H, W), which a page can show, got {tuple(batch.inputs.shape)}."
             return Traces(Tracing(_METHOD, refused=message))
-        through.begin(sum(position in looked_at for position in batch.positions))
         try:
             pair = (method.trace(batch.inputs, batch.labels), method.trace(batch.inputs, predicted))
-            through.add(batch.inputs, pair[1], own, pictures)
+            ways, drawings = through.of_batch(batch.inputs, pair[1], first, pictures)
         except (TraceError, InputError) as error:
             return Traces(Tracing(_METHOD, refused=str(error)))
         tracing = Tracing(_METHOD, (batch.inputs.shape[2], batch.inputs.shape[3]))
-        traces = Traces(tracing, paths=through.records, path_drawings=through.drawings)
+        traces = Traces(tracing, paths=ways, path_drawings=drawings)
         _add(traces, own, pair, pictures, classes, figures=_FIGURES - len(whole.neurons))
         return traces
 
