@@ -16,16 +16,6 @@ from captum_paramsal.report.explain.page import explain_page
 from captum_paramsal.report.explain.trace_records import FilterPath, LayerShare
 
 
-@pytest.fixture(scope="module")
-def found():
-    return tiny_explanation()
-
-
-@pytest.fixture(scope="module")
-def page(found):
-    return Page(explain_page(found))
-
-
 def _ways(page):
     return [one for one in page.all("div") if one.get("class") == "way"]
 

@@ -18,16 +18,6 @@ from captum_paramsal.report.explain.trace_records import ClassTrace, MistakeTrac
 from captum_paramsal.sources import LabelledTensors
 
 
-@pytest.fixture(scope="module")
-def found():
-    return tiny_explanation()
-
-
-@pytest.fixture(scope="module")
-def page(found):
-    return Page(explain_page(found))
-
-
 def _drawn(page):
     return [one for one in page.all("div") if "the trace of" in one.get("aria-label", "")]
 
