@@ -17,10 +17,14 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor
 
+from captum_paramsal.functional.measured_choice import MeasuredChoice
 from captum_paramsal.functional.profile import accumulation_type, mean_abs, mean_abs_
 
-CACHED_NUMBERS = 1 << 18
-"""Size of what is formed at once: 1 MiB in float32, which stays in the caches of two cores."""
+CACHED_NUMBERS = 1 << 20
+"""Size of what is formed at once where nothing was measured: 4 MiB in float32."""
+
+CACHED_SIZES = (1 << 18, 1 << 21)
+"""Sizes that may be faster, depending on the caches and on what it takes to wake the threads."""
 
 BLOCK_NUMBERS = 1 << 27
 """Size of what an accelerator forms at once: 512 MiB in float32."""
@@ -29,6 +33,8 @@ FUSED_POSITIONS = 16
 """Up to this many positions a sum of outer products, unrolled, beats a matrix product and a pass over its result."""
 
 _fused: ContextVar[bool] = ContextVar("fused_products", default=False)
+
+_sizes = MeasuredChoice(CACHED_NUMBERS, CACHED_SIZES)
 
 
 @contextmanager
@@ -78,24 +84,43 @@ def mean_abs_product(outputs: Tensor, columns: Tensor) -> Tensor:
     means = _fused_mean(outputs, columns) if fusion_pays(outputs.shape[2]) else None
     if means is not None:
         return means
-    small = 2 * outputs.shape[1] * columns.shape[1] <= CACHED_NUMBERS
-    return _in_blocks(outputs, columns, CACHED_NUMBERS) if small else _in_pieces(outputs, columns)
+    if torch.is_grad_enabled() and (outputs.requires_grad or columns.requires_grad):
+        return _in_blocks(outputs, columns, CACHED_NUMBERS)
+    return _in_cache(outputs, columns, _size_of(outputs, columns))
+
+
+def _size_of(outputs: Tensor, columns: Tensor) -> int:
+    """How many numbers are formed at once on the CPU."""
+    numbers = max(outputs.shape[1] * columns.shape[1], 1)
+    # As many examples as fill the largest piece once.
+    few = slice(max(1, max(CACHED_SIZES) // numbers))
+    work = len(outputs) * numbers / max(CACHED_SIZES)
+    shape = (outputs.shape[1:], columns.shape[1], outputs.dtype, outputs.stride()[1:], columns.stride()[1:])
+    return _sizes.of(shape, work, lambda size: _in_cache(outputs[few], columns[few], size))
 
 
 def _in_blocks(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
-    """Many whole products at a time."""
+    """Many whole products at a time, each time in new memory."""
     step = max(1, numbers // max(outputs.shape[1] * columns.shape[1], 1))
     pairs = zip(outputs.split(step), columns.transpose(1, 2).split(step), strict=True)
     return torch.cat([mean_abs_(output @ column) for output, column in pairs])
 
 
-def _in_pieces(outputs: Tensor, columns: Tensor) -> Tensor:
-    """A few rows of one product at a time."""
+def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
+    """Whole products, or a few rows of one, at a time, again and again in the same memory."""
     rows, width = outputs.shape[1], columns.shape[1]
-    step = max(1, min(rows, CACHED_NUMBERS // max(width, 1)))
-    piece = outputs.new_empty(step, width)
     means = outputs.new_empty(outputs.shape[:2], dtype=accumulation_type(outputs.dtype))
-    for output, column, mean in zip(outputs, columns.transpose(1, 2), means, strict=True):
+    others = columns.transpose(1, 2)
+    if 2 * rows * width <= numbers:
+        step = max(1, min(len(outputs), numbers // max(rows * width, 1)))
+        block = outputs.new_empty(step, rows, width)
+        for output, column, mean in zip(outputs.split(step), others.split(step), means.split(step), strict=True):
+            product = torch.bmm(output, column, out=block[: len(output)])
+            torch.sum(product.abs_(), dim=2, dtype=means.dtype, out=mean)
+        return means.div_(width)
+    step = max(1, min(rows, numbers // max(width, 1)))
+    piece = outputs.new_empty(step, width)
+    for output, column, mean in zip(outputs, others, means, strict=True):
         for start in range(0, rows, step):
             part = output[start : start + step]
             product = torch.mm(part, column, out=piece[: len(part)])

@@ -29,11 +29,11 @@ from captum_paramsal.functional.second_order import (
     differentiable_product_mean_abs,
 )
 
-COLUMN_POSITIONS = 32
-"""Up to this many positions, a convolution's input is cut into columns on a CPU (measured on AVX2)."""
+COLUMN_POSITIONS = 1024
+"""Up to this many positions, a convolution's input is cut into columns on a CPU."""
 
-COLUMN_NUMBERS = 1 << 22
-"""Size of the columns that are cut at once: 16 MiB in float32."""
+COLUMN_NUMBERS = 1 << 21
+"""Size of the columns that are cut at once: 8 MiB in float32."""
 
 
 class SampleGradients(ABC):
@@ -288,19 +288,19 @@ class ConvolutionGradients(SampleGradients):
     def mean_abs(self) -> Tensor:
         """Saliency profile of the layer, ``(N, O)``.
 
-        At few positions, and where the kernel covers one place, as products of matrices that are never written out. At
-        many positions the convolution library's own weight gradient is faster than cutting the input into columns, and
-        in groups faster than many small products.
+        As products of matrices that are never written out. Where the columns of one example are large, the convolution
+        library's own weight gradient is faster, and in groups faster than many small products.
         """
         if _in_graph(self.inputs, self.output_gradients):
             return differentiable_convolution_mean_abs(self.inputs, self.output_gradients, self.geometry)
         positions, taps = prod(self.output_gradients.shape[2:]), prod(self.geometry.kernel)
-        on_cpu = self.inputs.device.type == "cpu"
-        by_columns = taps == 1 or positions <= COLUMN_POSITIONS
-        if on_cpu and positions > 1 and (self.geometry.groups > 1 or not by_columns):
-            return super().mean_abs()
         columns_of_one = self.inputs.shape[1] * taps * positions
-        return self._by_products(max(1, (COLUMN_NUMBERS if on_cpu else BLOCK_NUMBERS) // columns_of_one))
+        if self.inputs.device.type != "cpu":
+            return self._by_products(max(1, BLOCK_NUMBERS // columns_of_one))
+        few = positions <= COLUMN_POSITIONS and columns_of_one <= 2 * COLUMN_NUMBERS
+        if positions > 1 and (self.geometry.groups > 1 or not (taps == 1 or few)):
+            return super().mean_abs()
+        return self._by_products(max(1, COLUMN_NUMBERS // columns_of_one))
 
     def _by_products(self, size: int) -> Tensor:
         """From the columns of so many examples at once."""

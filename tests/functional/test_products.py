@@ -22,10 +22,29 @@ def test_equals_the_literal_mean(batch, rows, width, positions):
 
 
 @pytest.mark.parametrize("numbers", [1, 5, 12, 1000])
-def test_pieces_of_any_size_give_the_same(monkeypatch, numbers):
-    monkeypatch.setattr(products, "CACHED_NUMBERS", numbers)
+def test_pieces_of_any_size_give_the_same(numbers):
     outputs, columns = drawn(2, 7, 3), drawn(2, 5, 3, seed=1)
-    torch.testing.assert_close(products._in_pieces(outputs, columns), literal(outputs, columns))
+    torch.testing.assert_close(products._in_cache(outputs, columns, numbers), literal(outputs, columns))
+
+
+@pytest.mark.parametrize("sizes", [(3, 128, 576, 64), (2, 512, 4608, 4), (5, 17, 9, 49)])
+def test_no_size_changes_a_bit_of_the_result(sizes):
+    batch, rows, width, positions = sizes
+    outputs, columns = drawn(batch, rows, positions).float(), drawn(batch, width, positions, seed=1).float()
+    usual = products._in_cache(outputs, columns, products.CACHED_NUMBERS)
+    for numbers in products.CACHED_SIZES:
+        assert torch.equal(products._in_cache(outputs, columns, numbers), usual)
+
+
+def test_no_examples_have_no_means():
+    assert mean_abs_product(drawn(0, 3, 4), drawn(0, 5, 4)).shape == (0, 3)
+
+
+def test_the_product_of_a_graph_can_be_differentiated():
+    outputs, columns = drawn(2, 700, 3).requires_grad_(), drawn(2, 900, 3, seed=1)
+    (gradient,) = torch.autograd.grad(mean_abs_product(outputs, columns).sum(), outputs)
+    (expected,) = torch.autograd.grad(literal(outputs, columns).sum(), outputs)
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("numbers", [1, 40, 1000])
