@@ -20,9 +20,10 @@ CASES = {
     "resnet18": (16, 8, 224),
     "mobilenet_v2": (16, 8, 224),
     "resnet18_small": (32, 16, 64),
+    "mobilenet_v2_long": (16, 64, 224),
     "vit_b_16": (8, 4, 224),
 }
-"""Images of a batch, batches, and pixels of a side."""
+"""Images of a batch, batches, and pixels of a side. In a long pass fewer images are for a while among the highest."""
 
 KEPT = 9
 LIMIT = 1.10
@@ -36,7 +37,8 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
         (torch.randn(size, 3, side, side, generator=generator).to(device), (torch.arange(size) % 10).to(device))
         for _ in range(count)
     ]
-    model = calibrated(getattr(models, case.removesuffix("_small"))(num_classes=10).to(device), batches[0][0])
+    name = case.removesuffix("_small").removesuffix("_long")
+    model = calibrated(getattr(models, name)(num_classes=10).to(device), batches[0][0])
     fit = functools.partial(Reference.fit, model, batches, tail=None, show_progress=False)
     return {"without": fit, "with exemplars": functools.partial(fit, exemplars=KEPT)}
 

@@ -1,13 +1,17 @@
 """Fifty filters knocked out one after the other, or fine-tuned, against a copy of the model for each image and step.
 
+The last column says what the convolutions and matrix products of the curve alone would take, were all the rest free.
+
 python tests/benchmarks/interventions.py [--device cuda] [--rounds 5] [CASE ...]
 """
 
+import statistics
 from collections.abc import Callable
 from copy import deepcopy
 
 import torch
-from harness import begin, median_seconds, peak_of, print_header
+from harness import begin, median_seconds, peak_of, print_header, wait_for
+from torch.profiler import ProfilerActivity, profile
 from torchvision import models
 
 from captum_paramsal import ParameterSaliency
@@ -18,6 +22,15 @@ CASES = {
     for name in ("squeezenet1_1", "resnet18")
     for what in ("knock-out", "fine-tuning")
     for ranking in ("saliency", "random")
+}
+PRODUCTS = {
+    "aten::mkldnn_convolution",
+    "aten::cudnn_convolution",
+    "aten::_slow_conv2d_forward",
+    "aten::thnn_conv2d",
+    "aten::mm",
+    "aten::addmm",
+    "aten::bmm",
 }
 FILTERS = 50
 LIMIT = 10.0
@@ -62,15 +75,29 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     }
 
 
+def seconds_of_products(run: Callable[[], object], device: torch.device) -> float:
+    """What convolutions and matrix products take of a run."""
+    kinds = [ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU]
+    with profile(activities=kinds) as seen:
+        run()
+        wait_for(device)
+    events = [event for event in seen.key_averages() if event.key in PRODUCTS]
+    times = (event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total for event in events)
+    return sum(times) / 1e6
+
+
 def main() -> None:
     arguments = begin(__doc__, list(CASES), rivals)
     device = arguments.device
-    print_header("case", "rival", "seconds", f"{LOOP} / it (aim {LIMIT:g})", "peak MiB")
+    print_header("case", "rival", "seconds", f"{LOOP} / it (aim {LIMIT:g})", "peak MiB", f"{LOOP} / products of it")
     for case in arguments.cases:
-        seconds = median_seconds(rivals(case, device), arguments.rounds, device)
+        runs = rivals(case, device)
+        seconds = median_seconds(runs, arguments.rounds, device)
         for name, median in seconds.items():
             memory = peak_of(__file__, case, name, device)
-            print(f"| {case} | {name} | {median:.3f} | {seconds[LOOP] / median:.2f} | {memory:.0f} |", flush=True)
+            products = statistics.median(seconds_of_products(runs[name], device) for _ in range(3))
+            ratios = f"{seconds[LOOP] / median:.2f} | {memory:.0f} | {seconds[LOOP] / products:.2f}"
+            print(f"| {case} | {name} | {median:.3f} | {ratios} |", flush=True)
 
 
 if __name__ == "__main__":
