@@ -146,8 +146,9 @@ class InputSpaceSaliency(Summarized, GradientAttribution):  # type: ignore[misc]
         scores = self.saliency.score(profile)
         reference = self.saliency.reference
         # A filter that never varied has the lowest score by convention, not by its gradient: it would turn the cosine.
-        if reference is not None:
-            scores = scores[:, ~reference.dead.to(scores.device)]
+        # The host knows which ones have a score: a mask on a GPU would make it wait.
+        if reference is not None and bool(reference.dead.any()):
+            scores = scores.index_select(1, (~reference.dead).nonzero()[:, 0].to(scores.device))
         return boosted_similarity(scores, min(self.top_k, scores.shape[1]), self.boost)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 COPIED_BYTES = 8 * 2**20
 """Up to this size all weights of a model are copied; of a larger one those that modules of one's own hold."""
+
+_TOGETHER_BYTES = 4 * 2**20
+"""Most that is compared at once."""
+
+_PLAIN = (Tensor, nn.Parameter)
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
@@ -30,7 +35,8 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     parameters = [
         (parameter, parameter.requires_grad) for parameter in model.parameters() if not parameter.is_inference()
     ]
-    weights = _Weights(model)
+    weights = _Copies(_weights_at_risk(model))
+    buffers = _Copies(buffer for module in modules for buffer in module.buffers())
     try:
         yield
     finally:
@@ -41,11 +47,12 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
             module.switch_back()
         for module in modules:
             module.put_back()
+        buffers.put_back()
         weights.put_back()
 
 
 class _Module:
-    """One module: its attributes, what is registered in it, and the content of its buffers."""
+    """One module: its attributes, and what is registered in it."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -53,7 +60,10 @@ class _Module:
         # Parameters and modules are found by name in these; the dicts themselves stay.
         self._attributes = {name: value for name, value in vars(module).items() if name not in _REGISTERED}
         self._registered = {name: dict(vars(module)[name]) for name in _REGISTERED if name in vars(module)}
-        self._buffers = [(buffer, buffer.detach().clone()) for buffer in module._buffers.values() if buffer is not None]  # noqa: SLF001
+
+    def buffers(self) -> list[Tensor]:
+        """The buffers that are registered in it."""
+        return [buffer for buffer in self._registered.get("_buffers", {}).values() if buffer is not None]
 
     def switch_back(self) -> None:
         """Let modules that do more in ``train`` than set a flag do it."""
@@ -83,26 +93,84 @@ class _Module:
             else:
                 del attributes[name]
         attributes.update({name: value for name, value in self._attributes.items() if isinstance(value, Tensor)})
-        for buffer, content in self._buffers:
-            _write_back(buffer, content)
 
 
-class _Weights:
+def _weights_at_risk(model: nn.Module) -> Iterator[Tensor]:
     """Weights that a forward pass may write over."""
+    small = sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES
+    for module in model.modules():
+        if small or not type(module).__module__.startswith("torch.nn."):
+            yield from module.parameters(recurse=False)
 
-    def __init__(self, model: nn.Module) -> None:
-        small = sum(parameter.nbytes for parameter in model.parameters()) <= COPIED_BYTES
-        held = {
-            id(parameter): parameter
-            for module in model.modules()
-            if small or not type(module).__module__.startswith("torch.nn.")
-            for parameter in module.parameters(recurse=False)
-        }
-        self._copies = [(parameter, parameter.detach().clone()) for parameter in held.values()]
+
+class _Copies:
+    """Copies of tensors as they are.
+
+    Small ones are copied and compared together: on a GPU the host waits for the answer of each comparison, and on a CPU
+    a network has hundreds of buffers of a few numbers.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        alike: dict[tuple[torch.dtype, torch.device] | int, list[Tensor]] = {}
+        for tensor in {id(tensor): tensor for tensor in tensors}.values():
+            alike.setdefault(_kind(tensor), []).append(tensor)
+        self._copies = [_Copy(some) for group in alike.values() for some in _in_chunks(group)]
 
     def put_back(self) -> None:
-        for parameter, content in self._copies:
-            _write_back(parameter, content)
+        for copy in self._copies:
+            copy.put_back()
+
+
+class _Copy:
+    """One copy of several tensors of one type and device, or of one of any kind."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._content = _joined(tensors)
+        self._kinds = [(tensor.shape, *_type_of(tensor)) for tensor in tensors]
+
+    def put_back(self) -> None:
+        """Bring the tensors back to what they held, whoever wrote over them: not every way of writing is counted."""
+        if len(self._tensors) == 1:
+            _write_back(self._tensors[0], self._content)
+            return
+        as_before = [(tensor.shape, *_type_of(tensor)) for tensor in self._tensors] == self._kinds
+        if as_before and torch.equal(_joined(self._tensors), self._content):
+            return
+        contents = self._content.split([shape.numel() for shape, *_ in self._kinds])
+        for tensor, content, (shape, *_) in zip(self._tensors, contents, self._kinds, strict=True):
+            _write_back(tensor, content.view(shape))
+
+
+def _kind(tensor: Tensor) -> tuple[torch.dtype, torch.device] | int:
+    """Equal for tensors that can be copied together."""
+    plain = type(tensor) in _PLAIN and tensor.layout == torch.strided and not tensor.is_quantized
+    return _type_of(tensor) if plain and tensor.nbytes <= _TOGETHER_BYTES else id(tensor)
+
+
+def _type_of(tensor: Tensor) -> tuple[torch.dtype, torch.device]:
+    return tensor.dtype, tensor.device
+
+
+def _in_chunks(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """In turn, no more at a time than a comparison may take memory for."""
+    chunk: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if chunk and size + tensor.nbytes > _TOGETHER_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(tensor)
+        size += tensor.nbytes
+    if chunk:
+        yield chunk
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """A copy of one tensor, or of the numbers of several."""
+    if len(tensors) == 1:
+        return tensors[0].detach().clone()
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
 def _restore(changed: dict[Any, Any], content: dict[Any, Any]) -> None:
@@ -113,7 +181,7 @@ def _restore(changed: dict[Any, Any], content: dict[Any, Any]) -> None:
 
 
 def _write_back(tensor: Tensor, content: Tensor) -> None:
-    """Bring a tensor back to a content, whoever wrote over it: not every way of writing is counted."""
+    """Bring a tensor back to a content."""
     if tensor.shape == content.shape and torch.equal(tensor, content):
         return
     with torch.inference_mode() if tensor.is_inference() else torch.no_grad():

@@ -24,6 +24,9 @@ _NUMPY_TYPES = {torch.float32, torch.float64}
 _PLACES = 3
 """Dimensions that a place may have."""
 
+_AT_ONCE = {"cpu"}
+"""Devices whose results are there when an operation returns."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerPeaks:
@@ -71,6 +74,16 @@ class _Call:
     place: Tensor
 
 
+@dataclass
+class _Unseen:
+    """Maxima of one call, ``(N, F)``, and their flat places in maps of a size, on a device that is not waited for."""
+
+    normed: bool
+    highest: Tensor
+    where: Tensor
+    size: torch.Size
+
+
 class OutputPeaks:
     """Sees what layers return, or what a batch norm makes of the very tensor that a layer returned.
 
@@ -86,7 +99,7 @@ class OutputPeaks:
         self._k = k
         self._floor = floor
         self._normed: dict[str, bool] = {}
-        self._calls: dict[str, list[_Call | None]] = {}
+        self._calls: dict[str, list[_Call | _Unseen | None]] = {}
         self._returned: dict[int, tuple[FilterLayer, int, ref[Tensor]]] = {}
 
     @contextmanager
@@ -135,7 +148,7 @@ class OutputPeaks:
             LayerError: A batch norm reads a layer in some of its runs only.
         """
         taken = {}
-        for name, calls in self._calls.items():
+        for name, calls in self._seen().items():
             made = [call for call in calls if call is not None]
             kinds = {call.normed for call in made} | {self._normed.get(name, made[0].normed if made else True)}
             if len(made) < len(calls) or len(kinds) > 1:
@@ -165,21 +178,51 @@ class OutputPeaks:
             if maps is not None:
                 self._calls[layer.name][number] = self._call(layer, maps, normed=True)
 
-    def _call(self, layer: FilterLayer, maps: Tensor, *, normed: bool = False) -> _Call:
+    def _call(self, layer: FilterLayer, maps: Tensor, *, normed: bool = False) -> _Call | _Unseen:
         flat = maps.reshape(*maps.shape[:2], -1)
+        if flat.device.type not in _AT_ONCE:
+            return _Unseen(normed, flat.amax(dim=2), flat.argmax(dim=2), maps.shape[2:])
         # Where maps are apart in memory, as those of tokens, looking for every place would copy them all.
         everywhere = _first_places(flat) if flat.is_contiguous() and _is_numpys(flat) else None
         highest = flat.amax(dim=2) if everywhere is None else flat.gather(2, everywhere[:, :, None])[:, :, 0]
+        at = self._that_count(layer.name, highest)
+        where = _first_places(flat[at]) if everywhere is None else everywhere[at]
+        return _Call(normed, highest.double(), *at, _unraveled(where, maps.shape[2:]))
+
+    def _that_count(self, layer: str, highest: Tensor) -> tuple[Tensor, Tensor]:
+        """Example and filter of each maximum that may be among the k highest."""
         # Only what is among the highest of this pass can be among those of all.
         lowest = highest.topk(min(self._k, len(highest)), dim=0).values[-1]
-        floor = self._floor(layer.name)
+        floor = self._floor(layer)
         if floor is not None:
             lowest = lowest.maximum(floor.to(lowest))
         example, number = (highest >= lowest).nonzero(as_tuple=True)
-        at = example, number
-        where = _first_places(flat[at]) if everywhere is None else everywhere[at]
-        place = _unraveled(where, maps.shape[2:]).cpu()
-        return _Call(normed, highest.double().cpu(), example.cpu(), number.cpu(), place)
+        return example, number
+
+    def _seen(self) -> dict[str, list[_Call | None]]:
+        """The calls on the CPU; what is still on a device comes from there in two pieces, whatever their number."""
+        waiting = [call for calls in self._calls.values() for call in calls if isinstance(call, _Unseen)]
+        fetched = zip(
+            _on_cpu([call.highest for call in waiting]), _on_cpu([call.where for call in waiting]), strict=True
+        )
+        seen: dict[str, list[_Call | None]] = {}
+        for name, calls in self._calls.items():
+            seen[name] = [
+                self._looked_at(name, call, *next(fetched)) if isinstance(call, _Unseen) else call for call in calls
+            ]
+        return seen
+
+    def _looked_at(self, layer: str, call: _Unseen, highest: Tensor, where: Tensor) -> _Call:
+        at = self._that_count(layer, highest)
+        return _Call(call.normed, highest.double(), *at, _unraveled(where[at], call.size))
+
+
+def _on_cpu(tensors: list[Tensor]) -> Iterator[Tensor]:
+    """Tensors of one device brought to the CPU together."""
+    if tensors:
+        together = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu()
+        parts = together.split([tensor.numel() for tensor in tensors])
+        yield from (part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
 
 
 def _is_numpys(maps: Tensor) -> bool:

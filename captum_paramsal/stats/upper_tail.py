@@ -185,12 +185,13 @@ class TailStream:
         Raises:
             InputError: Values that are not finite.
         """
+        rows = rows.detach().cpu()
         bad = (~torch.isfinite(rows)).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
             message = f"Expected finite values, got {rows[row, column].item()} in row {row} for quantity {column}."
             raise InputError(message)
-        columns = rows.detach().cpu().T
+        columns = rows.T
         buffer = self._room(columns)
         start = 0
         while start < columns.shape[1]:

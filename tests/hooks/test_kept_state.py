@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons, ParameterSaliency, Reference
-from captum_paramsal.hooks import frozen_eval, without_hooks
+from captum_paramsal.hooks import frozen_eval, kept_state, without_hooks
+from captum_paramsal.hooks.kept_state import as_it_was
 
 X, LABELS = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
 
@@ -82,6 +83,51 @@ def test_what_a_forward_pass_writes_is_undone(how, training):
     assert list(after) == list(state)
     assert all(torch.equal(after[name], value) for name, value in state.items())
     assert plain == attributes
+
+
+class Many(nn.Module):
+    """Buffers of all kinds, of which a forward pass writes one."""
+
+    def __init__(self, written):
+        super().__init__()
+        self.written = written
+        for name, value in KINDS.items():
+            self.register_buffer(name, value.clone())
+
+    def forward(self, x):
+        buffer = getattr(self, self.written)
+        buffer.copy_(torch.ones_like(buffer))
+        return x
+
+
+KINDS = {
+    "first": torch.zeros(6),
+    "nan": torch.tensor([torch.nan, 0.0]),
+    "none": torch.zeros(0),
+    "single": torch.zeros(()),
+    "count": torch.tensor(3),
+    "mask": torch.zeros(2, 2, dtype=torch.bool),
+    "precise": torch.zeros(3, dtype=torch.float64),
+    "turned": torch.arange(6.0).view(2, 3).T,
+    "large": torch.zeros(kept_state._TOGETHER_BYTES // 4 + 1),
+    "some": torch.zeros(kept_state._TOGETHER_BYTES // 8 + 1),
+    "rest": torch.zeros(kept_state._TOGETHER_BYTES // 8 + 1),
+    "complex": torch.zeros(2, dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("written", KINDS)
+def test_of_many_buffers_the_one_that_was_written_is_undone(written):
+    module = Many(written)
+    versions = {name: getattr(module, name)._version for name in KINDS}
+    with as_it_was(module):
+        module(X)
+    for name, value in KINDS.items():
+        found = getattr(module, name)
+        torch.testing.assert_close(found, value, rtol=0, atol=0, equal_nan=True)
+        assert found.stride() == value.stride()
+        # A tensor that is as it was is not written, which a graph of the caller's would notice.
+        assert name in (written, "nan") or found._version == versions[name]
 
 
 def test_what_a_module_counts_is_its_own():

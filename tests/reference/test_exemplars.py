@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from captum_paramsal import Filter, InputError, LayerError, Reference, ReferenceMismatchError
+from captum_paramsal.hooks import output_peaks
 from captum_paramsal.reference import Exemplars, NumberedBatch, PictureCrops
 
 COUNT = 23
@@ -192,6 +193,17 @@ def test_of_tokens_and_heads():
 
 def test_internal_batches_change_nothing():
     assert_same(fit(internal_batch_size=2), fit())
+
+
+@pytest.mark.parametrize("kind", [Normed, Twice, Tokens])
+def test_fetched_together_from_a_device_that_is_not_waited_for(kind, monkeypatch):
+    model = network(kind)
+    expected = fit(model)
+    monkeypatch.setattr(output_peaks, "_AT_ONCE", set())
+    found = fit(model)
+    for name, value in found.exemplar_table.to_tensors().items():
+        assert torch.equal(value, expected.exemplar_table.to_tensors()[name]), name
+    assert found.exemplar_table.to_dict() == expected.exemplar_table.to_dict()
 
 
 def assert_same(one, other):
