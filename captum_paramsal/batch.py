@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from captum_paramsal.errors import (
     ModelError,
     ParamsalError,
     TargetError,
+    warn_caller,
 )
 from captum_paramsal.functional import Loss, cross_entropy, detached, labels_of, loss_targets
 from captum_paramsal.hooks import as_tensor, is_one_image, scores_in
@@ -152,7 +152,7 @@ def warn_if_probabilities(scores: Tensor, loss: Loss) -> None:
             "The class scores are probabilities: the model ends in a softmax, and the loss, cross entropy, takes "
             "another, which flattens its gradients. Leave the model's out, or give `output=torch.log`."
         )
-        warnings.warn(message, DoubleSoftmaxWarning, stacklevel=2)
+        warn_caller(message, DoubleSoftmaxWarning)
 
 
 def require_gradient(scores: Tensor, of: str = "layers") -> Tensor:

@@ -1,6 +1,12 @@
-"""Errors that a caller can cause, each a ``ValueError`` that says what was expected, what came, what to do."""
+"""Errors that a caller can cause, a ``ValueError`` each: what was expected, what came, what to do. And warnings."""
 
 from __future__ import annotations
+
+import sys
+from warnings import warn_explicit
+
+_PASSED_OVER = frozenset({"captum_paramsal", "captum", "torch", "tqdm", "abc", "contextlib", "functools", "importlib"})
+"""Packages whose code is never the caller's: this one, and what calls it back or stands between its functions."""
 
 
 class ParamsalError(ValueError):
@@ -120,3 +126,24 @@ class CutOffLayersWarning(UserWarning):
 
 class DefaultLayersWarning(UserWarning):
     """The first run shows other default layers than a trial run with made-up inputs did."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn of the line from which this package was called, however many of its own functions lie between.
+
+    Args:
+        message: What is the matter, and what to do.
+        category: Kind of the warning.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 -- documented; Python's own `skip_file_prefixes` came with 3.12
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSED_OVER:
+        frame = frame.f_back
+    seen = frame.f_globals
+    warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=seen.get("__name__"),
+        registry=seen.setdefault("__warningregistry__", {}),
+    )

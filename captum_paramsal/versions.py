@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
+
+from captum_paramsal.errors import warn_caller
 
 Arguments = ParamSpec("Arguments")
 _Result = TypeVar("_Result")
@@ -36,7 +37,7 @@ def renamed(face: str, load: Callable[[str], Any], names: Mapping[str, str]) -> 
             return load(name)
         home, _, new = names[name].rpartition(".")
         message = f"`{face}.{name}` is now `{home or face}.{new}`; the old name goes with version 0.3."
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warn_caller(message, DeprecationWarning)
         return getattr(import_module(home), new) if home else load(new)
 
     return load_also_by_old_name
@@ -55,7 +56,7 @@ def renamed_arguments(**names: str) -> Callable[[Callable[Arguments, _Result]], 
             for old, new in names.items():
                 if old in kwargs:
                     message = f"`{old}` of `{function.__name__}` is now `{new}`; the old name goes with version 0.3."
-                    warnings.warn(message, DeprecationWarning, stacklevel=2)
+                    warn_caller(message, DeprecationWarning)
                     kwargs.setdefault(new, kwargs.pop(old))
             return function(*args, **kwargs)
 

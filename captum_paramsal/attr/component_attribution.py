@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from warnings import warn
 
 import torch
 from captum.attr import Attribution
@@ -13,7 +12,7 @@ from captum.log import log_usage
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Inputs, ModelInputs
-from captum_paramsal.errors import FewPassesWarning, InputError
+from captum_paramsal.errors import FewPassesWarning, InputError, warn_caller
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import (
     Target,
@@ -261,7 +260,7 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
                 f"reliability, from two halves of the passes, is {float(reliability.mean()):.2f}. More `passes` make "
                 f"them better; {ablated.shape[1]} passes with `fraction=None` give them exactly."
             )
-            warn(message, FewPassesWarning, stacklevel=4)
+            warn_caller(message, FewPassesWarning)
         return component_effects(ablated, changes, self.ridge), reliability
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from warnings import warn
 
 import torch
 from captum.attr import LayerAttribution
@@ -17,7 +16,7 @@ from captum_paramsal.doctor import Diagnosis, EvidenceSettings, Findings
 from captum_paramsal.doctor.class_samples import ClassSamples
 from captum_paramsal.doctor.layer_pass import LayerActivations, Score
 from captum_paramsal.doctor.split_model import NamedLayers, SplitModel
-from captum_paramsal.errors import DefaultLayersWarning, InputError, LayerError
+from captum_paramsal.errors import DefaultLayersWarning, InputError, LayerError, warn_caller
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Noise, Reduce, Target, channel_correlation, foreground_at, scores_at, tensor_of
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
@@ -129,7 +128,7 @@ class ModelDoctor(Summarized, LayerAttribution):  # type: ignore[misc] # Captum 
                 f"The last feature maps are those of {name!r}; a trial run with made-up inputs showed those of "
                 f"{self._names[0]!r}."
             )
-            warn(message, DefaultLayersWarning, stacklevel=3)
+            warn_caller(message, DefaultLayersWarning)
         self._names, self.layer, self._is_default = (name,), self.model.get_submodule(name), False
 
     @property

@@ -46,7 +46,8 @@ examples:
   captum-paramsal reproduce knock-out
       Make a figure of the papers for the demo model.
 
-Exit status: 0 done, 2 something is wrong with what was given, 130 interrupted.
+Exit status: 0 done, 1 no weights were saved since the cure was refused, 2 something is wrong with what was given,
+130 interrupted.
 """
 
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit status: 0, 2 for a ``ParamsalError``, 130 after Ctrl-C.
+        The exit status: 0, 1 where no weights were saved, 2 for a ``ParamsalError``, 130 after Ctrl-C.
     """
     given = sys.argv[1:] if argv is None else argv
     args = _parser(next((word for word in given if word in _COMMANDS), None)).parse_args(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from captum_paramsal.cli.options import (
     add_compute_options,
     add_out_option,
     add_source_options,
+    given_values,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import REFUSED, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -149,10 +150,8 @@ def run(args: argparse.Namespace) -> int:
     model, cured = _on_demo(args) if args.model is None else _on_photos(args)
     report = cured.write(folder, command=args.command)
     _announce(cured)
-    if args.save_weights is not None:
-        _save_weights(cured, model, args.save_weights)
     say(report.resolve())
-    return 0
+    return 0 if args.save_weights is None else _save_weights(cured, model, args.save_weights)
 
 
 def _require_options_that_go_together(args: argparse.Namespace) -> None:
@@ -212,24 +211,22 @@ def _settings(args: argparse.Namespace, classes: ClassNames) -> CureReportSettin
     from captum_paramsal.repair import AcceptanceRule, CureSettings  # noqa: PLC0415
     from captum_paramsal.report import CureReportSettings  # noqa: PLC0415
 
-    rule = AcceptanceRule(**_given(args, ("level", "most_broken", "least_cured")))
+    rule = AcceptanceRule(**given_values(args, ("level", "most_broken", "least_cured")))
     pair = None
     if args.pair is not None:
         numbers = classes.numbers(args.pair)
         pair = numbers[args.pair[0]], numbers[args.pair[1]]
-    change = {} if args.change is None else {"change": args.change.replace("-", " ")}
+    given = given_values(args, ("count", "steps", "learning_rate", "keep", "seed"))
+    if args.change is not None:
+        given["change"] = args.change.replace("-", " ")
     return CureReportSettings(
-        cure=CureSettings(rule=rule, **change, **_given(args, ("count", "steps", "learning_rate", "keep", "seed"))),
+        cure=CureSettings(rule=rule, **given),
         pair=pair,
         alternatives=args.alternatives,
         shown=args.pictures,
         limit=args.limit,
         **computation(args),
     )
-
-
-def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> dict[str, Any]:
@@ -269,15 +266,16 @@ def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> d
     }
 
 
-def _save_weights(cured: CureReport, model: nn.Module, path: Path) -> None:
-    from captum_paramsal.errors import SourceError  # noqa: PLC0415
+def _save_weights(cured: CureReport, model: nn.Module, path: Path) -> int:
+    """Write the weights of a cure that is kept; the exit status."""
     from captum_paramsal.sources import save_weights  # noqa: PLC0415
 
     if not cured.cure.kept:
-        message = f"Expected a cure that is kept, to write its weights to '{path}'. {cured.cure}"
-        raise SourceError(message)
+        say(f"captum-paramsal: no weights were written to '{path}', since the cure is not kept.", file=sys.stderr)
+        return REFUSED
     cured.cure.apply(model)
     save_weights(model, path)
+    return 0
 
 
 def _announce(cured: CureReport) -> None:

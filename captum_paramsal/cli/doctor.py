@@ -13,6 +13,7 @@ from captum_paramsal.cli.options import (
     add_compute_options,
     add_source_options,
     given_of,
+    given_values,
     require_photos_or_demo,
 )
 from captum_paramsal.cli.saying import say
@@ -143,8 +144,7 @@ def _settings(args: argparse.Namespace) -> DoctorSettings:
         "top_k",
         "cards",
     )
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return DoctorSettings(**given, **computation(args))
+    return DoctorSettings(**given_values(args, names), **computation(args))
 
 
 def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentSettings:
@@ -161,7 +161,7 @@ def _treatment_on_photos(args: argparse.Namespace, job: LoadedJob) -> TreatmentS
 
 def _treatment_options(args: argparse.Namespace) -> dict[str, Any]:
     names = ("epochs", "learning_rate", "channel", "space", "margin", "as_in_paper", "seed", "control", "allow_worse")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given = given_values(args, names)
     return given if args.space_layers is None else given | {"space_layers": tuple(args.space_layers)}
 
 

@@ -156,9 +156,14 @@ def add_compute_options(parser: argparse.ArgumentParser, *, layers: bool = True)
     )
 
 
+def given_values(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Values of the options among these that were given, by name."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
 def given_of(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     """The options among these that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    return [f"--{name.replace('_', '-')}" for name in given_values(args, names)]
 
 
 def require_photos_or_demo(

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""What commands say: lines, and an exit status."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import sys
 from typing import TextIO
 
 from captum_paramsal.files.text import readable
+
+REFUSED = 1
+"""Exit status where all went well, and a file that was asked for was refused."""
 
 
 def say(message: object, *, file: TextIO | None = None) -> None:

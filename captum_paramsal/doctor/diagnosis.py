@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
-from warnings import warn
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from captum_paramsal.errors import (
     FewSamplesWarning,
     InputError,
     ReferenceMismatchError,
+    warn_caller,
 )
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.files.kinds import DIAGNOSIS
@@ -140,7 +140,7 @@ class Diagnosis(Summarized):
                 f"correctly with a probability of at least {self.settings.get('confidence')}: {named}. Their channels "
                 "are hardly known."
             )
-            warn(message, FewSamplesWarning, stacklevel=3)
+            warn_caller(message, FewSamplesWarning)
 
     def warn_if_constant(self) -> None:
         """Say so if no image can be unusual.
@@ -154,7 +154,7 @@ class Diagnosis(Summarized):
                 "linear, so no image can be unusual there. Use multiply_by_inputs=True, or a layer before the "
                 "last activation."
             )
-            warn(message, ConstantEvidenceWarning, stacklevel=3)
+            warn_caller(message, ConstantEvidenceWarning)
 
     @property
     def is_constant(self) -> bool:

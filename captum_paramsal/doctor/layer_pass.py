@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
-from warnings import warn
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,7 +18,7 @@ from captum_paramsal.batch import (
     require_gradient,
     require_scores,
 )
-from captum_paramsal.errors import LayerError, WholePassesWarning
+from captum_paramsal.errors import LayerError, WholePassesWarning, warn_caller
 from captum_paramsal.functional import scores_at
 from captum_paramsal.graph import (
     MapsLayout,
@@ -200,7 +199,7 @@ class SplitNetwork:
             f"All of {type(self.model).__name__} runs for each perturbed copy, not only what follows {self.layer!r}, "
             f"since {why}."
         )
-        warn(message, WholePassesWarning, stacklevel=2)
+        warn_caller(message, WholePassesWarning)
         return self._whole.run_to_layer(batch)
 
 

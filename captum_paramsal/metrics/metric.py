@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from typing_extensions import deprecated
 
+from captum_paramsal.errors import warn_caller
 from captum_paramsal.metrics.scoring_case import Case
 
 _OLD_NAME = "`Metric.yardsticks` is now `Metric.baselines`; the old name goes with version 0.3."
@@ -78,7 +78,7 @@ class Metric(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "yardsticks" in vars(cls):
-            warnings.warn(f"{cls.__name__}: {_OLD_NAME}", DeprecationWarning, stacklevel=2)
+            warn_caller(f"{cls.__name__}: {_OLD_NAME}", DeprecationWarning)
             cls.baselines = vars(cls)["yardsticks"]  # type: ignore[method-assign]
         elif "baselines" in vars(cls):
             # Of this class itself, so that an override by the old name may call ``super().yardsticks``.

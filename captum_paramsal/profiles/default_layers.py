@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set as AbstractSet
 from dataclasses import dataclass
-from warnings import warn
 
 from torch import Tensor, nn
 
-from captum_paramsal.errors import LayerError, UnscoredWeightsWarning
+from captum_paramsal.errors import LayerError, UnscoredWeightsWarning, warn_caller
 from captum_paramsal.graph import class_score_layers
 from captum_paramsal.hooks import FilterLayer, Plan, class_score_linears
 from captum_paramsal.profiles.layers import no_default_layers
@@ -60,7 +59,7 @@ class DefaultLayers:
             raise LayerError(no_default_layers(self.model.modules()))
         left = self._left_out({layer.name for layer in kept}, convolutions | scores)
         if left.share > LARGE_SHARE:
-            warn(left.message, UnscoredWeightsWarning, stacklevel=2)
+            warn_caller(left.message, UnscoredWeightsWarning)
         return kept
 
     def _left_out(self, scored: set[str], scores: AbstractSet[str]) -> _LeftOut:

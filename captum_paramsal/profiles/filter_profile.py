@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias
-from warnings import warn
 
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Inputs, ModelInputs
-from captum_paramsal.errors import CutOffLayersWarning, InputError, ModelError
+from captum_paramsal.errors import CutOffLayersWarning, InputError, ModelError, warn_caller
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import (
@@ -311,7 +310,7 @@ class FilterProfile:
             "are 0, which says nothing of them: the model cuts them off (`no_grad`, `detach`, conversions), or does "
             "not use what they return. Take that out of its forward pass, or leave these layers out with `layers`."
         )
-        warn(message, CutOffLayersWarning, stacklevel=2)
+        warn_caller(message, CutOffLayersWarning)
 
     def _differentiated(self, plan: Plan, batch: ModelInputs, objective: Objective) -> tuple[Tensor, ...]:
         recording = DifferentiableRecording(self.layers, plan, len(batch))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
-from warnings import catch_warnings, simplefilter, warn
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from captum_paramsal.batch import Form, ModelInputs, forward_scores, require_size
-from captum_paramsal.errors import DefaultLayersWarning, LayerError, ModelError, UnscoredWeightsWarning
+from captum_paramsal.errors import DefaultLayersWarning, LayerError, ModelError, UnscoredWeightsWarning, warn_caller
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.hooks import (
     FilterLayer,
@@ -228,7 +228,7 @@ class LayerPlans:
                 f"The default layers are others than a trial run with made-up inputs showed: {change}. What was read "
                 "from `filters` before this first run no longer holds."
             )
-            warn(message, DefaultLayersWarning, stacklevel=2)
+            warn_caller(message, DefaultLayersWarning)
         return plan.only(self._layers)
 
     def _try_out(self) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.errors import SourceError, warn_caller
 
 _WHOLE = re.compile(r"\+?0*(\d+?)(\.0*)?")
 _DIGITS = 9
@@ -115,7 +114,7 @@ class ClassNames(Mapping[int, str]):
                 f"{len(differing)} labels are the name of one class and the number of another, and are taken as names: "
                 f"{_listed(differing)}. Check labels and classes."
             )
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn_caller(message, UserWarning)
             return {word: self.number(names.get(word) or word) for word in words}
         return {word: whole[word] if word in whole else self.number(word) for word in words}
 

@@ -6,7 +6,6 @@ import argparse
 import os
 import pickle
 import re
-import warnings
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.errors import SourceError
+from captum_paramsal.errors import SourceError, warn_caller
 from captum_paramsal.files.kinds import WEIGHTS
 from captum_paramsal.sources.bounds import bounded
 
@@ -176,7 +175,7 @@ def _without_prefix(state: dict[str, Tensor], expected: Collection[str]) -> dict
             f"Left out {len(outside)} tensors of the weights file that are not behind {prefix!r}, as all of the "
             f"model's are: {', '.join(outside[:_NAMED])}{', ...' if len(outside) > _NAMED else ''}."
         )
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn_caller(message, UserWarning)
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
@@ -191,7 +190,7 @@ def _unwrapped(content: object) -> object:
                 f"Took {wrappers[0]!r} of the weights file, which has {', '.join(map(repr, wrappers[1:]))} as well. "
                 "Save those alone to take them."
             )
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warn_caller(message, UserWarning)
         content = content[wrappers[0]]
     return content
 

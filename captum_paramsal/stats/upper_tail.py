@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any
-from warnings import warn
 
 import torch
 from torch import Tensor
 
-from captum_paramsal.errors import IncompleteTailWarning, InputError
+from captum_paramsal.errors import IncompleteTailWarning, InputError, warn_caller
 
 LARGEST_FRACTION = 0.5
 """Beyond the median there is no upper tail to speak of."""
@@ -149,7 +148,7 @@ class UpperTail:
                 f"reference is complete: instead of {kept_of(self.fraction, self.count)}, as few as {least} values of "
                 f"{self.count} lie above. Fit the parts with total={self.count}, so that each keeps enough."
             )
-            warn(message, IncompleteTailWarning, stacklevel=3)
+            warn_caller(message, IncompleteTailWarning)
 
 
 class TailStream:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import Any
-from warnings import warn
 
 import torch
 from scipy.stats import false_discovery_control
 from torch import Tensor, nn
 
-from captum_paramsal.errors import FewSamplesWarning, InputError
+from captum_paramsal.errors import FewSamplesWarning, InputError, warn_caller
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.functional import Loss, cross_entropy, loss_name, standardize
 from captum_paramsal.hooks import Output
@@ -185,5 +184,5 @@ def _ranks(scored: ScoredImages) -> tuple[StratifiedRanks, str]:
         f"{comparable} of {int(wrong.sum())} mistakes have a right image of their class, so all are compared with "
         "right images of all classes. Give more images of each class."
     )
-    warn(message, FewSamplesWarning, stacklevel=3)
+    warn_caller(message, FewSamplesWarning)
     return stratified_ranks(relative, wrong, torch.zeros_like(labels)), "all images"

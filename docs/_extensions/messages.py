@@ -62,7 +62,7 @@ def _of_function(scope: ast.FunctionDef, written: dict[str, list[str]], file: st
 def _said(node: ast.AST) -> tuple[str, ast.expr | None] | None:
     """Kind and argument of a statement that raises or warns, or that makes an error for another one to raise."""
     match node:
-        case ast.Call(func=ast.Name(id="warn") | ast.Attribute(attr="warn"), args=[said, category, *_]):
+        case ast.Call(func=ast.Name(id="warn_caller"), args=[said, category]):
             return ast.unparse(category), said
         case ast.Raise(exc=ast.Call() as made) | ast.Return(value=ast.Call() as made):
             kind = made.func.id if isinstance(made.func, ast.Name) else getattr(made.func, "attr", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -11,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from captum_paramsal.attr import POTSaliency
-from captum_paramsal.errors import ParamsalError
+from captum_paramsal.errors import ParamsalError, warn_caller
 from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.reference import Reference
 from captum_paramsal.report.explain.calibration import Calibration
@@ -225,7 +224,7 @@ def _with_former_arguments(settings: ExplainSettings, former: Mapping[str, Any])
         f"The arguments of `explain` are now settings: give `settings=ExplainSettings({given})`; by themselves they go "
         "with version 0.3."
     )
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    warn_caller(message, DeprecationWarning)
     return changed
 
 
