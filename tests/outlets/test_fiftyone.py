@@ -1,7 +1,7 @@
 """Data sets of FiftyOne: what samples hold, where maps and boxes lie in a photo, and the way back.
 
 What FiftyOne is given is recorded, so that most of this needs no FiftyOne; where it is installed, its own samples are
-made too and go through its own format. Its database is not started.
+made too and go through its own format, and where its database runs, a data set is exported and read again.
 """
 
 import os
@@ -16,7 +16,7 @@ from PIL import Image
 from sources.photo_files import save_photo
 
 from captum_paramsal.errors import InputError, SourceError
-from captum_paramsal.outlets import from_fiftyone
+from captum_paramsal.outlets import from_fiftyone, to_fiftyone
 from captum_paramsal.outlets.image_facts import SeenTrace, image_facts
 from captum_paramsal.outlets.to_fiftyone import _box, fiftyone_samples, placed
 from captum_paramsal.sources import LabelledPhotos, Preprocessing
@@ -52,8 +52,9 @@ def recorded(monkeypatch):
 
 @pytest.fixture(scope="session")
 def fiftyone():
-    """The library, without its services."""
-    os.environ.setdefault("FIFTYONE_DISABLE_SERVICES", "1")
+    """The library; without a database that was started for it, it is kept from starting its own."""
+    if "FIFTYONE_DATABASE_URI" not in os.environ:
+        os.environ.setdefault("FIFTYONE_DISABLE_SERVICES", "1")
     os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "1")
     return pytest.importorskip("fiftyone", reason="FiftyOne is not installed", exc_type=ImportError)
 
@@ -167,3 +168,47 @@ def test_samples_of_the_library_go_through_its_own_format(fiftyone, name, tmp_pa
         for field, trace in one.traces.items():
             assert again[field].detections[0].bounding_box == pytest.approx(_box(trace, (0, 0, 1, 1)))
     assert from_fiftyone(samples, images, pictures=tmp_path) == [one.position for one in image_facts(result, images)]
+
+
+@pytest.fixture(scope="session")
+def database(fiftyone):
+    """The library with a database, which it does not start here."""
+    if "FIFTYONE_DATABASE_URI" not in os.environ:
+        pytest.skip("FiftyOne has no database: set FIFTYONE_DATABASE_URI")
+    return fiftyone
+
+
+@pytest.mark.filterwarnings("ignore")  # what FiftyOne itself warns of
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_data_set_that_is_exported_comes_back(database, name, tmp_path):
+    result, images = RESULTS[name]()
+    pictures, kind = tmp_path / "pictures", database.types.FiftyOneDataset
+    dataset = to_fiftyone(result, images, pictures=pictures)
+    try:
+        dataset.export(export_dir=str(tmp_path / "out"), dataset_type=kind, export_media=False, progress=False)
+    finally:
+        dataset.delete()
+    again = database.Dataset.from_dir(dataset_dir=str(tmp_path / "out"), dataset_type=kind, progress=False)
+    try:
+        assert again.info["captum_paramsal"]["model"] == result.context["model"]
+        facts = {one.position: one for one in image_facts(result, images)}
+        assert from_fiftyone(again, images, pictures=pictures) == [*facts]
+        for sample in again:
+            same_facts(sample, facts[sample["position"]])
+        filters = {f.name for one in facts.values() for f in one.filters}
+        for filter_ in sorted(filters)[:3]:
+            view = again.filter_labels("guilty_filters", database.ViewField("label") == filter_)
+            expected = [one.position for one in facts.values() if filter_ in {f.name for f in one.filters}]
+            assert from_fiftyone(view, images, pictures=pictures) == expected
+    finally:
+        again.delete()
+
+
+def same_facts(sample, one):
+    assert (sample["ground_truth"].label, sample["predicted"].label) == (one.label, one.predicted)
+    for field, values in one.maps.items():
+        assert np.allclose(sample[f"heat_{field}"].map, values.numpy(), atol=1e-6)
+    for field, trace in one.traces.items():
+        (box,) = sample[field].detections
+        assert box.label == trace.label
+        assert box.bounding_box == pytest.approx(_box(trace, (0, 0, 1, 1)))
