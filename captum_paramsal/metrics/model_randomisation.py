@@ -97,7 +97,11 @@ class ModelRandomisation(CurveMetric):
         if not isinstance(model, nn.Module) or rebuild is None:
             return []
         first = case.batch.part(0, 1)
-        names = layers_from_the_end(model, *(each.clone() for each in first.inputs), *first.extra)
+        names = case.shared.made_of(
+            first.inputs[0],
+            ("layers from the end", model),
+            lambda: layers_from_the_end(model, *(each.clone() for each in first.inputs), *first.extra),
+        )
         stages = []
         for changed in randomised_models(model, names, self.stages, self.seed):
             with explaining(changed, self.seed):

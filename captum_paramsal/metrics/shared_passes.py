@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from torch import Tensor
 from captum_paramsal.batch import ModelInputs, forward_scores
 from captum_paramsal.metrics.perturbations import ImagePerturbation, perturbed_copies
 
+_Value = TypeVar("_Value")
+
 
 @dataclass(frozen=True, eq=False)
 class _Made:
     asked: tuple[Any, ...]
     images: Tensor
-    made: Tensor
+    made: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,12 @@ class SharedPasses:
         asked = (perturbation, seed, samples)
         return self.made_of(images, asked, lambda: perturbed_copies(images, perturbation, seed, samples))
 
-    def made_of(self, images: Tensor, asked: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+    def made_of(self, images: Tensor, asked: tuple[Any, ...], make: Callable[[], _Value]) -> _Value:
         """What is made of images, made once; what it is, `asked` says."""
         for known in self._made:
             if known.asked == asked and _same(known.images, images):
-                return known.made
+                found: _Value = known.made
+                return found
         made = make()
         self._made.append(_Made(asked, images, made))
         return made

@@ -1,5 +1,6 @@
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 
 from captum_paramsal.errors import InputError, LayerError
 from captum_paramsal.hooks import layers_from_the_end
-from captum_paramsal.metrics import InputMaps, ModelRandomisation
+from captum_paramsal.metrics import Case, InputMaps, ModelRandomisation
 from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
 from captum_paramsal.metrics.randomised_models import randomise, randomised_models
+from captum_paramsal.metrics.shared_passes import SharedPasses
 
 RANKS, SSIM = "randomised rank correlation", "randomised SSIM"
 
@@ -216,3 +218,21 @@ def test_the_model_is_left_as_it_was():
 def test_bad_settings():
     with pytest.raises(InputError, match=r"`stages` .* got 0"):
         ModelRandomisation(stages=0)
+
+
+def test_the_order_of_layers_is_found_once_for_all_methods(monkeypatch):
+    asked = []
+
+    def order(*given):
+        asked.append(given)
+        return layers_from_the_end(*given)
+
+    monkeypatch.setattr("captum_paramsal.metrics.model_randomisation.layers_from_the_end", order)
+    model, (images, targets) = small_model(), some_images()
+    first = Case.of(model, saliency(model), images, targets, rebuild=saliency)
+    second = first.explained_by(first.explain, 2 * first.maps, saliency)
+    metric = ModelRandomisation(stages=2)
+    assert metric.score(first)[RANKS].equal(metric.score(second)[RANKS])
+    assert len(asked) == 1
+    metric.score(replace(first, shared=SharedPasses()))
+    assert len(asked) == 2
