@@ -14,7 +14,7 @@ from .channel_means import ChannelMeans as ChannelMeans, channel_means as channe
 from .differentiable import DifferentiableRecording as DifferentiableRecording
 from .feature_maps import FeatureMaps as FeatureMaps, feature_maps as feature_maps, layer_named as layer_named
 from .filter_layer import FilterLayer as FilterLayer
-from .frozen_convolutions import FrozenConvolutions as FrozenConvolutions
+from .frozen_layers import FrozenLayers as FrozenLayers
 from .gradient_sums import GradientSums as GradientSums, SummingReduction as SummingReduction
 from .gradients import (
     ConvolutionGradients as ConvolutionGradients,

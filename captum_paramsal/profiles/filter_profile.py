@@ -18,7 +18,7 @@ from captum_paramsal.hooks import (
     DifferentiableRecording,
     ExamplePeaks,
     FilterLayer,
-    FrozenConvolutions,
+    FrozenLayers,
     GradientSums,
     HiddenCallsError,
     LayerRecording,
@@ -316,7 +316,7 @@ class FilterProfile:
         recording = DifferentiableRecording(self.layers, plan, len(batch))
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
         with watching_layers(recording, plan), twice_differentiable():
-            with FrozenConvolutions():
+            with FrozenLayers():
                 losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=tuple(leaves)))
             profile = recording.profile(losses, like=logits)
             self._require_finite(profile.detach(), batch.start)
