@@ -127,12 +127,12 @@ class _FewPositions(Function):
         outputs, columns = ctx.saved_tensors
         scales = (gradient / columns.shape[1]).to(outputs.dtype)[:, None]
         if not ctx.parts:
-            return *_through_signs(outputs, columns, scales), None
+            return (*_through_signs(outputs, columns, scales), None)
         to_outputs, to_columns = torch.zeros_like(outputs), torch.zeros_like(columns)
         for part in ctx.parts:
             given = part.of(outputs, columns)
-            ways = _through_one_position if len(part.positions) == 1 else _through_signs
-            of_outputs, of_columns = ways(*given, scales)
+            through = _through_one_position if len(part.positions) == 1 else _through_signs
+            of_outputs, of_columns = through(given[0], given[1], scales)
             to_outputs[:, :, part.positions] += of_outputs
             to_columns[:, part.rows[:, None], part.positions] = of_columns
         return to_outputs, to_columns, None

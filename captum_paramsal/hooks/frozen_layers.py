@@ -73,7 +73,7 @@ def _norm_arguments(  # noqa: PLR0917 -- the signature of the function
     training: bool = False,  # noqa: FBT001, FBT002
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> tuple[tuple[Tensor | None, ...], bool, float]:
+) -> tuple[tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None], bool, float]:
     del momentum
     return (input, running_mean, running_var, weight, bias), training, eps
 
