@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
 from captum_paramsal.functional.convolution import ConvolutionGeometry, convolution_weight_gradient
-from captum_paramsal.functional.products import BLOCK_NUMBERS, CACHED_NUMBERS, mean_abs_product
+from captum_paramsal.functional.products import BLOCK_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import accumulation_type, mean_abs
 
 FEW_POSITIONS = 64
@@ -28,8 +28,11 @@ FEW_POSITIONS = 64
 PADDED_POSITIONS = 4
 """Up to this many positions, most taps of a padded kernel see the map at one or two, and the padding at the others."""
 
-FORMED_NUMBERS = 4 * CACHED_NUMBERS
+FORMED_NUMBERS = 1 << 20
 """Size of the weight gradients that are formed together on a CPU: 4 MiB in float32, one example at least."""
+
+_EXAMPLE_NUMBERS = 1 << 18
+"""Size of the rows of one example among them, where they are formed again."""
 
 _ROWS = 32
 """Rows of a product that are formed together at least."""
@@ -151,7 +154,7 @@ def _through_signs(outputs: Tensor, columns: Tensor, scales: Tensor) -> tuple[Te
     scaled = outputs * scales
     to_outputs, to_columns = torch.empty_like(outputs), torch.zeros_like(columns)
     rows, width = outputs.shape[2], columns.shape[2]
-    step = min(rows, max(_ROWS, CACHED_NUMBERS // max(width, 1))) if outputs.device.type == "cpu" else rows
+    step = min(rows, max(_ROWS, _EXAMPLE_NUMBERS // max(width, 1))) if outputs.device.type == "cpu" else rows
     for part in _blocks(outputs, step * width):
         for start in range(0, rows, step):
             some = (part, slice(None), slice(start, start + step))

@@ -66,7 +66,7 @@ def assert_same(got, expected, *variables):
 def test_convolutions(monkeypatch, case, numbers):
     if numbers is not None:
         monkeypatch.setattr(second_order, "FORMED_NUMBERS", numbers)
-        monkeypatch.setattr(second_order, "CACHED_NUMBERS", numbers)
+        monkeypatch.setattr(second_order, "_EXAMPLE_NUMBERS", numbers)
         monkeypatch.setattr(second_order, "_ROWS", 3)
     inputs, gradients, geometry = given(*CASES[case])
     got = differentiable_convolution_mean_abs(inputs, gradients, geometry)
