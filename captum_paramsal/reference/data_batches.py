@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
@@ -172,7 +172,7 @@ def own_share(batches: Iterable[Any], group: ProcessGroup) -> Iterator[Any]:
     return islice(iter(batches), group.rank, None, group.size)
 
 
-def own_numbered(batches: Iterable[Any], group: ProcessGroup) -> Iterator[tuple[int, Any] | None]:
+def own_numbered(batches: Iterable[Any], group: ProcessGroup) -> Generator[tuple[int, Any] | None, None, None]:
     """The batches that this process takes, with their numbers among those of all processes.
 
     Raises:

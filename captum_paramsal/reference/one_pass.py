@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,10 @@ class ReferencePass:
             fused_products(enabled=(total or 0) >= LONG_PASS),
             tqdm(total=expected, desc="reference", unit="img", disable=not group.shows(self.show_progress)) as bar,
             trail.kept(),
+            # At once, also after an error, whose traceback would keep what reads ahead.
+            closing(own_numbered(batches, group)) as own,
         ):
             turn = -1
-            own = own_numbered(batches, group)
             for turn, moments in enumerate(group.turns(own, score, "reference set")):
                 with _named(turn * group.size + group.rank):
                     trail.go_on(turn, moments, scored)

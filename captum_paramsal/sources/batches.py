@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import TypeVar
@@ -79,9 +80,12 @@ class SourceBatches:
             GroupError: Another process stopped or is gone.
         """
         group = ProcessGroup.current()
-        own = self._share(group.rank, group.size)
         known: list[int] = []
-        with tqdm(total=len(self.wanted), desc=what, unit="img", disable=not group.shows(show_progress)) as bar:
+        with (
+            tqdm(total=len(self.wanted), desc=what, unit="img", disable=not group.shows(show_progress)) as bar,
+            # At once, also after an error, whose traceback would keep what reads ahead.
+            closing(self._share(group.rank, group.size)) as own,
+        ):
             for positions, result in group.in_order(own, lambda batch: (batch.positions, make(batch)), what):
                 yield positions, result
                 known += positions
@@ -95,7 +99,7 @@ class SourceBatches:
             read = {position for share in group.gather(self.delivered) for position in share}
             self.delivered[:] = [position for position in self.wanted if position in read]
 
-    def _share(self, rank: int, size: int) -> Iterator[SourceBatch | None]:
+    def _share(self, rank: int, size: int) -> Generator[SourceBatch | None, None, None]:
         """Batches of a share; None for one of which no image can be read."""
         if size == 1:
             yield from self.read()

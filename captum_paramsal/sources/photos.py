@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 2 * 89_478_485
 """Of one picture: what Pillow refuses by default, also where a program has lifted its limit."""
+
+
+_THREADS = 16
+"""Most that decode at once: they keep up with a fast GPU, and a batch of photos is not cut finer."""
 
 
 class LabelledPhotos(Dataset[tuple[Tensor, int]]):
@@ -187,7 +192,7 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         return place.left / place.width, place.top / place.height, right / place.width, bottom / place.height
 
     def batches(self, batch_size: int, positions: Sequence[int] | None = None) -> Iterator[SourceBatch]:
-        """The photos in batches; the next one is decoded while the model works on this one.
+        """The photos in batches; the next ones are decoded while the model works on this one.
 
         Args:
             batch_size: Photos per batch; unreadable ones make a batch smaller.
@@ -197,13 +202,19 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
             SourceError: None of them can be read.
         """
         wanted = iter(range(len(self)) if positions is None else positions)
+        threads = min(_THREADS, _cores())
         # Decoding and resizing release the interpreter lock; more threads than cores gain nothing.
-        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="photos")
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
+        # One batch, or as many small ones as have two photos for each thread.
+        ahead = -(-2 * threads // batch_size)
         delivered = False
         try:
-            coming = self._submit(pool, wanted, batch_size)
+            coming = deque(self._submit(pool, wanted, batch_size) for _ in range(ahead))
             while coming:
-                current, coming = coming, self._submit(pool, wanted, batch_size)
+                current = coming.popleft()
+                coming.append(self._submit(pool, wanted, batch_size))
+                if not current:
+                    break
                 read = [(position, tensor) for position, future in current if (tensor := future.result()) is not None]
                 if read:
                     delivered = True
@@ -286,6 +297,11 @@ class LabelledPhotos(Dataset[tuple[Tensor, int]]):
         except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
             message = f"Expected a readable image at '{path}', got {type(error).__name__}: {error}."
             raise SourceError(message) from error
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _require_size(photo: Image.Image) -> None:

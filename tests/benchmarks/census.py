@@ -1,6 +1,6 @@
 """What works, as it comes, on the classifiers that people hold: one row a model, one column a method.
 
-python tests/benchmarks/census.py [--from timm] [--columns trace,doctor] [--every 3] [NAME ...]
+python tests/benchmarks/census.py [--device cuda] [--from timm] [--columns trace,doctor] [--every 3] [NAME ...]
 
 Weights are random, norms calibrated. Without names: one small model of every module of timm, or of every family of
 torchvision. A model passes a column if it works without an argument of the caller's.
@@ -140,7 +140,9 @@ def exact(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         loss = functional.cross_entropy(twin(double[[n, n]])[:1], labels[n : n + 1])
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         slow = {
-            name: torch.zeros(len(weight)) if gradient is None else gradient.flatten(1).abs().mean(1)
+            name: torch.zeros(len(weight), device=weight.device)
+            if gradient is None
+            else gradient.flatten(1).abs().mean(1)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         }
         top = max(float(one.max()) for one in slow.values())
@@ -156,7 +158,7 @@ def some(maps: Tensor) -> tuple[int, ...]:
 
 
 def columns(model: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
-    labels = torch.tensor([3, 7])
+    labels = torch.tensor([3, 7], device=images.device)
     size = sum(p.numel() for p in model.parameters())
     return {
         "share": lambda: share(model, images, labels),
@@ -206,13 +208,14 @@ def main() -> int:
     parser.add_argument("--from", dest="source", choices=("timm", "torchvision"), default="timm")
     parser.add_argument("--columns", default=",".join(COLUMNS))
     parser.add_argument("--every", type=int, default=1, help="one of so many names")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     arguments = parser.parse_args()
     names = arguments.names or (timm_names() if arguments.source == "timm" else torchvision_names())
     wanted = arguments.columns.split(",")
     counts: dict[tuple[str, str], int] = {}
     for name in names[:: arguments.every]:
         try:
-            model, images = built(arguments.source, name)
+            model, images = (made.to(arguments.device) for made in built(arguments.source, name))
         except Exception as error:  # noqa: BLE001 -- models that need another library
             print(f"{name:36s} not built: {type(error).__name__}: {str(error)[:80]}", flush=True)
             continue

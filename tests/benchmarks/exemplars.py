@@ -2,7 +2,7 @@
 
 On a CPU it is counted in the seconds that this process had it, so that what else runs there changes little.
 
-python tests/benchmarks/exemplars.py [--device cuda] [--rounds 5] [CASE ...]
+python tests/benchmarks/exemplars.py [--device cuda] [--rounds 5] [--quick] [CASE ...]
 """
 
 import functools
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from harness import begin, calibrated, median_seconds, print_header
+from harness import QUICK, begin, calibrated, median_seconds, print_header
 from torchvision import models
 
 from captum_paramsal import Reference
@@ -22,6 +22,7 @@ CASES = {
     "resnet18_small": (32, 16, 64),
     "mobilenet_v2_long": (16, 64, 224),
     "vit_b_16": (8, 4, 224),
+    QUICK: (2, 2, 64),
 }
 """Images of a batch, batches, and pixels of a side. In a long pass fewer images are for a while among the highest."""
 
@@ -37,7 +38,7 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
         (torch.randn(size, 3, side, side, generator=generator).to(device), (torch.arange(size) % 10).to(device))
         for _ in range(count)
     ]
-    name = case.removesuffix("_small").removesuffix("_long")
+    name = "squeezenet1_1" if case == QUICK else case.removesuffix("_small").removesuffix("_long")
     model = calibrated(getattr(models, name)(num_classes=10).to(device), batches[0][0])
     fit = functools.partial(Reference.fit, model, batches, tail=None, show_progress=False)
     return {"without": fit, "with exemplars": functools.partial(fit, exemplars=KEPT)}
@@ -57,7 +58,7 @@ def main() -> None:
         one, other = seconds["without"], seconds["with exemplars"]
         images = CASES[case][0] * CASES[case][1]
         cells = case, images, len(reference.filters), f"{one:.2f}", f"{other:.2f}", f"{other / one:.3f}", f"{kept:.0f}"
-        print(f"| {' | '.join(map(str, cells))} |")
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 if __name__ == "__main__":

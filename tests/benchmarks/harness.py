@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor, nn
 
 Rivals: TypeAlias = Callable[[str, torch.device], dict[str, Callable[[], object]]]
+
+QUICK = "quick"
+"""Name of the case of a dry run; nobody else takes it."""
 
 
 def wait_for(device: torch.device) -> None:
@@ -74,33 +78,50 @@ def peak_mebibytes(run: Callable[[], object], device: torch.device | None = None
 
 
 def begin(
-    description: str, cases: Sequence[str], rivals: Rivals, options: Mapping[str, Any] | None = None
+    description: str,
+    cases: Sequence[str],
+    rivals: Rivals,
+    options: Mapping[str, Any] | None = None,
+    *,
+    on_gpu: Sequence[str] = (),
 ) -> Namespace:
     """What every benchmark does first: parse, answer if it was asked for a peak alone, and name the machine.
 
     Args:
         description: For the help.
-        cases: Names of the cases.
+        cases: Names of the cases, the quick one among them.
         rivals: Makes what is measured of a case.
         options: Further options with their defaults, such as ``{"slow_rounds": 1}``.
+        on_gpu: Cases that are run on a GPU alone, unless they are named.
 
     Returns:
-        ``cases``, ``device``, ``rounds`` and the options.
+        ``cases``, ``device``, ``rounds``, ``quick`` and the options.
     """
+    known = [case for case in cases if case != QUICK]
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("cases", nargs="*", default=list(cases), help=f"of {', '.join(cases)}")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(known)}; by default those that fit the device")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a dry run on next to nothing, whose numbers say nothing")
     parser.add_argument("--memory-of", help="measure the peak memory of one rival in this process and print it")
     for name, default in (options or {}).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.cases, arguments.rounds = [QUICK], 1
+    elif not arguments.cases:
+        arguments.cases = [case for case in known if arguments.device.type == "cuda" or case not in on_gpu]
     if arguments.memory_of:
         run = rivals(arguments.cases[0], arguments.device)[arguments.memory_of]
         print(json.dumps({"MiB": peak_mebibytes(run, arguments.device)}))
         sys.exit()
-    print(machine(arguments.device))
+    print(f"{machine(arguments.device)}\n", flush=True)
     return arguments
+
+
+def ratio_of(value: float, whole: float) -> float:
+    """A ratio; not a number where the whole is too small to be measured."""
+    return value / whole if whole else float("nan")
 
 
 def print_header(*columns: str) -> None:
@@ -109,7 +130,9 @@ def print_header(*columns: str) -> None:
 
 
 def peak_of(script: str, case: str, name: str, device: torch.device) -> float:
-    """Peak memory of one rival in MiB, in a process of its own."""
+    """Peak memory of one rival in MiB, in a process of its own; of a dry run in this one, since loading takes time."""
+    if case == QUICK:
+        return peak_mebibytes(import_module(Path(script).stem).rivals(case, device)[name], device)
     return in_fresh_process(script, case, "--device", str(device), "--memory-of", name)["MiB"]
 
 
@@ -125,9 +148,13 @@ def machine(device: torch.device) -> str:
     """The machine in one line."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """What the CPU is called."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
 
 
 def _status(field: str) -> float:

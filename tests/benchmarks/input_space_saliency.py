@@ -1,13 +1,13 @@
 """Input-space saliency against an ordinary training step, and the published batch-of-one double backward pass.
 
-python tests/benchmarks/input_space_saliency.py [--device cuda] [--rounds 5] [CASE ...]
+python tests/benchmarks/input_space_saliency.py [--device cuda] [--rounds 5] [--quick] [CASE ...]
 """
 
 from collections.abc import Callable
 
 import torch
-from harness import begin, median_seconds, peak_of, print_header
-from parameter_saliency import CASES, training_step
+from harness import begin, median_seconds, peak_of, print_header, ratio_of
+from parameter_saliency import CASES, ON_GPU, training_step
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
@@ -47,14 +47,14 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    arguments = begin(__doc__, list(CASES), rivals)
+    arguments = begin(__doc__, list(CASES), rivals, on_gpu=ON_GPU)
     device = arguments.device
     print_header("case", "rival", "seconds", "of a training step", "peak MiB", "of its peak")
     for case in arguments.cases:
         seconds = median_seconds(rivals(case, device), arguments.rounds, device)
         memory = {name: peak_of(__file__, case, name, device) for name in seconds}
         for name, median in seconds.items():
-            ratio, share = median / seconds["training step"], memory[name] / memory["training step"]
+            ratio, share = median / seconds["training step"], ratio_of(memory[name], memory["training step"])
             limit = f" (limit {LIMIT:g})" if name == "input-space saliency" else ""
             row = f"{median:.3f} | {ratio:.2f}{limit} | {memory[name]:.0f} | {share:.2f}"
             print(f"| {case} | {name} | {row} |", flush=True)

@@ -2,7 +2,7 @@
 
 The last column says what the convolutions and matrix products of the curve alone would take, were all the rest free.
 
-python tests/benchmarks/interventions.py [--device cuda] [--rounds 5] [CASE ...]
+python tests/benchmarks/interventions.py [--device cuda] [--rounds 5] [--quick] [CASE ...]
 """
 
 import statistics
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import torch
-from harness import begin, median_seconds, peak_of, print_header, wait_for
+from harness import QUICK, begin, median_seconds, peak_of, print_header, wait_for
 from torch.profiler import ProfilerActivity, profile
 from torchvision import models
 
@@ -32,7 +32,8 @@ PRODUCTS = {
     "aten::addmm",
     "aten::bmm",
 }
-FILTERS = 50
+CASES[QUICK] = ("squeezenet1_1", "knock-out", "random")
+FILTERS, FEW = 50, 2
 LIMIT = 10.0
 CURVE, LOOP = "curve", "a copy for each"
 IMAGES = 2
@@ -42,14 +43,15 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     name, what, kind = CASES[case]
     model = models.get_model(name, weights=None).to(device).eval()
-    images = torch.randn(IMAGES, 3, 224, 224, device=device)
+    side, count = (64, FEW) if case == QUICK else (224, FILTERS)
+    images = torch.randn(IMAGES, 3, side, side, device=device)
     with torch.no_grad():
         labels = (model(images).argmax(dim=1) + 1) % 1000
     saliency = ParameterSaliency(model)
     filters = saliency.filters
     ranking = saliency.attribute(images, labels) if kind == "saliency" else random_ranking(filters, IMAGES)
     run = knock_out_curve if what == "knock-out" else fine_tune_curve
-    chosen = filters.top(ranking, FILTERS)
+    chosen = filters.top(ranking, count)
 
     def loop() -> None:
         for n in range(IMAGES):
@@ -59,7 +61,7 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
                 torch.nn.functional.cross_entropy(copy(images[n : n + 1]), labels[n : n + 1]).backward()
                 gradients = {key: value.grad for key, value in copy.named_parameters()}
             with torch.no_grad():
-                for k in range(FILTERS + 1):
+                for k in range(count + 1):
                     copy = deepcopy(model)
                     for one in chosen[n][:k]:
                         weight = copy.get_submodule(one.layer).weight
@@ -70,14 +72,15 @@ def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
                     copy(images[n : n + 1])
 
     return {
-        CURVE: lambda: run(model, images, labels, ranking, filters, k=FILTERS, show_progress=False),
+        CURVE: lambda: run(model, images, labels, ranking, filters, k=count, show_progress=False),
         LOOP: loop,
     }
 
 
 def seconds_of_products(run: Callable[[], object], device: torch.device) -> float:
     """What convolutions and matrix products take of a run."""
-    kinds = [ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU]
+    # On a GPU both: kernels are counted for the operation of the host that launched them.
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=kinds) as seen:
         run()
         wait_for(device)

@@ -1,18 +1,18 @@
 """Model Doctor with ten disturbed copies and with one, and as a loop of whole passes.
 
-python tests/benchmarks/model_doctor.py [--device cuda] [--rounds 5] [--slow-rounds 1] [CASE ...]
+python tests/benchmarks/model_doctor.py [--device cuda] [--rounds 5] [--slow-rounds 1] [--quick] [CASE ...]
 """
 
 from collections.abc import Callable
 
 import torch
-from harness import begin, median_seconds, peak_of, print_header
+from harness import QUICK, begin, median_seconds, peak_of, print_header
 from torchvision import models
 
 from captum_paramsal import ModelDoctor
 
 CASES = {name: (8, 224, layer) for name, layer in (("resnet50", "layer4"), ("vgg16", None), ("squeezenet1_1", None))}
-CASES |= {"resnet50, layer3": (8, 224, "layer3"), "vgg16, features.28": (8, 224, "features.28")}
+CASES |= {QUICK: (2, 64, None), "resnet50, layer3": (8, 224, "layer3"), "vgg16, features.28": (8, 224, "features.28")}
 LIMIT = 2.0
 LIMITED = ("resnet50", "vgg16", "squeezenet1_1")
 ONE, TEN, LOOP = "1 copy", "10 copies", "10 whole passes"
@@ -21,7 +21,8 @@ ONE, TEN, LOOP = "1 copy", "10 copies", "10 whole passes"
 def rivals(case: str, device: torch.device) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     count, size, layer = CASES[case]
-    model = models.get_model(case.split(",", maxsplit=1)[0], weights=None).to(device).eval()
+    name = "squeezenet1_1" if case == QUICK else case.split(",", maxsplit=1)[0]
+    model = models.get_model(name, weights=None).to(device).eval()
     images = torch.randn(count, 3, size, size, device=device)
     labels = torch.arange(count, device=device)
     one, ten = (ModelDoctor(model, layer, noise_samples=copies) for copies in (1, 10))

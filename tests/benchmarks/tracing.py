@@ -1,6 +1,6 @@
 """Traces against one forward pass without gradients, and against integrated gradients with 50 steps.
 
-python tests/benchmarks/tracing.py [--device cuda] [--rounds 5] [--slow-rounds 1] [CASE ...]
+python tests/benchmarks/tracing.py [--device cuda] [--rounds 5] [--slow-rounds 1] [--quick] [CASE ...]
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from captum.attr import IntegratedGradients
 from harness import begin, calibrated, median_seconds, peak_of, print_header
-from parameter_saliency import CASES
+from parameter_saliency import CASES, ON_GPU
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
@@ -57,7 +57,9 @@ def kept_mebibytes(case: str) -> float:
 
 
 def main() -> None:
-    arguments = begin(__doc__, list(CASES), rivals, {"slow_rounds": 1})  # 0 leaves integrated gradients out
+    arguments = begin(
+        __doc__, list(CASES), rivals, {"slow_rounds": 1}, on_gpu=ON_GPU
+    )  # 0 leaves integrated gradients out
     device = arguments.device
     columns = ("seconds", "of a forward pass", f"times faster than {RIVAL}", "peak MiB", "of what is kept")
     print_header("case", "rival", *columns)

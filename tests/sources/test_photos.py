@@ -2,6 +2,7 @@ import base64
 import io
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from sources.photo_files import save_damaged_jpeg, save_photo
+from torch import nn
 from torch.utils.data import DataLoader
 
+from captum_paramsal import Reference
 from captum_paramsal.errors import SourceError
-from captum_paramsal.sources import LabelledPhotos, LabelledTensors, Preprocessing
+from captum_paramsal.sources import LabelledPhotos, LabelledTensors, Preprocessing, SourceBatches
 from captum_paramsal.viz import decoded
 
 SMALL = Preprocessing(image_size=16, short_side=16)
@@ -103,6 +106,51 @@ def test_threads_are_gone_when_a_reader_stops_early(photos):
     next(batches)
     batches.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_photos_are_read_ahead_and_not_without_bounds(photos, size, monkeypatch):
+    monkeypatch.setattr("captum_paramsal.sources.photos._cores", lambda: 2)
+    begun, order = [], [8, 0, 1, 7, 2, 3, 4, 5, 6]
+    read = photos._read
+    monkeypatch.setattr(photos, "_read", lambda position: (begun.append(position), read(position))[1])
+    delivered = []
+    for batch in photos.batches(size, order):
+        delivered += batch.positions
+        reached = order.index(delivered[-1]) + 1
+        wait_until(lambda reached=reached: len(begun) >= min(reached + 2, len(order)))
+        # Two for each thread, in whole batches, beside the one that is worked on.
+        assert len(begun) <= -(-reached // size) * size + -(-4 // size) * size
+    assert delivered == [position for position in order if photos.items[position].name.endswith("png")]
+    assert sorted(begun) == sorted(order)
+
+
+def wait_until(holds):
+    for _ in range(1000):
+        if holds():
+            return
+        time.sleep(0.01)
+    pytest.fail("nothing was read ahead")
+
+
+class Failing(nn.Module):
+    def forward(self, x):
+        message = f"{len(x)} photos"
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize("work", ["reference", "a pass"])
+def test_threads_are_gone_while_an_error_is_looked_at(photos, work):
+    model = nn.Sequential(nn.Conv2d(3, 1, 1), Failing(), nn.Flatten(), nn.Linear(256, 2))
+    batches = SourceBatches(photos, model, batch_size=1)
+    works = {
+        "reference": lambda: Reference.fit(model, batches, layers=["0"], tail=None, show_progress=False),
+        "a pass": lambda: list(batches.made(lambda batch: model(batch.inputs), "a pass")),
+    }
+    with pytest.raises(RuntimeError, match="1 photos") as caught:
+        works[work]()
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("photos")] == []
+    assert caught.traceback
 
 
 def test_tensors_as_a_source():
