@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -13,6 +13,9 @@ from typing_extensions import deprecated
 from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.settings import TraceSettings
 from captum_paramsal.graph.sites import Sites
+
+_NEAR = 4
+"""Operations that a walk is near."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Run:
         output: The class scores.
         of_inputs: Operations that depend on the model's inputs.
         unseen: Tensors that came about in a way that cannot be followed.
+        found: What a rule found out of an operation and is asked for again, the latest few.
     """
 
     model: nn.Module
@@ -36,12 +40,21 @@ class Run:
     output: Any
     of_inputs: Container[fx.Node]
     unseen: Container[fx.Node]
+    found: dict[fx.Node, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
         """Where the output is."""
         device: torch.device = self.output.device
         return device
+
+    def once(self, node: fx.Node, find: Callable[[], Any]) -> Any:
+        """What is found out of an operation, kept while the walk is near it, where it is asked for again."""
+        if node not in self.found:
+            while len(self.found) >= _NEAR:
+                del self.found[next(iter(self.found))]
+            self.found[node] = find()
+        return self.found[node]
 
     def tensor(self, node: fx.Node) -> Tensor:
         """A value that was kept; half precision as single, in which neurons are compared."""

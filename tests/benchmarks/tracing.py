@@ -8,11 +8,12 @@ from collections.abc import Callable
 import torch
 from captum.attr import IntegratedGradients
 from harness import begin, calibrated, median_seconds, peak_of, print_header
-from parameter_saliency import CASES, ON_GPU
+from parameter_saliency import CASES as SCORED, ON_GPU
 from torchvision import models
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons
 
+CASES = {**SCORED, "squeezenet1_1": ("squeezenet1_1", 8, 224)}
 LIMIT = 2.5
 RIVAL_LIMIT = 20.0
 MEMORY_LIMIT = 1.5

@@ -80,16 +80,21 @@ class _Numbering:
         """Which input each neuron of the result came from, -1 for a constant, and its index there."""
         shape, count = self.step.shape, self.step.run.output.shape[0]
         rows = all(self.step.shape_of(node)[0] == count for node in self.moved) and shape[:1] == (count,)
-        # Two images show where those of a batch come from, at a fraction of the numbers, if images stay apart.
-        few = self._of_few(min(count, 2)) if rows and count > 2 else None
-        if few is None:
-            source, places = self._split(self._numbers(None)[index], None)
+        numbers, of_few = self.step.run.once(self.step.node, lambda: self._found(count, rows=rows and count > 2))
+        if not of_few:
+            source, places = self._split(numbers[index], None)
             return source, places
         size = prod(shape[1:])
         row, within = index // size, index % size
-        source, places = self._split(few[within], 1)
+        source, places = self._split(numbers[within], 1)
         sizes = torch.tensor([prod(self.step.shape_of(node)[1:]) for node in self.moved], device=index.device)
         return source, places + row * sizes[source.clamp(min=0)]
+
+    def _found(self, count: int, *, rows: bool) -> tuple[Tensor, bool]:
+        """Numbers that the neurons came from, and whether they are those of the first image alone."""
+        # Two images show where those of a batch come from, at a fraction of the numbers, if images stay apart.
+        few = self._of_few(min(count, 2)) if rows else None
+        return (self._numbers(None), False) if few is None else (few, True)
 
     def _of_few(self, images: int) -> Tensor | None:
         """Numbers that the first image's neurons came from; None if that does not show those of the others."""
