@@ -23,7 +23,7 @@ from captum_paramsal.functional.products import BLOCK_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import accumulation_type, mean_abs
 
 FEW_POSITIONS = 64
-"""Up to this many positions, a convolution's input is cut into columns, and signs are formed again."""
+"""Up to this many positions a convolution's input is cut into columns; at fewer, signs are formed again, not kept."""
 
 PADDED_POSITIONS = 4
 """Up to this many positions, most taps of a padded kernel see the map at one or two, and the padding at the others."""

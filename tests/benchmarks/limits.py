@@ -2,7 +2,7 @@
 
 Three processes take turns: the known pass, the work with the package of another checkout, and the work with this one.
 
-python tests/benchmarks/limits.py OTHER_CHECKOUT [--rounds 7] [ROW ...]
+python tests/benchmarks/limits.py OTHER_CHECKOUT [--device cuda] [--rounds 7] [ROW ...]
 """
 
 import argparse
@@ -49,7 +49,7 @@ ROWS = {
     },
     **{
         f"trace, {case}": Row("tracing", case, "discernible neurons", FORWARD, limit)
-        for case, limit in (("resnet50", 1.5), ("squeezenet1_1", 2.0), ("resnet20_small", 3.0))
+        for case, limit in (("resnet50", 1.5), ("squeezenet1_1", 2.0), ("resnet18_small", 3.0))
     },
     "Model Doctor, resnet50": Row("model_doctor", "resnet50", "10 copies", "1 copy", 1.1),
     **{
@@ -59,10 +59,10 @@ ROWS = {
 }
 
 
-def ratios(row: Row, other: Path, rounds: int) -> tuple[float, float, float]:
+def ratios(row: Row, other: Path, rounds: int, device: torch.device) -> tuple[float, float, float]:
     """Median seconds of the base, and medians of the ratios of each round, before and after."""
     asked = ((ROOT, row.base), (other, row.rival), (ROOT, row.rival))
-    workers = [Worker(root, row.benchmark, row.case, rival) for root, rival in asked]
+    workers = [Worker(root, row.benchmark, row.case, rival, device) for root, rival in asked]
     seconds = [[worker.seconds() for worker in workers] for _ in range(rounds)]
     for worker in workers:
         worker.stop()
@@ -75,13 +75,14 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("rows", nargs="*", default=list(ROWS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_intermixed_args()
     sys.path.insert(0, str(HERE))
-    print(machine(torch.device("cpu")))
+    print(machine(options.device))
     print_header("work", "compared with", "its seconds", "before", "after", "aim")
     for name in options.rows:
         row = ROWS[name]
-        base, before, after = ratios(row, options.other.resolve(), options.rounds)
+        base, before, after = ratios(row, options.other.resolve(), options.rounds, options.device)
         aim = f"{'≥' if row.rises else '≤'} {row.limit:g}"
         print(f"| {name} | {row.base} | {base:.3f} | {before:.2f} | {after:.2f} | {aim} |", flush=True)
 
