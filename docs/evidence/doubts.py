@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from cures import Labelled, predicted
+from cure_cases import Labelled, predicted
 from photos import add_data_option
 from results import Results, auc, markdown_table, with_interval
 from torch import Tensor, nn

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cures import Labelled, predicted
+from cure_cases import Labelled, predicted
 from results import Results, markdown_table, with_interval
 from suspects import arms, rank_of
 from torch import Tensor, nn

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from cifar10 import any_of, cifar10_pictures, real_models
-from cures import SMALL, Fault, Labelled, predicted
+from cure_cases import SMALL, Fault, Labelled, predicted
 from photos import (
     LITE1_INPUT,
     SQUEEZENET_INPUT,

@@ -10,7 +10,7 @@ from torch import nn
 
 @pytest.fixture(scope="module")
 def study():
-    with loaded("cifar10", "results", "photos", "cures", "suspects") as found:
+    with loaded("cifar10", "results", "photos", "cure_cases", "suspects") as found:
         yield found["suspects"]
 
 

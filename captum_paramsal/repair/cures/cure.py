@@ -115,14 +115,11 @@ def cure(
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
     if filters is None:
         needed = alternatives or settings.change == "filters"
-        filters = _suspects(model, images, reference, settings, output, show_progress=show_progress) if needed else []
+        filters = suspects(model, images, settings, reference, output, show_progress=show_progress) if needed else []
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
         parameters = FilterParameters(copied, bias=True, batch_norm=bool(filters), inputs=images.keep.learn.inputs[:1])
-        sets = [_changeable(parameters, images, filters, settings.change)]
-        if alternatives:
-            sets += [_changeable(parameters, images, filters, kind) for kind in KINDS if kind != settings.change]
-            sets += [_random_filters(parameters, filters, settings, output)]
+        sets = ways(parameters, images, filters, settings, output, alternatives=alternatives)
         with tqdm(total=settings.steps * len(sets), desc="cure", unit="step", disable=not show_progress) as bar:
             attempts = Attempts(scored_model(copied, output), images, settings, bar)
             first, *others = [attempts.with_changes(one) for one in sets]
@@ -142,12 +139,12 @@ def cure(
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
 
 
-def _suspects(
+def suspects(
     model: nn.Module,
     images: CureImages,
-    reference: Reference | None,
     settings: CureSettings,
-    output: Output | None,
+    reference: Reference | None = None,
+    output: Output | None = None,
     *,
     show_progress: bool,
 ) -> list[Filter]:
@@ -163,6 +160,23 @@ def _suspects(
         show_progress=show_progress,
     )
     return found.top(settings.count)
+
+
+def ways(
+    parameters: FilterParameters,
+    images: CureImages,
+    filters: Sequence[Filter],
+    settings: CureSettings,
+    output: Output | None = None,
+    *,
+    alternatives: bool = True,
+) -> list[Changeable]:
+    """What is changed, and what else the same budget can be spent on."""
+    sets = [_changeable(parameters, images, filters, settings.change)]
+    if alternatives:
+        sets += [_changeable(parameters, images, filters, kind) for kind in KINDS if kind != settings.change]
+        sets += [_random_filters(parameters, filters, settings, output)]
+    return sets
 
 
 def _changeable(parameters: FilterParameters, images: CureImages, filters: Sequence[Filter], kind: str) -> Changeable:

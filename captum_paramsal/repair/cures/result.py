@@ -82,8 +82,8 @@ class Cure(Summarized):
 
     def to_table(self) -> list[dict[str, Any]]:
         """One row per way to spend the budget: name, numbers, size, mistakes cured, right images broken, status."""
-        return [self._row(self.changed, self.context["numbers"], self.context["size"], self.verdict)] + [
-            self._row(one.name, one.numbers, one.size, one.verdict) for one in self.alternatives
+        return [row_of(self.changed, self.context["numbers"], self.context["size"], self.verdict)] + [
+            row_of(one.name, one.numbers, one.size, one.verdict) for one in self.alternatives
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -151,18 +151,20 @@ class Cure(Summarized):
             raise CureError(message)
         return self.patch
 
-    def _row(self, name: str, numbers: int, size: float, verdict: Verdict) -> dict[str, Any]:
-        return {
-            "changed": name,
-            "numbers": numbers,
-            "size": size,
-            "mistakes": len(verdict.cured),
-            "cured": int(verdict.cured.sum()),
-            "right images": len(verdict.broken),
-            "broken": int(verdict.broken.sum()),
-            "p": verdict.p_value,
-            "status": verdict.status,
-        }
+
+def row_of(name: str, numbers: int, size: float, verdict: Verdict) -> dict[str, Any]:
+    """A row of a table of ways to spend the budget."""
+    return {
+        "changed": name,
+        "numbers": numbers,
+        "size": size,
+        "mistakes": len(verdict.cured),
+        "cured": int(verdict.cured.sum()),
+        "right images": len(verdict.broken),
+        "broken": int(verdict.broken.sum()),
+        "p": verdict.p_value,
+        "status": verdict.status,
+    }
 
 
 def _verdict_listed(verdict: Verdict) -> dict[str, Any]:
