@@ -9,7 +9,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-COUNTING = {"census", "house", "planted_faults", "planted_between_models", "before_and_after", "following"}
+COUNTING = {"census", "house", "planted_faults", "planted_between_models", "before_and_after", "limits", "following"}
 """Those that count what works or compare checkouts, and run by themselves."""
 
 NO_SCRIPTS = {"all", "harness", "photo_sets"}
