@@ -3,7 +3,7 @@
 ``python docs/evidence comparison`` takes what the filters usually do from some images, picks as many mistakes as
 correct ones among the others (of photos: half of both with small objects), compares image by image, and writes
 ``comparison_numbers.md``, all tables, and ``comparison_ranks.png``, the ranks. It takes one image of each kind in turn:
-interrupted, it resumes with the image after the last finished one, and with a larger ``--per-group`` it adds turns.
+interrupted, it resumes with the images after the last finished ones, and with a larger ``--per-group`` it adds turns.
 """
 
 import argparse
@@ -71,8 +71,8 @@ EVERYWHERE = (
 ANYWHERE: tuple[Metric, ...] = (
     Infidelity(),
     Infidelity(of="loss"),
-    Deletion(steps=5),
-    Insertion(steps=5),
+    Deletion(steps=10),
+    Insertion(steps=10),
     ROAD((0.2, 0.5)),
     IROF(10),
     Sensitivity(samples=1),
@@ -85,6 +85,10 @@ ON_OBJECTS: tuple[Metric, ...] = (Pointing(), BoxOverlap())
 
 
 STEPS, WINDOWS = 16, 7
+MOST_PER_MISTAKE = 6
+"""Pictures that are read for each mistake that is judged: the transformer gets a quarter of them wrong."""
+TOGETHER = 10
+"""Pictures of CIFAR-10 at once: they are small, and what a method finds out of the network takes as long for one."""
 
 
 def _integrated_gradients(model: nn.Module, _: Reference | None) -> InputMaps:
@@ -128,7 +132,8 @@ class Subject:
         images: As it takes them, ``(N, 3, H, W)``.
         boxes: Of each image's objects; None where nobody annotated them.
         groups: Some of the images by a name, ``(N,)`` bool.
-        turn: Images that are taken together, one of each kind.
+        turn: Kinds of images, one of each after the other.
+        together: Images that are judged at once, and kept.
         reference: Of other images.
         methods: That mean something on such a network.
     """
@@ -139,6 +144,7 @@ class Subject:
     boxes: list[Tensor] | None
     groups: dict[str, Tensor]
     turn: int
+    together: int
     reference: Reference
     methods: tuple[str, ...]
 
@@ -176,6 +182,7 @@ def on_photos(
             photos.boxes,
             {"mistakes": wrong, "correct images": ~wrong, "small objects": small, "large objects": ~small},
             len(kinds),
+            len(kinds),
             reference_of(options.work / name, model, usual.images, usual.labels, tail=0.1),
             (*EVERYWHERE, *OF_CONVOLUTIONS, *CONTROLS),
         )
@@ -187,7 +194,8 @@ def on_pictures(name: str, options: argparse.Namespace) -> Subject:
     """The small transformer on pictures of CIFAR-10, in which nobody annotated objects."""
     schedule = Schedule(epochs=options.epochs, compiled=options.compiled)
     model = trained(options.transformer or options.work / "small_transformer.safetensors", options.data, schedule)
-    images, labels = cifar10_pictures(options.data, "test", any_of(10_000)[: 2 * options.reference])
+    read = options.reference + MOST_PER_MISTAKE * options.pictures
+    images, labels = cifar10_pictures(options.data, "test", any_of(10_000)[:read])
     usual, others = slice(options.reference), slice(options.reference, None)
     wrong = scores_of(model, images[others]).argmax(dim=1) != labels[others]
     places = in_turn([wrong, ~wrong], options.pictures)
@@ -199,6 +207,7 @@ def on_pictures(name: str, options: argparse.Namespace) -> Subject:
         None,
         {"mistakes": wrong, "correct images": ~wrong},
         2,
+        TOGETHER,
         reference_of(options.work / name, model, images[usual], labels[usual], tail=0.1),
         (*EVERYWHERE, *OF_TRANSFORMERS, *CONTROLS),
     )
@@ -219,15 +228,15 @@ def judged(name: str, subject: Subject, work: Path) -> Judged:
         compare(
             {method: CHEAPER.get(method, method) for method in subject.methods},
             subject.model,
-            subject.images[turn],
+            subject.images[part],
             metrics=ANYWHERE if subject.boxes is None else (*ANYWHERE, *ON_OBJECTS),
-            boxes=None if subject.boxes is None else [subject.boxes[place] for place in turn.tolist()],
+            boxes=None if subject.boxes is None else [subject.boxes[place] for place in part.tolist()],
             reference=subject.reference,
-            batch_size=1,
+            batch_size=subject.together,
             keep=0,
-            checkpoint=work / f"{name}.{number}.checkpoint",
+            checkpoint=work / f"{name}.{number}.{len(part)}.checkpoint",
         )
-        for number, turn in enumerate(torch.arange(len(subject.images)).split(subject.turn))
+        for number, part in enumerate(torch.arange(len(subject.images)).split(subject.together))
     ]
     found = Comparison.joined(parts)
     found.save(work / f"{name}.safetensors")
@@ -249,13 +258,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_data_option(parser)
     parser.add_argument("--work", type=Path, default=Path("comparison"), help="folder for the results")
     parser.add_argument("--networks", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
-    parser.add_argument("--per-group", type=int, default=20, help="photos that are mistakes, and as many correct ones")
-    parser.add_argument("--pictures", type=int, default=20, help="the same of CIFAR-10")
+    parser.add_argument("--per-group", type=int, default=12, help="photos that are mistakes, and as many correct ones")
+    parser.add_argument("--pictures", type=int, default=50, help="the same of CIFAR-10")
     parser.add_argument("--photos", type=int, default=500, help="that are read; every second one may be judged")
     parser.add_argument("--side", type=int, default=160, help="of the photos, in pixels")
     parser.add_argument("--reference", type=int, default=100, help="other images, for what the filters usually do")
     parser.add_argument("--transformer", type=Path, help="weights by the study vision_transformer; else it is trained")
-    parser.add_argument("--epochs", type=int, default=15, help="of the training")
+    parser.add_argument("--epochs", type=int, default=6, help="of the training")
     parser.add_argument("--compiled", action="store_true", help="compile the steps of the training")
     return parser.parse_args(arguments)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from results import markdown_table
@@ -71,7 +72,10 @@ class Judged:
 def numbers(every: Sequence[Judged]) -> str:
     """The page of all numbers."""
     head = "# Which map to trust: all numbers\n\nMade by the study of {doc}`comparison`, which says what they mean.\n"
-    return "\n".join([head, *(section for one in every for section in _sections(one))])
+    sections = [section for one in every for section in _sections(one)]
+    if len(every) > 1:
+        sections.append(f"## Do networks order the methods alike?\n\n{networks_table(every)}")
+    return "\n".join([head, *sections])
 
 
 def _sections(judged: Judged) -> Iterator[str]:
@@ -183,6 +187,19 @@ def order_table(judged: Judged) -> str:
             parts = ([judged.found.where(mask) for mask in masks] for masks in pairs.values())
             rows.append([measure, *(_correlation(same_order(*two, measure)) for two in parts)])
     return markdown_table(["metric", *pairs], rows)
+
+
+def networks_table(every: Sequence[Judged]) -> str:
+    """Rank correlations, between every two networks, of the methods that both have."""
+    pairs = list(combinations(every, 2))
+    rows = []
+    for measure in RANKED:
+        cells = []
+        for one, other in pairs:
+            known = all(measure in {column.name for column in part.found.columns} for part in (one, other))
+            cells.append(_correlation(same_order(one.found, other.found, measure) if known else None))
+        rows.append([measure, *cells])
+    return markdown_table(["metric", *(f"{one.title}, {other.title}" for one, other in pairs)], rows)
 
 
 def same_order(one: Comparison, other: Comparison, measure: str) -> MeasureAgreement | None:

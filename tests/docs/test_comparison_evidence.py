@@ -102,6 +102,19 @@ def test_the_order_of_methods_in_two_groups(tables, judged):
     assert {row[0] for row in table[2:]} == {c.name for c in judged.found.columns} & {*tables.RANKED}
 
 
+def test_the_order_of_methods_on_two_networks(tables, judged):
+    groups = {name: chosen[:8] for name, chosen in judged.groups.items()}
+    found = judged.found.where(torch.arange(COUNT) < 8)
+    few = replace(judged, title="another", found=found, groups=groups, halves=judged.halves[:8])
+    table = cells_of(tables.networks_table([judged, few]))
+    assert table[0] == ["metric", "a small network, another"]
+    rows = dict(table[2:])
+    assert [*rows] == [*tables.RANKED]
+    assert rows["ROAD"] == ""
+    assert rows["insertion"] == tables._correlation(tables.same_order(judged.found, few.found, "insertion"))
+    assert "## Do networks order the methods alike?" in tables.numbers([judged, few])
+
+
 def test_ranks_are_of_images_that_all_methods_have_a_score_for(tables, judged):
     scores = judged.found.scores.clone()
     at = [column.name for column in judged.found.columns].index("insertion")
@@ -143,7 +156,7 @@ def test_one_command_compares_and_resumes(scripts, tmp_path, monkeypatch):
         boxes = [torch.tensor([[1.0, 1.0, 5.0, 6.0]])] * 8 if name == "squeezenet" else None
         reference = Reference.fit(model, [(images, labels)], show_progress=False)
         methods = ("grad_cam", "saliency", "input_space_saliency", "random")
-        return study.Subject(name, model, images, boxes, groups, 4, reference, methods)
+        return study.Subject(name, model, images, boxes, groups, 4, 4, reference, methods)
 
     monkeypatch.setattr(study, "SUBJECTS", dict.fromkeys(("squeezenet", "transformer"), subject))
     study.main(options)
