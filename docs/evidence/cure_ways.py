@@ -7,7 +7,7 @@ what it cures, which took no part in that, and a third set what it cures and bre
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cure_cases import Case, predicted
@@ -25,6 +25,8 @@ from captum_paramsal.repair.treatment.weights import trainable_copy
 
 LEVELS = (0.0025, 0.005, 0.01)
 """Shares of right images that may break."""
+SLOWER = 0.1
+"""Length of a step of the whole network that is tried beside the usual one, as a share of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,10 @@ class ThirdSet:
 
 
 def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, Any]:
-    """What :func:`captum_paramsal.repair.cure` says of some mistakes by every way, and each way at the same harm."""
+    """What :func:`captum_paramsal.repair.cure` says of some mistakes by every way, and each way at the same harm.
+
+    The last way is the whole network with shorter steps: those of the others may be too long for so many numbers.
+    """
     images = CureImages.of(
         case.model, case.given[chosen].batches(), case.given[~case.mistakes()].batches(), settings.seed
     )
@@ -120,9 +125,13 @@ def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, An
     filters = suspects(case.model, images, settings, show_progress=False)
     copied = trainable_copy(case.model)
     parameters = FilterParameters(copied, bias=True, batch_norm=True, inputs=images.keep.learn.inputs[:1])
-    attempts, third = WatchedAttempts(copied, images, settings), ThirdSet(case, copied)
+    usual, third = WatchedAttempts(copied, images, settings), ThirdSet(case, copied)
+    slower = WatchedAttempts(copied, images, replace(settings, learning_rate=SLOWER * settings.learning_rate))
+    tried = [(usual, one) for one in ways(parameters, images, filters, settings)]
+    whole = Changeable.whole_network(copied)
+    tried.append((slower, replace(whole, name=f"{whole.name}, {SLOWER:g} of a step")))
     rows, reasons = [], []
-    for changeable in ways(parameters, images, filters, settings):
+    for attempts, changeable in tried:
         made = attempts.with_changes(changeable)
         row = row_of(made.name, made.numbers, made.size, made.verdict)
         if made.numbers:
