@@ -17,6 +17,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor
 
+from captum_paramsal.functional.matrix_products import large_product
 from captum_paramsal.functional.measured_choice import MeasuredChoice
 from captum_paramsal.functional.profile import accumulation_type, mean_abs, mean_abs_
 
@@ -31,6 +32,9 @@ BLOCK_NUMBERS = 1 << 27
 
 FUSED_POSITIONS = 16
 """Up to this many positions a sum of outer products, unrolled, beats a matrix product and a pass over its result."""
+
+FUSED_NUMBERS = 1 << 13
+"""Numbers of an example's columns that the compiled loop reads for every row: they have to stay in the first cache."""
 
 _fused: ContextVar[bool] = ContextVar("fused_products", default=False)
 
@@ -111,20 +115,27 @@ def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
     rows, width = outputs.shape[1], columns.shape[1]
     means = outputs.new_empty(outputs.shape[:2], dtype=accumulation_type(outputs.dtype))
     others = columns.transpose(1, 2)
+    product = large_product(outputs, others)
+    if product is not None:
+        step = max(1, min(rows, numbers // max(width, 1)))
+        for output, other, mean in zip(outputs, others, means, strict=True):
+            for part, of_part in zip(output.split(step), mean.split(step), strict=True):
+                torch.sum(product(part, other).abs_(), dim=1, dtype=means.dtype, out=of_part)
+        return means.div_(width)
     if 2 * rows * width <= numbers:
         step = max(1, min(len(outputs), numbers // max(rows * width, 1)))
         block = outputs.new_empty(step, rows, width)
         for output, column, mean in zip(outputs.split(step), others.split(step), means.split(step), strict=True):
-            product = torch.bmm(output, column, out=block[: len(output)])
-            torch.sum(product.abs_(), dim=2, dtype=means.dtype, out=mean)
+            formed = torch.bmm(output, column, out=block[: len(output)])
+            torch.sum(formed.abs_(), dim=2, dtype=means.dtype, out=mean)
         return means.div_(width)
     step = max(1, min(rows, numbers // max(width, 1)))
     piece = outputs.new_empty(step, width)
     for output, column, mean in zip(outputs, others, means, strict=True):
         for start in range(0, rows, step):
             part = output[start : start + step]
-            product = torch.mm(part, column, out=piece[: len(part)])
-            torch.sum(product.abs_(), dim=1, dtype=means.dtype, out=mean[start : start + step])
+            formed = torch.mm(part, column, out=piece[: len(part)])
+            torch.sum(formed.abs_(), dim=1, dtype=means.dtype, out=mean[start : start + step])
     return means.div_(width)
 
 
@@ -132,7 +143,7 @@ def _sum_of_outer_products(outputs: Tensor, rows: Tensor) -> Tensor:
     total = outputs[:, :, 0, None] * rows[:, None, 0]
     for p in range(1, outputs.shape[2]):
         total = total + outputs[:, :, p, None] * rows[:, None, p]
-    return total.abs().mean(dim=2)
+    return total.abs().sum(dim=2)
 
 
 @cache
@@ -149,6 +160,9 @@ def _fused_mean(outputs: Tensor, columns: Tensor) -> Tensor | None:
         # model keeps the model's own compiled parts from running, and with them, without a word, this one.
         with catch_warnings(), torch.compiler.set_stance("default"):
             simplefilter("ignore")
-            return _fused_kernel()(outputs.contiguous(), columns.transpose(1, 2).contiguous())
+            given, rows = outputs.contiguous(), columns.transpose(1, 2)
+            parts = rows.split(max(1, FUSED_NUMBERS // outputs.shape[2]), dim=2)
+            sums = [_fused_kernel()(given, part.contiguous()) for part in parts]
+            return torch.stack(sums).sum(dim=0).div_(columns.shape[1])
     except Exception:  # noqa: BLE001 -- whatever the compiler lacks, the plain path gives the same numbers
         return None

@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
 
 from captum_paramsal.functional.convolution import ConvolutionGeometry, convolution_weight_gradient
+from captum_paramsal.functional.matrix_products import large_product, pairwise_products
 from captum_paramsal.functional.products import BLOCK_NUMBERS, mean_abs_product
 from captum_paramsal.functional.profile import accumulation_type, mean_abs
 
@@ -93,9 +94,9 @@ class _ManyPositions(Function):
         count, rows, width = *outputs.shape[:2], columns.shape[1]
         signs = torch.empty(count, rows, width, dtype=torch.int8, device=outputs.device)
         means = outputs.new_empty(count, rows, dtype=accumulation_type(outputs.dtype))
-        for part in _blocks(outputs, rows * width):
-            products = torch.bmm(outputs[part], columns[part].transpose(1, 2))
-            means[part], signs[part] = mean_abs(products), products.sign_()
+        for part in _blocks(outputs, _together(outputs, columns)):
+            formed = pairwise_products(outputs[part], columns[part].transpose(1, 2))
+            means[part], signs[part] = mean_abs(formed), formed.sign_()
         ctx.save_for_backward(outputs, columns, signs)
         return means
 
@@ -105,10 +106,10 @@ class _ManyPositions(Function):
         outputs, columns, signs = ctx.saved_tensors
         scales = (gradient / columns.shape[1]).to(outputs.dtype)
         to_outputs, to_columns = _like(outputs), _like(columns)
-        for part in _blocks(outputs, signs[0].numel()):
+        for part in _blocks(outputs, _together(outputs, columns)):
             scaled = signs[part].to(outputs.dtype).mul_(scales[part, :, None])
-            torch.bmm(scaled, columns[part], out=to_outputs[part])
-            torch.bmm(scaled.transpose(1, 2), outputs[part], out=to_columns[part])
+            to_outputs[part] = pairwise_products(scaled, columns[part])
+            to_columns[part] = pairwise_products(scaled.transpose(1, 2), outputs[part])
         return to_outputs, to_columns
 
 
@@ -202,6 +203,12 @@ def _parts(inputs: Tensor, geometry: ConvolutionGeometry) -> list[_Part]:
         for number, positions in enumerate(kinds)
         if positions.any()
     ]
+
+
+def _together(outputs: Tensor, columns: Tensor) -> int:
+    """Numbers of an example's product, or as many as are formed at once where products are best formed one by one."""
+    alone = large_product(outputs, columns.transpose(1, 2)) is not None
+    return FORMED_NUMBERS if alone else outputs.shape[1] * columns.shape[1]
 
 
 def _blocks(outputs: Tensor, numbers: int) -> Iterator[slice]:
