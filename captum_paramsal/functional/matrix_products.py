@@ -59,7 +59,7 @@ def pairwise_products(left: Tensor, right: Tensor) -> Tensor:
     [[[3.0], [3.0]]]
     """
     of_pair = large_product(left, right)
-    if of_pair is None:
+    if of_pair is None or not len(left):
         return torch.bmm(left, right)
     each = [of_pair(*pair) for pair in zip(left, right, strict=True)]
     return each[0][None] if len(each) == 1 else torch.stack(each)
@@ -86,5 +86,8 @@ def _onednn() -> Product | None:
 
 
 def _dense(matrix: Tensor) -> Tensor:
-    """The matrix with neighbouring numbers in one of its dimensions, which oneDNN asks for."""
-    return matrix if 1 in matrix.stride() else matrix.contiguous()
+    """The matrix with its rows or its columns one after the other, and none in another, which oneDNN asks for."""
+    rows, columns = matrix.stride()
+    by_rows = columns == 1 and rows >= matrix.shape[1]
+    by_columns = rows == 1 and columns >= matrix.shape[0]
+    return matrix if by_rows or by_columns else matrix.contiguous()
