@@ -83,6 +83,15 @@ def test_fused_equals_plain_for_many_sizes(sizes):
             torch.testing.assert_close(fused.double(), literal(outputs, columns), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("numbers", [1, 8, 30, 1000])
+def test_the_compiled_loop_may_read_columns_in_parts(monkeypatch, numbers):
+    monkeypatch.setattr(products, "FUSED_NUMBERS", numbers)
+    monkeypatch.setattr(products, "_fused_kernel", lambda: products._sum_of_outer_products)
+    outputs, columns = drawn(3, 5, 4).float(), drawn(3, 7, 4, seed=1).float()
+    means = products._fused_mean(outputs, columns)
+    torch.testing.assert_close(means.double(), literal(outputs, columns), rtol=1e-5, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not products.compiler_found(), reason="no C++ compiler on this machine")
 def test_the_kernel_is_compiled_also_inside_a_pass_that_keeps_the_models_parts_from_it(monkeypatch):
