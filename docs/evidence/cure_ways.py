@@ -25,8 +25,6 @@ from captum_paramsal.repair.treatment.weights import trainable_copy
 
 LEVELS = (0.0025, 0.005, 0.01)
 """Shares of right images that may break."""
-SLOWER = 0.1
-"""Length of a step of the whole network that is tried beside the usual one, as a share of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +113,7 @@ class ThirdSet:
 def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, Any]:
     """What :func:`captum_paramsal.repair.cure` says of some mistakes by every way, and each way at the same harm.
 
-    The last way is the whole network with shorter steps: those of the others may be too long for so many numbers.
+    The last way is the whole network with steps as long as those of the others; its own are shorter.
     """
     images = CureImages.of(
         case.model, case.given[chosen].batches(), case.given[~case.mistakes()].batches(), settings.seed
@@ -125,13 +123,11 @@ def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, An
     filters = suspects(case.model, images, settings, show_progress=False)
     copied = trainable_copy(case.model)
     parameters = FilterParameters(copied, bias=True, batch_norm=True, inputs=images.keep.learn.inputs[:1])
-    usual, third = WatchedAttempts(copied, images, settings), ThirdSet(case, copied)
-    slower = WatchedAttempts(copied, images, replace(settings, learning_rate=SLOWER * settings.learning_rate))
-    tried = [(usual, one) for one in ways(parameters, images, filters, settings)]
+    attempts, third = WatchedAttempts(copied, images, settings), ThirdSet(case, copied)
     whole = Changeable.whole_network(copied)
-    tried.append((slower, replace(whole, name=f"{whole.name}, {SLOWER:g} of a step")))
+    long_steps = replace(whole, name=f"{whole.name}, steps of the others", pace=1.0)
     rows, reasons = [], []
-    for attempts, changeable in tried:
+    for changeable in (*ways(parameters, images, filters, settings), long_steps):
         made = attempts.with_changes(changeable)
         row = row_of(made.name, made.numbers, made.size, made.verdict)
         if made.numbers:

@@ -33,11 +33,12 @@ class CureSettings:
 
     Attributes:
         change: What is changed: "filters", "norms" (the factors and offsets of all of them), the "last layer", or the
-            "whole network". Where mistakes come of no damaged filter, norms often cure more.
+            "whole network". Where mistakes come of no damaged filter, norms or all of it often cure more.
         count: Filters that are changed.
         ablations: Filters that are ablated at most to find these, see :func:`captum_paramsal.triage.rank_suspects`.
         steps: Steps of Adam.
-        learning_rate: Length of a step, as a share of the root mean square of the tensor that is changed.
+        learning_rate: Length of a step, as a share of the root mean square of the tensor that is changed; a tenth of it
+            where the whole network is.
         keep: Weight of what must stay: of the cross entropy of right images, beside that of the mistakes.
         every: Steps between two states that can be chosen.
         batch_size: Mistakes in a step; four times as many right images go with them, and as many are run at once.

@@ -17,6 +17,9 @@ from captum_paramsal.profiles import FilterParameters
 KINDS = ("filters", "whole network", "last layer", "norms")
 """What a cure may change."""
 
+_WHOLE_NETWORKS_PACE = 0.1
+"""So many numbers go far in one step: with the usual one no state of a whole network broke few images."""
+
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)  # noqa: SLF001 -- the only names of these families
 
 
@@ -27,10 +30,12 @@ class Changeable:
     Attributes:
         name: What they are called.
         entries: Which entries of a parameter, a mask of its shape, by the parameter's name.
+        pace: Length of a step of these numbers, as a share of the usual one.
     """
 
     name: str
     entries: Mapping[str, Tensor]
+    pace: float = 1.0
 
     @classmethod
     def of_filters(cls, parameters: FilterParameters, filters: Sequence[Filter], name: str = "filters") -> Changeable:
@@ -55,8 +60,8 @@ class Changeable:
 
     @classmethod
     def whole_network(cls, model: nn.Module) -> Changeable:
-        """All parameters."""
-        return cls("whole network", _all_of(model.named_parameters()))
+        """All parameters, in short steps."""
+        return cls("whole network", _all_of(model.named_parameters()), _WHOLE_NETWORKS_PACE)
 
     @classmethod
     def last_layer(cls, model: nn.Module, classes: int) -> Changeable:
@@ -95,6 +100,7 @@ class EditedNumbers:
 
     def __init__(self, model: nn.Module, changeable: Changeable) -> None:
         self._entries = changeable.entries
+        self._pace = changeable.pace
         self.parameters = {name: value for name, value in model.named_parameters() if name in changeable.entries}
         self._before = self.values()
 
@@ -131,7 +137,7 @@ class EditedNumbers:
         sizes = {name: value.double().square().mean().sqrt().item() for name, value in self._before.items()}
         usual = sum(sizes.values()) / len(sizes) or 1.0
         return [
-            {"params": [parameter], "lr": learning_rate * (sizes[name] or usual)}
+            {"params": [parameter], "lr": learning_rate * self._pace * (sizes[name] or usual)}
             for name, parameter in self.parameters.items()
         ]
 

@@ -9,6 +9,7 @@ from torch import nn
 from captum_paramsal import Filter
 from captum_paramsal.errors import CureError, InputError, PatchError
 from captum_paramsal.repair import AcceptanceRule, Cure, CureSettings, cure
+from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers
 
 FAULT = Filter("0", 2)
 SETTINGS = CureSettings(count=1, steps=80, learning_rate=0.05, batch_size=16)
@@ -215,6 +216,17 @@ def test_the_rule_is_the_users(found):
     )
     assert result.verdict.status == "refused"
     assert "which chance does as well" in str(result)
+
+
+def test_the_whole_network_takes_a_tenth_of_a_step():
+    model = network()
+    rates = [
+        {id(group["params"][0]): group["lr"] for group in EditedNumbers(model, numbers).groups(0.5)}
+        for numbers in (Changeable.whole_network(model), Changeable.last_layer(model, classes=4))
+    ]
+    whole, last = rates
+    assert last
+    assert all(whole[key] == pytest.approx(0.1 * rate) for key, rate in last.items())
 
 
 @pytest.mark.parametrize(
