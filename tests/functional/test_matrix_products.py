@@ -51,6 +51,14 @@ def test_large_products_are_those_of_float64(shape, layout):
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * k**0.5)
 
 
+def test_gaps_between_rows_are_closed_since_the_library_is_slow_with_them():
+    closed = [drawn(30, 9), drawn(9, 30).t()]
+    assert all(matrix_products._dense(one) is one for one in closed)
+    for gaps in (drawn(30, 12)[:, :9], drawn(9, 33).t()[3:], drawn(30, 4, 9)[:, 1], drawn(60, 18)[::2, ::2]):
+        assert matrix_products._dense(gaps).is_contiguous()
+        assert torch.equal(matrix_products._dense(gaps), gaps)
+
+
 def test_rows_of_a_large_product_are_the_same_to_the_last_bit():
     needs_onednn()
     left, right = drawn(512, 49), drawn(49, 700, seed=1)
