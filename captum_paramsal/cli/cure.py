@@ -101,7 +101,10 @@ def _add_cure_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--count", metavar="N", type=positive, help="filters that are changed (default 5)")
     how.add_argument("--steps", metavar="N", type=positive, help="steps of Adam (default 90)")
     how.add_argument(
-        "--learning-rate", metavar="R", type=float, help="length of a step, as a share of the weights (default 0.03)"
+        "--learning-rate",
+        metavar="R",
+        type=float,
+        help="length of a step, as a share of the weights (default 0.03); the whole network takes a tenth of it",
     )
     how.add_argument(
         "--keep", metavar="S", type=strength, help="strength of what must stay, beside the mistakes (default 10)"

@@ -127,7 +127,8 @@ def test_a_refused_cure_has_no_weights_to_save(workplace, photos, capsys):
 
 @pytest.mark.usefixtures("workplace")
 def test_something_else_than_filters_can_be_changed(model, photos, capsys):
-    assert main(["cure", *photos, *CURE, "--change", "whole-network", "--out", "out"]) == 0
+    whole = ["--change", "whole-network", "--learning-rate", "2.0"]
+    assert main(["cure", *photos, *CURE, *whole, "--out", "out"]) == 0
     assert "Kept: it cured 9 of 9" in capsys.readouterr().out
     assert main(["patch", "out/cured.patch.safetensors", *model, "--out", "cured.safetensors"]) == 0
     assert "changed: whole network" in capsys.readouterr().out
