@@ -151,7 +151,9 @@ def _occlusion(model: nn.Module, _: Reference | None) -> InputMaps:
         steps = (channels, max(1, window[1] // 2), max(1, window[2] // 2))
         extra = additional_forward_args
         with torch.no_grad():
-            return method.attribute(inputs, window, steps, target=target, additional_forward_args=extra)
+            maps = method.attribute(inputs, window, steps, target=target, additional_forward_args=extra)
+        # Captum divides by how many windows cover a place in single precision.
+        return maps.to(inputs.dtype)
 
     return InputMaps(_Multiplying(attribute))
 
