@@ -79,10 +79,10 @@ def _onednn() -> Product | None:
     # It is no public operation: where it is not what it was, the other library is taken.
     trial = torch.arange(6.0).view(2, 3)
     try:
-        right = torch.equal(product(trial, trial.t()), trial @ trial.t())
+        agrees = torch.equal(product(trial, trial.t()), trial @ trial.t())
     except Exception:  # noqa: BLE001 -- whatever it lacks, the other library has the product
         return None
-    return product if right else None
+    return product if agrees else None
 
 
 def _dense(matrix: Tensor) -> Tensor:

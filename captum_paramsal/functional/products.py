@@ -17,7 +17,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor
 
-from captum_paramsal.functional.matrix_products import large_product
+from captum_paramsal.functional.matrix_products import Product, large_product
 from captum_paramsal.functional.measured_choice import MeasuredChoice
 from captum_paramsal.functional.profile import accumulation_type, mean_abs, mean_abs_
 
@@ -116,13 +116,7 @@ def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
     means = outputs.new_empty(outputs.shape[:2], dtype=accumulation_type(outputs.dtype))
     others = columns.transpose(1, 2)
     product = large_product(outputs, others)
-    if product is not None:
-        step = max(1, min(rows, numbers // max(width, 1)))
-        for output, other, mean in zip(outputs, others, means, strict=True):
-            for part, of_part in zip(output.split(step), mean.split(step), strict=True):
-                torch.sum(product(part, other).abs_(), dim=1, dtype=means.dtype, out=of_part)
-        return means.div_(width)
-    if 2 * rows * width <= numbers:
+    if product is None and 2 * rows * width <= numbers:
         step = max(1, min(len(outputs), numbers // max(rows * width, 1)))
         block = outputs.new_empty(step, rows, width)
         for output, column, mean in zip(outputs.split(step), others.split(step), means.split(step), strict=True):
@@ -130,13 +124,16 @@ def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
             torch.sum(formed.abs_(), dim=2, dtype=means.dtype, out=mean)
         return means.div_(width)
     step = max(1, min(rows, numbers // max(width, 1)))
-    piece = outputs.new_empty(step, width)
-    for output, column, mean in zip(outputs, others, means, strict=True):
-        for start in range(0, rows, step):
-            part = output[start : start + step]
-            formed = torch.mm(part, column, out=piece[: len(part)])
-            torch.sum(formed.abs_(), dim=1, dtype=means.dtype, out=mean[start : start + step])
+    product = product or _into(outputs.new_empty(step, width))
+    for output, other, mean in zip(outputs, others, means, strict=True):
+        for part, of_part in zip(output.split(step), mean.split(step), strict=True):
+            torch.sum(product(part, other).abs_(), dim=1, dtype=means.dtype, out=of_part)
     return means.div_(width)
+
+
+def _into(piece: Tensor) -> Product:
+    """The product of two matrices in memory that is used again and again."""
+    return lambda left, right: torch.mm(left, right, out=piece[: len(left)])
 
 
 def _sum_of_outer_products(outputs: Tensor, rows: Tensor) -> Tensor:
