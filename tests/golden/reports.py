@@ -42,8 +42,6 @@ ADDED = {
 
 # Not compared: versions change with each release, and prose is no result.
 SKIPPED = {"schema_version", "versions", "description", "note", "remarks", "caveats", "sentences"}
-# A hash of every bit, and libraries for matrices round otherwise on each processor.
-HASHES = {".comparison.reference"}
 # A clock and an allocator give other numbers each time.
 COSTS = {"seconds", "peak memory"}
 
@@ -66,10 +64,7 @@ def made(name: str, folder: Path) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """Where two reports differ, but for new names and for floats closer than 3e-5 of themselves.
-
-    So far are those apart that two generations of processors made.
-    """
+    """Where two reports differ, but for new names and for floats closer than 1e-5 of themselves."""
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _of_objects(old, new, where)
     elif isinstance(old, list) and isinstance(new, list):
@@ -77,7 +72,7 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
             yield f"{where}: {len(old)} entries, now {len(new)}"
         for place, (before, after) in enumerate(zip(old, new, strict=False)):
             yield from differences(before, after, f"{where}[{place}]")
-    elif where not in HASHES and not _same(old, new):
+    elif not _same(old, new):
         yield f"{where}: {old!r}, now {new!r}"
 
 
@@ -93,7 +88,7 @@ def _of_objects(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterato
 
 def _same(old: Any, new: Any) -> bool:
     if isinstance(old, float) and isinstance(new, int | float):
-        return math.isclose(old, new, rel_tol=3e-5, abs_tol=1e-6)
+        return math.isclose(old, new, rel_tol=1e-5, abs_tol=1e-6)
     return new in (old, RENAMED.get(old) if isinstance(old, str) else old)
 
 
