@@ -94,11 +94,11 @@ def _add_which_options(which: argparse._ArgumentGroup) -> None:
 def _add_cure_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--change",
-        choices=("filters", "norms", "last-layer", "whole-network"),
+        choices=("filters", "norms", "last-layer", "whole-network", "any"),
         help="what is changed: the suspected filters (the default), or, where no filter is damaged, all norms' factors "
-        "and offsets, which often cure more",
+        "and offsets, which often cure more; or any of these, whichever does best before it is judged",
     )
-    how.add_argument("--count", metavar="N", type=positive, help="filters that are changed (default 5)")
+    how.add_argument("--count", metavar="N", type=positive, help="filters that are changed at most (default 5)")
     how.add_argument("--steps", metavar="N", type=positive, help="steps of Adam (default 90)")
     how.add_argument(
         "--learning-rate",

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from captum_paramsal.profiles import FilterParameters
 from captum_paramsal.repair import CureSettings
-from captum_paramsal.repair.cures.attempts import Attempt, Attempts
-from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers
+from captum_paramsal.repair.cures.attempts import Attempts
+from captum_paramsal.repair.cures.changeable import ANY, KINDS, Changeable, EditedNumbers
 from captum_paramsal.repair.cures.cure import suspects, ways
 from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
 from captum_paramsal.repair.cures.result import row_of
@@ -54,24 +54,23 @@ class WatchedAttempts(Attempts):
     """Attempts that remember every state that they look at.
 
     Attributes:
-        states: Of the last attempt; those that cure no choosing mistake are left out, since none of them is chosen.
+        states: By what is changed; those that cure no choosing mistake are left out, since none of them is chosen.
     """
 
     def __init__(self, model: nn.Module, images: CureImages, settings: CureSettings) -> None:
         super().__init__(model, images, settings, tqdm(disable=True))
-        self.states: list[State] = []
+        self.states: dict[Changeable, list[State]] = {}
 
-    def with_changes(self, changeable: Changeable) -> Attempt:
-        """Change some numbers, choose how far, and judge."""
-        self.states = []
-        return super().with_changes(changeable)
+    def of(self, several: Sequence[Changeable]) -> list[State]:
+        """All states of what one way changes."""
+        return [state for one in several for state in self.states.get(one, [])]
 
-    def _candidate(self, numbers: EditedNumbers, values: Mapping[str, Tensor]) -> Any:
-        found = super()._candidate(numbers, values)
-        if found.cured:
-            cured = int(self._right(self._mistakes.judge).sum())
-            broken = found.broken + int((~self._right(self._keep.judge)).sum())
-            self.states.append(State(values, found.cured, cured, broken))
+    def _candidate(self, changeable: Changeable, numbers: EditedNumbers, values: Mapping[str, Tensor]) -> Any:
+        found = super()._candidate(changeable, numbers, values)
+        if found is not None:
+            cured, chosen = (int((self._margins(of) > 0).sum()) for of in (self._mistakes.judge, self._mistakes.choose))
+            broken = sum(int((self._margins(of) <= 0).sum()) for of in (self._keep.choose, self._keep.judge))
+            self.states.setdefault(changeable, []).append(State(values, chosen, cured, broken))
         return found
 
 
@@ -113,7 +112,8 @@ class ThirdSet:
 def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, Any]:
     """What :func:`captum_paramsal.repair.cure` says of some mistakes by every way, and each way at the same harm.
 
-    The last way is the whole network with steps as long as those of the others; its own are shorter.
+    The last two ways are the whole network with steps as long as those of the others (its own are shorter), and any:
+    whichever of filters, whole network, last layer and norms is chosen.
     """
     images = CureImages.of(
         case.model, case.given[chosen].batches(), case.given[~case.mistakes()].batches(), settings.seed
@@ -126,15 +126,18 @@ def all_ways(case: Case, chosen: Tensor, settings: CureSettings) -> dict[str, An
     attempts, third = WatchedAttempts(copied, images, settings), ThirdSet(case, copied)
     whole = Changeable.whole_network(copied)
     long_steps = replace(whole, name=f"{whole.name}, steps of the others", pace=1.0)
+    tried = ways(parameters, images, filters, settings)
+    tried |= {long_steps.name: [long_steps], ANY: [one for kind in KINDS for one in tried[kind]]}
+    numbers = EditedNumbers(copied, whole)
     rows, reasons = [], []
-    for changeable in (*ways(parameters, images, filters, settings), long_steps):
-        made = attempts.with_changes(changeable)
-        row = row_of(made.name, made.numbers, made.size, made.verdict)
+    for name, several in tried.items():
+        made = attempts.with_changes(name, several)
+        row = row_of(name, made.numbers, made.size, made.verdict)
         if made.numbers:
-            numbers = EditedNumbers(copied, changeable)
+            row["chosen"] = made.name
             if made.verdict.status == "kept":
                 row["third"] = third.counts(numbers, made.values)
-            row["levels"] = _at_levels(attempts.states, images, third, numbers)
+            row["levels"] = _at_levels(attempts.of(several), images, third, numbers)
         rows.append(row)
         reasons.append(made.verdict.reason)
     names = [str(one) for one in filters]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from torch.optim import Adam
 from tqdm import tqdm
 
 from captum_paramsal.errors import InputError
+from captum_paramsal.functional import decision_margins, soft_share_right
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.repair.cures.changeable import KINDS, Changeable, EditedNumbers
+from captum_paramsal.repair.cures.changeable import ANY, KINDS, Changeable, EditedNumbers
 from captum_paramsal.repair.cures.division import CureImages, Images
 from captum_paramsal.repair.cures.verdict import AcceptanceRule, Verdict
 from captum_paramsal.repair.treatment.strengths import require_finite
@@ -23,8 +24,11 @@ from captum_paramsal.repair.treatment.training_items import TrainingItem, scores
 _SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)
 """Shares of a change that are tried: the smallest that cures as much is the least that cures."""
 
-_CAUTION = 0.5
+_CAUTION = 0.3
 """Share of what may break that the choosing images are granted: the best of many states looks better than it is."""
+
+_SOFTNESS = 0.05
+"""Width of a soft count, in standard deviations of right images' margins: whole counts of so few are too coarse."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,10 @@ class CureSettings:
     """How a cure is looked for.
 
     Attributes:
-        change: What is changed: "filters", "norms" (the factors and offsets of all of them), the "last layer", or the
-            "whole network". Where mistakes come of no damaged filter, norms or all of it often cure more.
-        count: Filters that are changed.
+        change: What is changed: "filters", "norms" (the factors and offsets of all of them), the "last layer", the
+            "whole network", or "any" of these, the one that does best on the choosing images. Where mistakes come of no
+            damaged filter, norms or all of it often cure more.
+        count: Filters that are changed, at most: the first of them is tried alone, too.
         ablations: Filters that are ablated at most to find these, see :func:`captum_paramsal.triage.rank_suspects`.
         steps: Steps of Adam.
         learning_rate: Length of a step, as a share of the root mean square of the tensor that is changed; a tenth of it
@@ -61,8 +66,9 @@ class CureSettings:
     rule: AcceptanceRule = field(default_factory=AcceptanceRule)
 
     def __post_init__(self) -> None:
-        if self.change not in KINDS:
-            message = f"Expected `change` to be one of {', '.join(map(repr, KINDS))}, got {self.change!r}."
+        choices = (*KINDS, ANY)
+        if self.change not in choices:
+            message = f"Expected `change` to be one of {', '.join(map(repr, choices))}, got {self.change!r}."
             raise InputError(message)
         for name in ("count", "steps", "every", "batch_size"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
@@ -83,8 +89,8 @@ class Attempt:
     """What changing some numbers came to.
 
     Attributes:
-        name: What was changed.
-        numbers: How many numbers could change.
+        name: What was changed; of several, the one that was chosen.
+        numbers: How many numbers could change, of several as well.
         size: Norm of the change as a share of the norm of the numbers that could change.
         values: New values of the changed parameters, by name; none where no state was worth choosing.
         verdict: What the judging images say.
@@ -102,15 +108,18 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Candidate:
+    """A state on the way, and soft counts of the mistakes that it cures and of the right images that it breaks."""
+
+    changeable: Changeable
     values: Mapping[str, Tensor]
     size: float
-    cured: int
-    broken: int
+    cures: float
+    breaks: float
 
     @property
-    def rank(self) -> tuple[int, int, float]:
-        """More cured, then fewer broken, then a smaller change."""
-        return self.cured, -self.broken, -self.size
+    def rank(self) -> tuple[float, float]:
+        """More cured, then a smaller change."""
+        return self.cures, -self.size
 
 
 class Attempts:
@@ -129,34 +138,53 @@ class Attempts:
         self._keep = images.keep
         self._settings = settings
         self._bar = bar
+        self._before = decision_margins(images.keep.choose.scores, images.keep.choose.labels)
+        # Margins that are all the same leave whole counts.
+        self._width = max(_SOFTNESS * self._before.double().std().item(), torch.finfo(torch.float64).tiny)
+        self._found: dict[Changeable, _Candidate | None] = {}
 
-    def with_changes(self, changeable: Changeable) -> Attempt:
-        """Change some numbers, choose how far, and judge."""
-        name, count = changeable.name, changeable.count
+    def with_changes(self, name: str, several: Sequence[Changeable]) -> Attempt:
+        """Change the numbers of each, choose one of them and how far, and judge.
+
+        Args:
+            name: What they are called together.
+            several: Which numbers.
+        """
+        count = max(one.count for one in several)
         if not count:
             reason = f"Refused: the model has no {name} to change."
             return Attempt(name, 0, 0.0, {}, Verdict.without_judges("refused", reason))
-        numbers = EditedNumbers(self._model, changeable)
+        found = [best for one in several if one.count and (best := self._best(one)) is not None]
+        if not found:
+            return Attempt(name, count, 0.0, {}, self._none_chosen())
+        best = max(found, key=lambda one: one.rank)
+        numbers = EditedNumbers(self._model, best.changeable)
+        judges = {"mistakes": self._mistakes.judge, "keep": self._keep.judge}
         with frozen_eval(self._model, numbers.parameters.values()), numbers.restored():
-            best = self._chosen(numbers)
-            if best is None:
-                return Attempt(name, count, 0.0, {}, self._none_chosen())
             numbers.write(best.values)
-            judges = {"mistakes": self._mistakes.judge, "keep": self._keep.judge}
-            predicted = {kind: self._predicted(of) for kind, of in judges.items()}
+            predicted = {kind: self._scores(of).argmax(dim=1) for kind, of in judges.items()}
         right = {kind: predicted[kind] == of.labels for kind, of in judges.items()}
         verdict = self._settings.rule.judge(right["mistakes"], ~right["keep"])
         said = {kind: of.cpu() for kind, of in predicted.items()}
-        return Attempt(name, count, best.size, best.values, verdict, said)
+        chosen = best.changeable
+        return Attempt(chosen.name, chosen.count, best.size, best.values, verdict, said)
 
-    def _chosen(self, numbers: EditedNumbers) -> _Candidate | None:
+    def _best(self, changeable: Changeable) -> _Candidate | None:
+        """The state that is chosen of these numbers, which are changed once."""
+        if changeable not in self._found:
+            numbers = EditedNumbers(self._model, changeable)
+            with frozen_eval(self._model, numbers.parameters.values()), numbers.restored():
+                self._found[changeable] = self._chosen(changeable, numbers)
+        return self._found[changeable]
+
+    def _chosen(self, changeable: Changeable, numbers: EditedNumbers) -> _Candidate | None:
         """The state on the way that cures most, of those that break no more than they may."""
-        allowed = _CAUTION * self._settings.rule.most_broken * len(self._keep.choose)
+        allowed = _CAUTION * self._settings.rule.most_broken
         best: _Candidate | None = None
         for values in self._states(numbers):
             for share in _SHARES:
-                found = self._candidate(numbers, numbers.part_of(values, share))
-                if found.cured and found.broken <= allowed and (best is None or found.rank > best.rank):
+                found = self._candidate(changeable, numbers, numbers.part_of(values, share))
+                if found is not None and found.breaks <= allowed and (best is None or found.rank > best.rank):
                     best = found
             numbers.write(values)
         return best
@@ -182,22 +210,29 @@ class Attempts:
             if step % settings.every == 0 or step == settings.steps:
                 yield numbers.values()
 
-    def _candidate(self, numbers: EditedNumbers, values: Mapping[str, Tensor]) -> _Candidate:
+    def _candidate(
+        self, changeable: Changeable, numbers: EditedNumbers, values: Mapping[str, Tensor]
+    ) -> _Candidate | None:
+        """A state as the choosing images see it; none that cures no mistake, whatever it breaks."""
         numbers.write(values)
-        cured = int(self._right(self._mistakes.choose).sum())
-        # What cures nothing is not chosen, whatever it breaks.
-        broken = int((~self._right(self._keep.choose)).sum()) if cured else 0
-        return _Candidate(values, numbers.size(values), cured, broken)
+        mistakes = self._margins(self._mistakes.choose)
+        if not (mistakes > 0).any():
+            return None
+        cures = soft_share_right(mistakes, self._width)
+        breaks = soft_share_right(self._before, self._width) - soft_share_right(
+            self._margins(self._keep.choose), self._width
+        )
+        return _Candidate(changeable, values, numbers.size(values), cures, breaks)
 
-    def _right(self, images: Images) -> Tensor:
-        """Which images the model gets right now, ``(N,)`` bool."""
-        return self._predicted(images) == images.labels
+    def _margins(self, images: Images) -> Tensor:
+        """By how much each label leads now, ``(N,)``."""
+        return decision_margins(self._scores(images), images.labels)
 
-    def _predicted(self, images: Images) -> Tensor:
-        """What the model says of them now, ``(N,)`` int64."""
+    def _scores(self, images: Images) -> Tensor:
+        """Class scores of the model as it is now, ``(N, C)``."""
         with torch.no_grad():
             parts = [
-                scores_of(self._model, TrainingItem(inputs, labels)).argmax(dim=1)
+                scores_of(self._model, TrainingItem(inputs, labels))
                 for inputs, labels in images.batches(4 * self._settings.batch_size)
             ]
         return torch.cat(parts)

@@ -17,6 +17,9 @@ from captum_paramsal.profiles import FilterParameters
 KINDS = ("filters", "whole network", "last layer", "norms")
 """What a cure may change."""
 
+ANY = "any"
+"""That of ``KINDS`` which does best on the images that choose."""
+
 _WHOLE_NETWORKS_PACE = 0.1
 """So many numbers go far in one step: with the usual one no state of a whole network broke few images."""
 
@@ -118,9 +121,7 @@ class EditedNumbers:
 
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Give the parameters other values."""
-        with torch.no_grad():
-            for name, value in values.items():
-                self.parameters[name].copy_(value)
+        write(self.parameters, values)
 
     def part_of(self, values: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
         """Values that are a share of the way from those before to others."""
@@ -149,6 +150,13 @@ class EditedNumbers:
             if parameter.grad is not None:
                 parameter.grad.mul_(self._entries[name])
         optimizer.step()
+
+
+def write(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Give parameters other values, by name, in place."""
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
 
 
 def norm_of(parts: Iterable[Tensor]) -> float:

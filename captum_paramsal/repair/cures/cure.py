@@ -17,7 +17,7 @@ from captum_paramsal.hooks import Output, scored_model
 from captum_paramsal.profiles import FilterParameters, FilterProfile
 from captum_paramsal.reference import Reference
 from captum_paramsal.repair.cures.attempts import Attempt, Attempts, CureSettings
-from captum_paramsal.repair.cures.changeable import KINDS, Changeable, EditedNumbers, norm_of
+from captum_paramsal.repair.cures.changeable import ANY, KINDS, Changeable, norm_of, write
 from captum_paramsal.repair.cures.division import LEAST_MISTAKES, CureImages
 from captum_paramsal.repair.cures.result import Cure
 from captum_paramsal.repair.cures.verdict import Verdict
@@ -49,10 +49,12 @@ def cure(
 
     ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
-    Of the states on the way, and of parts of each change down to a quarter, the one is chosen that cures most of the
-    choosing mistakes and breaks at most half the share of the choosing right images that the rule allows, and of equals
-    the smallest. It is judged once, on images that neither taught nor chose it, by a rule that is fixed before
-    (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no patch. The model is left as it is.
+    Of filters the first is tried alone, and then all of them. Of the states on the way, and of parts of each change
+    down to a quarter, the one is chosen that cures most of the choosing mistakes and breaks at most three tenths of the
+    share of the choosing right images that the rule allows, where images near the border count in part
+    (:func:`captum_paramsal.functional.soft_share_right`). It is judged once, on images that neither taught nor chose
+    it, by a rule that is fixed before (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no
+    patch. The model is left as it is.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.
@@ -103,6 +105,7 @@ def cure(
         "settings": asdict(settings),
         "mistakes": count,
         "keep": len(images.keep),
+        "changed": settings.change,
         "numbers": 0,
         "size": 0.0,
     }
@@ -114,27 +117,29 @@ def cure(
         none = Verdict.without_judges("too few", reason)
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
     if filters is None:
-        needed = alternatives or settings.change == "filters"
+        needed = alternatives or settings.change in ("filters", ANY)
         filters = suspects(model, images, settings, reference, output, show_progress=show_progress) if needed else []
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
         parameters = FilterParameters(copied, bias=True, batch_norm=bool(filters), inputs=images.keep.learn.inputs[:1])
-        sets = ways(parameters, images, filters, settings, output, alternatives=alternatives)
-        with tqdm(total=settings.steps * len(sets), desc="cure", unit="step", disable=not show_progress) as bar:
+        tried = ways(parameters, images, filters, settings, output, alternatives=alternatives)
+        attempted = {one for several in tried.values() for one in several if one.count}
+        with tqdm(total=settings.steps * len(attempted), desc="cure", unit="step", disable=not show_progress) as bar:
             attempts = Attempts(scored_model(copied, output), images, settings, bar)
-            first, *others = [attempts.with_changes(one) for one in sets]
-    context |= {"numbers": first.numbers, "size": first.size}
-    if settings.change != "filters":
+            first, *others = [attempts.with_changes(name, several) for name, several in tried.items()]
+    # What was chosen of any is its own alternative no more.
+    others = [one for one in others if one.name != first.name]
+    context |= {"changed": first.name, "numbers": first.numbers, "size": first.size}
+    if first.name != "filters":
         filters = []
     changes = _changes(parameters, first, filters)
     about = {
         "made by": "cure",
-        "changed": settings.change,
         "filters": [str(one) for one in filters],
         "verdict": first.verdict.reason,
         **context,
     }
-    EditedNumbers(copied, sets[0]).write(first.values)
+    write(dict(copied.named_parameters()), first.values)
     patch = Patch.between(original, copied, about) if first.verdict.status == "kept" else None
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
 
@@ -170,27 +175,39 @@ def ways(
     output: Output | None = None,
     *,
     alternatives: bool = True,
-) -> list[Changeable]:
-    """What is changed, and what else the same budget can be spent on."""
-    sets = [_changeable(parameters, images, filters, settings.change)]
+) -> dict[str, list[Changeable]]:
+    """What is changed, by name, and what else the same budget can be spent on; of several, one is chosen."""
+    wanted = KINDS if alternatives or settings.change == ANY else (settings.change,)
+    of_kind = {kind: _changeables(parameters, images, filters, kind) for kind in wanted}
+    first = [one for kind in wanted for one in of_kind[kind]] if settings.change == ANY else of_kind[settings.change]
+    tried = {settings.change: first}
     if alternatives:
-        sets += [_changeable(parameters, images, filters, kind) for kind in KINDS if kind != settings.change]
-        sets += [_random_filters(parameters, filters, settings, output)]
-    return sets
+        tried |= {kind: of_kind[kind] for kind in KINDS if kind != settings.change}
+        drawn = _random_filters(parameters, filters, settings, output)
+        tried["random filters"] = _of_filters(parameters, drawn, "random filters")
+    return tried
 
 
-def _changeable(parameters: FilterParameters, images: CureImages, filters: Sequence[Filter], kind: str) -> Changeable:
-    """The numbers of one of ``KINDS``."""
+def _changeables(
+    parameters: FilterParameters, images: CureImages, filters: Sequence[Filter], kind: str
+) -> list[Changeable]:
+    """The numbers of one of ``KINDS``; of filters two, from which one is chosen."""
     if kind == "filters":
-        return Changeable.of_filters(parameters, filters)
+        return _of_filters(parameters, filters, kind)
     if kind == "last layer":
-        return Changeable.last_layer(parameters.model, classes=images.keep.learn.scores.shape[1])
-    return Changeable.norms(parameters.model) if kind == "norms" else Changeable.whole_network(parameters.model)
+        return [Changeable.last_layer(parameters.model, classes=images.keep.learn.scores.shape[1])]
+    return [Changeable.norms(parameters.model) if kind == "norms" else Changeable.whole_network(parameters.model)]
+
+
+def _of_filters(parameters: FilterParameters, filters: Sequence[Filter], name: str) -> list[Changeable]:
+    """The first filter alone, since fewer numbers break less where it is the one, and all of them."""
+    parts = [filters[:1], filters] if len(filters) > 1 else [filters]
+    return [Changeable.of_filters(parameters, part, name) for part in parts]
 
 
 def _random_filters(
     parameters: FilterParameters, filters: Sequence[Filter], settings: CureSettings, output: Output | None
-) -> Changeable:
+) -> list[Filter]:
     """As many of all filters."""
     try:
         every = list(FilterProfile(parameters.model, output=output).filters)
@@ -199,8 +216,7 @@ def _random_filters(
         layers = list(dict.fromkeys(one.layer for one in filters))
         every = list(FilterProfile(parameters.model, layers, output=output).filters)
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
-    drawn = [every[place] for place in order[: len(filters)].tolist()]
-    return Changeable.of_filters(parameters, drawn, "random filters")
+    return [every[place] for place in order[: len(filters)].tolist()]
 
 
 def _changes(parameters: FilterParameters, made: Attempt, filters: Sequence[Filter]) -> Tensor:

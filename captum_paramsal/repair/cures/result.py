@@ -28,9 +28,9 @@ class Cure(Summarized):
     Attributes:
         patch: What turns the model into the cured one; None where the cure was refused.
         verdict: What the images say that took no part.
-        filters: The filters that were changed, or would have been, the first of the ranking first; none where something
-            else was.
-        changes: Norm of each one's change as a share of the norm of its numbers, ``(K,)`` float64.
+        filters: The filters that could be changed, the first of the ranking first; none where something else was.
+        changes: Norm of each one's change as a share of the norm of its numbers, ``(K,)`` float64; 0 for all but the
+            first where it was best to change that one alone.
         alternatives: The same budget spent on other numbers.
         parts: Which images served what: places in what was given, under "mistakes" and "keep" for each of "learn",
             "choose" and "judge", and under "left out" those that were no mistakes, or were not right.
@@ -50,9 +50,9 @@ class Cure(Summarized):
 
     @property
     def changed(self) -> str:
-        """What was changed, or would have been: "filters", "norms", "last layer" or "whole network"."""
-        # Files from before there was a choice do not name it.
-        return str(self.context["settings"].get("change", "filters"))
+        """What was changed, or would have been: "filters", "norms", "last layer", "whole network"; "any" if none was."""
+        # Older files name what was asked for, and the oldest, from before there was a choice, nothing.
+        return str(self.context.get("changed") or self.context["settings"].get("change", "filters"))
 
     @property
     def kept(self) -> bool:

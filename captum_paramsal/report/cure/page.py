@@ -19,6 +19,7 @@ _NAMES = {
     "last layer": "the last layer",
     "norms": "factors and offsets of the norms",
     "random filters": "as many filters at random",
+    "any": "filters, the whole network, the last layer or the norms",
 }
 _KINDS = (
     ("cured", "Mistakes that are cured", "Mistakes that would be cured"),
@@ -99,7 +100,7 @@ def cure_page(report: CureData) -> str:
             if (kind := _kind(report, outcome, kept if cure.kept else refused)).images
         ],
         filters=_filters(report),
-        changed=bool(cure.changes.any()),
+        changed=int((cure.changes > 0).sum()),
         parts={name: {part: len(places) for part, places in of.items()} for name, of in cure.parts.items()},
         rule=report.context["parameters"]["rule"],
     )
