@@ -34,7 +34,7 @@ from .constraints import (
     space_penalty as space_penalty,
     strongest_wrong_class as strongest_wrong_class,
 )
-from .decision_margins import decision_margins as decision_margins, soft_share_right as soft_share_right
+from .decision_margins import decision_margins as decision_margins, soft_right as soft_right
 from .evidence import Reduce as Reduce, averaged_evidence as averaged_evidence, evidence_of as evidence_of
 from .forward_impact import (
     pareto_fronts as pareto_fronts,

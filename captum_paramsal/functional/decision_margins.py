@@ -1,4 +1,4 @@
-"""How far an answer is from being another, and how many answers are right if those close to it count in part."""
+"""How far an answer is from being another, and how far it is right where that is close."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ def decision_margins(scores: Tensor, labels: Tensor) -> Tensor:
     return of_label - scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
 
 
-def soft_share_right(margins: Tensor, width: float) -> float:
-    """Share of right answers where one counts as right by ``σ(margin / width)``, a half on the border.
+def soft_right(margins: Tensor, width: float) -> Tensor:
+    """How far each answer is right, ``σ(margin / width)``: a half on the border, 0 or 1 far from it.
 
-    Of few examples it says more than the share itself, which moves by whole examples: those that come close to the
-    border without crossing it count, too.
+    Of few examples the mean says more than the share of right answers, which moves by whole examples: those that come
+    close to the border without crossing it count, too.
 
     Args:
         margins: Of ``decision_margins``, ``(N,)``.
-        width: Of the border, in the unit of the margins, above 0; towards 0 this is the share of right answers.
+        width: Of the border, in the unit of the margins, above 0; towards 0 each answer is right or wrong.
 
-    >>> soft_share_right(torch.tensor([3.0, 0.0, -3.0, -3.0]), 0.1)
-    0.375
+    Returns:
+        ``(N,)`` float64.
+
+    >>> soft_right(torch.tensor([3.0, 0.1, 0.0, -3.0]), 0.1)
+    tensor([1.0000e+00, 7.3106e-01, 5.0000e-01, 9.3576e-14], dtype=torch.float64)
     """
-    return torch.sigmoid(margins.double() / width).mean().item()
+    return torch.sigmoid(margins.double() / width)

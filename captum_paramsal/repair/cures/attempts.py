@@ -13,7 +13,7 @@ from torch.optim import Adam
 from tqdm import tqdm
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.functional import decision_margins, soft_share_right
+from captum_paramsal.functional import decision_margins, soft_right
 from captum_paramsal.hooks import frozen_eval
 from captum_paramsal.repair.cures.changeable import ANY, KINDS, Changeable, EditedNumbers
 from captum_paramsal.repair.cures.division import CureImages, Images
@@ -24,7 +24,7 @@ from captum_paramsal.repair.treatment.training_items import TrainingItem, scores
 _SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)
 """Shares of a change that are tried: the smallest that cures as much is the least that cures."""
 
-_CAUTION = 0.3
+_CAUTION = 0.6
 """Share of what may break that the choosing images are granted: the best of many states looks better than it is."""
 
 _SOFTNESS = 0.05
@@ -108,7 +108,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A state on the way, and soft counts of the mistakes that it cures and of the right images that it breaks."""
+    """A state on the way, and the shares of the choosing mistakes and right images that it cures and breaks, softly."""
 
     changeable: Changeable
     values: Mapping[str, Tensor]
@@ -138,9 +138,8 @@ class Attempts:
         self._keep = images.keep
         self._settings = settings
         self._bar = bar
-        self._before = decision_margins(images.keep.choose.scores, images.keep.choose.labels)
-        # Margins that are all the same leave whole counts.
-        self._width = max(_SOFTNESS * self._before.double().std().item(), torch.finfo(torch.float64).tiny)
+        before = decision_margins(images.keep.choose.scores, images.keep.choose.labels)
+        self._before = soft_right(before, _width_of(before))
         self._found: dict[Changeable, _Candidate | None] = {}
 
     def with_changes(self, name: str, several: Sequence[Changeable]) -> Attempt:
@@ -218,10 +217,11 @@ class Attempts:
         mistakes = self._margins(self._mistakes.choose)
         if not (mistakes > 0).any():
             return None
-        cures = soft_share_right(mistakes, self._width)
-        breaks = soft_share_right(self._before, self._width) - soft_share_right(
-            self._margins(self._keep.choose), self._width
-        )
+        keep = self._margins(self._keep.choose)
+        # The model's own width, or larger scores alone would make it surer of everything.
+        width = _width_of(keep)
+        cures = soft_right(mistakes, width).mean().item()
+        breaks = (self._before - soft_right(keep, width)).clamp(min=0).mean().item()
         return _Candidate(changeable, values, numbers.size(values), cures, breaks)
 
     def _margins(self, images: Images) -> Tensor:
@@ -244,3 +244,8 @@ class Attempts:
             f"at most {most:.2%} of the {len(self._keep.choose)} right images beside them."
         )
         return Verdict.without_judges("refused", reason)
+
+
+def _width_of(margins: Tensor) -> float:
+    """Width of a soft count; hardly any where all margins are the same, so that whole images count."""
+    return max(_SOFTNESS * margins.double().std().item(), torch.finfo(torch.float64).tiny)

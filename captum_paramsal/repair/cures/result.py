@@ -50,7 +50,7 @@ class Cure(Summarized):
 
     @property
     def changed(self) -> str:
-        """What was changed, or would have been: "filters", "norms", "last layer", "whole network"; "any" if none was."""
+        """What was changed, or would have been: "filters", "norms", the "last layer" or "whole network", or "any"."""
         # Older files name what was asked for, and the oldest, from before there was a choice, nothing.
         return str(self.context.get("changed") or self.context["settings"].get("change", "filters"))
 

@@ -1,18 +1,54 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from repair.cures.small_fault import images, network
+from scipy.special import expit
 from torch import nn
+from tqdm import tqdm
 
 from captum_paramsal import Filter
 from captum_paramsal.errors import CureError, InputError, PatchError
+from captum_paramsal.profiles import FilterParameters
 from captum_paramsal.repair import AcceptanceRule, Cure, CureSettings, cure
-from captum_paramsal.repair.cures.changeable import Changeable, EditedNumbers
+from captum_paramsal.repair.cures.attempts import Attempts
+from captum_paramsal.repair.cures.changeable import KINDS, Changeable, EditedNumbers
+from captum_paramsal.repair.cures.cure import ways
+from captum_paramsal.repair.cures.division import CureImages
+from captum_paramsal.repair.treatment.weights import trainable_copy
 
 FAULT = Filter("0", 2)
 SETTINGS = CureSettings(count=1, steps=80, learning_rate=0.05, batch_size=16)
+
+
+class SeenAttempts(Attempts):
+    """Attempts that remember what they looked at."""
+
+    def __init__(self, model, images, settings):
+        super().__init__(model, images, settings, tqdm(disable=True))
+        self.images, self.seen = images, []
+
+    def _candidate(self, changeable, numbers, values):
+        self.seen.append((changeable, values))
+        return super()._candidate(changeable, numbers, values)
+
+
+def attempts_of(model, batches, filters, settings):
+    """Attempts as a cure makes them, and what they change."""
+    divided = CureImages.of(model, batches, batches, settings.seed)
+    parameters = FilterParameters(
+        trainable_copy(model), bias=True, batch_norm=True, inputs=divided.keep.learn.inputs[:1]
+    )
+    several = ways(parameters, divided, filters, settings, alternatives=False)["filters"]
+    return SeenAttempts(parameters.model, divided, settings), several
+
+
+def leads(scores, labels):
+    """By how much each label leads, one image after the other."""
+    rows = zip(scores.double().tolist(), labels.tolist(), strict=True)
+    return np.array([row[label] - max(row[:label] + row[label + 1 :]) for row, label in rows])
 
 
 def state_of(model):
@@ -261,6 +297,58 @@ def test_what_else_the_budget_could_change_is_everything_but_what_it_changed(fou
     assert names == ["norms", "filters", "whole network", "last layer", "random filters"]
 
 
+def test_the_first_filter_is_tried_alone_too(found):
+    model, batches, _ = found
+    settings = replace(SETTINGS, count=2)
+    filters = [FAULT, Filter("0", 0)]
+    result = cure(model, batches, batches, filters=filters, settings=settings, show_progress=False)
+    attempts, several = attempts_of(model, batches, filters, settings)
+    assert [one.count for one in several] == [6, 12]
+    made = attempts.with_changes("filters", several)
+    assert (made.numbers, made.size) == (result.context["numbers"], result.context["size"])
+    assert (result.changes > 0).tolist() == ([True, False] if made.numbers == 6 else [True, True])
+    assert {one for one, _ in attempts.seen} == set(several)
+    # Among all that was looked at nothing that may be chosen cures more, counted anew and slowly.
+    choose = {"mistakes": attempts.images.mistakes.choose, "keep": attempts.images.keep.choose}
+    before = leads(choose["keep"].scores, choose["keep"].labels)
+    was_right = expit(before / (0.05 * before.std(ddof=1)))
+    counts = []
+    for _, values in attempts.seen:
+        changed = copy.deepcopy(model)
+        changed.load_state_dict({**changed.state_dict(), **values})
+        after = {kind: leads(changed(of.inputs).detach(), of.labels) for kind, of in choose.items()}
+        if (after["mistakes"] > 0).any():
+            width = 0.05 * after["keep"].std(ddof=1)
+            breaks = np.maximum(was_right - expit(after["keep"] / width), 0).mean()
+            counts.append((expit(after["mistakes"] / width).mean(), breaks, values))
+    best = max(cures for cures, breaks, _ in counts if breaks <= 0.6 * 0.005)
+    (chosen,) = [cures for cures, _, values in counts if same(values, made.values)]
+    assert chosen == pytest.approx(best, rel=1e-9)
+
+
+def test_any_is_what_does_best_before_it_is_judged(found, tmp_path):
+    model, batches, _ = found
+    settings = replace(SETTINGS, change="any")
+    result = cure(model, batches, batches, settings=settings, alternatives=True, show_progress=False)
+    assert result.kept
+    names = [row["changed"] for row in result.to_table()]
+    assert names == [result.changed, *(kind for kind in KINDS if kind != result.changed), "random filters"]
+    assert bool(result.filters) == (result.changed == "filters")
+    alone = cure(model, batches, batches, settings=replace(settings, change=result.changed), show_progress=False)
+    assert all(torch.equal(bits, alone.patch.bits[name]) for name, bits in result.patch.bits.items())
+    result.save(tmp_path / "cure.json")
+    again = Cure.load(tmp_path / "cure.json")
+    assert (again.changed, again.to_table()) == (result.changed, result.to_table())
+
+
+def test_any_that_finds_nothing_says_so(found):
+    model, batches, _ = found
+    settings = replace(SETTINGS, change="any", steps=1, learning_rate=1e-9)
+    result = cure(model, batches, batches, settings=settings, show_progress=False)
+    assert str(result).startswith("Refused: no change cured any of the 8 mistakes")
+    assert (result.changed, result.filters) == ("any", ())
+
+
 def test_filters_are_refused_where_something_else_is_changed(found):
     model, batches, _ = found
     with pytest.raises(InputError, match="`filters` only where filters are changed, got 1 and 'norms'"):
@@ -272,4 +360,5 @@ def test_filters_are_refused_where_something_else_is_changed(found):
 def test_a_cure_from_before_there_was_a_choice_is_one_of_filters(found):
     _, _, result = found
     settings = {key: value for key, value in result.context["settings"].items() if key != "change"}
-    assert replace(result, context={**result.context, "settings": settings}).changed == "filters"
+    context = {key: value for key, value in result.context.items() if key != "changed"} | {"settings": settings}
+    assert replace(result, context=context).changed == "filters"
