@@ -247,11 +247,11 @@ class CureContent(TypedDict):
 
     Attributes:
         verdict: What the judging images say.
-        filters: Layer, index and part of each filter that was changed, or would have been.
-        changes: Norm of each one's change as a share of its own.
+        filters: Layer, index and part of each filter that could be changed; none where something else was.
+        changes: Norm of each one's change as a share of its own; 0 for all but the first where that was changed alone.
         alternatives: The same budget spent on other numbers.
         parts: Places of the images that served to learn, to choose and to judge, of mistakes and of right images.
-        context: Model's fingerprint, settings and counts.
+        context: Model's fingerprint, settings, what was changed, and counts.
         predicted: What the changed model says of the judging images.
     """
 

@@ -34,7 +34,7 @@ class Cure(Summarized):
         alternatives: The same budget spent on other numbers.
         parts: Which images served what: places in what was given, under "mistakes" and "keep" for each of "learn",
             "choose" and "judge", and under "left out" those that were no mistakes, or were not right.
-        context: Model's fingerprint, settings and counts.
+        context: Model's fingerprint, settings, what was changed, and counts.
         predicted: What the changed model says of the judging images, int64, in the order of ``parts``, under
             "mistakes" and "keep"; empty where it did not come to that.
     """
