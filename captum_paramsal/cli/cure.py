@@ -31,11 +31,11 @@ _OF_PHOTOS = (
     *("image_size", "resize", "mean", "std"),
 )
 _DESCRIPTION = """\
-Change few filters, or the norms, until mistakes go away, by half of the mistakes and of the images that the model gets
-right; a fifth of both chooses how far to go, and the rest, unseen, accepts or refuses the change. Mistakes are all of
-the images given, those of one pair of classes, or a group of a triage. Writes report.html (one file, opens anywhere),
-cure.json, cure.csv and, of a cure that is kept, cured.patch.safetensors, which `captum-paramsal patch` puts on the
-weights and takes off again.
+Change few filters, or what else cures more, until mistakes go away, by half of the mistakes and of the images that the
+model gets right; a fifth of both chooses what is changed and how far, and the rest, unseen, accepts or refuses the
+change. Mistakes are all of the images given, those of one pair of classes, or a group of a triage. Writes report.html
+(one file, opens anywhere), cure.json, cure.csv and, of a cure that is kept, cured.patch.safetensors, which
+`captum-paramsal patch` puts on the weights and takes off again.
 
 Without --model and IMAGES_DIR, mistakes of the built-in demo are to be cured: a small network, and generated scenes.
 """
@@ -94,9 +94,10 @@ def _add_which_options(which: argparse._ArgumentGroup) -> None:
 def _add_cure_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--change",
-        choices=("filters", "norms", "last-layer", "whole-network", "any"),
-        help="what is changed: the suspected filters (the default), or, where no filter is damaged, all norms' factors "
-        "and offsets, which often cure more; or any of these, whichever does best before it is judged",
+        choices=("any", "filters", "norms", "last-layer", "whole-network"),
+        default="any",
+        help="what is changed: the suspected filters; all norms' factors and offsets, which often cure more where no "
+        "filter is damaged; or any of these (the default), whichever does best before it is judged",
     )
     how.add_argument("--count", metavar="N", type=positive, help="filters that are changed at most (default 5)")
     how.add_argument("--steps", metavar="N", type=positive, help="steps of Adam (default 90)")
@@ -220,10 +221,8 @@ def _settings(args: argparse.Namespace, classes: ClassNames) -> CureReportSettin
         numbers = classes.numbers(args.pair)
         pair = numbers[args.pair[0]], numbers[args.pair[1]]
     given = given_values(args, ("count", "steps", "learning_rate", "keep", "seed"))
-    if args.change is not None:
-        given["change"] = args.change.replace("-", " ")
     return CureReportSettings(
-        cure=CureSettings(rule=rule, **given),
+        cure=CureSettings(change=args.change.replace("-", " "), rule=rule, **given),
         pair=pair,
         alternatives=args.alternatives,
         shown=args.pictures,

@@ -27,6 +27,9 @@ _SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)
 _CAUTION = 0.6
 """Share of what may break that the choosing images are granted: the best of many states looks better than it is."""
 
+_AS_GOOD = 0.5
+"""Mistakes, softly counted, by which what changes fewer numbers may cure less and be taken."""
+
 _SOFTNESS = 0.05
 """Width of a soft count, in standard deviations of right images' margins: whole counts of so few are too coarse."""
 
@@ -156,7 +159,10 @@ class Attempts:
         found = [best for one in several if one.count and (best := self._best(one)) is not None]
         if not found:
             return Attempt(name, count, 0.0, {}, self._none_chosen())
-        best = max(found, key=lambda one: one.rank)
+        most = max(one.cures for one in found)
+        # As little as cures: what half an image tells apart is as good.
+        as_good = [one for one in found if (most - one.cures) * len(self._mistakes.choose) <= _AS_GOOD]
+        best = min(as_good, key=lambda one: (one.changeable.count, -one.cures))
         numbers = EditedNumbers(self._model, best.changeable)
         judges = {"mistakes": self._mistakes.judge, "keep": self._keep.judge}
         with frozen_eval(self._model, numbers.parameters.values()), numbers.restored():

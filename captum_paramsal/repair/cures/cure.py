@@ -49,12 +49,12 @@ def cure(
 
     ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
-    Of filters the first is tried alone, and then all of them. Of the states on the way, and of parts of each change
-    down to a quarter, the one is chosen that cures most of the choosing mistakes and breaks at most six tenths of the
-    share of the choosing right images that the rule allows, where images near the border count in part
-    (:func:`captum_paramsal.functional.soft_right`). It is judged once, on images that neither taught nor chose
-    it, by a rule that is fixed before (:class:`captum_paramsal.repair.AcceptanceRule`). If it is refused, there is no
-    patch. The model is left as it is.
+    Of filters the first is tried alone, and then all of them; where both cure as many, the first alone is taken. Of the
+    states on the way, and of parts of each change down to a quarter, the one is chosen that cures most of the choosing
+    mistakes and breaks at most six tenths of the share of the choosing right images that the rule allows, where images
+    near the border count in part (:func:`captum_paramsal.functional.soft_right`). It is judged once, on images that
+    neither taught nor chose it, by a rule that is fixed before (:class:`captum_paramsal.repair.AcceptanceRule`). If it
+    is refused, there is no patch. The model is left as it is.
 
     Args:
         model: A classifier that returns class scores ``(N, C)``; left as it is.

@@ -308,22 +308,23 @@ def test_the_first_filter_is_tried_alone_too(found):
     assert (made.numbers, made.size) == (result.context["numbers"], result.context["size"])
     assert (result.changes > 0).tolist() == ([True, False] if made.numbers == 6 else [True, True])
     assert {one for one, _ in attempts.seen} == set(several)
-    # Among all that was looked at nothing that may be chosen cures more, counted anew and slowly.
+    # What was looked at is counted anew and slowly.
     choose = {"mistakes": attempts.images.mistakes.choose, "keep": attempts.images.keep.choose}
     before = leads(choose["keep"].scores, choose["keep"].labels)
     was_right = expit(before / (0.05 * before.std(ddof=1)))
-    counts = []
-    for _, values in attempts.seen:
+    best = {}
+    for one, values in attempts.seen:
         changed = copy.deepcopy(model)
         changed.load_state_dict({**changed.state_dict(), **values})
         after = {kind: leads(changed(of.inputs).detach(), of.labels) for kind, of in choose.items()}
         if (after["mistakes"] > 0).any():
             width = 0.05 * after["keep"].std(ddof=1)
             breaks = np.maximum(was_right - expit(after["keep"] / width), 0).mean()
-            counts.append((expit(after["mistakes"] / width).mean(), breaks, values))
-    best = max(cures for cures, breaks, _ in counts if breaks <= 0.6 * 0.005)
-    (chosen,) = [cures for cures, _, values in counts if same(values, made.values)]
-    assert chosen == pytest.approx(best, rel=1e-9)
+            cures = expit(after["mistakes"] / width).sum()
+            if breaks <= 0.6 * 0.005 and cures > best.get(one, (0,))[0] + 1e-9:
+                best[one] = cures, values
+    alone, both = (best[one] for one in several)
+    assert same(made.values, (alone if both[0] - alone[0] <= 0.5 else both)[1])
 
 
 def test_any_is_what_does_best_before_it_is_judged(found, tmp_path):
