@@ -85,7 +85,13 @@ def add_to(commands: Commands, summary: str) -> None:
     """Add the subcommand to a parser."""
     parser = add_command(commands, "compare", summary, description=_DESCRIPTION, epilog=_EPILOG)
     add_source_options(parser, optional_images=True, boxes=True)
-    comparison = parser.add_argument_group("comparison")
+    _add_comparison_options(parser.add_argument_group("comparison"))
+    _add_report_options(parser.add_argument_group("report"))
+    add_compute_options(parser, layers=False)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_comparison_options(comparison: argparse._ArgumentGroup) -> None:
     comparison.add_argument(
         "--methods",
         metavar="A,B,C",
@@ -118,7 +124,9 @@ def add_to(commands: Commands, summary: str) -> None:
         default="prediction",
         help="the class that maps are made for: what the model says (prediction, the default), or what is true (label)",
     )
-    report = parser.add_argument_group("report")
+
+
+def _add_report_options(report: argparse._ArgumentGroup) -> None:
     add_out_option(report, "paramsal-compare")
     report.add_argument(
         "--pictures", metavar="N", type=natural, default=8, help="images whose maps are shown (default 8)"
@@ -130,8 +138,6 @@ def add_to(commands: Commands, summary: str) -> None:
         help="which maps share a scale of colours: none (map, the default), those of a method, or all (common), which "
         "suits maps of one unit",
     )
-    add_compute_options(parser, layers=False)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:

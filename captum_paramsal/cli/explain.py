@@ -62,6 +62,16 @@ def add_to(commands: Commands, summary: str) -> None:
     add_source_options(parser, optional_images=True)
     report = parser.add_argument_group("report")
     add_method_options(report)
+    _add_reference_options(report)
+    add_out_option(report, "paramsal-report")
+    _add_card_options(report)
+    _add_shown_options(report)
+    add_checkpoint_option(parser)
+    add_compute_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_reference_options(report: argparse._ArgumentGroup) -> None:
     report.add_argument(
         "--reference",
         metavar="FILE",
@@ -75,7 +85,9 @@ def add_to(commands: Commands, summary: str) -> None:
         help="folder of the images that the reference was taken on, to show what the usual suspects look for; by "
         "default they are looked for among the images given",
     )
-    add_out_option(report, "paramsal-report")
+
+
+def _add_card_options(report: argparse._ArgumentGroup) -> None:
     report.add_argument(
         "--top-k", metavar="K", type=positive, help="filters per mistake (default 10, or all where there are fewer)"
     )
@@ -86,6 +98,10 @@ def add_to(commands: Commands, summary: str) -> None:
         default=300,
         help="mistakes with a picture in the report, the most confident first; the data has all (default 300)",
     )
+
+
+def _add_shown_options(report: argparse._ArgumentGroup) -> None:
+    """What is shown beside a mistake's picture and filters, and kept."""
     report.add_argument(
         "--pixels",
         action=argparse.BooleanOptionalAction,
@@ -121,9 +137,6 @@ def add_to(commands: Commands, summary: str) -> None:
         action="store_true",
         help="also write the pixel maps as they are before display, into pixels.safetensors",
     )
-    add_checkpoint_option(parser)
-    add_compute_options(parser)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
