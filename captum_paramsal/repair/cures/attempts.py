@@ -27,6 +27,9 @@ _SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)
 _CAUTION = 0.6
 """Share of what may break that the choosing images are granted: the best of many states looks better than it is."""
 
+_NONE = 0.1
+"""Right images, softly counted, that are as good as none: where none may break, every change moves all a little."""
+
 _AS_GOOD = 0.5
 """Mistakes, softly counted, by which what changes fewer numbers may cure less and be taken."""
 
@@ -184,7 +187,7 @@ class Attempts:
 
     def _chosen(self, changeable: Changeable, numbers: EditedNumbers) -> _Candidate | None:
         """The state on the way that cures most, of those that break no more than they may."""
-        allowed = _CAUTION * self._settings.rule.most_broken
+        allowed = max(_CAUTION * self._settings.rule.most_broken, _NONE / len(self._keep.choose))
         best: _Candidate | None = None
         for values in self._states(numbers):
             for share in _SHARES:

@@ -254,6 +254,14 @@ def test_the_rule_is_the_users(found):
     assert "which chance does as well" in str(result)
 
 
+def test_a_cure_that_may_break_nothing_can_be_kept(found):
+    model, batches, _ = found
+    settings = replace(SETTINGS, rule=AcceptanceRule(most_broken=0.0))
+    result = cure(model, batches, batches, settings=settings, show_progress=False)
+    assert result.kept
+    assert result.verdict.broken_share == 0.0
+
+
 def test_the_whole_network_takes_a_tenth_of_a_step():
     model = network()
     rates = [
