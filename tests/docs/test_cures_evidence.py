@@ -68,8 +68,17 @@ def test_every_way_is_what_a_cure_says(by_every_way):
         show_progress=False,
     )
     rows = [{name: value for name, value in row.items() if name in made.to_table()[0]} for row in found["rows"]]
-    *as_cured, long_steps = rows
+    *as_cured, long_steps, any_of_them = rows
     assert as_cured == made.to_table()
+    at_once = cure(
+        damaged.model,
+        damaged.given[wrong].batches(),
+        damaged.given[~wrong].batches(),
+        settings=replace(SETTINGS, change="any"),
+        show_progress=False,
+    )
+    assert any_of_them == at_once.to_table()[0] | {"changed": "any"}
+    assert found["rows"][-1]["chosen"] == at_once.changed
     again = cure(
         damaged.model,
         damaged.given[wrong].batches(),
