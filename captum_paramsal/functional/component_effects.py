@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_paramsal.functional.decision_margins import label_and_others
+
 
 def log_odds(scores: Tensor, labels: Tensor) -> Tensor:
     """How far a class is ahead of all others together, ``s_y - log Σ_{c ≠ y} exp s_c``: the log odds of its softmax.
@@ -22,8 +24,7 @@ def log_odds(scores: Tensor, labels: Tensor) -> Tensor:
     >>> log_odds(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).exp()
     tensor([3.6945])
     """
-    of_label = scores.gather(1, labels[:, None])[:, 0]
-    others = scores.scatter(1, labels[:, None], -torch.inf)
+    of_label, others = label_and_others(scores, labels)
     return of_label - others.logsumexp(dim=1)
 
 

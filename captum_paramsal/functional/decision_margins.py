@@ -19,8 +19,18 @@ def decision_margins(scores: Tensor, labels: Tensor) -> Tensor:
     >>> decision_margins(torch.tensor([[2.0, 0.5, 0.0], [2.0, 0.5, 0.0]]), torch.tensor([0, 2]))
     tensor([ 1.5000, -2.0000])
     """
-    of_label = scores.gather(1, labels[:, None])[:, 0]
-    return of_label - scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    of_label, others = label_and_others(scores, labels)
+    return of_label - others.amax(dim=1)
+
+
+def label_and_others(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of the labels, ``(N,)``, and of all classes, ``(N, C)``, with minus infinity in the label's place.
+
+    >>> label_and_others(torch.tensor([[2.0, 0.5]]), torch.tensor([0]))
+    (tensor([2.]), tensor([[  -inf, 0.5000]]))
+    """
+    places = labels[:, None]
+    return scores.gather(1, places)[:, 0], scores.scatter(1, places, -torch.inf)
 
 
 def soft_right(margins: Tensor, width: float) -> Tensor:

@@ -146,6 +146,7 @@ class Attempts:
         self._bar = bar
         before = decision_margins(images.keep.choose.scores, images.keep.choose.labels)
         self._before = soft_right(before, _width_of(before))
+        self._allowed = max(_CAUTION * settings.rule.most_broken, _NONE / len(images.keep.choose))
         self._found: dict[Changeable, _Candidate | None] = {}
 
     def with_changes(self, name: str, several: Sequence[Changeable]) -> Attempt:
@@ -187,12 +188,11 @@ class Attempts:
 
     def _chosen(self, changeable: Changeable, numbers: EditedNumbers) -> _Candidate | None:
         """The state on the way that cures most, of those that break no more than they may."""
-        allowed = max(_CAUTION * self._settings.rule.most_broken, _NONE / len(self._keep.choose))
         best: _Candidate | None = None
         for values in self._states(numbers):
             for share in _SHARES:
                 found = self._candidate(changeable, numbers, numbers.part_of(values, share))
-                if found is not None and found.breaks <= allowed and (best is None or found.rank > best.rank):
+                if found is not None and found.breaks <= self._allowed and (best is None or found.rank > best.rank):
                     best = found
             numbers.write(values)
         return best
@@ -247,10 +247,9 @@ class Attempts:
         return torch.cat(parts)
 
     def _none_chosen(self) -> Verdict:
-        most = _CAUTION * self._settings.rule.most_broken
         reason = (
             f"Refused: no change cured any of the {len(self._mistakes.choose)} mistakes that it is chosen by and broke "
-            f"at most {most:.2%} of the {len(self._keep.choose)} right images beside them."
+            f"at most {self._allowed:.2%} of the {len(self._keep.choose)} right images beside them."
         )
         return Verdict.without_judges("refused", reason)
 
