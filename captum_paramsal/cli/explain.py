@@ -122,7 +122,7 @@ def _add_shown_options(report: argparse._ArgumentGroup) -> None:
         type=natural,
         help="of these mistakes, the most confident first, so many show the way from the wrong class through the "
         "guiltiest filter that the trace passes to the pixels; takes about one training step for each; 0 for none "
-        "(default 100)",
+        "(default 50)",
     )
     report.add_argument(
         "--exemplars",

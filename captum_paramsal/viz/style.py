@@ -98,14 +98,23 @@ def to_svg(axes: Axes, description: str, *, prefix: str = "") -> str:
     # What nothing refers to needs no id; a picture that stands twice in a figure has one id, from its content.
     referred = set(re.findall(r'[="(]#([^")]*)', body))
     body = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in referred else "", body)
-    # A hundredth of a point is finer than any screen.
-    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]).replace(" \n", " "), body)
+    body = re.sub(r' d="([^"]*)"', lambda path: f' d="{_shortened(path[1])}"', body)
     # A page has a font of its own, and text that is not turned needs no turn.
     body = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
     body = re.sub(r'(\sid="|"#|url\(#)', rf"\g<1>{prefix}", body)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(INK, "currentColor").strip()
+
+
+def _shortened(path: str) -> str:
+    """An SVG path to a hundredth of a point, finer than any screen; lines after a line, or a start, need no letter.
+
+    >>> _shortened("M 0.1234 1 L 2 3 L 4 5 C 1 1 2 2 3 3 L 6 7 L 8 9 z")
+    'M 0.12 1 2 3 4 5 C 1 1 2 2 3 3 L 6 7 8 9 z'
+    """
+    rounded = re.sub(r"(\.\d\d)\d+", r"\1", path)
+    return re.sub(r"(?<=[ML] )([-\d. ]+ L )+", lambda lines: lines[0].replace("L ", ""), " ".join(rounded.split()))
 
 
 def _figure(axes: Axes) -> Figure:

@@ -50,7 +50,7 @@ class ExplainSettings:
     pixels: bool = True
     keep_pixels: bool = False
     traces: bool = True
-    paths: int = 100
+    paths: int = 50
     exemplars: int = 9
     batch_size: int = 32
     device: str | torch.device | None = None
