@@ -2,6 +2,7 @@
 
 ``python docs/story_picture.py`` takes a minute or two. The scene is the first mistake of the split "test" that
 the cure rights and that has, among its three guiltiest filters, one that is named after the class that the model says.
+The pixels are those in which the trace of that class ends where it goes through that filter.
 The cure is that of the evidence on ordinary mistakes of the demo (``docs/evidence/cures.py``), by the norms, judged on
 scenes that took no part and counted on a third set.
 """
@@ -16,11 +17,11 @@ from matplotlib.axes import Axes
 from pictures import small_png
 from torch import Tensor, nn
 
-from captum_paramsal import Filter, InputSpaceSaliency, ParameterSaliency, Reference
+from captum_paramsal import DiscernibleNeurons, Filter, ParameterSaliency, Reference
 from captum_paramsal.demo import CLASSES, Scenes, load_model, load_scenes, make_scenes, normalize
 from captum_paramsal.reference import Exemplars, PictureCrops
 from captum_paramsal.repair import CureSettings, cure
-from captum_paramsal.viz import INK, PALETTE, new_axes, pixel_plot
+from captum_paramsal.viz import INK, PALETTE, new_axes, trace_plot
 
 LOG = logging.getLogger("story_picture")
 SIZE = (8.3, 2.62)  # inches; a hundred pixels of a page each
@@ -41,7 +42,9 @@ class Story:
         exemplars: Those of one of its guiltiest filters.
         score: How far that filter is above its usual, in standard deviations.
         crops: What the filter sees in the first of them.
-        pixels: What drives the three guiltiest filters, ``(3, H, W)``.
+        points: Pixels in which the trace of what the model says ends, through that filter, ``(P, 2)``.
+        heat: The same as a heat map, ``(H, W)``.
+        pixels: In which that trace ends in all.
         after: What the cured model says of the scene, and how sure it is.
         cured: Mistakes of a third set that are right after the cure, and of how many.
         broken: Right images of it that are wrong after the cure, and of how many.
@@ -53,7 +56,9 @@ class Story:
     exemplars: Exemplars
     score: float
     crops: list[Tensor]
-    pixels: Tensor
+    points: Tensor
+    heat: Tensor
+    pixels: int
     after: tuple[str, float]
     cured: tuple[int, int]
     broken: tuple[int, int]
@@ -101,10 +106,13 @@ def tell() -> Story:
     LOG.info(reason)
     after = said(cured, scenes)
     wrong, right = (shares.argmax(dim=1) != scenes.labels for shares in (before, after))
-    number, guilty = named_after_the_answer(saliency, scenes, before.argmax(dim=1), (wrong & ~right).nonzero()[:, 0])
+    answers = before.argmax(dim=1)
+    number, guilty = named_after_the_answer(saliency, scenes, answers, (wrong & ~right).nonzero()[:, 0])
     one, label = normalize(scenes.images[number : number + 1]), scenes.labels[number : number + 1]
     score = saliency.attribute(one, target=label)[0, saliency.filters.index(guilty)]
     exemplars = reference.exemplars(guilty)
+    neurons = DiscernibleNeurons(model)
+    whole, through = (neurons.trace(one, answers[number : number + 1], through=only) for only in (None, guilty))
     third = make_scenes(2000, seed=42, cue_agreement=0.6)
     was, now = (said(one, third).argmax(dim=1) == third.labels for one in (model, cured))
     return Story(
@@ -114,7 +122,9 @@ def tell() -> Story:
         exemplars=exemplars,
         score=float(score),
         crops=PictureCrops(model, usual.images).of(exemplars)[:CROPS],
-        pixels=InputSpaceSaliency(saliency, top_k=3).attribute(one, target=label)[0].detach(),
+        points=through.points(0),
+        heat=through.heatmap()[0],
+        pixels=len(whole.points(0)),
         after=_answer(after[number]),
         cured=(int((~was & now).sum()), int((~was).sum())),
         broken=(int((was & ~now).sum()), int(was.sum())),
@@ -150,15 +160,16 @@ def draw(story: Story) -> Axes:
     axes.remove()
     figure.set_layout_engine("none")
     lefts = [0.05 + step * (SIDE + 0.5) for step in range(4)]
-    titles = ("A wrong answer", "A guilty filter", "Its pixels", "A proven cure")
+    titles = ("A wrong answer", "A guilty filter", "What it saw", "A cure that held")
     for number, (left, title) in enumerate(zip(lefts, titles, strict=True), 1):
         words(figure, left, 0.2, f"{number}  {title}", 10, weight="bold")
     panel(figure, lefts[0], TOP, SIDE).imshow(story.scene.permute(1, 2, 0), interpolation="nearest")
     words(figure, lefts[0], 0.42, f"says {story.says[0]}, {percent(story.says[1])} sure", color=PALETTE[1])
     words(figure, lefts[0], TOP + SIDE + 0.17, f"it is a {story.true}", color=PALETTE[0])
     draw_filter(figure, lefts[1], story)
-    pixel_plot(story.scene, story.pixels, panel(figure, lefts[2], TOP, SIDE))
-    words(figure, lefts[2], 0.42, "drive the three guiltiest", color=PALE)
+    trace_plot(story.scene, story.points, heatmap=story.heat, ax=panel(figure, lefts[2], TOP, SIDE))
+    words(figure, lefts[2], 0.42, f"taken for {story.says[0]} through it", color=PALE)
+    words(figure, lefts[2], TOP + SIDE + 0.17, f"{len(story.points)} of {story.pixels} pixels of evidence", 8.5)
     draw_cure(figure, lefts[3], story)
     return panel(figure, 0, 0, 0.01)
 
@@ -171,15 +182,15 @@ def draw_filter(figure: Any, left: float, story: Story) -> None:
         at = left + across * (CROP + 0.03), TOP + 0.2 + down * (CROP + 0.03)
         panel(figure, *at, CROP).imshow(crop.permute(1, 2, 0), interpolation="nearest")
     words(figure, left, TOP + 0.12, "is most active for", color=PALE)
-    name = story.exemplars.short_name(CLASSES) or ""
-    lines = (f"most often {name}", f"pulled {story.score:.1f} σ harder than usual")
+    name, count = (story.exemplars.short_name(CLASSES) or "").split(", ")
+    lines = (f"mostly in scenes of {name}, {count}", f"its gradient is {story.score:.1f} σ above usual")
     for row, line in enumerate(lines):
         words(figure, left, TOP + 0.2 + 2 * CROP + 0.22 + row * 0.18, line, 8.5)
 
 
 def draw_cure(figure: Any, left: float, story: Story) -> None:
     """What the cured model says of the scene, and of scenes that took no part."""
-    words(figure, left, 0.42, "of the batch norms alone", color=PALE)
+    words(figure, left, 0.42, "new weights of batch norms", color=PALE)
     right = story.after[0] == story.true
     counted = (
         (f"now says {story.after[0]}, {percent(story.after[1])}", PALETTE[0] if right else PALETTE[1]),
