@@ -168,8 +168,8 @@ def draw(story: Story) -> Axes:
     words(figure, lefts[0], TOP + SIDE + 0.17, f"it is a {story.true}", color=PALETTE[0])
     draw_filter(figure, lefts[1], story)
     trace_plot(story.scene, story.points, heatmap=story.heat, ax=panel(figure, lefts[2], TOP, SIDE))
-    words(figure, lefts[2], 0.42, f"taken for {story.says[0]} through it", color=PALE)
-    words(figure, lefts[2], TOP + SIDE + 0.17, f"{len(story.points)} of {story.pixels} pixels of evidence", 8.5)
+    words(figure, lefts[2], 0.42, f"{story.says[0]}, traced through it", color=PALE)
+    words(figure, lefts[2], TOP + SIDE + 0.17, f"{len(story.points)} of the {story.pixels} pixels it ends in", 8.5)
     draw_cure(figure, lefts[3], story)
     return panel(figure, 0, 0, 0.01)
 
