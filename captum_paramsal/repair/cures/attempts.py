@@ -158,7 +158,8 @@ class Attempts:
         """
         count = max(one.count for one in several)
         if not count:
-            reason = f"Refused: the model has no {name} to change."
+            why = next((one.refused for one in several if one.refused), f"The model has no {name} to change.")
+            reason = f"Refused: {why[:1].lower()}{why[1:]}"
             return Attempt(name, 0, 0.0, {}, Verdict.without_judges("refused", reason))
         found = [best for one in several if one.count and (best := self._best(one)) is not None]
         if not found:

@@ -34,11 +34,13 @@ class Changeable:
         name: What they are called.
         entries: Which entries of a parameter, a mask of its shape, by the parameter's name.
         pace: Length of a step of these numbers, as a share of the usual one.
+        refused: Why there are no entries, where it is not that the model has none.
     """
 
     name: str
     entries: Mapping[str, Tensor]
     pace: float = 1.0
+    refused: str = ""
 
     @classmethod
     def of_filters(cls, parameters: FilterParameters, filters: Sequence[Filter], name: str = "filters") -> Changeable:

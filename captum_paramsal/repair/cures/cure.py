@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from captum_paramsal.errors import InputError, LayerError
+from captum_paramsal.errors import InputError, InterventionError, LayerError
 from captum_paramsal.files import Fingerprint
 from captum_paramsal.filters import Filter
 from captum_paramsal.hooks import Output, scored_model
@@ -116,19 +116,28 @@ def cure(
         )
         none = Verdict.without_judges("too few", reason)
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
+    refused = ""
     if filters is None:
-        needed = alternatives or settings.change in ("filters", ANY)
-        filters = suspects(model, images, settings, reference, output, show_progress=show_progress) if needed else []
+        needed, filters = alternatives or settings.change in ("filters", ANY), []
+        try:
+            if needed:
+                filters = suspects(model, images, settings, reference, output, show_progress=show_progress)
+        except InterventionError as error:
+            # Weights that are computed cannot be changed filter by filter: the others can be tried all the same.
+            if settings.change == "filters":
+                raise
+            refused = str(error)
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
         parameters = FilterParameters(copied, bias=True, batch_norm=bool(filters), inputs=images.keep.learn.inputs[:1])
-        tried = ways(parameters, images, filters, settings, output, alternatives=alternatives)
+        tried = ways(parameters, images, filters, settings, output, alternatives=alternatives, refused=refused)
         attempted = {one for several in tried.values() for one in several if one.count}
         with tqdm(total=settings.steps * len(attempted), desc="cure", unit="step", disable=not show_progress) as bar:
             attempts = Attempts(scored_model(copied, output), images, settings, bar)
-            first, *others = [attempts.with_changes(name, several) for name, several in tried.items()]
-    # What was chosen of any is its own alternative no more.
-    others = [one for one in others if one.name != first.name]
+            wanted, *rest = tried.items()
+            first = attempts.with_changes(*wanted)
+            # What was chosen of any is its own alternative no more.
+            others = [attempts.with_changes(*one) for one in rest if one[0] != first.name]
     context |= {"changed": first.name, "numbers": first.numbers, "size": first.size}
     if first.name != "filters":
         filters = []
@@ -175,28 +184,50 @@ def ways(
     output: Output | None = None,
     *,
     alternatives: bool = True,
+    refused: str = "",
 ) -> dict[str, list[Changeable]]:
-    """What is changed, by name, and what else the same budget can be spent on; of several, one is chosen."""
+    """What is changed, by name, and what else the same budget can be spent on; of several, one is chosen.
+
+    Args:
+        parameters: Of the model that is changed.
+        images: What it is changed for.
+        filters: That are changed.
+        settings: How.
+        output: What makes class scores of what the model returns.
+        alternatives: All, not only what the settings name.
+        refused: Why there are no ``filters``.
+    """
+
+    def of_filters(some: Sequence[Filter], name: str) -> list[Changeable]:
+        if refused:
+            return [Changeable(name, {}, refused=refused)]
+        try:
+            return _of_filters(parameters, some, name)
+        except InterventionError as error:
+            if name == settings.change:
+                raise
+            return [Changeable(name, {}, refused=str(error))]
+
     wanted = KINDS if alternatives or settings.change == ANY else (settings.change,)
-    of_kind = {kind: _changeables(parameters, images, filters, kind) for kind in wanted}
+    of_kind = {
+        kind: of_filters(filters, kind) if kind == "filters" else [_all_of_kind(parameters, images, kind)]
+        for kind in wanted
+    }
     first = [one for kind in wanted for one in of_kind[kind]] if settings.change == ANY else of_kind[settings.change]
-    tried = {settings.change: first}
+    # What cannot be changed is left out of any, and has a row that says why.
+    tried = {settings.change: first} | {one.name: [one] for one in first if settings.change == ANY and one.refused}
     if alternatives:
         tried |= {kind: of_kind[kind] for kind in KINDS if kind != settings.change}
         drawn = _random_filters(parameters, filters, settings, output)
-        tried["random filters"] = _of_filters(parameters, drawn, "random filters")
+        tried["random filters"] = of_filters(drawn, "random filters")
     return tried
 
 
-def _changeables(
-    parameters: FilterParameters, images: CureImages, filters: Sequence[Filter], kind: str
-) -> list[Changeable]:
-    """The numbers of one of ``KINDS``; of filters two, from which one is chosen."""
-    if kind == "filters":
-        return _of_filters(parameters, filters, kind)
+def _all_of_kind(parameters: FilterParameters, images: CureImages, kind: str) -> Changeable:
+    """The numbers of one of ``KINDS`` but of filters."""
     if kind == "last layer":
-        return [Changeable.last_layer(parameters.model, classes=images.keep.learn.scores.shape[1])]
-    return [Changeable.norms(parameters.model) if kind == "norms" else Changeable.whole_network(parameters.model)]
+        return Changeable.last_layer(parameters.model, classes=images.keep.learn.scores.shape[1])
+    return Changeable.norms(parameters.model) if kind == "norms" else Changeable.whole_network(parameters.model)
 
 
 def _of_filters(parameters: FilterParameters, filters: Sequence[Filter], name: str) -> list[Changeable]:

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from captum_paramsal import Filter
-from captum_paramsal.errors import CureError, InputError, PatchError
+from captum_paramsal.errors import CureError, InputError, InterventionError, PatchError
 from captum_paramsal.profiles import FilterParameters
 from captum_paramsal.repair import AcceptanceRule, Cure, CureSettings, cure
 from captum_paramsal.repair.cures.attempts import Attempts
@@ -348,6 +348,21 @@ def test_any_is_what_does_best_before_it_is_judged(found, tmp_path):
     result.save(tmp_path / "cure.json")
     again = Cure.load(tmp_path / "cure.json")
     assert (again.changed, again.to_table()) == (result.changed, result.to_table())
+
+
+@pytest.mark.parametrize("ablations", [0, 10], ids=["ranked", "ablated"])
+@pytest.mark.parametrize(("change", "alternatives"), [("any", False), ("any", True), ("norms", True)])
+def test_what_cannot_be_changed_is_refused_by_name_beside_the_others(change, alternatives, ablations):
+    model, batches = network(), [images(400, seed=3)]
+    torch.nn.utils.parametrizations.weight_norm(model[0])
+    settings = replace(SETTINGS, change=change, ablations=ablations)
+    result = cure(model, batches, batches, settings=settings, alternatives=alternatives, show_progress=False)
+    assert result.kept
+    assert result.changed in KINDS[1:]
+    refused = {one.name: one.verdict.reason for one in result.alternatives}["filters"]
+    assert "Refused: expected filters whose numbers are parameters, but the weight of '0' is computed" in refused
+    with pytest.raises(InterventionError, match="computed for each pass"):
+        cure(model, batches, batches, settings=SETTINGS, show_progress=False)
 
 
 def test_any_that_finds_nothing_says_so(found):
