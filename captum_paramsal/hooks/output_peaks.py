@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -242,9 +243,8 @@ def _unraveled(where: Tensor, shape: torch.Size) -> Tensor:
     """Flat places ``(M,)`` by dimension, ``(M, 3)``; -1 for dimensions that there are not."""
     place = where.new_full((len(where), _PLACES), -1)
     # `torch.unravel_index` checks more than small tensors take to compute.
-    for dimension in reversed(range(len(shape))):
-        place[:, dimension] = where % shape[dimension]
-        where = where // shape[dimension]
+    for dimension, along in enumerate(np.unravel_index(where.numpy(), tuple(shape)) if len(shape) else ()):
+        place[:, dimension] = torch.from_numpy(along)
     return place
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,9 +66,9 @@ class Peaks:
         >>> peaks.highest(2).row.tolist()
         [1, 2, 3]
         """
-        order = self.row.argsort(stable=True)
-        order = order[self.value[order].argsort(descending=True, stable=True)]
-        order = order[self.quantity[order].argsort(stable=True)]
+        # NumPy sorts by several keys in half the time that three sorts of PyTorch take.
+        keys = self.row, -self.value, self.quantity
+        order = torch.from_numpy(np.lexsort([key.numpy() for key in keys]))
         quantity = self.quantity[order]
         # Place of each entry among those of its quantity.
         number = torch.arange(len(order))
@@ -88,8 +89,8 @@ class Peaks:
 class PeakStream:
     """Keeps the k highest values of each quantity while rows stream by.
 
-    New entries wait until there are half as many as are kept, so that sorting is rare. Besides, one batch's entries are
-    in memory.
+    New entries wait until there are as many as are kept, so that sorting is rare. Besides, one batch's entries are in
+    memory.
 
     Args:
         quantities: How many there are, F.
@@ -107,7 +108,7 @@ class PeakStream:
     def add(self, entries: Peaks) -> None:
         """Take entries in, one of each row and quantity; those below the floor may be left out."""
         self._waiting.append(entries)
-        if 2 * sum(map(len, self._waiting)) >= self.quantities * self.k:
+        if sum(map(len, self._waiting)) >= self.quantities * self.k:
             self._compact()
 
     def peaks(self) -> Peaks:
