@@ -53,8 +53,8 @@ class FilterAttribution(Summarized, Attribution, ABC):  # type: ignore[misc] # C
     ...     def score(self, profile):
     ...         return profile / profile.sum(dim=1, keepdim=True)
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    >>> Share(model).attribute(torch.rand(5, 3, 8, 8), target=1).sum(dim=1)
-    tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000])
+    >>> Share(model).attribute(torch.rand(5, 3, 8, 8), target=1).sum(dim=1).round()
+    tensor([1., 1., 1., 1., 1.])
     """
 
     def __init__(
