@@ -106,7 +106,8 @@ def _fault(
     if int(wrong.sum()) < LEAST:
         return {"status": "harmless", "mistakes": int(wrong.sum())}
     if by_every_way:
-        return all_ways(damaged, wrong, settings)
+        # With the fault's own seed, the first random filter would be the very filter that was drawn for the fault.
+        return all_ways(damaged, wrong, replace(settings, seed=fault.seed + 1))
     found = cure(model, given[wrong].batches(), given[~wrong].batches(), settings=settings, show_progress=False)
     filters = FilterProfile(model).filters
     rank = next((rank for rank, one in enumerate(found.filters, start=1) if one == filters[place]), None)
