@@ -68,3 +68,11 @@ def test_one_image_is_scored_as_in_a_batch(norm, pool, method):
     x, y = image(2, 3, 4, 4), torch.tensor([1, 2])
     both, alone = METHODS[method](model, x, y), METHODS[method](model, x[:1], y[:1])
     torch.testing.assert_close(alone[0], both[0], rtol=1e-9, atol=1e-12 * float(both.abs().max()))
+
+
+def test_behind_the_mean_of_an_instance_norm_is_only_rounding():
+    model = seeded(Tokens(NORMS["instance norm"](), POOLS["mean"]).double(), image(8, 3, 4, 4))
+    x, y = image(2, 3, 4, 4), torch.tensor([1, 2])
+    both, alone = METHODS["scores"](model, x, y), METHODS["scores"](model, x[:1], y[:1])
+    torch.testing.assert_close(both, torch.zeros_like(both), rtol=0, atol=1e-15)
+    torch.testing.assert_close(alone, torch.zeros_like(alone), rtol=0, atol=1e-15)
