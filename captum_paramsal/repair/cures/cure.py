@@ -118,15 +118,11 @@ def cure(
         return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
     refused = ""
     if filters is None:
-        needed, filters = alternatives or settings.change in ("filters", ANY), []
-        try:
-            if needed:
-                filters = suspects(model, images, settings, reference, output, show_progress=show_progress)
-        except InterventionError as error:
-            # Weights that are computed cannot be changed filter by filter: the others can be tried all the same.
-            if settings.change == "filters":
-                raise
-            refused = str(error)
+        filters = []
+        if alternatives or settings.change in ("filters", ANY):
+            filters, refused = _suspects_if_possible(
+                model, images, settings, reference, output, show_progress=show_progress
+            )
     with torch.inference_mode(mode=False), torch.enable_grad():
         copied = trainable_copy(original)
         parameters = FilterParameters(copied, bias=True, batch_norm=bool(filters), inputs=images.keep.learn.inputs[:1])
@@ -174,6 +170,24 @@ def suspects(
         show_progress=show_progress,
     )
     return found.top(settings.count)
+
+
+def _suspects_if_possible(
+    model: nn.Module,
+    images: CureImages,
+    settings: CureSettings,
+    reference: Reference | None,
+    output: Output | None,
+    *,
+    show_progress: bool,
+) -> tuple[list[Filter], str]:
+    """The same, or none and why, where their weights are computed for each pass and something else can be changed."""
+    try:
+        return suspects(model, images, settings, reference, output, show_progress=show_progress), ""
+    except InterventionError as error:
+        if settings.change == "filters":
+            raise
+        return [], str(error)
 
 
 def ways(
