@@ -15,6 +15,11 @@ def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(autouse=True)
+def of_another_maker(monkeypatch):
+    monkeypatch.setattr(matrix_products, "_made_by_intel", lambda: False)
+
+
 @pytest.fixture
 def anew():
     matrix_products._onednn.cache_clear()
@@ -94,6 +99,25 @@ def test_size_decides_by_what_is_formed_or_multiplied():
     assert large_product(drawn(side, 1), drawn(1, side)) is not None
     assert large_product(drawn(side - 1, 1), drawn(1, side)) is None
     assert large_product(drawn(1, MULTIPLIED), drawn(MULTIPLIED, 1)) is not None
+
+
+@pytest.mark.parametrize("told_by", ["/proc/cpuinfo", "platform.processor"])
+@pytest.mark.parametrize(
+    ("processor", "intel"),
+    [("vendor_id: GenuineIntel", True), ("vendor_id: AuthenticAMD", False), ("Intel64 Family 6, GenuineIntel", True)],
+)
+def test_processors_that_the_mkl_is_written_for_keep_it(monkeypatch, processor, intel, told_by):
+    asked = SimpleNamespace(exists=lambda: told_by == "/proc/cpuinfo", read_text=lambda: processor)
+    monkeypatch.undo()
+    monkeypatch.setattr(matrix_products, "Path", lambda _: asked)
+    monkeypatch.setattr(platform, "processor", lambda: "" if asked.exists() else processor)
+    matrix_products._made_by_intel.cache_clear()
+    try:
+        assert matrix_products._made_by_intel() is intel
+        kept = large_product(drawn(300, 90), drawn(90, 110)) is None
+        assert kept is (intel or matrix_products._onednn() is None)
+    finally:
+        matrix_products._made_by_intel.cache_clear()
 
 
 @off
