@@ -80,7 +80,7 @@ class ActivationSpectrum:
     def _means(self, images: Inputs, size: int | None) -> Tensor:
         parts = self.profiler.parts(images, None, None, size)
         rows = []
-        with frozen_eval(self.profiler.model), torch.no_grad(), channel_means(self.profiler.layers) as means:
+        with frozen_eval(self.profiler.model, gradients=False), channel_means(self.profiler.layers) as means:
             for part in parts:
                 forward_scores(self.profiler.model, part)
                 rows.append(means.take())

@@ -173,7 +173,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         # Statistics of the batch would make an image's trace depend on the images beside it.
         size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
         parts = [(batch.part(start, size), filters[start : start + size]) for start in range(0, len(batch), size)]
-        with frozen_eval(self.model), torch.no_grad():
+        with frozen_eval(self.model, gradients=False):
             bar = tqdm(parts, desc="trace", disable=not shown, leave=False)
             return Trace.joined([self._traced(*part) for part in bar])
 

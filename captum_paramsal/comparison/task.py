@@ -96,7 +96,7 @@ class Task:
 
     def _classes(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What is explained and what is predicted, ``(N,)`` each."""
-        with frozen_eval(self.model), torch.no_grad():
+        with frozen_eval(self.model, gradients=False):
             output = forward_scores(self.model, ModelInputs.of(images), per_place=False, binary=True)
         rows = labels_of(self.targets, len(self.images))
         scores, targets = scores_at(output, None if rows is None else rows[list(numbers)])

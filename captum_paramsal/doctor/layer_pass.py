@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -289,11 +290,12 @@ class _ActivationsInGraph(LayerActivations):
 
     def _with_rows(self, change: Callable[[Tensor], Tensor]) -> SideInputs:
         """The side inputs, with a change of all that have rows for images; one tensor stays one tensor."""
-        changed: dict[int, Tensor] = {}
+        # As keys, tensors are told apart by identity.
+        changed = cache(change)
         side_inputs: dict[tuple[fx.Node, fx.Node], Any] = {}
         for (reader, node), value in self.side_inputs.items():
             if node in self.tail.network.of_examples and value.shape[:1] == (len(self),):
-                side_inputs[reader, node] = changed.setdefault(id(value), change(value))
+                side_inputs[reader, node] = changed(value)
             else:
                 side_inputs[reader, node] = value
         return side_inputs

@@ -84,7 +84,9 @@ class SplitModel:
             layer: Its name.
             to_input: Divide at the tensor that the layer is given.
         """
-        return self._parts_at.setdefault((layer, to_input), SplitNetwork(self.model, layer, to_input=to_input))
+        if (layer, to_input) not in self._parts_at:
+            self._parts_at[layer, to_input] = SplitNetwork(self.model, layer, to_input=to_input)
+        return self._parts_at[layer, to_input]
 
     def activations(
         self, batch: ModelInputs, layer: str, size: int | None, *, to_input: bool = False, shown: str | None = None

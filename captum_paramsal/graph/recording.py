@@ -11,6 +11,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Protocol
 
@@ -158,8 +159,18 @@ def _recorded(
     recorder = _Recorder(model, keeps)
     with torch.no_grad():
         given = recorder.inputs((tuple(args), dict(kwargs)))
-        with uncompiled(), module_calls(model, recorder.entered, recorder.left), recorder:
+        with uncompiled(), module_calls(model, _unseen(recorder.entered), _unseen(recorder.left)), recorder:
             return recorder.finished(scores_in(model(*given[0], **given[1])))
+
+
+def _unseen(noting: Callable[..., Any]) -> Callable[..., Any]:
+    """What takes notes between the model's operations, itself not seen by the mode that notes these."""
+
+    def unseen(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
+            return noting(*args)
+
+    return unseen
 
 
 def _autocast() -> tuple[bool, ...]:
@@ -248,7 +259,7 @@ class _Recorder(TorchFunctionMode):
     def _apart(self, result: Any, given: Any) -> Any:
         """A tensor of its own where an operation returns what it was given, such as dropout in evaluation mode."""
         if isinstance(result, Tensor) and any(result is one for one in tensors_in(given)):
-            with torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by the mode
+            with torch._C.DisableTorchFunction():  # noqa: SLF001 -- as above
                 return result.view_as(result)
         return result
 
@@ -404,10 +415,10 @@ class _Recorder(TorchFunctionMode):
 
     def _copy_kept(self, written: Tensor) -> None:
         """Copy what is kept of a tensor that is to be written over."""
-        copies: dict[int, Tensor] = {}
+        # What is one tensor stays one: as keys, tensors are told apart by identity.
+        copy = cache(torch.clone)
         for where, key in self._kept.pop(written.untyped_storage().data_ptr(), []):
-            kept = where[key]
-            where[key] = copies.setdefault(id(kept), kept.clone())
+            where[key] = copy(where[key])
 
 
 def _spelled(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from captum_paramsal.errors import TraceError
 from captum_paramsal.graph.settings import TraceSettings
 from captum_paramsal.graph.sites import Sites
 
-_NEAR = 4
+_NEAR = 8
 """Operations that a walk is near."""
 
 

@@ -45,7 +45,7 @@ def is_one_image(model: object, image: Tensor, run: Callable[[Tensor], Any]) -> 
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first.in_channels != len(image):
         return False
-    with frozen_eval(model), torch.no_grad():
+    with frozen_eval(model, gradients=False):
         try:
             scores = scores_in(run(image))
         except torch.OutOfMemoryError:

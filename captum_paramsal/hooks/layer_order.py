@@ -35,9 +35,7 @@ def layers_from_the_end(model: nn.Module, *inputs: object, **named: object) -> l
     model, uses = unwrap(model), WeightUses()
     weights = frozenset(map(id, model.parameters()))
     with (
-        frozen_eval(model),
-        torch.inference_mode(mode=False),
-        torch.no_grad(),
+        frozen_eval(model, gradients=False),
         watching(model, weights, uses, 1),
     ):
         model(*inputs, **named)

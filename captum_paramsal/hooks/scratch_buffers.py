@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 
 @contextmanager
@@ -27,10 +29,10 @@ def scratch_buffers(model: nn.Module) -> Iterator[None]:
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
-    copies: dict[int, Tensor] = {}
+    copied = cache(torch.clone)
     try:
         for module, name, buffer in places:
-            setattr(module, name, copies.setdefault(id(buffer), buffer.clone()))
+            setattr(module, name, copied(buffer))
         yield
     finally:
         for module, name, buffer in places:

@@ -22,8 +22,8 @@ _ONE_AT_A_TIME = RLock()
 
 
 @contextmanager
-def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[None]:
-    """Evaluation mode, frozen weights and gradients on; everything is as before when the context ends.
+def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = (), *, gradients: bool = True) -> Iterator[None]:
+    """Evaluation mode and frozen weights, with gradients or without; everything is as before when the context ends.
 
     Put back, also after an exception: ``training`` of every submodule, ``requires_grad`` of every parameter, every
     buffer, attribute and submodule, weights that a module of one's own writes, the random state of the CPU and of the
@@ -32,6 +32,7 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
     Args:
         model: The model.
         trainable: Some of its parameters that need a gradient all the same.
+        gradients: Whether any are taken inside.
 
     Raises:
         LayerError: A lazy layer has no weights yet.
@@ -44,8 +45,9 @@ def frozen_eval(model: nn.Module, trainable: Iterable[Tensor] = ()) -> Iterator[
         stack.enter_context(as_it_was(model))
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(ContiguousNormGradients())
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        if gradients:
+            stack.enter_context(ContiguousNormGradients())
         stack.enter_context(uncompiled())
         stack.enter_context(_checkpointing())
         stack.enter_context(_slow_attention())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,13 +32,16 @@ def tokens_in_one_piece(model: nn.Module) -> Iterator[None]:
 
 def _laid_out(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     # Queries, keys and values that are one tensor stay one: only then are they projected together.
-    copies: dict[int, Tensor] = {}
+    copied = cache(_tokens_first)
 
     def laid_out(value: Any) -> Any:
-        if not isinstance(value, Tensor) or value.ndim != _BATCHED:
-            return value
-        return copies.setdefault(id(value), value.transpose(0, 1).contiguous().transpose(0, 1))
+        return copied(value) if isinstance(value, Tensor) and value.ndim == _BATCHED else value
 
     places = len(_TOKENS)
     named = {name: laid_out(value) if name in _TOKENS else value for name, value in kwargs.items()}
     return (*map(laid_out, args[:places]), *args[places:]), named
+
+
+def _tokens_first(tokens: Tensor) -> Tensor:
+    """A copy in which the tokens lie one after the other, with the examples inside."""
+    return tokens.transpose(0, 1).contiguous().transpose(0, 1)

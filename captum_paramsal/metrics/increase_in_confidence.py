@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_paramsal.batch import Given, ModelInputs, forward_scores, require_finite_scores, require_size
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import Target, detached, scores_at
-from captum_paramsal.hooks import Output, frozen_eval
+from captum_paramsal.hooks import Output
 from captum_paramsal.metrics.boxes import Boxes, area_share, boxes_per_image, covered
 from captum_paramsal.metrics.map_boxes import box_of
 from captum_paramsal.metrics.metric import Column, Metric
-from captum_paramsal.metrics.model_state import scored_function
+from captum_paramsal.metrics.model_state import forward_only, scored_function
 from captum_paramsal.metrics.scoring_case import Case
 from captum_paramsal.metrics.shares import share_interval, share_of
 
@@ -142,7 +141,7 @@ def increase_in_confidence(
         raise InputError(message)
     outside = _broadcast(baseline, inputs)
     step = internal_batch_size or len(inputs)
-    with _left_as_it_was(forward):
+    with forward_only(forward):
         parts = [
             _confidences(forward, batch.part(start, step), regions[start:][:step], detached(outside[start:][:step]))
             for start in range(0, len(inputs), step)
@@ -241,16 +240,6 @@ def _confidences(
 
 def _scores(forward: Callable[..., Tensor], images: Tensor, batch: ModelInputs) -> Tensor:
     return require_finite_scores(forward_scores(forward, replace(batch, inputs=(images,)), binary=True), batch.start)
-
-
-@contextmanager
-def _left_as_it_was(forward: Callable[..., Tensor]) -> Iterator[None]:
-    with ExitStack() as stack:
-        if isinstance(forward, nn.Module):
-            stack.enter_context(frozen_eval(forward))
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.no_grad())
-        yield
 
 
 def _broadcast(baseline: float | Tensor, inputs: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def forward_only(model: object) -> Iterator[None]:
     """Forward passes only: no graph, and a module in evaluation mode; any other function is called as it is."""
     with ExitStack() as stack:
         if isinstance(model, nn.Module):
-            stack.enter_context(frozen_eval(model))
+            stack.enter_context(frozen_eval(model, gradients=False))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
         yield

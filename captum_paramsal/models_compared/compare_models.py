@@ -133,7 +133,7 @@ def _scores(model: nn.Module, batch: ModelInputs, size: int) -> tuple[Tensor, Te
     if batch.labels is None:
         message = "Expected `labels`, the true class of each image, got None."
         raise InputError(message)
-    with frozen_eval(model), torch.no_grad():
+    with frozen_eval(model, gradients=False):
         parts = [batch.part(start, size) for start in range(0, len(batch), size)]
         scores = torch.cat([forward_scores(model, part, binary=True) for part in parts])
     chosen, labels = scores_at(scores, batch.labels)

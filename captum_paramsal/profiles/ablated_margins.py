@@ -45,7 +45,7 @@ def ablated_margins(
         InterventionError: A filter's numbers are computed for each pass, so that they cannot be set to zero.
     """
     slices = FilterParameters(model, bias=bias).every(filters)
-    with frozen_eval(model), torch.no_grad():
+    with frozen_eval(model, gradients=False):
         whole = [_scores(model, part, None) for part in parts]
         labels = [own for _, own in whole]
         before = torch.cat([log_odds(scores, own) for scores, own in whole])

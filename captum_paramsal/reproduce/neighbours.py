@@ -86,7 +86,7 @@ def penultimate(subject: Subject) -> Tensor:
     def make(part: Sequence[int]) -> dict[str, Tensor]:
         inputs, _ = subject.read(part)
         name = layers_from_the_end(subject.model, inputs[:1])[0]
-        with frozen_eval(subject.model), torch.no_grad(), last_inputs(subject.model, name) as given:
+        with frozen_eval(subject.model, gradients=False), last_inputs(subject.model, name) as given:
             for batch in inputs.split(subject.settings.batch_size):
                 subject.model(batch)
         return {"features": given.features(len(part))}
@@ -99,7 +99,7 @@ def class_errors(subject: Subject) -> Tensor:
 
     def make(part: Sequence[int]) -> dict[str, Tensor]:
         inputs, labels = subject.read(part)
-        with frozen_eval(subject.model), torch.no_grad():
+        with frozen_eval(subject.model, gradients=False):
             batches = inputs.split(subject.settings.batch_size)
             scores = torch.cat([plain_scores(subject.model, batch) for batch in batches])
         probability = scores.double().softmax(dim=1)

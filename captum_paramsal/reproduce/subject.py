@@ -277,7 +277,7 @@ def _predictions(
 ) -> Callable[[Sequence[int]], Mapping[str, Tensor]]:
     def make(part: Sequence[int]) -> dict[str, Tensor]:
         rows = []
-        with frozen_eval(model), torch.no_grad():
+        with frozen_eval(model, gradients=False):
             for batch in batches.at(part).read():
                 scores = plain_scores(model, batch.inputs).double()
                 require_labels(scores.shape[1], batch, images)

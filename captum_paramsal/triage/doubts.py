@@ -227,7 +227,7 @@ class _Seen:
                 message = f"Expected batches (inputs, labels), got one without labels, batch {number}."
                 raise InputError(message)
             name = name or _last_layer(model, batch.part(0, 1))
-            with frozen_eval(model), torch.no_grad(), last_inputs(model, name) as given:
+            with frozen_eval(model, gradients=False), last_inputs(model, name) as given:
                 said = require_finite_scores(forward_scores(model, batch, binary=True))
             found, own = scores_at(said, batch.labels)
             return found.float().cpu(), given.features(len(batch)), own.cpu()

@@ -144,7 +144,7 @@ class ScoredImages:
 
 def _predictions(profile: FilterProfile, batch: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, predicted classes and their probability, ``(N,)`` each."""
-    with frozen_eval(profile.model), torch.no_grad():
+    with frozen_eval(profile.model, gradients=False):
         scores, labels = scores_at(forward_scores(profile.model, batch, binary=True), batch.labels)
     confidence, predicted = scores.float().softmax(dim=1).max(dim=1)
     return labels.cpu(), predicted.cpu(), confidence.double().cpu()

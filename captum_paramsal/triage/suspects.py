@@ -186,7 +186,7 @@ def rank_suspects(
 
 def _drift(profile: FilterProfile, parts: Sequence[ModelInputs]) -> Tensor:
     """Of every filter, over all right images; NaN where no batch norm reads its layer."""
-    with frozen_eval(profile.model), torch.no_grad(), norm_inputs(profile.model, profile.layers) as watched:
+    with frozen_eval(profile.model, gradients=False), norm_inputs(profile.model, profile.layers) as watched:
         for part in parts:
             forward_scores(profile.model, part)
     columns = []

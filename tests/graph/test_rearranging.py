@@ -1,12 +1,18 @@
-"""Where moved values came from is found out once for each operation of a trace."""
+"""Where moved values came from is found out once for each operation of a trace, of a concatenation by sizes alone."""
 
+import pytest
 import torch
 from cases.images import image
+from hypothesis import given, strategies as st
 from oracles.weights import seeded
 from torch import nn
 
 from captum_paramsal import DiscernibleNeurons
+from captum_paramsal.graph import traced_run
+from captum_paramsal.graph.registry import support, trace_rule_of
 from captum_paramsal.graph.rules import rearranging
+from captum_paramsal.graph.rules.concatenation import Concatenation
+from captum_paramsal.graph.step import Step
 
 
 class Joined(nn.Module):
@@ -21,7 +27,7 @@ class Joined(nn.Module):
     def forward(self, x):
         x = self.first(x).relu()
         for pair in self.pairs:
-            x = torch.cat([conv(x).relu() for conv in pair], dim=1)
+            x = torch.stack([conv(x).relu() for conv in pair], dim=2).flatten(1, 2)
         return self.head(x.mean((2, 3)))
 
 
@@ -36,4 +42,61 @@ def test_each_operation_is_run_on_numbers_once(monkeypatch):
     monkeypatch.setattr(rearranging._Numbering, "_found", noted)
     images = image(4, 3, 8, 8)
     DiscernibleNeurons(seeded(Joined().double(), images)).trace(images, torch.tensor([0, 1, 2, 0]))
-    assert len(nodes) == len(set(nodes)) == 7
+    assert len(nodes) == len(set(nodes)) == 2 * 7
+
+
+class Called(nn.Module):
+    """A function as a model."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args):
+        return self.function(*args)
+
+
+def both_ways(function, *inputs):
+    """Of every neuron of a concatenation, its input and index: by sizes, and by running it on numbers."""
+    run = traced_run(Called(function), inputs)
+    node = next(node for node in run.graph.nodes if isinstance(trace_rule_of(node, run.model), Concatenation))
+    step = Step(run, node, DiscernibleNeurons(run.model).settings, support)
+    moved = [one for one in node.all_input_nodes if step.is_computed(one)]
+    index = torch.arange(run.output.numel())
+    by_sizes = Concatenation().came_from(step, moved, index)
+    by_numbers = rearranging.Rearranged().came_from(step, moved, index)
+    return by_sizes, by_numbers
+
+
+def assert_alike(by_sizes, by_numbers):
+    (source, index), (expected, place) = by_sizes, by_numbers
+    assert torch.equal(source, expected)
+    assert torch.equal(index[source >= 0], place[expected >= 0])
+
+
+@given(data=st.data())
+def test_sizes_tell_what_numbers_tell(data):
+    dimensions = data.draw(st.integers(1, 4))
+    dimension = data.draw(st.integers(-dimensions, dimensions - 1))
+    common = data.draw(st.lists(st.integers(1, 3), min_size=dimensions, max_size=dimensions))
+    sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any))
+    shapes = [[*common[: dimension % dimensions], size, *common[dimension % dimensions + 1 :]] for size in sizes]
+    parts = [torch.rand(shape) for shape in shapes]
+    assert_alike(*both_ways(lambda *given_: torch.cat(given_, dim=dimension), *parts))
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (lambda x, y: torch.cat([x, y, x], 1), [(2, 3, 2), (2, 1, 2)]),
+        (lambda x: torch.cat([torch.ones(2, 1, 2), x, torch.zeros(2, 2, 2)], 1), [(2, 3, 2)]),
+        (lambda x: torch.cat([torch.ones(0), x, torch.ones(0)], 1), [(2, 3, 2)]),
+        (lambda x, y: torch.concat(tensors=(x, y), axis=2), [(2, 3, 2), (2, 3, 4)]),
+        (lambda x, y: torch.concatenate((x, y)), [(2, 3), (4, 3)]),
+        (lambda x: torch.cat(x.chunk(3, dim=1)[::-1], dim=1), [(4, 6, 2)]),
+        (lambda x: torch.cat([x, x.flip(1)], dim=-1), [(3, 4)]),
+    ],
+    ids=["one part twice", "constants", "empty vectors", "named", "images", "pieces", "with another of its own"],
+)
+def test_parts_of_every_kind(function, inputs):
+    assert_alike(*both_ways(function, *(torch.rand(shape) for shape in inputs)))

@@ -38,6 +38,11 @@ class _Filters:
 
     @classmethod
     def of(cls, step: Step) -> _Filters:
+        filters: _Filters = step.run.once(step.node, lambda: cls._read(step))
+        return filters
+
+    @classmethod
+    def _read(cls, step: Step) -> _Filters:
         weight = step.value(step.argument(1, "weight"))
         stride, padding, dilation, groups = (
             step.value(step.argument(place, name, default))

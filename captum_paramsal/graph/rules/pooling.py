@@ -171,7 +171,7 @@ class Averaged:
     def further(self) -> Averaged | None:
         """As averages of what an average before was made of; None where there is none, or its shares differ."""
         count, width = self.seen.index.shape
-        nothing = self.divisor.new_zeros(count * width, 4)
+        nothing = self.divisor.new_zeros(1, 4).expand(count * width, 4)
         every = Sites(self.seen.index.flatten(), self.seen.index.flatten(), torch.ones_like(nothing[:, 0]), nothing)
         step = self.step
         while True:

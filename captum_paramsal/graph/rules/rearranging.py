@@ -45,6 +45,16 @@ class Rearranged(TraceRule):
         """That of these; 0 for a constant."""
         return self._support(step, sites, limit=True)
 
+    def came_from(self, step: Step, moved: list[fx.Node], index: Tensor) -> tuple[Tensor, Tensor]:
+        """Which input each neuron of the result came from, -1 for a constant, and its index there.
+
+        Args:
+            step: The operation.
+            moved: The inputs whose values it moves.
+            index: Of the neurons, ``(M,)``.
+        """
+        return _Numbering(step, moved).origins(index)
+
     def _support(self, step: Step, sites: Sites, *, limit: bool) -> Tensor:
         supports = torch.zeros_like(sites.gain)
         for node, moved, rows in self._origins(step, sites):
@@ -55,7 +65,7 @@ class Rearranged(TraceRule):
         moved = [node for node in _sources(step.node) if node.meta["floating"] and step.is_computed(node)]
         if not len(sites) or not moved:
             return []
-        source, index = _Numbering(step, moved).origins(sites.index)
+        source, index = self.came_from(step, moved, sites.index)
         parts = []
         for place, node in enumerate(moved):
             rows = (source == place).nonzero()[:, 0]
@@ -119,15 +129,12 @@ class _Numbering:
 
     def _split(self, numbers: Tensor, images: int | None) -> tuple[Tensor, Tensor]:
         """From numbers to inputs and indices in them."""
-        origin = numbers - 1
-        source, place = torch.full_like(origin, -1), torch.zeros_like(origin)
-        start = 0
-        for number, node in enumerate(self.moved):
-            count = prod(self._shape(node, images))
-            inside = (origin >= start) & (origin < start + count)
-            source[inside], place[inside] = number, origin[inside] - start
-            start += count
-        return source, place
+        counts = torch.tensor([prod(self._shape(node, images)) for node in self.moved], device=numbers.device)
+        ends = counts.cumsum(0)
+        source = torch.bucketize(numbers, ends)
+        constant = numbers == 0
+        place = numbers - 1 - (ends - counts)[source]
+        return source.masked_fill_(constant, -1), place.masked_fill_(constant, 0)
 
     def _shape(self, node: fx.Node, images: int | None) -> torch.Size:
         shape = self.step.shape_of(node)

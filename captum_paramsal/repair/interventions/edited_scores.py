@@ -102,7 +102,7 @@ class EditedModel:
         Returns:
             ``(N, K + 1, C)``, each image's at its place.
         """
-        with frozen_eval(self.model), torch.no_grad():
+        with frozen_eval(self.model, gradients=False):
             if self._shares and all(map(self._has_channels, orders)):
                 try:
                     return self._shared(images, orders, labels)

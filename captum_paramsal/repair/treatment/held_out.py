@@ -46,7 +46,7 @@ class HeldOutPredictions:
             TargetError: Labels that do not name one class of the model per image.
         """
         rows: list[tuple[Tensor, Tensor]] = []
-        with frozen_eval(model), torch.no_grad(), same_every_time(batches, model, name) as checked:
+        with frozen_eval(model, gradients=False), same_every_time(batches, model, name) as checked:
             for number, batch in enumerate(checked):
                 with naming(number, name):
                     rows.append((scores_of(model, batch).double().cpu(), batch.labels.cpu()))

@@ -80,7 +80,7 @@ def _asked(metrics: Sequence[object]) -> tuple[int, int]:
 
 def _seconds_of_a_pass(model: nn.Module, images: Tensor) -> float:
     """For one image."""
-    with frozen_eval(model), torch.no_grad():
+    with frozen_eval(model, gradients=False):
         start = time.perf_counter()
         # Asking for a number waits until an accelerator is done.
         float(model(images).sum())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from contextlib import ExitStack
 
-import torch
 from torch import Tensor
 
 from captum_paramsal.attr import TraceAttribution
@@ -123,7 +122,7 @@ def _maps(method: TraceAttribution, inputs: Tensor, filters: Sequence[Filter], w
     }
     layers = [layer for layer, (_, height, width) in sizes.items() if height * width > 1]
     try:
-        with torch.no_grad(), frozen_eval(method.model), ExitStack() as watched:
+        with frozen_eval(method.model, gradients=False), ExitStack() as watched:
             seen = {layer: watched.enter_context(feature_maps(method.model, layer)) for layer in layers}
             method.model(inputs)
             found = {layer: maps.latest for layer, maps in seen.items()}

@@ -106,7 +106,7 @@ def predict(
         require_labels(logits.shape[1], batch, images)
         return _predictions(logits, batch)
 
-    with frozen_eval(model), torch.no_grad():
+    with frozen_eval(model, gradients=False):
         made = batches.made(classified, "predictions", show_progress=show_progress)
         return [prediction for _, predictions in made for prediction in predictions]
 
