@@ -27,7 +27,7 @@ _PROCESSORS = {"x86_64", "amd64"}
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
-def large_product(left: Tensor, right: Tensor) -> Product | None:
+def large_product(left: Tensor, right: Tensor, *, absolute: bool = False) -> Product | None:
     """What multiplies one pair of matrices, if that is worth a call for each pair; None where ``torch.bmm`` is better.
 
     Shapes, data type and machine decide, never a clock: the same numbers come of every run. What is returned may be
@@ -36,6 +36,7 @@ def large_product(left: Tensor, right: Tensor) -> Product | None:
     Args:
         left: ``(..., n, k)``.
         right: ``(..., k, m)``.
+        absolute: Whether the absolute values of the product are wanted, which cost no pass of their own.
 
     >>> large_product(torch.ones(2, 3), torch.ones(3, 1)) is None
     True
@@ -44,7 +45,7 @@ def large_product(left: Tensor, right: Tensor) -> Product | None:
         return None
     numbers = left.shape[-2] * right.shape[-1]
     large = numbers >= FORMED or numbers * left.shape[-1] >= MULTIPLIED
-    return _onednn() if large and torch.backends.mkldnn.enabled and not _made_by_intel() else None
+    return _onednn(absolute=absolute) if large and torch.backends.mkldnn.enabled and not _made_by_intel() else None
 
 
 def pairwise_products(left: Tensor, right: Tensor) -> Tensor:
@@ -75,20 +76,24 @@ def _made_by_intel() -> bool:
 
 
 @cache
-def _onednn() -> Product | None:
+def _onednn(*, absolute: bool = False) -> Product | None:
     """The product by oneDNN that PyTorch's own compiler calls for linear layers; None where it is not to be had."""
     linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if linear is None or platform.machine().lower() not in _PROCESSORS or not torch.backends.mkldnn.is_available():
         return None
 
+    # A rectifier that takes what is negative times -1 leaves the absolute value.
+    afterwards = ("leaky_relu", [-1.0]) if absolute else ("none", [])
+
     def product(left: Tensor, right: Tensor) -> Tensor:
-        found: Tensor = linear(_dense(left), _dense(right.t()), None, "none", [], "")
+        found: Tensor = linear(_dense(left), _dense(right.t()), None, *afterwards, "")
         return found
 
     # It is no public operation: where it is not what it was, the other library is taken.
-    trial = torch.arange(6.0).view(2, 3)
+    trial, other = torch.arange(6.0).view(2, 3), torch.arange(-3.0, 3.0).view(3, 2)
+    expected = (trial @ other).abs() if absolute else trial @ other
     try:
-        agrees = torch.equal(product(trial, trial.t()), trial @ trial.t())
+        agrees = torch.equal(product(trial, other), expected)
     except Exception:  # noqa: BLE001 -- whatever it lacks, the other library has the product
         return None
     return product if agrees else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +20,11 @@ REMEMBERED = 1024
 """Tasks of different shapes that are remembered; from then on the usual way is taken for new ones."""
 
 
+Way = TypeVar("Way", bound=Hashable)
+
+
 @dataclass
-class MeasuredChoice:
+class MeasuredChoice(Generic[Way]):
     """The fastest of several ways to compute the same numbers, for each shape, remembered while the process runs.
 
     A shape is measured once enough of it was computed that measuring is a small part of the work. A way competes only
@@ -36,13 +40,13 @@ class MeasuredChoice:
     True
     """
 
-    usual: int
-    others: Sequence[int]
-    patience: float = 64
+    usual: Way
+    others: Sequence[Way]
+    patience: float = 24
     _work: dict[Hashable, float] = field(default_factory=dict)
-    _chosen: dict[Hashable, int] = field(default_factory=dict)
+    _chosen: dict[Hashable, Way] = field(default_factory=dict)
 
-    def of(self, shape: Hashable, work: float, sample: Callable[[int], Tensor]) -> int:
+    def of(self, shape: Hashable, work: float, sample: Callable[[Way], Tensor]) -> Way:
         """The way to take for a shape.
 
         Args:
@@ -61,7 +65,7 @@ class MeasuredChoice:
         self._chosen[key] = self._fastest(sample)
         return self._chosen[key]
 
-    def _fastest(self, sample: Callable[[int], Tensor]) -> int:
+    def _fastest(self, sample: Callable[[Way], Tensor]) -> Way:
         expected = sample(self.usual)
         alike = [way for way in self.others if torch.equal(sample(way), expected)]
         seconds = {way: float("inf") for way in (self.usual, *alike)}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
 import torch
@@ -27,6 +28,9 @@ CACHED_NUMBERS = 1 << 20
 CACHED_SIZES = (1 << 18, 1 << 21)
 """Sizes that may be faster, depending on the caches and on what it takes to wake the threads."""
 
+CACHED_NUMBERS_ALONE = 1 << 18
+"""The same on one thread, which may be faster than several that have to be woken for each small product."""
+
 BLOCK_NUMBERS = 1 << 27
 """Size of what an accelerator forms at once: 512 MiB in float32."""
 
@@ -38,7 +42,20 @@ FUSED_NUMBERS = 1 << 13
 
 _fused: ContextVar[bool] = ContextVar("fused_products", default=False)
 
-_sizes = MeasuredChoice(CACHED_NUMBERS, CACHED_SIZES)
+
+class _Way(NamedTuple):
+    """How products are formed in the cache.
+
+    Attributes:
+        numbers: Size of what is formed at once.
+        alone: Whether one thread does it.
+    """
+
+    numbers: int
+    alone: bool = False
+
+
+_ways = MeasuredChoice(_Way(CACHED_NUMBERS), (*map(_Way, CACHED_SIZES), _Way(CACHED_NUMBERS_ALONE, alone=True)))
 
 
 @contextmanager
@@ -90,17 +107,33 @@ def mean_abs_product(outputs: Tensor, columns: Tensor) -> Tensor:
         return means
     if torch.is_grad_enabled() and (outputs.requires_grad or columns.requires_grad):
         return _in_blocks(outputs, columns, CACHED_NUMBERS)
-    return _in_cache(outputs, columns, _size_of(outputs, columns))
+    return _formed(outputs, columns, _way_for(outputs, columns))
 
 
-def _size_of(outputs: Tensor, columns: Tensor) -> int:
-    """How many numbers are formed at once on the CPU."""
+def _way_for(outputs: Tensor, columns: Tensor) -> _Way:
+    """How products are formed on the CPU."""
     numbers = max(outputs.shape[1] * columns.shape[1], 1)
     # As many examples as fill the largest piece once.
     few = slice(max(1, max(CACHED_SIZES) // numbers))
     work = len(outputs) * numbers / max(CACHED_SIZES)
     shape = (outputs.shape[1:], columns.shape[1], outputs.dtype, outputs.stride()[1:], columns.stride()[1:])
-    return _sizes.of(shape, work, lambda size: _in_cache(outputs[few], columns[few], size))
+    return _ways.of(shape, work, lambda way: _formed(outputs[few], columns[few], way))
+
+
+def _formed(outputs: Tensor, columns: Tensor, way: _Way) -> Tensor:
+    with on_one_thread() if way.alone else nullcontext():
+        return _in_cache(outputs, columns, way.numbers)
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Operations on the CPU use one thread while the context lasts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_blocks(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
@@ -115,7 +148,7 @@ def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
     rows, width = outputs.shape[1], columns.shape[1]
     means = outputs.new_empty(outputs.shape[:2], dtype=accumulation_type(outputs.dtype))
     others = columns.transpose(1, 2)
-    product = large_product(outputs, others)
+    product = large_product(outputs, others, absolute=True)
     if product is None and 2 * rows * width <= numbers:
         step = max(1, min(len(outputs), numbers // max(rows * width, 1)))
         block = outputs.new_empty(step, rows, width)
@@ -127,13 +160,13 @@ def _in_cache(outputs: Tensor, columns: Tensor, numbers: int) -> Tensor:
     product = product or _into(outputs.new_empty(step, width))
     for output, other, mean in zip(outputs, others, means, strict=True):
         for part, of_part in zip(output.split(step), mean.split(step), strict=True):
-            torch.sum(product(part, other).abs_(), dim=1, dtype=means.dtype, out=of_part)
+            torch.sum(product(part, other), dim=1, dtype=means.dtype, out=of_part)
     return means.div_(width)
 
 
 def _into(piece: Tensor) -> Product:
-    """The product of two matrices in memory that is used again and again."""
-    return lambda left, right: torch.mm(left, right, out=piece[: len(left)])
+    """The absolute product of two matrices in memory that is used again and again."""
+    return lambda left, right: torch.mm(left, right, out=piece[: len(left)]).abs_()
 
 
 def _sum_of_outer_products(outputs: Tensor, rows: Tensor) -> Tensor:

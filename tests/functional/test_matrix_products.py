@@ -93,6 +93,14 @@ def test_what_the_usual_product_is_kept_for(left, right):
     assert large_product(left, right) is None
 
 
+def test_absolute_values_are_those_of_the_product_to_the_last_bit():
+    needs_onednn()
+    for n, k, m in SHAPES:
+        left, right = drawn(n, k), drawn(k, m, seed=1)
+        found = large_product(left, right, absolute=True)(left, right)
+        assert torch.equal(found, large_product(left, right)(left, right).abs())
+
+
 def test_size_decides_by_what_is_formed_or_multiplied():
     needs_onednn()
     side = int(FORMED**0.5)

@@ -34,6 +34,9 @@ def test_no_size_changes_a_bit_of_the_result(sizes):
     usual = products._in_cache(outputs, columns, products.CACHED_NUMBERS)
     for numbers in products.CACHED_SIZES:
         assert torch.equal(products._in_cache(outputs, columns, numbers), usual)
+    # One thread may sum in another order; such a way does not compete where it does.
+    for way in products._ways.others:
+        torch.testing.assert_close(products._formed(outputs, columns, way), usual, rtol=2e-6, atol=0.0)
 
 
 def test_no_examples_have_no_means():
@@ -135,3 +138,17 @@ def test_fusion_ends_with_its_context(monkeypatch):
         with fused_products(enabled=False):
             assert not products.fusion_pays(4)
     assert not products.fusion_pays(4)
+
+
+def test_threads_are_as_they_were_after_one_worked_alone():
+    threads = torch.get_num_threads()
+
+    def failing():
+        assert torch.get_num_threads() == 1
+        with products.on_one_thread():
+            message = "inside"
+            raise RuntimeError(message)
+
+    with products.on_one_thread(), pytest.raises(RuntimeError, match="inside"):
+        failing()
+    assert torch.get_num_threads() == threads
