@@ -99,23 +99,17 @@ def cure(
         raise InputError(message)
     original = scored_model(model)
     images = CureImages.of(scored_model(model, output), mistakes, keep, settings.seed)
-    count = len(images.mistakes)
     context = {
         "model": Fingerprint.of(original).short,
         "settings": asdict(settings),
-        "mistakes": count,
+        "mistakes": len(images.mistakes),
         "keep": len(images.keep),
         "changed": settings.change,
         "numbers": 0,
         "size": 0.0,
     }
-    if count < LEAST_MISTAKES:
-        reason = (
-            f"Too few: {count} mistakes, and at least {LEAST_MISTAKES} are needed, so that some can judge what others "
-            "taught."
-        )
-        none = Verdict.without_judges("too few", reason)
-        return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
+    if len(images.mistakes) < LEAST_MISTAKES:
+        return _too_few(images, context)
     refused = ""
     if filters is None:
         filters = []
@@ -147,6 +141,15 @@ def cure(
     write(dict(copied.named_parameters()), first.values)
     patch = Patch.between(original, copied, about) if first.verdict.status == "kept" else None
     return Cure(patch, first.verdict, tuple(filters), changes, tuple(others), images.parts, context, first.predicted)
+
+
+def _too_few(images: CureImages, context: dict[str, Any]) -> Cure:
+    reason = (
+        f"Too few: {len(images.mistakes)} mistakes, and at least {LEAST_MISTAKES} are needed, so that some can judge "
+        "what others taught."
+    )
+    none = Verdict.without_judges("too few", reason)
+    return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)
 
 
 def suspects(
