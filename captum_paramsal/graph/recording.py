@@ -58,7 +58,7 @@ _FROM_DATA = frozenset({"tensor", "as_tensor", "asarray", "from_numpy", "frombuf
 _DEPTH = 3
 """How deep tensors are looked for in containers of a module."""
 
-_OF_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
+_OF_MODULES = frozenset(vars(nn.Module()))
 
 
 class Keeps(Protocol):
