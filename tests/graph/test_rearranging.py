@@ -56,6 +56,22 @@ class Called(nn.Module):
         return self.function(*args)
 
 
+@pytest.mark.parametrize("value", [1e9, 1e13, torch.finfo(torch.float32).max, float("inf")])
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_constant_of_any_size_is_no_neuron(value, images):
+    model = Called(lambda x: x.masked_fill(x < 0.5, value))
+    run = traced_run(model, [image(images, 2, 3, 3)])
+    node = next(node for node in run.graph.nodes if "masked_fill" in str(node.target))
+    step = Step(run, node, DiscernibleNeurons(model).settings, support)
+    source, index = rearranging.Rearranged().came_from(
+        step, [node.all_input_nodes[0]], torch.arange(run.output.numel())
+    )
+    filled = run.output.flatten() == value
+    assert 0 < filled.sum() < len(filled)
+    assert torch.equal(source == -1, filled)
+    assert torch.equal(index[~filled], every[~filled])
+
+
 def both_ways(function, *inputs):
     """Of every neuron of a concatenation, its input and index: by sizes, and by running it on numbers."""
     run = traced_run(Called(function), inputs)

@@ -18,7 +18,7 @@ from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step
 
 _FIRST = 2**40
-"""Number of the first neuron: larger than what a network fills or pads with; up to 2^53 all are exact in float64."""
+"""Number of the first neuron: larger than most of what a network fills with; up to 2^53 all are exact in float64."""
 
 _MOVING = (Kind.REARRANGEMENT, Kind.FLATTENING, Kind.RESHAPING)
 
@@ -157,7 +157,7 @@ class _Numbering:
             message = f"Expected an operation that returns a tensor, got {type(result).__name__} from '{step.node}'."
             raise TraceError(message)
         flat = result.reshape(-1)
-        return torch.where(flat.isfinite() & (flat >= _FIRST), flat - _FIRST + 1, 0).long()
+        return torch.where((flat >= _FIRST) & (flat < start), flat - _FIRST + 1, 0).long()
 
     def _applied(self, node: fx.Node, numbered: Mapping[fx.Node, Tensor], images: int | None) -> Any:
         step = self.step
