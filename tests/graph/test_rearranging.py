@@ -63,9 +63,8 @@ def test_a_constant_of_any_size_is_no_neuron(value, images):
     run = traced_run(model, [image(images, 2, 3, 3)])
     node = next(node for node in run.graph.nodes if "masked_fill" in str(node.target))
     step = Step(run, node, DiscernibleNeurons(model).settings, support)
-    source, index = rearranging.Rearranged().came_from(
-        step, [node.all_input_nodes[0]], torch.arange(run.output.numel())
-    )
+    every = torch.arange(run.output.numel())
+    source, index = rearranging.Rearranged().came_from(step, node.all_input_nodes[:1], every)
     filled = run.output.flatten() == value
     assert 0 < filled.sum() < len(filled)
     assert torch.equal(source == -1, filled)
