@@ -271,6 +271,13 @@ class ModelInputs:
         return model(*inputs, *extra, **keywords)
 
     @property
+    def given(self) -> Inputs:
+        """The inputs as a caller gives them: by name where the model takes them so."""
+        if self.names:
+            return dict(zip(self.names, self.inputs, strict=True))
+        return self.inputs if len(self.inputs) > 1 else self.inputs[0]
+
+    @property
     def further(self) -> Any:
         """Further arguments of the model as a caller gives them; None without any."""
         return dict(self.keywords) or self.extra or None

@@ -29,12 +29,22 @@ _FUNCTIONS = frozenset(_FORWARD.values())
 
 
 class FrozenLayers(TorchFunctionMode):
-    """While this mode lasts, convolutions and batch norms whose weights are fixed have cheap second derivatives."""
+    """While this mode lasts, convolutions and batch norms whose weights are fixed have cheap second derivatives.
+
+    Entered before whatever watches these functions, which then sees the model's calls and not those inside of these.
+
+    Attributes:
+        resting: Whether it lets everything pass, as behind the forward pass.
+    """
+
+    resting = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
+        if self.resting:
+            return func(*args, **(kwargs or {}))
         if func in _FUNCTIONS and not kwargs:
             inputs, weight, bias, moves = _arguments(*args)
             if _is_frozen(inputs, weight, bias) and not isinstance(moves[1], str):

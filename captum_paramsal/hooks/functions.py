@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +101,7 @@ def function_gradients(call: LayerCall, output_gradients: Tensor, dimension: int
         return linear_positions(
             examples_first(output_gradients, dimension, count), examples_first(inputs, dimension, count)
         )
-    geometry, inputs = _geometry(given, inputs)
+    geometry, inputs = convolution_geometry(given, inputs)
     gradients = ConvolutionGradients(inputs, output_gradients, geometry)
     return gradients if len(inputs) == count else FoldedGradients(gradients, count)
 
@@ -113,12 +113,22 @@ def linear_positions(output_gradients: Tensor, inputs: Tensor) -> ProductGradien
     return ProductGradients(outputs.transpose(1, 2), columns.transpose(1, 2))
 
 
-def _geometry(given: Mapping[str, Any], inputs: Tensor) -> tuple[ConvolutionGeometry, Tensor]:
+def per_place(value: int | Sequence[int], places: int) -> tuple[int, ...]:
+    """A setting of a convolution in each dimension of its places, which may be given as one number for all."""
+    return (value,) * places if isinstance(value, int) else tuple(value) * (places if len(value) == 1 else 1)
+
+
+def convolution_geometry(given: Mapping[str, Any], inputs: Tensor) -> tuple[ConvolutionGeometry, Tensor]:
+    """How a convolution moved, and its inputs, padded where the padding has a name.
+
+    Args:
+        given: Its arguments by the function's names, ``weight`` among them.
+        inputs: What it was applied to.
+    """
     places = given["weight"].ndim - 2
 
     def each(name: str, default: int) -> tuple[int, ...]:
-        value = given.get(name, default)
-        return (value,) * places if isinstance(value, int) else tuple(value) * (places if len(value) == 1 else 1)
+        return per_place(given.get(name, default), places)
 
     padding = given.get("padding", 0)
     dilation = each("dilation", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from captum_paramsal.functional.convolution import ConvolutionGeometry, transposed_filters
 from captum_paramsal.hooks.calls import LayerCall
-from captum_paramsal.hooks.functions import linear_positions
+from captum_paramsal.hooks.functions import convolution_geometry, linear_positions, per_place
 from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
@@ -41,13 +41,13 @@ def convolution_gradients(layer: _ConvNd, call: LayerCall, output_gradients: Ten
     """Weight gradients of a convolution with any stride, dilation, groups and padding."""
     # Under autocast the layer worked on inputs of another type than it was given.
     inputs = call.inputs.to(output_gradients.dtype)
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        inputs = functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)  # noqa: SLF001
-        padding: tuple[int, ...] = (0,) * len(layer.kernel_size)
-    else:
-        padding = tuple(layer.padding)
-    return ConvolutionGradients(inputs, output_gradients, _geometry(layer, padding))
+    moves = {name: getattr(layer, name) for name in ("weight", "stride", "padding", "dilation", "groups")}
+    if layer.padding_mode != "zeros":
+        # The layer pads by what it noted when it was made, whatever its padding was set to since.
+        inputs = functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)  # noqa: SLF001
+        moves["padding"] = 0
+    geometry, inputs = convolution_geometry(moves, inputs)
+    return ConvolutionGradients(inputs, output_gradients, geometry)
 
 
 def transposed_convolution_gradients(
@@ -55,14 +55,17 @@ def transposed_convolution_gradients(
 ) -> SampleGradients:
     """Weight gradients of a transposed convolution: those of the convolution that leads back."""
     inputs = call.inputs.to(output_gradients.dtype)
-    geometry = _geometry(layer, (0,) * len(layer.kernel_size))
+    kernel = tuple(layer.weight.shape[2:])
+    stride, dilation, padding = (
+        per_place(setting, len(kernel))
+        for setting in (layer.stride, layer.dilation, cast("tuple[int, ...]", layer.padding))
+    )
+    geometry = ConvolutionGeometry(tuple(layer.weight.shape), stride, (0,) * len(kernel), dilation, layer.groups)
     # Cut to the places that a product of weight and input reaches, zeros where padding cut those off.
     margins: list[int] = []
     for dimension, size in enumerate(inputs.shape[2:]):
-        reach = (
-            (size - 1) * layer.stride[dimension] + layer.dilation[dimension] * (layer.kernel_size[dimension] - 1) + 1
-        )
-        before = int(layer.padding[dimension])
+        reach = (size - 1) * stride[dimension] + dilation[dimension] * (kernel[dimension] - 1) + 1
+        before = padding[dimension]
         margins = [before, reach - before - output_gradients.shape[2 + dimension], *margins]
     reached = functional.pad(output_gradients, margins)
     return TransposedConvolutionGradients(ConvolutionGradients(reached, inputs, geometry))
@@ -156,12 +159,6 @@ def _mixed(layer: nn.MultiheadAttention, projected: list[Tensor], call: LayerCal
 def _arguments(call: LayerCall) -> dict[str, Any]:
     """The arguments of an attention layer's call by name, in the order of its forward pass."""
     return dict(zip(_ATTENTION_ARGUMENTS, call.args, strict=False)) | dict(call.kwargs)
-
-
-def _geometry(layer: _ConvNd, padding: tuple[int, ...]) -> ConvolutionGeometry:
-    return ConvolutionGeometry(
-        tuple(layer.weight.shape), tuple(layer.stride), padding, tuple(layer.dilation), layer.groups
-    )
 
 
 def _heads_of_rows(layer: nn.MultiheadAttention, rows: SampleGradients) -> SampleGradients:

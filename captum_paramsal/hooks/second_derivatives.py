@@ -2,17 +2,20 @@
 
 A double backward pass differentiates gradients. Those of hard-sigmoid and of the native channel shuffle have no
 derivative in the library, although they are linear in what arrives: their second derivative is 0 almost everywhere.
+Those of norms by an example's own statistics have one, which under `vmap` takes the statistics for constants (seen in
+2.14, see ``docs/upstream.md``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import Function
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -119,9 +122,77 @@ def _channel_shuffle(input: Tensor, groups: int) -> Tensor:  # noqa: A002
     return shuffled
 
 
+def _layer_norm(  # noqa: PLR0917 -- the function's signature
+    input: Tensor,  # noqa: A002
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,  # noqa: FBT001, FBT002
+) -> Tensor:
+    del cudnn_enable
+    if not is_functorch_wrapped_tensor(input):
+        return functional.layer_norm(input, normalized_shape, weight, bias, eps)
+    normed = _standardized(input, [-1 - place for place in range(len(normalized_shape))], eps)
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias
+
+
+def _instance_norm(  # noqa: PLR0917
+    input: Tensor,  # noqa: A002
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,  # noqa: FBT001, FBT002
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *rest: Any,
+) -> Tensor:
+    if not (use_input_stats and is_functorch_wrapped_tensor(input)):
+        given = (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+        return torch.instance_norm(*given, *rest) if rest else functional.instance_norm(*given)
+    return _by_channel(_standardized(input, list(range(2, input.ndim)), eps), weight, bias)
+
+
+def _batch_norm(  # noqa: PLR0917
+    input: Tensor,  # noqa: A002
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,  # noqa: FBT001, FBT002
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *rest: Any,
+) -> Tensor:
+    if not (training and is_functorch_wrapped_tensor(input)):
+        given = (input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return torch.batch_norm(*given, *rest) if rest else functional.batch_norm(*given)
+    return _by_channel(_standardized(input, [0, *range(2, input.ndim)], eps), weight, bias)
+
+
+def _standardized(inputs: Tensor, dimensions: list[int], epsilon: float) -> Tensor:
+    centred = inputs - inputs.mean(dimensions, keepdim=True)
+    result: Tensor = centred * torch.rsqrt(centred.square().mean(dimensions, keepdim=True) + epsilon)
+    return result
+
+
+def _by_channel(normed: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    shape = (-1, *[1] * (normed.ndim - 2))
+    normed = normed if weight is None else normed * weight.reshape(shape)
+    return normed if bias is None else normed + bias.reshape(shape)
+
+
 _WRITTEN_OUT: dict[Callable[..., Any], Callable[..., Tensor]] = {
     functional.hardsigmoid: _hard_sigmoid,
     functional.channel_shuffle: _channel_shuffle,
     torch.channel_shuffle: _channel_shuffle,
     torch.native_channel_shuffle: _channel_shuffle,
+    functional.layer_norm: _layer_norm,
+    torch.layer_norm: _layer_norm,
+    functional.instance_norm: _instance_norm,
+    torch.instance_norm: _instance_norm,
+    functional.batch_norm: _batch_norm,
+    torch.batch_norm: _batch_norm,
 }

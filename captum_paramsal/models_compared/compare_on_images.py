@@ -221,9 +221,7 @@ def _as_given(batch: ModelInputs) -> tuple[Any, Any, Any]:
     target: Any = None if labels is None else [tuple(row) for row in labels.tolist()]
     if labels is not None and labels.shape[1] == 1:
         target = labels[:, 0]
-    if batch.names:
-        return dict(zip(batch.names, batch.inputs, strict=True)), target, batch.further
-    return batch.inputs if len(batch.inputs) > 1 else batch.inputs[0], target, batch.further
+    return batch.given, target, batch.further
 
 
 def _box_iou(pair: Sequence[Trace]) -> Tensor:

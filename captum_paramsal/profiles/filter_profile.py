@@ -315,10 +315,13 @@ class FilterProfile:
     def _differentiated(self, plan: Plan, batch: ModelInputs, objective: Objective) -> tuple[Tensor, ...]:
         recording = DifferentiableRecording(self.layers, plan, len(batch))
         leaves = [tensor.detach().requires_grad_() for tensor in batch.inputs]
-        with watching_layers(recording, plan), twice_differentiable():
-            with FrozenLayers():
-                losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=tuple(leaves)))
+        frozen = FrozenLayers()
+        with frozen, watching_layers(recording, plan), twice_differentiable():
+            losses, logits = losses_of(self.model, self.loss, replace(batch, inputs=tuple(leaves)))
+            frozen.resting = True
             profile = recording.profile(losses, like=logits)
+            # Without a gradient in the forward pass they have no part in the map either.
+            self._say_cut_off(recording.hidden)
             self._require_finite(profile.detach(), batch.start)
             total = objective(profile).sum()
             require_twice_differentiable(total)

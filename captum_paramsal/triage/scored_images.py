@@ -129,7 +129,7 @@ class ScoredImages:
             batch = own.batch
             numbers = groups[own.start : own.start + len(batch)]
             target = list(map(tuple, batch.labels.tolist())) if batch.labels is not None else None
-            sums = profile.gradient_sums(numbers, count, batch.inputs, target, batch.extra, internal_batch_size)
+            sums = profile.gradient_sums(numbers, count, batch.given, target, batch.further, internal_batch_size)
             bar.update()
             return sums if group.size == 1 else sums.to("cpu")
 

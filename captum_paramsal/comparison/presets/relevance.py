@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ def _relevance(model: nn.Module, copy: nn.Module, batch: ModelInputs) -> Tensor:
     (images,) = batch.inputs
     leaf = images.detach().clone().requires_grad_()
     with RelevanceRun():
-        returned = ModelInputs((leaf,), batch.extra, batch.labels, 0, batch.shapes).passed_to(copy)
+        returned = replace(batch, inputs=(leaf,)).passed_to(copy)
     scores, labels = scores_at(readout(model)(returned), batch.labels)
     with torch.no_grad():
         plain, _ = scores_at(forward_scores(model, batch), batch.labels)
