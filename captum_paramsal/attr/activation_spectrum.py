@@ -80,8 +80,10 @@ class ActivationSpectrum:
     def _means(self, images: Inputs, size: int | None) -> Tensor:
         parts = self.profiler.parts(images, None, None, size)
         rows = []
-        with frozen_eval(self.profiler.model, gradients=False), channel_means(self.profiler.layers) as means:
+        watched = channel_means(self.profiler.layers, self.profiler.example_dimensions)
+        with frozen_eval(self.profiler.model, gradients=False), watched as means:
             for part in parts:
+                means.count = len(part)
                 forward_scores(self.profiler.model, part)
                 rows.append(means.take())
         return torch.cat(rows)

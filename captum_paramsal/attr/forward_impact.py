@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Inputs, as_inputs
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, pareto_score, wrong_against_right
-from captum_paramsal.hooks import Output
+from captum_paramsal.hooks import Output, scores_in
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.data_batches import LoaderItem
 from captum_paramsal.triage import SetScores, pull
@@ -57,7 +59,12 @@ class ForwardImpact:
         output: Output | None = None,
     ) -> None:
         self.profiler = FilterProfile(model, layers, loss, output=output)
-        self._of_scores = FilterProfile(model, layers, _score_of_label, output=output)
+
+        def two_classes(returned: Any) -> Any:
+            # A loss of one's own gets a single logit as it is, which is the score of one of two classes.
+            return scores_in(returned if output is None else output(returned), binary=True)
+
+        self._of_scores = FilterProfile(model, layers, _score_of_label, output=two_classes)
 
     @property
     def filters(self) -> FilterIndex:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from typing_extensions import deprecated
 
 from captum_paramsal.batch import (
+    Form,
     Inputs,
     ModelInputs,
     as_given,
@@ -25,7 +26,8 @@ from captum_paramsal.errors import InputError, TargetError
 from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Links, Selected, TraceSettings, trace_back, traced_run
-from captum_paramsal.hooks import Output, frozen_eval, scored_model, takes_batch_statistics
+from captum_paramsal.hooks import Output, frozen_eval, scored_model
+from captum_paramsal.influence import mixes_examples
 from captum_paramsal.summary import Summarized
 from captum_paramsal.traces import Neurons, Through, Trace, filters_of, neurons_of
 
@@ -68,6 +70,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         super().__init__(model)
         self.model = scored_model(model, output)
         self.settings = settings
+        self._mixing: dict[Form, bool] = {}
 
     def _facts(self) -> Mapping[str, Any]:
         return {"model": type(self.model).__name__, **vars(self.settings)}
@@ -170,12 +173,17 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
     ) -> Trace:
         require_size(internal_batch_size)
         _require_no_label(batch, self.settings.classes)
-        # Statistics of the batch would make an image's trace depend on the images beside it.
-        size = 1 if takes_batch_statistics(self.model) else internal_batch_size or len(batch)
-        parts = [(batch.part(start, size), filters[start : start + size]) for start in range(0, len(batch), size)]
         with frozen_eval(self.model, gradients=False):
+            size = 1 if self._mixes(batch) else internal_batch_size or len(batch)
+            parts = [(batch.part(start, size), filters[start : start + size]) for start in range(0, len(batch), size)]
             bar = tqdm(parts, desc="trace", disable=not shown, leave=False)
             return Trace.joined([self._traced(*part) for part in bar])
+
+    def _mixes(self, batch: ModelInputs) -> bool:
+        """Whether an image's trace would depend on the images beside it."""
+        if len(batch) > 1 and batch.form not in self._mixing:
+            self._mixing[batch.form] = mixes_examples(self.model, batch)
+        return self._mixing.get(batch.form, False)
 
     def _traced(self, batch: ModelInputs, filters: Sequence[Filter]) -> Trace:
         with forward_errors(batch.shapes):

@@ -33,6 +33,7 @@ from captum_paramsal.graph import (
     record,
 )
 from captum_paramsal.hooks import replaced_maps, require_single_call
+from captum_paramsal.influence import is_close
 
 Score: TypeAlias = Literal["logit", "probability"]
 
@@ -299,14 +300,6 @@ class _ActivationsInGraph(LayerActivations):
             else:
                 side_inputs[reader, node] = value
         return side_inputs
-
-
-def is_close(output: Any, scores: Tensor) -> bool:
-    """Whether scores are the same but for rounding, which depends on the number of rows."""
-    if not isinstance(output, Tensor) or output.shape != scores.shape:
-        return False
-    tolerance = torch.finfo(scores.dtype).eps ** 0.5 * float(scores.abs().max())
-    return bool(((output - scores).abs() <= tolerance).all())
 
 
 class HookedNetwork:

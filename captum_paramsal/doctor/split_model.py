@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Form, ModelInputs, forward_errors, forward_scores, require_size
-from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork, is_close
-from captum_paramsal.errors import ForwardError, LayerError, ModelError
+from captum_paramsal.batch import Form, ModelInputs, forward_errors, require_size
+from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork
+from captum_paramsal.errors import LayerError
 from captum_paramsal.graph import Network, last_feature_maps, probed_network
-from captum_paramsal.hooks import frozen_eval, layer_named, scored_model, takes_batch_statistics
+from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
+from captum_paramsal.influence import mixes_examples
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""
@@ -109,18 +109,8 @@ class SplitModel:
     def _mixes(self, batch: ModelInputs) -> bool:
         """Whether an image's scores depend on the image beside it, as two runs with another second image show."""
         if batch.form not in self._mixing:
-            self._mixing[batch.form] = takes_batch_statistics(self.model) or self._depends_on_others(batch)
+            self._mixing[batch.form] = mixes_examples(self.model, batch)
         return self._mixing[batch.form]
-
-    def _depends_on_others(self, batch: ModelInputs) -> bool:
-        twice = batch.chosen(torch.tensor([0, 0]))
-        try:
-            with torch.no_grad():
-                scores, others = (forward_scores(self.model, batch)[0] for batch in (twice, twice.pair()))
-        except (ForwardError, ModelError):
-            # It takes single images alone, or says what is wrong when it runs on what was given.
-            return True
-        return not is_close(others, scores)
 
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:

@@ -11,6 +11,7 @@ from .attention_shares import (
 )
 from .calls import LayerCall as LayerCall
 from .channel_means import ChannelMeans as ChannelMeans, channel_means as channel_means
+from .computed_weights import computed_once as computed_once
 from .differentiable import DifferentiableRecording as DifferentiableRecording
 from .feature_maps import FeatureMaps as FeatureMaps, feature_maps as feature_maps, layer_named as layer_named
 from .filter_layer import FilterLayer as FilterLayer

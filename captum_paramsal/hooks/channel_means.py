@@ -1,8 +1,8 @@
-"""What each filter of some layers returns on average over an image's places."""
+"""What each filter of some layers returns on average over an image's places, tokens or frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captum_paramsal.errors import LayerError
 from captum_paramsal.hooks.calls import sole_tensor
 from captum_paramsal.hooks.filter_layer import FilterLayer
+from captum_paramsal.hooks.functions import INSIDE, examples_first
 
 
 class ChannelMeans:
@@ -19,10 +20,17 @@ class ChannelMeans:
 
     Args:
         layers: Layers that are watched.
+        dimensions: Where the examples are in what a layer returns, by its name (see
+            :func:`~captum_paramsal.hooks.functions.examples_first`); dimension 0 of others.
+
+    Attributes:
+        count: Images of the pass that comes.
     """
 
-    def __init__(self, layers: Sequence[FilterLayer]) -> None:
-        self._layers = layers
+    count: int
+
+    def __init__(self, layers: Sequence[FilterLayer], dimensions: Mapping[str, int]) -> None:
+        self._layers, self._dimensions = layers, dimensions
         self._seen: dict[str, list[Tensor]] = {}
 
     def keep(self, layer: FilterLayer) -> Callable[[nn.Module, Any, Any], None]:
@@ -39,12 +47,24 @@ class ChannelMeans:
                     "convolutions or Linear layers in `layers`."
                 )
                 raise LayerError(message)
-            means = tensor.detach().movedim(channels, 1).flatten(2).mean(dim=2) if tensor.ndim > 2 else tensor.detach()
+            means = self._by_image(tensor.detach().movedim(channels, -1), layer.name)
             if layer.heads:
                 means = torch.stack([means[:, part].mean(dim=1) for part in layer.heads.values()], dim=1)
             self._seen.setdefault(layer.name, []).append(means)
 
         return on_forward
+
+    def _by_image(self, returned: Tensor, name: str) -> Tensor:
+        """Means over all but the images and the channels, which are last, ``(N, C)``."""
+        dimension = self._dimensions.get(name, 0)
+        if returned.shape[0 if dimension == INSIDE else dimension] % self.count:
+            message = (
+                f"Expected layer {name!r} to return rows of {self.count} images, got {tuple(returned.shape)}. Name "
+                "other layers in `layers`."
+            )
+            raise LayerError(message)
+        first = examples_first(returned, dimension, self.count)
+        return first.flatten(1, -2).mean(dim=1) if first.ndim > 2 else first
 
     def take(self) -> Tensor:
         """Means over places, and over calls of a layer, ``(N, F)`` float64; what was seen is forgotten.
@@ -65,9 +85,9 @@ class ChannelMeans:
 
 
 @contextmanager
-def channel_means(layers: Sequence[FilterLayer]) -> Iterator[ChannelMeans]:
+def channel_means(layers: Sequence[FilterLayer], dimensions: Mapping[str, int]) -> Iterator[ChannelMeans]:
     """Watch layers in the forward passes of their model; nothing is left of it when the context ends."""
-    means = ChannelMeans(layers)
+    means = ChannelMeans(layers, dimensions)
     with ExitStack() as handles:
         for layer in layers:
             handles.callback(layer.module.register_forward_hook(means.keep(layer)).remove)

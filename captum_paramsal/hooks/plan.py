@@ -85,7 +85,7 @@ def plan_recording(
     Raises:
         LayerError: A layer that the caller named is never reached.
     """
-    watched = frozenset(id(w) for layer in layers for w in layer.weights if isinstance(w, nn.Parameter))
+    watched = frozenset(id(w) for layer in layers if _is_known(layer) for w in layer.weights)
     uses = WeightUses()
     # With one example and with two: only the comparison shows which tensors have a row for each example.
     for count in range(1, examples + 1):
@@ -129,10 +129,15 @@ def takes_batch_statistics(model: nn.Module) -> bool:
 
 def _users(layer: FilterLayer, uses: WeightUses) -> set[str]:
     """Names of the modules that a layer's weights are used in."""
-    if all(isinstance(weight, nn.Parameter) for weight in layer.weights):
+    if _is_known(layer):
         return set().union(*(uses.users.get(id(weight), set()) for weight in layer.weights))
-    # A weight that is computed again for each call (weight norm, parametrizations) belongs to its layer alone.
+    # A weight that is another tensor whenever it is read can only be told by the calls of its layer.
     return {layer.name} if uses.calls[1][layer.name] else set()
+
+
+def _is_known(layer: FilterLayer) -> bool:
+    """Whether a layer's weights are the same tensors whenever they are read, such as parameters."""
+    return all(weight is again for weight, again in zip(layer.weights, layer.weights, strict=True))
 
 
 def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: WeightUses) -> tuple[nn.Module, ...] | None:
@@ -158,7 +163,7 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
 def _dimension(layer: FilterLayer, uses: WeightUses) -> int | None:
     """Dimension of the examples, if each use of the weight is a call of a function that multiplies by it."""
     weight, *biases = layer.weights
-    if layer.rule.of_rows is None or len(biases) > layer.bias or not isinstance(weight, nn.Parameter):
+    if layer.rule.of_rows is None or len(biases) > layer.bias or not _is_known(layer):
         return None
     return uses.functions.dimension(id(weight), id(biases[0]) if biases else None, linear=weight.ndim == 2)
 
@@ -166,7 +171,7 @@ def _dimension(layer: FilterLayer, uses: WeightUses) -> int | None:
 def _at_places(layer: FilterLayer, uses: WeightUses) -> bool:
     """Whether what the layer is applied to has, beside examples and features, dimensions of places or tokens."""
     weight = layer.weights[0]
-    shapes = uses.functions.inputs(id(weight)) if isinstance(weight, nn.Parameter) else []
+    shapes = uses.functions.inputs(id(weight)) if _is_known(layer) else []
     shapes = shapes or [call.arguments[0] for call in uses.calls[1][layer.name] if 0 in call.arguments]
     # Run on one example, so more than one row of features means places.
     return any(len(shape) > 2 or (len(shape) == 2 and shape[0] > 1) for shape in shapes)
@@ -223,6 +228,22 @@ class HiddenCallsError(_PlanError):
 
 
 def weights_inside(module: nn.Module, layers: Sequence[FilterLayer]) -> dict[str, Tensor]:
-    """The layers' parameters under the names that they have in a module around them."""
-    wanted = {id(weight) for layer in layers for weight in layer.weights}
-    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in wanted}
+    """The layers' parameters under the names that they have in a module around them.
+
+    Raises:
+        LayerError: A weight is no parameter, but computed.
+    """
+    wanted = {id(weight): layer.name for layer in layers for weight in layer.weights}
+    found: dict[str, Tensor] = {
+        name: parameter for name, parameter in module.named_parameters() if id(parameter) in wanted
+    }
+    computed = wanted.keys() - {id(parameter) for parameter in found.values()}
+    if computed:
+        message = (
+            f"Expected a parameter as the weight of {wanted[min(computed)]!r}, whose uses only `torch.func` can tell "
+            "apart by example, got one that is computed for each pass (weight norm, spectral norm, pruning). Make it a "
+            "parameter first, with `prune.remove(layer, 'weight')`, `remove_parametrizations(layer, 'weight')`, "
+            "`remove_weight_norm` or `remove_spectral_norm`, or leave the layer out."
+        )
+        raise LayerError(message)
+    return found

@@ -7,3 +7,4 @@ from .filter_parameters import (
 )
 from .filter_profile import FilterProfile as FilterProfile
 from .layers import LayerSelection as LayerSelection, filter_index as filter_index, select_layers as select_layers
+from .losses import losses_of as losses_of

@@ -68,7 +68,7 @@ def _margins_without(
 
 def _scores(model: nn.Module, part: ModelInputs, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """Class scores of the examples at the place that is explained, and the class; given or as labelled."""
-    scores, own = scores_at(require_finite_scores(forward_scores(model, part), part.start), part.labels)
+    scores, own = scores_at(require_finite_scores(forward_scores(model, part, binary=True), part.start), part.labels)
     if scores.shape[1] < 2:
         message = (
             f"Expected a model with two classes or more, one of which is ahead of the others, got class scores "

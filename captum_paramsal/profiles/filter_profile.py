@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -83,6 +83,12 @@ class FilterProfile:
     def filters(self) -> FilterIndex:
         """What each column of a profile belongs to; before the first run it is found out once something is asked."""
         return self._plans.filters
+
+    @property
+    def example_dimensions(self) -> Mapping[str, int]:
+        """Dimension of the examples in what a layer returns, where that is another than 0 or folded with windows."""
+        plan = self._plans.latest
+        return {} if plan is None else plan.functions
 
     @property
     def fewest(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from warnings import catch_warnings, simplefilter
 
@@ -19,10 +20,12 @@ from captum_paramsal.hooks import (
     OtherWayError,
     Plan,
     StalePlanError,
+    computed_once,
     frozen_eval,
     plan_recording,
     synthetic_inputs,
 )
+from captum_paramsal.influence import mixes_examples
 from captum_paramsal.profiles.default_layers import DefaultLayers
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
 from captum_paramsal.profiles.pending_filters import PendingFilters
@@ -57,6 +60,12 @@ class LayerPlans:
         if self._layers is None and self.fewest == 0:
             # Nothing is certain: if no layer at all is left, who builds this should know.
             self._try_out()
+
+    @contextmanager
+    def _passes(self) -> Iterator[None]:
+        """The state in which the model is planned with and scored."""
+        with frozen_eval(self._model), computed_once(self._model):
+            yield
 
     def _select(self) -> None:
         """Look for the layers in the model as it is now."""
@@ -111,7 +120,7 @@ class LayerPlans:
         shown: str | None,
     ) -> list[_Result]:
         """What the parts of a batch become, one after the other, with a progress bar where it has a label."""
-        with frozen_eval(self._model):
+        with self._passes():
             self._follow_exchanges()
             while True:
                 parts = self._cut(batch, internal_batch_size)
@@ -125,13 +134,13 @@ class LayerPlans:
 
     def parts(self, batch: ModelInputs, internal_batch_size: int | None) -> list[ModelInputs]:
         """The batch cut into what one pass takes: single examples where they influence each other."""
-        with frozen_eval(self._model):
+        with self._passes():
             self._follow_exchanges()
             return self._cut(batch, internal_batch_size)
 
     def prepare(self, batch: ModelInputs) -> None:
         """Plan the run of a batch, and score nothing."""
-        with frozen_eval(self._model):
+        with self._passes():
             self._follow_exchanges()
             self._plan_for(batch)
 
@@ -198,7 +207,8 @@ class LayerPlans:
 
         examples = 1 if self._one_by_one else min(len(batch), 2)
         plan = self._settled_plan(forward, examples, tried=False)
-        if examples == 1 or not plan.mixes_examples:
+        # The plan's runs are of one and of two examples, which differ by more than rounding alone in half precision.
+        if examples == 1 or not (plan.mixes_examples or mixes_examples(self._model, batch)):
             return plan
         self._one_by_one = True
         return self._planned(batch)
@@ -238,7 +248,7 @@ class LayerPlans:
             ModelError: It takes some, and returns no class scores for them.
         """
         refused: ModelError | None = None
-        with frozen_eval(self._model):
+        with self._passes():
             for tensor in synthetic_inputs(self._model):
                 batch = ModelInputs.of(tensor)
 

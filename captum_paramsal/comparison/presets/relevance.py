@@ -12,12 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from captum_paramsal.batch import Form, ModelInputs, forward_errors, forward_scores
 from captum_paramsal.comparison.presets.registry import _Multiplying, register_preset, required
-from captum_paramsal.doctor.layer_pass import is_close
 from captum_paramsal.errors import LayerError, ModelError
 from captum_paramsal.functional import scores_at
 from captum_paramsal.graph import Network, RelevanceRun, batch_norms_after, without_relevance
 from captum_paramsal.hooks import frozen_eval, readout, whole_model, without_hooks
 from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.influence import is_close
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 

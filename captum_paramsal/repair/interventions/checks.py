@@ -26,7 +26,7 @@ def class_scores(model: nn.Module, batch: ModelInputs) -> tuple[Tensor, Tensor]:
     rows = label_rows(batch)
     parts = [batch.part(start, DEFAULT_BATCH_SIZE) for start in range(0, len(batch), DEFAULT_BATCH_SIZE)]
     with frozen_eval(model, gradients=False):
-        output = torch.cat([forward_scores(model, part) for part in parts])
+        output = torch.cat([forward_scores(model, part, binary=True) for part in parts])
     scores, labels = scores_at(output, rows)
     return require_finite_scores(scores), labels
 

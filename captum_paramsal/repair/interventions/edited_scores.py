@@ -168,7 +168,7 @@ class EditedModel:
         return torch.cat(rows)
 
     def _scores(self, batch: ModelInputs, label: Tensor) -> Tensor:
-        return scores_at(forward_scores(self.model, batch), label)[0]
+        return scores_at(forward_scores(self.model, batch, binary=True), label)[0]
 
     def _has_channels(self, order: Order) -> bool:
         return all(

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import Inputs, ModelInputs, forward_scores, require_gradient, warn_if_probabilities
-from captum_paramsal.errors import InputError, InterventionError
-from captum_paramsal.functional import Loss, Target, cross_entropy, scores_at
+from captum_paramsal.batch import Inputs, ModelInputs
+from captum_paramsal.errors import InterventionError
+from captum_paramsal.functional import Loss, Target, cross_entropy
 from captum_paramsal.hooks import frozen_eval
-from captum_paramsal.profiles import ParameterSlice
+from captum_paramsal.profiles import ParameterSlice, losses_of
 
 Gradients = Mapping[int, Tensor]
 """Gradient of each parameter, by its ``id``."""
@@ -135,28 +135,15 @@ def weight_gradients(  # noqa: PLR0917 -- what Captum takes, and of what
         InputError: The model cannot take the images, or the loss is not finite.
         TargetError: ``target`` does not name one class per image.
     """
-    batch = ModelInputs.of(inputs, target, additional_forward_args, model=model)
+    own_loss = loss is not cross_entropy
+    batch = ModelInputs.of(inputs, target, additional_forward_args, model=model, any_target=own_loss)
     distinct = list({id(parameter): parameter for parameter in parameters}.values())
-    with frozen_eval(model, trainable=distinct):
-        scores = forward_scores(model, batch)
-        if not scores.requires_grad:
-            _require_other_gradients(model, batch)
-            return {id(parameter): torch.zeros_like(parameter) for parameter in distinct}
-        logits, labels = scores_at(scores, batch.labels)
-        warn_if_probabilities(logits, loss)
-        mean = loss(logits, labels).mean()
-        if not bool(mean.isfinite()):
-            message = f"Expected a finite loss, got {mean.item()}."
-            raise InputError(message)
-        gradients = torch.autograd.grad(mean, distinct, allow_unused=True)
+    # With all of them in the graph, one without a gradient is unused, and the scores have one all the same.
+    floating = [each for each in model.parameters() if each.is_floating_point() and not each.is_inference()]
+    with frozen_eval(model, trainable=[*floating, *distinct]):
+        losses, _ = losses_of(model, loss, batch)
+        gradients = torch.autograd.grad(losses.mean(), distinct, allow_unused=True)
     return {
         id(parameter): torch.zeros_like(parameter) if gradient is None else gradient
         for parameter, gradient in zip(distinct, gradients, strict=True)
     }
-
-
-def _require_other_gradients(model: nn.Module, batch: ModelInputs) -> None:
-    """Make sure that the scores depend on other parameters, so that some without a gradient are only unused."""
-    floating = [each for each in model.parameters() if each.is_floating_point() and not each.is_inference()]
-    with frozen_eval(model, trainable=floating):
-        require_gradient(forward_scores(model, batch))

@@ -71,7 +71,7 @@ def scores_of(model: nn.Module, batch: TrainingItem) -> Tensor:
         TargetError: A label is no class of the model.
     """
     given = ModelInputs((batch.inputs,), (), batch.labels[:, None], 0, str(tuple(batch.inputs.shape)))
-    scores, _ = scores_at(forward_scores(model, given, per_place=False), given.labels)
+    scores, _ = scores_at(forward_scores(model, given, per_place=False, binary=True), given.labels)
     return scores
 
 
