@@ -8,7 +8,8 @@ memory grows with filters and not with weights.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -71,7 +72,8 @@ class LayerRecording(LayerWatch):
         self._forward_runs = False
         if losses.requires_grad and again:
             # Such blocks refuse a backward pass to chosen tensors.
-            torch.autograd.backward(losses.sum())
+            with _gradients_unwritten(losses):
+                torch.autograd.backward(losses.sum())
         elif losses.requires_grad:
             torch.autograd.grad(losses.sum(), self.anchor, allow_unused=True)
 
@@ -144,3 +146,25 @@ class LayerRecording(LayerWatch):
         else:
             # At once, so that the written-out gradients of one layer alone are in memory.
             self._profiles[name] = self._reduce(name, gradients)
+
+
+@contextmanager
+def _gradients_unwritten(losses: Tensor) -> Iterator[None]:
+    """Whatever tensors a backward pass of all reaches, such as prompts that are no parameters, keep their ``grad``."""
+    waiting, seen = [losses.grad_fn], set[Any]()
+    before: list[tuple[Tensor, Tensor | None]] = []
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting.extend(further for further, _ in node.next_functions)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            before.append((leaf, leaf.grad))
+            leaf.grad = None
+    try:
+        yield
+    finally:
+        for leaf, gradient in before:
+            leaf.grad = gradient
