@@ -34,6 +34,7 @@ from .errors import (
     ModelError as ModelError,
     ParamsalError as ParamsalError,
     PatchError as PatchError,
+    RandomModelWarning as RandomModelWarning,
     ReferenceFileError as ReferenceFileError,
     ReferenceMismatchError as ReferenceMismatchError,
     SourceError as SourceError,

@@ -124,6 +124,10 @@ class CutOffLayersWarning(UserWarning):
     """Layers ran, and no gradient of the loss reaches them: their scores of 0 say nothing."""
 
 
+class RandomModelWarning(UserWarning):
+    """A model gives other class scores for the same images each time that it runs, in evaluation mode too."""
+
+
 class DefaultLayersWarning(UserWarning):
     """The first run shows other default layers than a trial run with made-up inputs did."""
 

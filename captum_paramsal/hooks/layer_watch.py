@@ -219,7 +219,7 @@ def watching_layers(watcher: LayerWatch, plan: Plan) -> Iterator[None]:
     for name, module in plan.through.items():
         around[module].append(name)
     with ExitStack() as handles:
-        if plan.functions or plan.unused:
+        if plan.functions or plan.unused or plan.uses:
             handles.enter_context(_FunctionWatch(watcher, plan))
         # First among the hooks of a layer: others may change the output, and the weights made it as it is now.
         for name, modules in plan.hooked.items():

@@ -37,6 +37,8 @@ class Plan:
         through: Module whose calls give them on the ``torch.func`` path, by the layer's name.
         at_places: Layers that are applied at places or tokens.
         unused: Layers whose weight takes no part in the forward pass.
+        uses: How often functions were given a layer's weights, and how often its modules were called, by the name of a
+            layer with hooks: more uses for as many calls are some that no hook sees.
         batched_arguments: For modules of ``through``, which arguments hold one row per example.
         largest_output: Bytes of the largest tensor that any module returns for one example.
         examples: Examples that it was found out with.
@@ -49,6 +51,7 @@ class Plan:
     through: Mapping[str, nn.Module]
     at_places: frozenset[str]
     unused: frozenset[str]
+    uses: Mapping[str, tuple[int, int]]
     batched_arguments: Mapping[nn.Module, frozenset[int | str]]
     largest_output: int
     examples: int
@@ -63,6 +66,7 @@ class Plan:
             functions={name: dimension for name, dimension in self.functions.items() if name in names},
             through={name: module for name, module in self.through.items() if name in names},
             unused=self.unused & names,
+            uses={name: counts for name, counts in self.uses.items() if name in names},
         )
 
 
@@ -119,7 +123,16 @@ def plan_recording(
     largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
     at_places = frozenset(layer.name for layer in layers if _at_places(layer, uses))
     mixes = uses.mixes_examples or takes_batch_statistics(model)
-    return Plan(hooked, functions, through, at_places, frozenset(unused), batched, largest, examples, mixes)
+    counts = {layer.name: _counts(layer, hooked[layer.name], names, uses) for layer in layers if layer.name in hooked}
+    return Plan(hooked, functions, through, at_places, frozenset(unused), counts, batched, largest, examples, mixes)
+
+
+def _counts(
+    layer: FilterLayer, modules: Sequence[nn.Module], names: Mapping[nn.Module, str], uses: WeightUses
+) -> tuple[int, int]:
+    """How often a layer's weights were given to functions, and its modules called, with one example."""
+    touched = sum(uses.touched[weight] for weight in {id(weight) for weight in layer.weights})
+    return touched, sum(len(uses.calls[1][names[module]]) for module in modules)
 
 
 def takes_batch_statistics(model: nn.Module) -> bool:
@@ -153,6 +166,9 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
             and (not layer.bias or getattr(module, "bias", None) is getattr(layer.module, "bias", None))
             and all(a is b for a, b in zip(layer.rule.weights(module), layer.rule.weights(layer.module), strict=True))
         )
+        # What attention returns besides its tokens, the hook on these does not see.
+        if isinstance(module, nn.MultiheadAttention) and any(call.returned > 1 for call in uses.calls[1][name]):
+            return None
         # Only a call with one row for each example has a gradient that can be told apart by example.
         dimension = layer.rule.batch_dimension(module)
         if not like or not uses.keeps_examples(name, dimension):

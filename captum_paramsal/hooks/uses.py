@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,11 +42,13 @@ class _Call:
         arguments: Shapes of its tensor arguments by place and name.
         ends: First tensor it took and first it gave.
         bytes: Size of its largest output.
+        returned: Tensors that it gave.
     """
 
     arguments: Mapping[int | str, torch.Size]
     ends: tuple[_FirstRows, ...]
     bytes: int
+    returned: int
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, count: int) -> _Call:
@@ -54,7 +56,7 @@ class _Call:
         arguments = {key: value.shape for key, value in named if isinstance(value, Tensor)}
         inputs, outputs = tensors_in((args, kwargs)), tensors_in(output)
         ends = tuple(_FirstRows.of(tensor, count) for tensor in (*inputs[:1], *outputs[:1]))
-        return cls(arguments, ends, max((tensor.nbytes for tensor in outputs), default=0))
+        return cls(arguments, ends, max((tensor.nbytes for tensor in outputs), default=0), len(outputs))
 
     def keeps_examples(self, dimension: int) -> bool:
         """Whether both ends have one row per example in a dimension."""
@@ -172,6 +174,7 @@ class WeightUses:
 
     Attributes:
         users: Modules that each weight was used in.
+        touched: How often each weight was given to a function in the run on one example.
         calls: Calls of each module, by the number of examples run.
         functions: Calls of functions that multiply by a watched weight.
         selects: Whether the model picks rows, or its way, by values of the examples, so that two of them do not show
@@ -181,6 +184,7 @@ class WeightUses:
     """
 
     users: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    touched: Counter[int] = field(default_factory=Counter)
     calls: dict[int, dict[str, list[_Call]]] = field(default_factory=dict)
     functions: FunctionUses = field(default_factory=FunctionUses)
     selects: bool = False
@@ -253,6 +257,7 @@ class _WeightWatch(TorchFunctionMode):
             for tensor in given:
                 if id(tensor) in self.watched:
                     self.uses.users[id(tensor)].add(self.stack[-1])
+                    self.uses.touched[id(tensor)] += self.count == 1
                     self.uses.order.setdefault(id(tensor))
             self._note(FunctionCall.of(func, args, kwargs or {}), result, given)
         return result

@@ -33,7 +33,7 @@ from captum_paramsal.profiles.pending_filters import PendingFilters
 REUSED_BYTES = 32 * 2**20
 """Larger tensors are mapped afresh by the C library at each allocation, page by page (``mallopt(3)``)."""
 
-_FORMS = 8
+_FORMS = 64
 """Shapes of inputs that plans are kept for."""
 
 _Result = TypeVar("_Result")
@@ -171,7 +171,9 @@ class LayerPlans:
 
     def _plan_for(self, batch: ModelInputs) -> Plan:
         examples = min(len(batch), 1 if self._one_by_one else 2)
-        plan = self._plans.get(batch.form) or self.latest
+        # Examples of another shape may influence each other where these did not. One alone cannot, and what it does
+        # with the weights is held against the plan.
+        plan = self._plans.get(batch.form) or (self.latest if examples == 1 else None)
         return plan if plan is not None and plan.examples >= examples else self._plan_anew(batch)
 
     def _plan_anew(self, batch: ModelInputs) -> Plan:
@@ -207,8 +209,8 @@ class LayerPlans:
 
         examples = 1 if self._one_by_one else min(len(batch), 2)
         plan = self._settled_plan(forward, examples, tried=False)
-        # The plan's runs are of one and of two examples, which differ by more than rounding alone in half precision.
-        if examples == 1 or not (plan.mixes_examples or mixes_examples(self._model, batch)):
+        # The plan's runs are of one and of two examples, whose rounding differs; these are both of two.
+        if examples == 1 or not (mixes_examples(self._model, batch) or plan.mixes_examples):
             return plan
         self._one_by_one = True
         return self._planned(batch)
