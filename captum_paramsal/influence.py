@@ -28,8 +28,7 @@ def mixes_examples(model: nn.Module, batch: ModelInputs) -> bool:
     twice = batch.chosen(torch.tensor([0, 0]))
 
     def first_of(pair: ModelInputs) -> Tensor:
-        with torch.no_grad():
-            return forward_scores(model, pair)[0]
+        return forward_scores(model, pair)[0].detach()
 
     try:
         scores = first_of(twice)

@@ -47,6 +47,8 @@ class LayerWatch(ABC):
         self._count = count
         self._forward_runs = True
         self._ran: set[str] = set()
+        self._called: Counter[str] = Counter()
+        self._touched: Counter[int] = Counter()
         self._hidden: Counter[str] = Counter()
 
     @abstractmethod
@@ -66,6 +68,7 @@ class LayerWatch(ABC):
         layer = self._layers[name]
 
         def on_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            self._called[name] += self._forward_runs
             if not self._sees(name):
                 return output
             # Weights need no gradient and the inputs may need none: without this, no backward pass would come by.
@@ -141,6 +144,14 @@ class LayerWatch(ABC):
         """The layer itself."""
         return self._layers[name].module
 
+    def watched_weights(self) -> frozenset[int]:
+        """Identities of the weights of all layers with hooks, whose uses are counted."""
+        return frozenset(id(weight) for name in self._plan.uses for weight in self._layers[name].weights)
+
+    def touch(self, weight: int) -> None:
+        """See that a function is given a weight."""
+        self._touched[weight] += self._forward_runs
+
     def unused_weights(self) -> dict[int, str]:
         """Layers that took no part when it was planned, by the identities of their weights."""
         return {id(weight): name for name in self._plan.unused for weight in self._layers[name].weights}
@@ -154,6 +165,14 @@ class LayerWatch(ABC):
         planned = self._plan.hooked.keys() | self._plan.functions.keys() | self._plan.through.keys()
         if planned != self._ran:
             raise OtherWayError([name for name in self._layers if (name in planned) != (name in self._ran)])
+        otherwise = [name for name, counts in self._plan.uses.items() if not self._used_as(name, *counts)]
+        if otherwise:
+            raise OtherWayError(otherwise)
+
+    def _used_as(self, name: str, touched: int, called: int) -> bool:
+        """Whether functions were given a layer's weights as often for each call as when it was planned."""
+        now = sum(self._touched[weight] for weight in {id(weight) for weight in self._layers[name].weights})
+        return now * called == self._called[name] * touched
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -194,6 +213,7 @@ class _FunctionWatch(TorchFunctionMode):
         self._watcher = watcher
         self._names = {watcher.weight_of(name): name for name in plan.functions}
         self._unused = watcher.unused_weights()
+        self._watched = watcher.watched_weights()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -203,9 +223,11 @@ class _FunctionWatch(TorchFunctionMode):
             with self:
                 return opened(func)(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
-        if self._unused and isinstance(result, Tensor):
+        if tensors_in(result):
             for tensor in tensors_in((args, kwargs or {})):
-                if id(tensor) in self._unused:
+                if id(tensor) in self._watched:
+                    self._watcher.touch(id(tensor))
+                elif id(tensor) in self._unused:
                     self._watcher.watch_unused(self._unused[id(tensor)])
         call = FunctionCall.of(func, args, kwargs or {})
         name = None if call is None else self._names.get(id(call.weight))

@@ -173,9 +173,9 @@ def test_what_cannot_be_ablated_is_refused():
     nn.utils.parametrizations.weight_norm(model[3])
     with pytest.raises(InterventionError, match="computed for each pass"):
         ComponentAttribution(model).attribute(IMAGES, LABELS)
-    one_class = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)).double()
+    one_class = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 1, 3)).double()
     with pytest.raises(ModelError, match="two classes or more"):
-        ComponentAttribution(one_class).attribute(IMAGES, target=0)
+        ComponentAttribution(one_class).attribute(IMAGES, target=(0, 0, 0))
 
 
 @pytest.mark.slow

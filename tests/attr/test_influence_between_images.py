@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from captum_paramsal import CNNFixations, DiscernibleNeurons, ModelDoctor
+from captum_paramsal import CNNFixations, DiscernibleNeurons, ModelDoctor, ParameterSaliency, RandomModelWarning
 
 
 class LessTheMean(nn.Module):
@@ -65,3 +66,45 @@ def test_traces_take_the_statistics_of_the_image_itself(method):
     together = method(model).attribute(x, target=1)
     alone = torch.cat([method(model).attribute(image[None], target=1) for image in x])
     torch.testing.assert_close(together, alone)
+
+
+class Between(nn.Module):
+    """A function of the whole batch."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+OF_THE_BATCH = {
+    "largest": lambda x: x / x.max() - 0.3,
+    "statistics by hand": lambda x: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True),
+    "statistics by a function": lambda x: functional.batch_norm(x, None, None, training=True),
+    "a little of the mean": lambda x: x - 0.02 * x.mean(0),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_BATCH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_functions_of_the_batch_are_found_out_by_every_method(name, dtype):
+    model = mixing(Between(OF_THE_BATCH[name])).to(dtype)
+    # Alike in what such functions read, so that two of them do not show it.
+    x = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1)).to(dtype)
+    x[:, :, 0, 0], x[2:] = 1, x[2:] / 2
+    methods = [
+        ParameterSaliency(model).attribute, DiscernibleNeurons(model).attribute, CNNFixations(model).attribute,
+        ModelDoctor(model, "3", noise_samples=0).attribute,
+    ]  # fmt: skip
+    for method in methods:
+        together, alone = method(x, target=0), torch.cat([method(one[None], target=0) for one in x])
+        torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-6)
+
+
+def test_a_model_that_is_random_in_evaluation_mode_is_named():
+    model = mixing(Between(functional.dropout))
+    x = torch.rand(4, 3, 9, 9).double()
+    with pytest.warns(RandomModelWarning, match=r"functional.dropout\(x\)"):
+        ParameterSaliency(model).attribute(x, target=0)

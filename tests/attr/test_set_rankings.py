@@ -97,3 +97,70 @@ def test_forward_impact_is_that_of_single_images(size):
         found = ForwardImpact(model).rank(MISTAKES, LABELS[:5], CORRECT, LABELS[5:], internal_batch_size=size)
     torch.testing.assert_close(found.score, pareto_score(costs))
     assert (found.mistakes, found.correct) == (5, 8)
+
+
+class Video(nn.Module):
+    """Frames go through the convolution as images of their own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        maps = self.conv(x.flatten(0, 1)).relu()
+        return self.head(maps.mean((2, 3)).view(*x.shape[:2], 4).mean(1))
+
+    def means(self, x):
+        return self.conv(x.flatten(0, 1)).mean((2, 3)).view(*x.shape[:2], 4).mean(1)
+
+
+class TokensFirst(nn.Module):
+    """Tokens in dimension 0, as PyTorch's transformers have them by default."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.mix, self.head = nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 2, 8), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.mix(self.conv(x.transpose(0, 1))).mean(0))
+
+    def means(self, x):
+        return self.conv(x).mean(1)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(Video, (4, 3, 6, 6)), (TokensFirst, (7, 3))])
+def test_frames_and_tokens_are_no_images(kind, shape):
+    model = kind().double().eval()
+    drawn = torch.Generator().manual_seed(2)
+    mistakes, correct = (torch.randn(count, *shape, generator=drawn).double() for count in (2, 3))
+    found = ActivationSpectrum(model, layers="conv").rank(mistakes, correct)
+    with torch.no_grad():
+        threshold = model.means(correct).mean(0)
+        hits = [(model.means(images) > threshold).double().sum(0) for images in (mistakes, correct)]
+    assert (found.mistakes, found.correct) == (2, 3)
+    torch.testing.assert_close(found.score, ochiai(*hits, 2, 3))
+
+
+class Logits(nn.Module):
+    """A yes or no by one logit z, or by two, -z/2 and z/2."""
+
+    def __init__(self, count):
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.second, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 5, 3), nn.Linear(5, 1)
+        self.count = count
+
+    def forward(self, x):
+        z = 9 * self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+        z = z - z.detach().new_tensor(-0.3)
+        return z if self.count == 1 else torch.cat([-z / 2, z / 2], dim=1)
+
+
+def test_one_logit_is_ranked_as_two():
+    labels = LABELS % 2
+    one, two = (
+        ForwardImpact(Logits(count).double().eval()).rank(MISTAKES, labels[:5], CORRECT, labels[5:]) for count in (1, 2)
+    )
+    torch.testing.assert_close(one.score, two.score)

@@ -150,3 +150,54 @@ def test_constraints_behind_a_function_without_a_second_derivative():
         scores = model(x)
     with pytest.raises(ModelError, match="got one with a function marked with `once_differentiable`"):
         space_constraint(scores, seen.latest, torch.tensor([0, 1, 2]), torch.zeros(3, 10, 10))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.LayerNorm(8), nn.LayerNorm([6, 8, 8]), nn.LayerNorm(8, elementwise_affine=True, bias=False),
+        nn.InstanceNorm2d(6, affine=True), nn.BatchNorm2d(6, track_running_stats=False), nn.BatchNorm2d(6),
+        nn.GroupNorm(2, 6),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_maps_of_norms_know_their_statistics(norm):
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3), norm, nn.Tanh(), nn.Conv2d(6, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    ).double().eval()  # fmt: skip
+    images, labels = image(3, 3, 10, 10), torch.tensor([0, 1, 2])
+    found = InputSpaceSaliency(ParameterSaliency(model, layers="1"), top_k=2).attribute(images, labels)
+    torch.testing.assert_close(found, loop_of_maps(model, [norm.weight], images, labels))
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that calls the function itself, as those of TensorFlow's ports do."""
+
+    def forward(self, x):
+        return functional.conv2d(functional.pad(x, (1, 1, 1, 1)), self.weight, self.bias)
+
+
+def test_maps_know_convolutions_that_are_functions():
+    model = nn.Sequential(
+        SameConv2d(3, 6, 3), nn.Tanh(), nn.Conv2d(6, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    ).double().eval()  # fmt: skip
+    images, labels = image(3, 3, 10, 10), torch.tensor([0, 1, 2])
+    for layers, weights in ((["0"], [model[0].weight]), (None, [model[0].weight, model[2].weight])):
+        found = InputSpaceSaliency(ParameterSaliency(model, layers=layers), top_k=2).attribute(images, labels)
+        torch.testing.assert_close(found, loop_of_maps(model, weights, images, labels))
+
+
+def loop_of_maps(model, weights, images, labels):
+    """Gradient of the similarity to a profile with two filters boosted, image by image."""
+    rows = []
+    for one, label in zip(images, labels, strict=True):
+        leaf = one[None].clone().requires_grad_()
+        loss = functional.cross_entropy(model(leaf), label[None])
+        gradients = torch.autograd.grad(loss, weights, create_graph=True)
+        profile = torch.cat([gradient.reshape(len(gradient), -1).abs().mean(1) for gradient in gradients])
+        boosted = profile.detach().clone()
+        boosted[boosted.topk(2).indices] *= 100
+        rows.append(torch.autograd.grad(functional.cosine_similarity(profile, boosted, dim=0), leaf)[0])
+    return torch.cat(rows)

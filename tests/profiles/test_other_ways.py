@@ -196,3 +196,23 @@ def test_pixels_follow_another_way_too():
     torch.testing.assert_close(
         used.attribute(images(24), target=LABELS), fresh.attribute(images(24), target=LABELS), rtol=1e-9, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradients_of_tensors_that_are_no_parameters_are_left_alone(reentrant):
+    class Prompted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+            self.prompt = [torch.zeros(1, 3, 8, 8, requires_grad=True)]
+
+        def forward(self, x):
+            maps = checkpoint(lambda t: self.conv(t).relu(), x + self.prompt[0], use_reentrant=reentrant)
+            return self.head(maps.mean((2, 3)))
+
+    model = Prompted().eval()
+    for before in (None, torch.ones(1, 3, 8, 8)):
+        model.prompt[0].grad = before
+        ParameterSaliency(model).attribute(torch.rand(2, 3, 8, 8), target=0)
+        assert model.prompt[0].grad is before
+    assert torch.equal(before, torch.ones(1, 3, 8, 8))

@@ -205,3 +205,36 @@ def test_similarity_by_its_old_name(sorted_out):
     found = sorted_out[0]
     with pytest.warns(DeprecationWarning, match=r"`Triage\.likeness` is now `Triage\.similarity`"):
         assert found.likeness is found.similarity
+
+
+class Named(nn.Module):
+    """Inputs by name in an order of its own, as tokenizers give them, and a factor."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.word, self.kind, self.mix, self.head = nn.Linear(3, 6), nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, words, mask=None, kinds=None, scale=1.0):
+        mixed = self.word(words) + (0 if kinds is None else self.kind(kinds))
+        mixed = mixed if mask is None else mixed * mask.mean(2, keepdim=True)
+        return scale * self.head(self.mix(mixed.relu()).relu().mean(1))
+
+
+@pytest.mark.filterwarnings("ignore::captum_paramsal.FewSamplesWarning")
+def test_names_of_inputs_and_arguments_reach_every_pass():
+    drawn = torch.Generator().manual_seed(1)
+    words, mask, kinds = (torch.rand(40, 5, 3, generator=drawn) for _ in range(3))
+    labels = torch.randint(3, (40,), generator=drawn)
+    model = Named().eval()
+
+    def sorted_by(batch):
+        return triage(model, [batch], layers=["word", "mix"], show_progress=False)
+
+    expected = sorted_by((words, labels, (mask, kinds, 3.0)))
+    named = {"words": words, "kinds": kinds, "mask": mask}
+    for batch in ((words, labels, {"mask": mask, "kinds": kinds, "scale": 3.0}), (named, labels, {"scale": 3.0})):
+        found = sorted_by(batch)
+        assert torch.equal(found.images, expected.images)
+        torch.testing.assert_close(found.pull, expected.pull)
+        torch.testing.assert_close(found.excess, expected.excess)
