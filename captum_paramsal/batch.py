@@ -412,7 +412,7 @@ def _unlike(tensor: Tensor) -> Tensor:
         if float((first - second).abs().max()) > _ALIKE * size:
             return tensor
         waves = torch.arange(second.numel(), device=tensor.device).sin().view_as(second)
-        second = 0.5 * second.roll(1, -1) + (size * (0.5 + waves)).to(tensor.dtype)
+        second = 0.5 * (second.roll(1, -1) if second.ndim else second) + (size * (0.5 + waves)).to(tensor.dtype)
     elif torch.equal(first, second):
         # Numbers that the model has a use for: those of this example, in another order.
         second = ~second if tensor.dtype == torch.bool else second.flatten().roll(1).view_as(second)

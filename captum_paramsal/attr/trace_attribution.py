@@ -27,7 +27,7 @@ from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Links, Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
-from captum_paramsal.influence import mixes_examples
+from captum_paramsal.profiles.influence import mixes_examples
 from captum_paramsal.summary import Summarized
 from captum_paramsal.traces import Neurons, Through, Trace, filters_of, neurons_of
 

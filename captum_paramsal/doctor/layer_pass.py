@@ -33,7 +33,7 @@ from captum_paramsal.graph import (
     record,
 )
 from captum_paramsal.hooks import replaced_maps, require_single_call
-from captum_paramsal.influence import is_close
+from captum_paramsal.profiles.influence import is_close
 
 Score: TypeAlias = Literal["logit", "probability"]
 

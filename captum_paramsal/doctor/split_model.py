@@ -13,7 +13,7 @@ from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork
 from captum_paramsal.errors import LayerError
 from captum_paramsal.graph import Network, last_feature_maps, probed_network
 from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
-from captum_paramsal.influence import mixes_examples
+from captum_paramsal.profiles.influence import mixes_examples
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""

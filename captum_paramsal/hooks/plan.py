@@ -118,7 +118,7 @@ def plan_recording(
         elif dimension is not None:
             functions[layer.name] = dimension
         else:
-            through[layer.name] = model.get_submodule(_owner(users, uses))
+            through[layer.name] = _owner(model, layer, users, uses)
     batched = {module: uses.batched_arguments(names[module]) for module in through.values()}
     largest = max(call.bytes for calls in uses.calls[1].values() for call in calls)
     at_places = frozenset(layer.name for layer in layers if _at_places(layer, uses))
@@ -167,7 +167,7 @@ def _hookable(model: nn.Module, layer: FilterLayer, users: set[str], uses: Weigh
             and all(a is b for a, b in zip(layer.rule.weights(module), layer.rule.weights(layer.module), strict=True))
         )
         # What attention returns besides its tokens, the hook on these does not see.
-        if isinstance(module, nn.MultiheadAttention) and any(call.returned > 1 for call in uses.calls[1][name]):
+        if name in uses.read_besides:
             return None
         # Only a call with one row for each example has a gradient that can be told apart by example.
         dimension = layer.rule.batch_dimension(module)
@@ -193,15 +193,17 @@ def _at_places(layer: FilterLayer, uses: WeightUses) -> bool:
     return any(len(shape) > 2 or (len(shape) == 2 and shape[0] > 1) for shape in shapes)
 
 
-def _owner(users: set[str], uses: WeightUses) -> str:
-    """Name of the innermost module around all uses that keeps the examples in dimension 0."""
+def _owner(model: nn.Module, layer: FilterLayer, users: set[str], uses: WeightUses) -> nn.Module:
+    """The innermost module around a layer's weights and all their uses that keeps the examples in dimension 0."""
+    weights = {id(weight) for weight in layer.weights}
     paths = [name.split(".") if name else [] for name in users]
     shared = 0
     while all(len(path) > shared for path in paths) and len({path[shared] for path in paths}) == 1:
         shared += 1
     # From the inside out: the smaller the module, the less has to run again for each example.
     names = [".".join(paths[0][:depth]) for depth in range(shared, 0, -1)]
-    return next((name for name in names if uses.keeps_examples(name, 0)), "")
+    around = (model.get_submodule(name) for name in names if uses.keeps_examples(name, 0))
+    return next((one for one in around if weights <= set(map(id, one.parameters()))), model)
 
 
 def _never_reached(name: str) -> str:

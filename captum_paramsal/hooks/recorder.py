@@ -101,7 +101,10 @@ class LayerRecording(LayerWatch):
             dimension, last = rule_of(module).batch_dimension(module), isinstance(module, nn.Linear)
             self._outputs.see(layer, output, self._count, dimension, channels_last=last)
 
-        def on_backward(output_gradient: Tensor) -> None:
+        def on_backward(output_gradient: Tensor | None) -> None:
+            # None arrives where a layer after it has no gradient, such as a quantised one.
+            if output_gradient is None:
+                return
             call.require_unwritten(layer.name)
             with torch.no_grad():
                 self._add(layer.name, layer.of_module(module, call, output_gradient))
@@ -116,7 +119,9 @@ class LayerRecording(LayerWatch):
             last = call.kwargs["weight"].ndim == 2
             self._outputs.see(layer, output, self._count, dimension, channels_last=last)
 
-        def on_backward(output_gradient: Tensor) -> None:
+        def on_backward(output_gradient: Tensor | None) -> None:
+            if output_gradient is None:
+                return
             call.require_unwritten(layer.name)
             with torch.no_grad():
                 self._add(layer.name, layer.of_function(call, output_gradient, dimension, self._count))

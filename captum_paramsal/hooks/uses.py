@@ -42,13 +42,11 @@ class _Call:
         arguments: Shapes of its tensor arguments by place and name.
         ends: First tensor it took and first it gave.
         bytes: Size of its largest output.
-        returned: Tensors that it gave.
     """
 
     arguments: Mapping[int | str, torch.Size]
     ends: tuple[_FirstRows, ...]
     bytes: int
-    returned: int
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, count: int) -> _Call:
@@ -56,7 +54,7 @@ class _Call:
         arguments = {key: value.shape for key, value in named if isinstance(value, Tensor)}
         inputs, outputs = tensors_in((args, kwargs)), tensors_in(output)
         ends = tuple(_FirstRows.of(tensor, count) for tensor in (*inputs[:1], *outputs[:1]))
-        return cls(arguments, ends, max((tensor.nbytes for tensor in outputs), default=0), len(outputs))
+        return cls(arguments, ends, max((tensor.nbytes for tensor in outputs), default=0))
 
     def keeps_examples(self, dimension: int) -> bool:
         """Whether both ends have one row per example in a dimension."""
@@ -177,6 +175,7 @@ class WeightUses:
         touched: How often each weight was given to a function in the run on one example.
         calls: Calls of each module, by the number of examples run.
         functions: Calls of functions that multiply by a watched weight.
+        read_besides: Attention whose second result, the map of its heads, a function was given.
         selects: Whether the model picks rows, or its way, by values of the examples, so that two of them do not show
             where others go.
         order: Watched weights by their identity when they were first used, and modules by name when they were first
@@ -187,6 +186,7 @@ class WeightUses:
     touched: Counter[int] = field(default_factory=Counter)
     calls: dict[int, dict[str, list[_Call]]] = field(default_factory=dict)
     functions: FunctionUses = field(default_factory=FunctionUses)
+    read_besides: set[str] = field(default_factory=set)
     selects: bool = False
     order: dict[int | str, None] = field(default_factory=dict)
 
@@ -226,10 +226,15 @@ class _WeightWatch(TorchFunctionMode):
         super().__init__()
         self.watched, self.uses, self.stack, self.count = watched, uses, stack, count
         self._of_examples = WeakIdKeyDictionary()
+        self._besides = WeakIdKeyDictionary()
 
     def begins(self, given: Any) -> None:
         """The model is called."""
         self._of_examples.update(dict.fromkeys(tensors_in(given), True))
+
+    def besides(self, name: str, returned: Sequence[Tensor]) -> None:
+        """A module returned more than the tensor that its hook sees."""
+        self._besides.update(dict.fromkeys(returned, name))
 
     def __torch_function__(
         self,
@@ -254,6 +259,7 @@ class _WeightWatch(TorchFunctionMode):
             self.uses.selects = True
         # Reading a weight's shape or device is no use of it: nothing that is computed comes of it.
         if self.stack and returned:
+            self.uses.read_besides.update(self._besides[tensor] for tensor in given if tensor in self._besides)
             for tensor in given:
                 if id(tensor) in self.watched:
                     self.uses.users[id(tensor)].add(self.stack[-1])
@@ -290,10 +296,12 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
             watch.begins((args, kwargs))
         stack.append(name)
 
-    def left(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def left(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         stack.pop()
         with torch._C.DisableTorchFunction():  # noqa: SLF001 -- what is looked up here is no work of the model
             calls[name].append(_Call.of(args, kwargs, output, count))
+            if isinstance(module, nn.MultiheadAttention):
+                watch.besides(name, tensors_in(output)[1:])
             uses.order.setdefault(name)
 
     with module_calls(model, entered, left), watch:

@@ -25,8 +25,8 @@ from captum_paramsal.hooks import (
     plan_recording,
     synthetic_inputs,
 )
-from captum_paramsal.influence import mixes_examples
 from captum_paramsal.profiles.default_layers import DefaultLayers
+from captum_paramsal.profiles.influence import mixes_examples
 from captum_paramsal.profiles.layers import LayerSelection, filter_index, select_layers
 from captum_paramsal.profiles.pending_filters import PendingFilters
 

@@ -73,6 +73,8 @@ def content(model):
     return OrderedDict((name, value.clone()) for name, value in model.state_dict().items()), plain
 
 
+# With weights that each run makes smaller, no run is the one before.
+@pytest.mark.filterwarnings("ignore::captum_paramsal.RandomModelWarning")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("how", HOW)
 def test_what_a_forward_pass_writes_is_undone(how, training):

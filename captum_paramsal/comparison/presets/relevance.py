@@ -17,8 +17,8 @@ from captum_paramsal.functional import scores_at
 from captum_paramsal.graph import Network, RelevanceRun, batch_norms_after, without_relevance
 from captum_paramsal.hooks import frozen_eval, readout, whole_model, without_hooks
 from captum_paramsal.hooks.calls import tensors_in
-from captum_paramsal.influence import is_close
 from captum_paramsal.metrics import InputMaps
+from captum_paramsal.profiles.influence import is_close
 from captum_paramsal.reference import Reference
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import ModelInputs, forward_scores
-from captum_paramsal.errors import ForwardError, ModelError, RandomModelWarning, warn_caller
+from captum_paramsal.errors import RandomModelWarning, warn_caller
 from captum_paramsal.hooks import takes_batch_statistics
 
 
 def mixes_examples(model: nn.Module, batch: ModelInputs) -> bool:
     """Whether an example's scores depend on the example beside it, as two runs with another second one show.
 
-    Both runs are of two examples, so that they differ by no more than rounding where the examples are apart.
-
-    Of a model that gives other scores whenever it runs, that is said: its examples are taken one by one, too.
+    Both runs are of as many examples, so that they differ by no more than rounding where the examples are apart. Of a
+    model that gives other scores whenever it runs, that is said: its examples are taken one by one, too.
 
     Args:
         model: In evaluation mode.
@@ -26,26 +25,34 @@ def mixes_examples(model: nn.Module, batch: ModelInputs) -> bool:
     if takes_batch_statistics(model):
         return True
     twice = batch.chosen(torch.tensor([0, 0]))
-
-    def first_of(pair: ModelInputs) -> Tensor:
-        return forward_scores(model, pair)[0].detach()
-
-    try:
-        scores = first_of(twice)
-        if is_close(first_of(twice.pair()), scores):
-            return False
-        again = first_of(twice)
-    except (ForwardError, ModelError):
-        # It takes single examples alone, or says what is wrong when it runs on what was given.
-        return True
-    if bool(scores.isfinite().all()) and not is_close(again, scores):
+    found = _influence(model, twice, twice.pair())
+    if found is None:
+        # An exported program may take no other number of examples than there are.
+        found = _influence(model, batch.chosen(torch.zeros(len(batch), dtype=torch.int64)), batch)
+    if found == "random":
         message = (
             "Expected a model that gives the same class scores to the same images in evaluation mode, got others from "
             f"{type(model).__name__} when it ran again: what is said of an image holds for one draw. Often the cause "
             "is `functional.dropout(x)` without `training=self.training`."
         )
         warn_caller(message, RandomModelWarning)
-    return True
+    return found != "none"
+
+
+def _influence(model: nn.Module, same: ModelInputs, others: ModelInputs) -> Literal["none", "some", "random"] | None:
+    """What others have on the first example, as opposed to copies of itself; None where the model takes neither."""
+
+    def scores_of_first(examples: ModelInputs) -> Tensor:
+        return forward_scores(model, examples)[0].detach()
+
+    try:
+        scores, beside_others = scores_of_first(same), scores_of_first(others)
+        if is_close(beside_others, scores):
+            return "none"
+        repeated = is_close(scores_of_first(same), scores)
+    except Exception:  # noqa: BLE001 -- what is wrong is said where the model runs on what it was given
+        return None
+    return "some" if repeated or not bool(scores.isfinite().all()) else "random"
 
 
 def is_close(output: Any, scores: Tensor) -> bool:
