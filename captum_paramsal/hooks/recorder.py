@@ -106,7 +106,7 @@ class LayerRecording(LayerWatch):
             if output_gradient is None:
                 return
             call.require_unwritten(layer.name)
-            with torch.no_grad():
+            with _unseen():
                 self._add(layer.name, layer.of_module(module, call, output_gradient))
 
         # On the tensor, not on the module: an in-place ReLU that follows cannot disturb it.
@@ -123,7 +123,7 @@ class LayerRecording(LayerWatch):
             if output_gradient is None:
                 return
             call.require_unwritten(layer.name)
-            with torch.no_grad():
+            with _unseen():
                 self._add(layer.name, layer.of_function(call, output_gradient, dimension, self._count))
 
         output.register_hook(on_backward)
@@ -151,6 +151,13 @@ class LayerRecording(LayerWatch):
         else:
             # At once, so that the written-out gradients of one layer alone are in memory.
             self._profiles[name] = self._reduce(name, gradients)
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Thousands of small operations that form gradients: none has a gradient, and no mode has to see them."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
+        yield
 
 
 @contextmanager
