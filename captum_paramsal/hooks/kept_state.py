@@ -83,7 +83,9 @@ class _Module:
         module.training = self._training
         # Added and taken away one by one: an interruption in between must not empty the model.
         for name, registered in self._registered.items():
-            _restore(attributes[name], registered)
+            # A scripted module has tables of its own, which nothing can be added to.
+            if isinstance(attributes[name], dict):
+                _restore(attributes[name], registered)
         for name, value in list(attributes.items()):
             before = self._attributes.get(name)
             if name in self._registered or value is before or not isinstance(value, Tensor):

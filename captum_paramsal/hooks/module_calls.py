@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 Entered: TypeAlias = Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any]], None]
@@ -39,6 +40,9 @@ def module_calls(model: nn.Module, entered: Entered, left: Left) -> Iterator[Non
 
     with ExitStack() as handles:
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                # It takes no hooks, and works as a whole.
+                continue
             handles.callback(module.register_forward_pre_hook(before(name), with_kwargs=True).remove)
             handles.callback(module.register_forward_hook(after(name), with_kwargs=True).remove)
         yield

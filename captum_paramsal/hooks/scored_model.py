@@ -105,10 +105,7 @@ def _require_module(model: Any) -> None:
     if isinstance(model, torch.jit.ScriptModule):
         got = "TorchScript, whose layers cannot be watched. Give the module that it was made from"
     elif isinstance(model, nn.Module):
-        scripted = [name for name, part in model.named_modules() if isinstance(part, torch.jit.ScriptModule)]
-        if not scripted:
-            return
-        got = f"one whose {scripted[0]!r} is TorchScript, which cannot be watched. Give the modules it was made from"
+        return
     elif type(model).__name__ == "ExportedProgram":
         got = "an exported program. Give what its `module()` returns"
     elif isinstance(model, type):

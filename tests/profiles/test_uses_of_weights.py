@@ -171,3 +171,16 @@ def test_settings_of_a_convolution_count_as_they_are_now(made, changed, transpos
         (gradient,) = torch.autograd.grad(functional.cross_entropy(model(one[None]), label[None]), model[0].weight)
         rows.append(gradient.transpose(0, 1 if transposed else 0).flatten(1).abs().mean(1))
     torch.testing.assert_close(ParameterSaliency(model).attribute(images, LABELS), torch.stack(rows))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_scripted_module_beside_the_layers_works_as_a_whole():
+    def network(activation):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 4, 3), activation, nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return nn.Sequential(*layers, nn.Linear(5, 3)).double().eval()
+
+    images = image(3, 3, 8, 8)
+    scripted, plain = network(torch.jit.script(nn.ReLU())), network(nn.ReLU())
+    found, expected = (ParameterSaliency(model).attribute(images, LABELS) for model in (scripted, plain))
+    torch.testing.assert_close(found, expected)
