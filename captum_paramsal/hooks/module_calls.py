@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
-import torch
 from torch import nn
+from torch.jit._script import RecursiveScriptModule
 
 Entered: TypeAlias = Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any]], None]
 """Is told a module's name, the module, its arguments and its named arguments."""
@@ -40,7 +40,7 @@ def module_calls(model: nn.Module, entered: Entered, left: Left) -> Iterator[Non
 
     with ExitStack() as handles:
         for name, module in model.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
+            if isinstance(module, RecursiveScriptModule):
                 # It takes no hooks, and works as a whole.
                 continue
             handles.callback(module.register_forward_pre_hook(before(name), with_kwargs=True).remove)
