@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from tqdm.auto import tqdm
 from typing_extensions import deprecated
 
 from captum_paramsal.batch import (
-    Form,
     Inputs,
     ModelInputs,
     as_given,
@@ -27,7 +25,8 @@ from captum_paramsal.filters import Filter
 from captum_paramsal.functional import Target, scores_at
 from captum_paramsal.graph import Links, Selected, TraceSettings, trace_back, traced_run
 from captum_paramsal.hooks import Output, frozen_eval, scored_model
-from captum_paramsal.profiles.influence import mixes_examples
+from captum_paramsal.hooks.calls import unseen
+from captum_paramsal.profiles.influence import Influence
 from captum_paramsal.summary import Summarized
 from captum_paramsal.traces import Neurons, Through, Trace, filters_of, neurons_of
 
@@ -52,6 +51,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         model: The traced model, unwrapped.
         settings: What is followed.
 
+    >>> import torch
     >>> class StrongestPath(TraceAttribution):
     ...     '''The one neuron of every layer that contributes most to the one after it.'''
     ...
@@ -70,7 +70,7 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         super().__init__(model)
         self.model = scored_model(model, output)
         self.settings = settings
-        self._mixing: dict[Form, bool] = {}
+        self._influence = Influence(self.model)
 
     def _facts(self) -> Mapping[str, Any]:
         return {"model": type(self.model).__name__, **vars(self.settings)}
@@ -174,23 +174,19 @@ class TraceAttribution(Summarized, Attribution):  # type: ignore[misc] # Captum 
         require_size(internal_batch_size)
         _require_no_label(batch, self.settings.classes)
         with frozen_eval(self.model, gradients=False):
-            size = 1 if self._mixes(batch) else internal_batch_size or len(batch)
+            # An image's trace must not depend on the images beside it.
+            mixed = len(batch) > 1 and self._influence.within(batch)
+            size = 1 if mixed else internal_batch_size or len(batch)
             parts = [(batch.part(start, size), filters[start : start + size]) for start in range(0, len(batch), size)]
             bar = tqdm(parts, desc="trace", disable=not shown, leave=False)
             return Trace.joined([self._traced(*part) for part in bar])
-
-    def _mixes(self, batch: ModelInputs) -> bool:
-        """Whether an image's trace would depend on the images beside it."""
-        if len(batch) > 1 and batch.form not in self._mixing:
-            self._mixing[batch.form] = mixes_examples(self.model, batch)
-        return self._mixing.get(batch.form, False)
 
     def _traced(self, batch: ModelInputs, filters: Sequence[Filter]) -> Trace:
         with forward_errors(batch.shapes):
             run = batch.passed_to(lambda *args, **kwargs: traced_run(self.model, args, kwargs))
         labels, index = _traced_scores(batch, run.output, self.settings.classes)
         # The walk back is thousands of small operations, which no mode of the scoring state has to see.
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
+        with unseen():
             links = Links() if filters else None
             selected = trace_back(run, index, self.settings, links)
             layers = {name: _neurons(found) for name, found in selected.items()}

@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 from torch import nn
 from tqdm.auto import tqdm
 
-from captum_paramsal.batch import Form, ModelInputs, forward_errors, require_size
+from captum_paramsal.batch import ModelInputs, forward_errors, require_size
 from captum_paramsal.doctor.layer_pass import LayerActivations, SplitNetwork
 from captum_paramsal.errors import LayerError
 from captum_paramsal.graph import Network, last_feature_maps, probed_network
 from captum_paramsal.hooks import frozen_eval, layer_named, scored_model
-from captum_paramsal.profiles.influence import mixes_examples
+from captum_paramsal.profiles.influence import Influence
 
 NamedLayers: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Name of a layer, or the module; or several."""
@@ -29,7 +29,7 @@ class SplitModel:
     def __init__(self, model: nn.Module) -> None:
         self.model = scored_model(model)
         self._parts_at: dict[tuple[str, bool], SplitNetwork] = {}
-        self._mixing: dict[Form, bool] = {}
+        self._influence = Influence(self.model)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts_at": {}}
@@ -101,16 +101,10 @@ class SplitModel:
             shown: Label of a progress bar; None for no bar.
         """
         require_size(size)
-        size = 1 if self._mixes(batch) else size
+        size = 1 if self._influence.within(batch) else size
         divided, step = self.at(layer, to_input=to_input), size or len(batch)
         for start in tqdm(range(0, len(batch), step), desc=shown, disable=shown is None, leave=False):
             yield divided.run_to_layer(batch.part(start, step), size)
-
-    def _mixes(self, batch: ModelInputs) -> bool:
-        """Whether an image's scores depend on the image beside it, as two runs with another second image show."""
-        if batch.form not in self._mixing:
-            self._mixing[batch.form] = mixes_examples(self.model, batch)
-        return self._mixing[batch.form]
 
 
 def _name_of(model: nn.Module, layer: str | nn.Module) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum_paramsal.errors import LayerError
@@ -23,10 +24,31 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
+unseen = torch._C.DisableTorchFunction  # noqa: SLF001 -- documented with `__torch_function__`
+"""Context of what no mode of PyTorch has to see: it is no work of the model, and being looked at takes time."""
+
+
+def once_each(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same change, made once of each tensor: what is one tensor stays one.
+
+    >>> copied, tensor = once_each(torch.clone), torch.ones(1)
+    >>> copied(tensor) is copied(tensor), copied(tensor) is tensor
+    (True, False)
+    """
+    # With the tensor itself, since the identity of one that is gone may be another's.
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def changed(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = tensor, change(tensor)
+        return made[id(tensor)][1]
+
+    return changed
+
+
 def sole_tensor(output: Any) -> Tensor | None:
     """A tensor, or the only one that a module returned in a tuple or list; None where there are several, or none.
 
-    >>> import torch
     >>> sole_tensor((torch.zeros(2, 3), (8, 7, 7), None)).shape
     torch.Size([2, 3])
     """

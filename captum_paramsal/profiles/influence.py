@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from captum_paramsal.batch import ModelInputs, forward_scores
+from captum_paramsal.batch import Form, ModelInputs, forward_scores
 from captum_paramsal.errors import RandomModelWarning, warn_caller
 from captum_paramsal.hooks import takes_batch_statistics
+
+_SAME_SHAPE = 256
+"""Roundings between two runs of the same shape: on a processor none, on a GPU sums may come in another order."""
+
+
+@dataclass
+class Influence:
+    """Whether the examples of a model's batches influence each other, found out once for each form of them.
+
+    Attributes:
+        model: In evaluation mode whenever it is asked for.
+    """
+
+    model: nn.Module
+    _found: dict[Form, bool] = field(default_factory=dict)
+
+    def within(self, batch: ModelInputs) -> bool:
+        """Whether an example's scores depend on those beside it."""
+        if batch.form not in self._found:
+            self._found[batch.form] = mixes_examples(self.model, batch)
+        return self._found[batch.form]
 
 
 def mixes_examples(model: nn.Module, batch: ModelInputs) -> bool:
@@ -47,17 +69,25 @@ def _influence(model: nn.Module, same: ModelInputs, others: ModelInputs) -> Lite
 
     try:
         scores, beside_others = scores_of_first(same), scores_of_first(others)
-        if is_close(beside_others, scores):
+        if is_close(beside_others, scores, _SAME_SHAPE):
             return "none"
-        repeated = is_close(scores_of_first(same), scores)
+        repeated = is_close(scores_of_first(same), scores, _SAME_SHAPE)
     except Exception:  # noqa: BLE001 -- what is wrong is said where the model runs on what it was given
         return None
     return "some" if repeated or not bool(scores.isfinite().all()) else "random"
 
 
-def is_close(output: Any, scores: Tensor) -> bool:
-    """Whether scores are the same but for rounding, which depends on the number of rows."""
+def is_close(output: Any, scores: Tensor, roundings: float | None = None) -> bool:
+    """Whether scores are the same but for rounding.
+
+    Args:
+        output: What another run returned.
+        scores: What one returned.
+        roundings: How many of the type's own may lie between, of the largest score; without a number as many as between
+            runs of other numbers of rows, whose rounding differs.
+    """
     if not isinstance(output, Tensor) or output.shape != scores.shape:
         return False
-    tolerance = torch.finfo(scores.dtype).eps ** 0.5 * float(scores.abs().max())
-    return bool(((output - scores).abs() <= tolerance).all())
+    rounding = torch.finfo(scores.dtype).eps
+    tolerance = rounding**0.5 if roundings is None else roundings * rounding
+    return bool(((output - scores).abs() <= tolerance * float(scores.abs().max())).all())
