@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -33,6 +32,7 @@ from captum_paramsal.graph import (
     record,
 )
 from captum_paramsal.hooks import replaced_maps, require_single_call
+from captum_paramsal.hooks.calls import once_each
 from captum_paramsal.profiles.influence import is_close
 
 Score: TypeAlias = Literal["logit", "probability"]
@@ -291,8 +291,7 @@ class _ActivationsInGraph(LayerActivations):
 
     def _with_rows(self, change: Callable[[Tensor], Tensor]) -> SideInputs:
         """The side inputs, with a change of all that have rows for images; one tensor stays one tensor."""
-        # As keys, tensors are told apart by identity.
-        changed = cache(change)
+        changed = once_each(change)
         side_inputs: dict[tuple[fx.Node, fx.Node], Any] = {}
         for (reader, node), value in self.side_inputs.items():
             if node in self.tail.network.of_examples and value.shape[:1] == (len(self),):

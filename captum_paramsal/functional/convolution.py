@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,24 @@ class ConvolutionGeometry:
     def kernel(self) -> tuple[int, ...]:
         """Taps in each spatial dimension."""
         return self.weight_shape[2:]
+
+
+def per_dimension(value: Any, dimensions: int) -> tuple[int, ...]:
+    """One number for all dimensions, or one for each."""
+    given = (value,) if isinstance(value, int) else tuple(value)
+    return given * dimensions if len(given) == 1 else given
+
+
+def padding_per_dimension(
+    padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """What a convolution adds before and after its input in each dimension."""
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding == "same":
+        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((both // 2, both - both // 2) for both in total)
+    return tuple((side, side) for side in per_dimension(padding, len(kernel)))
 
 
 def convolution_weight_gradient(inputs: Tensor, output_gradients: Tensor, geometry: ConvolutionGeometry) -> Tensor:

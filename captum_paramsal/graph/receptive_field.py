@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, fx, nn
 
+from captum_paramsal.functional.convolution import padding_per_dimension, per_dimension
 from captum_paramsal.graph.network import Network
 from captum_paramsal.graph.operations import Kind, kind_of, name_of
-from captum_paramsal.graph.rules.convolution import padding_per_dimension, per_dimension
 from captum_paramsal.graph.rules.pooling import pool_dimensions, pool_movement, reduced_dimensions
 from captum_paramsal.graph.step import argument_of
 from captum_paramsal.hooks import frozen_eval, unwrap, without_hooks

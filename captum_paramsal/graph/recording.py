@@ -11,7 +11,6 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Protocol
 
@@ -33,7 +32,7 @@ from captum_paramsal.graph.written_over import (
     written_through,
 )
 from captum_paramsal.hooks import module_calls, scores_in, uncompiled
-from captum_paramsal.hooks.calls import sole_tensor, tensors_in
+from captum_paramsal.hooks.calls import once_each, sole_tensor, tensors_in, unseen
 from captum_paramsal.hooks.opened import opened
 from captum_paramsal.hooks.uses import LOOKS
 
@@ -159,18 +158,18 @@ def _recorded(
     recorder = _Recorder(model, keeps)
     with torch.no_grad():
         given = recorder.inputs((tuple(args), dict(kwargs)))
-        with uncompiled(), module_calls(model, _unseen(recorder.entered), _unseen(recorder.left)), recorder:
+        with uncompiled(), module_calls(model, _aside(recorder.entered), _aside(recorder.left)), recorder:
             return recorder.finished(scores_in(model(*given[0], **given[1])))
 
 
-def _unseen(noting: Callable[..., Any]) -> Callable[..., Any]:
+def _aside(noting: Callable[..., Any]) -> Callable[..., Any]:
     """What takes notes between the model's operations, itself not seen by the mode that notes these."""
 
-    def unseen(*args: Any) -> Any:
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
+    def noted(*args: Any) -> Any:
+        with unseen():
             return noting(*args)
 
-    return unseen
+    return noted
 
 
 def _autocast() -> tuple[bool, ...]:
@@ -259,7 +258,7 @@ class _Recorder(TorchFunctionMode):
     def _apart(self, result: Any, given: Any) -> Any:
         """A tensor of its own where an operation returns what it was given, such as dropout in evaluation mode."""
         if isinstance(result, Tensor) and any(result is one for one in tensors_in(given)):
-            with torch._C.DisableTorchFunction():  # noqa: SLF001 -- as above
+            with unseen():
                 return result.view_as(result)
         return result
 
@@ -415,8 +414,7 @@ class _Recorder(TorchFunctionMode):
 
     def _copy_kept(self, written: Tensor) -> None:
         """Copy what is kept of a tensor that is to be written over."""
-        # What is one tensor stays one: as keys, tensors are told apart by identity.
-        copy = cache(torch.clone)
+        copy = once_each(torch.clone)
         for where, key in self._kept.pop(written.untyped_storage().data_ptr(), []):
             where[key] = copy(where[key])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captum_paramsal.functional.convolution import ConvolutionGeometry
+from captum_paramsal.functional.convolution import ConvolutionGeometry, padding_per_dimension, per_dimension
 from captum_paramsal.hooks.calls import LayerCall
 from captum_paramsal.hooks.gradients import ConvolutionGradients, FoldedGradients, ProductGradients, SampleGradients
 
@@ -113,11 +113,6 @@ def linear_positions(output_gradients: Tensor, inputs: Tensor) -> ProductGradien
     return ProductGradients(outputs.transpose(1, 2), columns.transpose(1, 2))
 
 
-def per_place(value: int | Sequence[int], places: int) -> tuple[int, ...]:
-    """A setting of a convolution in each dimension of its places, which may be given as one number for all."""
-    return (value,) * places if isinstance(value, int) else tuple(value) * (places if len(value) == 1 else 1)
-
-
 def convolution_geometry(given: Mapping[str, Any], inputs: Tensor) -> tuple[ConvolutionGeometry, Tensor]:
     """How a convolution moved, and its inputs, padded where the padding has a name.
 
@@ -125,23 +120,13 @@ def convolution_geometry(given: Mapping[str, Any], inputs: Tensor) -> tuple[Conv
         given: Its arguments by the function's names, ``weight`` among them.
         inputs: What it was applied to.
     """
-    places = given["weight"].ndim - 2
-
-    def each(name: str, default: int) -> tuple[int, ...]:
-        return per_place(given.get(name, default), places)
-
-    padding = given.get("padding", 0)
-    dilation = each("dilation", 1)
-    if isinstance(padding, str):
-        if padding == "same":
-            sizes = zip(dilation, given["weight"].shape[2:], strict=True)
-            totals = [step * (size - 1) for step, size in sizes]
-            inputs = functional.pad(inputs, [n for t in reversed(totals) for n in (t // 2, t - t // 2)])
-        around: tuple[int, ...] = (0,) * places
-    else:
-        around = each("padding", 0)
-    shape = tuple(given["weight"].shape)
-    return ConvolutionGeometry(shape, each("stride", 1), around, dilation, given.get("groups", 1)), inputs
+    shape, padding = tuple(given["weight"].shape), given.get("padding", 0)
+    stride, dilation = (per_dimension(given.get(name, 1), len(shape) - 2) for name in ("stride", "dilation"))
+    if padding == "same":
+        around = padding_per_dimension(padding, shape[2:], dilation)
+        inputs = functional.pad(inputs, [side for pair in reversed(around) for side in pair])
+    zeros = per_dimension(0 if isinstance(padding, str) else padding, len(shape) - 2)
+    return ConvolutionGeometry(shape, stride, zeros, dilation, given.get("groups", 1)), inputs
 
 
 def bias_gradients(output_gradients: Tensor, *, channels: int, dimension: int = 0, count: int | None = None) -> Tensor:

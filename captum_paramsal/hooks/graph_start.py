@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -38,3 +39,17 @@ def start_graph(output: Any, anchor: Tensor) -> Any:
         return output
     started = output.clone() if output._is_view() else output  # noqa: SLF001 -- documented, has no public name
     return _Start.apply(started, anchor)
+
+
+def nodes_behind(tensor: Tensor) -> Iterator[Any]:
+    """Every node of the autograd graph that a tensor came from."""
+    waiting = [tensor.grad_fn]
+    seen = set[Any](waiting)
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        yield node
+        further = {after for after, _ in node.next_functions} - seen
+        seen |= further
+        waiting.extend(further)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from captum_paramsal.functional.convolution import ConvolutionGeometry, transposed_filters
+from captum_paramsal.functional.convolution import ConvolutionGeometry, per_dimension, transposed_filters
 from captum_paramsal.hooks.calls import LayerCall
-from captum_paramsal.hooks.functions import convolution_geometry, linear_positions, per_place
+from captum_paramsal.hooks.functions import convolution_geometry, linear_positions
 from captum_paramsal.hooks.gradients import (
     ConvolutionGradients,
     DenseGradients,
@@ -57,8 +57,7 @@ def transposed_convolution_gradients(
     inputs = call.inputs.to(output_gradients.dtype)
     kernel = tuple(layer.weight.shape[2:])
     stride, dilation, padding = (
-        per_place(setting, len(kernel))
-        for setting in (layer.stride, layer.dilation, cast("tuple[int, ...]", layer.padding))
+        per_dimension(setting, len(kernel)) for setting in (layer.stride, layer.dilation, layer.padding)
     )
     geometry = ConvolutionGeometry(tuple(layer.weight.shape), stride, (0,) * len(kernel), dilation, layer.groups)
     # Cut to the places that a product of weight and input reaches, zeros where padding cut those off.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_paramsal.errors import LayerError
-from captum_paramsal.hooks.calls import sole_tensor
+from captum_paramsal.hooks.calls import sole_tensor, unseen
 from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.functions import examples_first
 
@@ -131,7 +131,7 @@ class OutputPeaks:
             self._returned[id(tensor)] = layer, len(self._calls[layer.name]), ref(tensor)
             self._calls[layer.name].append(None)
             return
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- the documented way not to be seen by modes, which cost time
+        with unseen():
             maps = _maps_of(layer, tensor, count, dimension, channels_last=channels_last)
             if maps is not None:
                 calls = self._calls[layer.name]
@@ -174,7 +174,7 @@ class OutputPeaks:
         layer, number, made = self._returned.pop(id(given), (None, 0, None))
         if layer is None or made is None or made() is not given or layer.heads or not isinstance(output, Tensor):
             return
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- as above
+        with unseen():
             maps = _maps_of(layer, output, len(output), 0, channels_last=False)
             if maps is not None:
                 self._calls[layer.name][number] = self._call(layer, maps, normed=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
 from captum_paramsal.hooks.assembled_profile import assemble_profile
-from captum_paramsal.hooks.calls import LayerCall, tensors_in
+from captum_paramsal.hooks.calls import LayerCall, tensors_in, unseen
 from captum_paramsal.hooks.filter_layer import FilterLayer
 from captum_paramsal.hooks.gradients import SampleGradients
+from captum_paramsal.hooks.graph_start import nodes_behind
 from captum_paramsal.hooks.layer_watch import LayerWatch
 from captum_paramsal.hooks.output_peaks import OutputPeaks
 from captum_paramsal.hooks.plan import HiddenCallsError, Plan
@@ -100,17 +102,8 @@ class LayerRecording(LayerWatch):
         if self._outputs is not None and not isinstance(module, nn.MultiheadAttention):
             dimension, last = rule_of(module).batch_dimension(module), isinstance(module, nn.Linear)
             self._outputs.see(layer, output, self._count, dimension, channels_last=last)
-
-        def on_backward(output_gradient: Tensor | None) -> None:
-            # None arrives where a layer after it has no gradient, such as a quantised one.
-            if output_gradient is None:
-                return
-            call.require_unwritten(layer.name)
-            with _unseen():
-                self._add(layer.name, layer.of_module(module, call, output_gradient))
-
         # On the tensor, not on the module: an in-place ReLU that follows cannot disturb it.
-        tensors_in(output)[0].register_hook(on_backward)
+        tensors_in(output)[0].register_hook(self._forming(layer, call, partial(layer.of_module, module, call)))
 
     def _keep_function(self, layer: FilterLayer, call: LayerCall, output: Tensor) -> None:
         self._open_calls[layer.name] += 1
@@ -118,15 +111,24 @@ class LayerRecording(LayerWatch):
         if self._outputs is not None:
             last = call.kwargs["weight"].ndim == 2
             self._outputs.see(layer, output, self._count, dimension, channels_last=last)
+        formed = partial(layer.of_function, call, dimension=dimension, count=self._count)
+        output.register_hook(self._forming(layer, call, formed))
+
+    def _forming(
+        self, layer: FilterLayer, call: LayerCall, formed: Callable[[Tensor], SampleGradients]
+    ) -> Callable[[Tensor | None], None]:
+        """Hook on what a call returned, which forms its weight gradients as soon as the gradient is known."""
 
         def on_backward(output_gradient: Tensor | None) -> None:
+            # None arrives where a layer after it has no gradient, such as a quantised one.
             if output_gradient is None:
                 return
             call.require_unwritten(layer.name)
-            with _unseen():
-                self._add(layer.name, layer.of_function(call, output_gradient, dimension, self._count))
+            # Thousands of small operations: none has a gradient, and no mode has to see them.
+            with torch.no_grad(), unseen():
+                self._add(layer.name, formed(output_gradient))
 
-        output.register_hook(on_backward)
+        return on_backward
 
     def _keep_call_around(self, layers: Sequence[FilterLayer], module: nn.Module, call: LayerCall, output: Any) -> None:
         for layer in layers:
@@ -154,27 +156,12 @@ class LayerRecording(LayerWatch):
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
-    """Thousands of small operations that form gradients: none has a gradient, and no mode has to see them."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 -- documented with `__torch_function__`
-        yield
-
-
-@contextmanager
 def _gradients_unwritten(losses: Tensor) -> Iterator[None]:
     """Whatever tensors a backward pass of all reaches, such as prompts that are no parameters, keep their ``grad``."""
-    waiting, seen = [losses.grad_fn], set[Any]()
-    before: list[tuple[Tensor, Tensor | None]] = []
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        waiting.extend(further for further, _ in node.next_functions)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            before.append((leaf, leaf.grad))
-            leaf.grad = None
+    leaves: list[Tensor] = [node.variable for node in nodes_behind(losses) if hasattr(node, "variable")]
+    before = [(leaf, leaf.grad) for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
     try:
         yield
     finally:

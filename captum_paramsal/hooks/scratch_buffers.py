@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 from torch import nn
+
+from captum_paramsal.hooks.calls import once_each
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def scratch_buffers(model: nn.Module) -> Iterator[None]:
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
-    copied = cache(torch.clone)
+    copied = once_each(torch.clone)
     try:
         for module, name, buffer in places:
             setattr(module, name, copied(buffer))

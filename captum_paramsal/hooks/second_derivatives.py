@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from captum_paramsal.errors import ModelError
+from captum_paramsal.hooks.graph_start import nodes_behind
 
 _MISSING = re.compile(r"double backwards on (\w+) not supported|derivative for (?:aten::)?(\w+) is not implemented")
 """What PyTorch says of a gradient without a derivative."""
@@ -56,18 +57,9 @@ def require_twice_differentiable(gradient: Tensor) -> None:
     Raises:
         ModelError: It did.
     """
-    waiting = [gradient.grad_fn]
-    seen = set(waiting)
-    while waiting:
-        node = waiting.pop()
-        if node is None:
-            continue
-        # What autograd puts in the place of a function marked with `once_differentiable`.
-        if type(node).__name__ == "Error":
-            raise ModelError(_once("a function marked with `once_differentiable`"))
-        further = {after for after, _ in node.next_functions} - seen
-        seen |= further
-        waiting.extend(further)
+    # What autograd puts in the place of a function marked with `once_differentiable`.
+    if any(type(node).__name__ == "Error" for node in nodes_behind(gradient)):
+        raise ModelError(_once("a function marked with `once_differentiable`"))
 
 
 def _once(name: str) -> str:
@@ -84,8 +76,11 @@ class SecondDerivatives(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
+        kwargs = kwargs or {}
         written_out = _WRITTEN_OUT.get(func)
-        return func(*args, **(kwargs or {})) if written_out is None else written_out(*args, **(kwargs or {}))
+        if func in _UNDER_VMAP and is_functorch_wrapped_tensor(args[0] if args else kwargs["input"]):
+            written_out = _UNDER_VMAP[func]
+        return func(*args, **kwargs) if written_out is None else written_out(*args, **kwargs)
 
 
 class _HardSigmoid(Function):
@@ -131,8 +126,6 @@ def _layer_norm(  # noqa: PLR0917 -- the function's signature
     cudnn_enable: bool = True,  # noqa: FBT001, FBT002
 ) -> Tensor:
     del cudnn_enable
-    if not is_functorch_wrapped_tensor(input):
-        return functional.layer_norm(input, normalized_shape, weight, bias, eps)
     normed = _standardized(input, [-1 - place for place in range(len(normalized_shape))], eps)
     normed = normed if weight is None else normed * weight
     return normed if bias is None else normed + bias
@@ -147,11 +140,11 @@ def _instance_norm(  # noqa: PLR0917
     use_input_stats: bool = True,  # noqa: FBT001, FBT002
     momentum: float = 0.1,
     eps: float = 1e-5,
-    *rest: Any,
+    cudnn_enabled: bool = True,  # noqa: FBT001, FBT002
 ) -> Tensor:
-    if not (use_input_stats and is_functorch_wrapped_tensor(input)):
-        given = (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
-        return torch.instance_norm(*given, *rest) if rest else functional.instance_norm(*given)
+    del momentum, cudnn_enabled
+    if not use_input_stats:
+        return functional.batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
     return _by_channel(_standardized(input, list(range(2, input.ndim)), eps), weight, bias)
 
 
@@ -164,11 +157,11 @@ def _batch_norm(  # noqa: PLR0917
     training: bool = False,  # noqa: FBT001, FBT002
     momentum: float = 0.1,
     eps: float = 1e-5,
-    *rest: Any,
+    cudnn_enabled: bool = True,  # noqa: FBT001, FBT002
 ) -> Tensor:
-    if not (training and is_functorch_wrapped_tensor(input)):
-        given = (input, running_mean, running_var, weight, bias, training, momentum, eps)
-        return torch.batch_norm(*given, *rest) if rest else functional.batch_norm(*given)
+    del momentum, cudnn_enabled
+    if not training:
+        return functional.batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
     return _by_channel(_standardized(input, [0, *range(2, input.ndim)], eps), weight, bias)
 
 
@@ -189,6 +182,9 @@ _WRITTEN_OUT: dict[Callable[..., Any], Callable[..., Tensor]] = {
     functional.channel_shuffle: _channel_shuffle,
     torch.channel_shuffle: _channel_shuffle,
     torch.native_channel_shuffle: _channel_shuffle,
+}
+
+_UNDER_VMAP: dict[Callable[..., Any], Callable[..., Tensor]] = {
     functional.layer_norm: _layer_norm,
     torch.layer_norm: _layer_norm,
     functional.instance_norm: _instance_norm,

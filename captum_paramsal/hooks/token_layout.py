@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
+
+from captum_paramsal.hooks.calls import once_each
 
 _TOKENS = ("query", "key", "value")
 _BATCHED = 3
@@ -32,7 +33,7 @@ def tokens_in_one_piece(model: nn.Module) -> Iterator[None]:
 
 def _laid_out(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     # Queries, keys and values that are one tensor stay one: only then are they projected together.
-    copied = cache(_tokens_first)
+    copied = once_each(_tokens_first)
 
     def laid_out(value: Any) -> Any:
         return copied(value) if isinstance(value, Tensor) and value.ndim == _BATCHED else value

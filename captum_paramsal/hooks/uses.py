@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from captum_paramsal.hooks.calls import tensors_in
+from captum_paramsal.hooks.calls import tensors_in, unseen
 from captum_paramsal.hooks.functions import INSIDE, OPENED, FunctionCall
 from captum_paramsal.hooks.module_calls import module_calls
 from captum_paramsal.hooks.opened import opened
@@ -298,7 +298,7 @@ def watching(model: nn.Module, weights: frozenset[int], uses: WeightUses, count:
 
     def left(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         stack.pop()
-        with torch._C.DisableTorchFunction():  # noqa: SLF001 -- what is looked up here is no work of the model
+        with unseen():
             calls[name].append(_Call.of(args, kwargs, output, count))
             if isinstance(module, nn.MultiheadAttention):
                 watch.besides(name, tensors_in(output)[1:])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from captum_paramsal.functional.convolution import padding_per_dimension, per_dimension
 from captum_paramsal.functional.receptive_fields import (
     FEW,
     Window,
@@ -235,21 +235,3 @@ def _current(maps: Tensor, filters: _Filters, asked: _Asked) -> Tensor:
     channels = asked.group(filters)[:, None] * filters.width + torch.arange(filters.width, device=maps.device)
     fields = filters.window.fields(maps, asked.row, asked.place, asked.sizes, channels)
     return supports(fields, torch.arange(len(fields), device=fields.device), filters.weight, asked.output)
-
-
-def per_dimension(value: Any, dimensions: int) -> tuple[int, ...]:
-    """One number for all dimensions, or one for each."""
-    given = (value,) if isinstance(value, int) else tuple(value)
-    return given * dimensions if len(given) == 1 else given
-
-
-def padding_per_dimension(
-    padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
-    """What a convolution adds before and after its input in each dimension."""
-    if padding == "valid":
-        return ((0, 0),) * len(kernel)
-    if padding == "same":
-        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple((both // 2, both - both // 2) for both in total)
-    return tuple((side, side) for side in per_dimension(padding, len(kernel)))

@@ -13,11 +13,12 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from captum_paramsal.errors import TraceError
+from captum_paramsal.functional.convolution import per_dimension
 from captum_paramsal.functional.receptive_fields import of_flat_map
 from captum_paramsal.graph.operations import OPERATIONS, Kind, kind_of, name_of
 from captum_paramsal.graph.registry import trace_rule, trace_rule_of
 from captum_paramsal.graph.rule import Found, Passing, TraceRule
-from captum_paramsal.graph.rules.convolution import per_dimension, reaching
+from captum_paramsal.graph.rules.convolution import reaching
 from captum_paramsal.graph.rules.joining import largest, operand_at
 from captum_paramsal.graph.sites import Sites
 from captum_paramsal.graph.step import Step, argument_of
