@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from captum_paramsal import __version__
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import say, speaking
 from captum_paramsal.errors import ParamsalError
 
 _COMMANDS = {
@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(next((word for word in given if word in _COMMANDS), None)).parse_args(given)
     args.command = ("captum-paramsal", *given)
     try:
-        status: int = args.run(args)
+        with speaking():
+            status: int = args.run(args)
     except ParamsalError as error:
         say(f"captum-paramsal: {error}", file=sys.stderr)
         return 2

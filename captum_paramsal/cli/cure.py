@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_paramsal.cli.numbers import natural, positive, rate, share, strength
+from captum_paramsal.cli.numbers import natural, positive, rate, share, step, strength, weights_file
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -15,6 +15,7 @@ from captum_paramsal.cli.options import (
     add_out_option,
     add_source_options,
     given_values,
+    require_new_places,
     require_photos_or_demo,
 )
 from captum_paramsal.cli.saying import REFUSED, say
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from captum_paramsal.reference import Reference
-    from captum_paramsal.report import CureReport, CureReportSettings
+    from captum_paramsal.report import CureReport, CureReportSettings, TriageReport
     from captum_paramsal.sources import ClassNames, ImageSource
 
 _OF_PHOTOS = (
@@ -57,7 +58,7 @@ def add_to(commands: Commands, summary: str) -> None:
     report = parser.add_argument_group("report")
     add_out_option(report, "paramsal-cure")
     report.add_argument(
-        "--save-weights", metavar="FILE", type=Path, help="also write the cured weights, as safetensors"
+        "--save-weights", metavar="FILE", type=weights_file, help="also write the cured weights, as safetensors"
     )
     report.add_argument(
         "--pictures", metavar="N", type=natural, default=12, help="images of each kind that are shown (default 12)"
@@ -104,7 +105,7 @@ def _add_cure_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--learning-rate",
         metavar="R",
-        type=float,
+        type=step,
         help="length of a step, as a share of the weights (default 0.03); the whole network takes a tenth of it",
     )
     how.add_argument(
@@ -146,16 +147,19 @@ def run(args: argparse.Namespace) -> int:
     _require_options_that_go_together(args)
 
     from captum_paramsal.files import open_place  # noqa: PLC0415
+    from captum_paramsal.report import CureReport  # noqa: PLC0415
     from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
+    require_new_places(args, ("save_weights",), CureReport.files)
     folder = open_report_folder(args.out, "cure.json")
     if args.save_weights is not None:
         open_place(args.save_weights)
     model, cured = _on_demo(args) if args.model is None else _on_photos(args)
     report = cured.write(folder, command=args.command)
+    status = 0 if args.save_weights is None else _save_weights(cured, model, args.save_weights)
     _announce(cured)
     say(report.resolve())
-    return 0 if args.save_weights is None else _save_weights(cured, model, args.save_weights)
+    return status
 
 
 def _require_options_that_go_together(args: argparse.Namespace) -> None:
@@ -198,14 +202,15 @@ def _on_demo(args: argparse.Namespace) -> tuple[nn.Module, CureReport]:
     from captum_paramsal.sources import ClassNames  # noqa: PLC0415
 
     model, classes = demo.load_model(), ClassNames(dict(enumerate(demo.CLASSES)))
-    # A triage of the demo is one of the split test.
-    images = labelled(scenes_to_cure() if args.triage is None else demo.load_scenes("test"))
+    # A triage of the demo is one of the split test, unless it looked for cures itself.
+    of_test = args.triage is not None and _triage_of(args).context["images"]["origin"] == ABOUT.images
+    images = labelled(demo.load_scenes("test") if of_test else scenes_to_cure())
     return model, cure(
         model,
         images,
         settings=_settings(args, classes),
         classes=classes,
-        about=CURED if args.triage is None else ABOUT,
+        about=ABOUT if of_test else CURED,
         **_group(args, model, images),
     )
 
@@ -243,9 +248,8 @@ def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> d
 
     from captum_paramsal.errors import SourceError  # noqa: PLC0415
     from captum_paramsal.files import Fingerprint  # noqa: PLC0415
-    from captum_paramsal.report import TriageReport  # noqa: PLC0415
 
-    sorted_out = TriageReport.load(args.triage)
+    sorted_out = _triage_of(args)
     theirs, ours = sorted_out.context["model"]["fingerprint"], Fingerprint.of(model).short
     if theirs != ours:
         message = (
@@ -268,6 +272,12 @@ def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> d
     }
 
 
+def _triage_of(args: argparse.Namespace) -> TriageReport:
+    from captum_paramsal.report import TriageReport  # noqa: PLC0415
+
+    return TriageReport.load(args.triage)
+
+
 def _save_weights(cured: CureReport, model: nn.Module, path: Path) -> int:
     """Write the weights of a cure that is kept; the exit status."""
     from captum_paramsal.sources import save_weights  # noqa: PLC0415
@@ -286,8 +296,9 @@ def _announce(cured: CureReport) -> None:
     chosen, keep = cured.context["chosen"], cured.context["keep"]
     say(f"to cure: {chosen['which']}, {chosen['mistakes']} images; must stay right: {keep['images']} images")
     say(cured.cure)
-    for row in cured.cure.to_table()[1:]:
-        found = f"cured {row['cured']} of {row['mistakes']}, broke {row['broken']} of {row['right images']}"
-        say(f"{row['changed']} instead: {found if row['mistakes'] else 'not judged'}; {row['status']}")
+    if cured.cure.context["numbers"]:
+        say(f"changed: {cured.cure.changed}, {cured.cure.context['numbers']:,} numbers")
+    for one in cured.cure.alternatives:
+        say(f"{one.name} instead: {one.verdict.reason}")
     for caveat in cured.caveats:
         say(f"note: {caveat}")

@@ -14,6 +14,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     given_of,
     given_values,
+    require_new_places,
     require_photos_or_demo,
 )
 from captum_paramsal.cli.saying import say
@@ -59,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
     _require_options_that_go_together(args)
 
     from captum_paramsal.files import open_place  # noqa: PLC0415
+    from captum_paramsal.report import DoctorReport  # noqa: PLC0415
     from captum_paramsal.report.shared.folder import open_report_folder  # noqa: PLC0415
 
+    require_new_places(args, ("save_weights",), DoctorReport.files)
     folder = open_report_folder(args.out, "doctor.json")
     if args.save_weights is not None:
         open_place(args.save_weights)

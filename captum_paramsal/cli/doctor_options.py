@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from captum_paramsal.cli.numbers import natural, positive, strength
+from captum_paramsal.cli.numbers import natural, positive, strength, weights_file
 from captum_paramsal.cli.options import add_out_option
 
 OF_PHOTOS = (
@@ -140,7 +140,7 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--save-weights",
         metavar="FILE",
-        type=Path,
+        type=weights_file,
         help="also write the treated weights, as safetensors; the patch, the difference alone, is always written",
     )
 

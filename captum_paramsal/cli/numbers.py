@@ -1,8 +1,9 @@
-"""Numbers within bounds, for argparse."""
+"""Numbers within bounds, and names of files, for argparse."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def natural(text: str) -> int:
@@ -22,16 +23,25 @@ def several(text: str) -> int:
 
 def strength(text: str) -> float:
     """A finite number of at least 0."""
-    number = float(text)
+    number = _number(text)
     if not 0 <= number < float("inf"):
         message = f"expected a number of at least 0, got {text}"
         raise argparse.ArgumentTypeError(message)
     return number
 
 
+def step(text: str) -> float:
+    """A finite number above 0."""
+    number = _number(text)
+    if not 0 < number < float("inf"):
+        message = f"expected a number above 0, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
 def rate(text: str) -> float:
     """A number between 0 and 1, both excluded."""
-    number = float(text)
+    number = _number(text)
     if not 0 < number < 1:
         message = f"expected a number between 0 and 1, got {text}"
         raise argparse.ArgumentTypeError(message)
@@ -40,15 +50,35 @@ def rate(text: str) -> float:
 
 def share(text: str) -> float:
     """A number from 0 to 1."""
-    number = float(text)
+    number = _number(text)
     if not 0 <= number <= 1:
         message = f"expected a number from 0 to 1, got {text}"
         raise argparse.ArgumentTypeError(message)
     return number
 
 
+def weights_file(text: str) -> Path:
+    """A name for weights, which are written as safetensors and read by that ending."""
+    if Path(text).suffix != ".safetensors":
+        message = f"expected a name that ends in .safetensors, got '{text}'"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        message = f"expected a number, got '{text}'"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _whole(text: str, *, at_least: int) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        message = f"expected a whole number, got '{text}'"
+        raise argparse.ArgumentTypeError(message) from None
     if number < at_least:
         message = f"expected a whole number of at least {at_least}, got {text}"
         raise argparse.ArgumentTypeError(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -163,7 +163,7 @@ def given_values(args: argparse.Namespace, names: Sequence[str]) -> dict[str, An
 
 def given_of(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     """The options among these that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in given_values(args, names)]
+    return [_written(name) for name in given_values(args, names)]
 
 
 def require_photos_or_demo(
@@ -182,6 +182,33 @@ def require_photos_or_demo(
         args.parser.error(f"--model and {images} go together; leave out both to {purpose}")
     if (strange := given_of(args, of_photos)) and not any(theirs):
         args.parser.error(f"{', '.join(strange)}: needs --model and {images}")
+
+
+def require_new_places(args: argparse.Namespace, names: Sequence[str], report_files: Collection[str] = ()) -> None:
+    """End with a message where a file would be written over one that is read, or over another that is written.
+
+    Args:
+        args: The options, with their parser.
+        names: Names of the options that say where a file is to be written.
+        report_files: Files that a report writes into the folder ``--out``.
+    """
+    taken = {args.out / file: "a file of the report" for file in report_files}
+    # Weights may be a file, or the name of some that are published.
+    named = {name: value for name, value in vars(args).items() if isinstance(value, Path) or name.endswith("weights")}
+    taken |= {Path(value): _written(name) for name, value in named.items() if value and name not in names}
+    for name in names:
+        given = getattr(args, name)
+        if given is None:
+            continue
+        for path, what in taken.items():
+            if path.resolve() == given.resolve():
+                args.parser.error(f"{_written(name)}: '{given}' is {what}; name another file")
+        taken[given] = _written(name)
+
+
+def _written(name: str) -> str:
+    """An option as it is written; the first argument of a command in capitals."""
+    return name.upper() if name == "patch" else f"--{name.replace('_', '-')}"
 
 
 def add_out_option(parser: argparse._ArgumentGroup, folder: str) -> None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_paramsal.cli.options import Commands, add_command
+from captum_paramsal.cli.numbers import weights_file
+from captum_paramsal.cli.options import Commands, add_command, require_new_places
 from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_to(commands: Commands, summary: str) -> None:
         "not needed if a folder has them or the callable loads its own",
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="safetensors file to write the weights to"
+        "--out", metavar="FILE", type=weights_file, required=True, help="safetensors file to write the weights to"
     )
     parser.add_argument("--take-back", action="store_true", help="take the patch off weights that have it")
     parser.set_defaults(run=run, parser=parser)
@@ -52,8 +53,7 @@ def add_to(commands: Commands, summary: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, patch, write, say what."""
-    if args.out.suffix != ".safetensors":
-        args.parser.error(f"--out: expected a name that ends in .safetensors, got '{args.out}'")
+    require_new_places(args, ("out",))
 
     from captum_paramsal.cli.loading import load_checkpoint  # noqa: PLC0415
     from captum_paramsal.files import open_place  # noqa: PLC0415

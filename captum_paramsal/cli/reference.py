@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_paramsal.cli.options import Commands, add_command, add_compute_options, add_source_options
+from captum_paramsal.cli.options import (
+    Commands,
+    add_command,
+    add_compute_options,
+    add_source_options,
+    require_new_places,
+)
 from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
     from captum_paramsal.reference import Reference
     from captum_paramsal.sources import Skipped
 
+_NAMED = 10
+"""Files that were left out that are named."""
 _DESCRIPTION = """\
 Take the mean and standard deviation of every filter's saliency over a set of labelled images, correct and
 incorrect alike, with the upper tail that `explain --method pot` needs, and save them for
@@ -57,7 +65,7 @@ def add_to(commands: Commands, summary: str) -> None:
         help="write the pass here now and then; started again, it resumes from there. Removed at the end",
     )
     add_compute_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from captum_paramsal.report.shared.predictions import sampled_caveats  # noqa: PLC0415
     from captum_paramsal.sources import skipped_by_all  # noqa: PLC0415
 
+    require_new_places(args, ("out", "checkpoint"))
     open_place(args.out)
     if args.checkpoint is not None:
         open_place(args.checkpoint)
@@ -108,6 +117,8 @@ def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> No
         say(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
     if reference.exemplar_table is not None:
         say(f"exemplars: {reference.exemplar_table.k} images of each filter")
-    for skip in skipped:
+    for skip in skipped[:_NAMED]:
         say(f"skipped {skip.name}: {skip.reason}")
+    if len(skipped) > _NAMED:
+        say(f"skipped {len(skipped) - _NAMED:,} more")
     say(out.resolve())

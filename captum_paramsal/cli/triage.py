@@ -163,8 +163,10 @@ def _announce(sorted_out: TriageReport, report: Path) -> None:
     wrong_labels = len(sorted_out.doubts.likely_wrong)
     if wrong_labels:
         say(f"{wrong_labels} mistakes whose label is worth a look: similar images have another one")
-    for number, one in enumerate(() if sorted_out.cures is None else sorted_out.cures.cures):
-        say(f"group {number}: {one}")
+    for row in [] if sorted_out.cures is None else sorted_out.cures.to_table():
+        already, given = row["already right"], row["given"]
+        before = f"{already} of {given} are right already with the cures before it. " if already else ""
+        say(f"group {row['group']}: {before}{row['reason']}")
     for caveat in sorted_out.caveats:
         say(f"note: {caveat}")
     say(report.resolve())

@@ -67,12 +67,21 @@ def try_place(file: Path) -> None:
     Raises:
         OSError: A folder is there, or nothing can be.
     """
-    # Not `Path.is_dir`, which raises for a name that is too long.
-    if os.path.isdir(file):  # noqa: PTH112
-        raise IsADirectoryError(errno.EISDIR, "there is a folder", str(file))
+    require_no_folder(file)
     trial = _partial_of(file)
     trial.touch(exist_ok=False)
     trial.unlink()
+
+
+def require_no_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder where a file is meant; libraries say other things of it.
+
+    Raises:
+        OSError: A folder is there.
+    """
+    # Not `Path.is_dir`, which raises for a name that is too long.
+    if os.path.isdir(path):  # noqa: PTH112
+        raise IsADirectoryError(errno.EISDIR, "there is a folder", str(path))
 
 
 @contextmanager

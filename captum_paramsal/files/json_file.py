@@ -28,6 +28,22 @@ class JsonFile(FileKind):
         except OSError as error:
             raise self.unwritable(path, error) from error
 
+    def beside(self, path: str | os.PathLike[str], ending: str) -> Path:
+        """The file beside one of this kind that has its name with another ending.
+
+        Raises:
+            ParamsalError: The name has this ending itself, so that one would take the other's place; of this kind's
+                error.
+        """
+        if Path(path).suffix == ending:
+            named = str(Path(path).with_suffix(".json"))
+            message = (
+                f"Expected a name for the JSON file of the {self.name}, such as {named!r}, got {str(path)!r}, which is "
+                "where the file beside it goes."
+            )
+            raise self.error(message)
+        return Path(path).with_suffix(ending)
+
     def load(self, path: str | os.PathLike[str], build: Callable[[dict[str, Any]], _T]) -> _T:
         """Read a file, whole or not at all.
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_paramsal.files.atomic import replacing
+from captum_paramsal.files.atomic import replacing, require_no_folder
 from captum_paramsal.files.file_kind import _T, FileKind
 from captum_paramsal.files.old_layouts import upgraded
 
@@ -54,6 +54,7 @@ class TensorFile(FileKind):
             ParamsalError: No such file, damaged, of another kind, of an unknown version; of this kind's error.
         """
         try:
+            require_no_folder(path)
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict

@@ -98,7 +98,7 @@ class _LeftOut:
         return (
             f"The default layers leave out {self.share:.0%} of the weights ({shown}{more}): what is neither a "
             "convolution, nor attention, nor a Linear layer at places or tokens. Layers that are named are scored too: "
-            f"`layers=[..., {shown}]`."
+            f"`layers=[..., {shown}]`, on the command line `--layers ... {' '.join(self.names[:5])}`."
         )
 
 

@@ -280,7 +280,7 @@ def _predictions(
         with frozen_eval(model, gradients=False):
             for batch in batches.at(part).read():
                 scores = plain_scores(model, batch.inputs).double()
-                require_labels(scores.shape[1], batch, images)
+                require_labels(scores.shape[1], batch.positions, images)
                 first, second = scores.softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
                 values = (scores.argmax(dim=1), first - second, cross_entropy(scores, batch.labels))
                 rows.append((torch.tensor(batch.positions), *(value.cpu() for value in (batch.labels, *values))))

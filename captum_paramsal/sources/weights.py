@@ -6,6 +6,7 @@ import argparse
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from captum_paramsal.errors import SourceError, warn_caller
 from captum_paramsal.files.kinds import WEIGHTS
+from captum_paramsal.hooks import unwrap
 from captum_paramsal.sources.bounds import bounded
 
 _PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights")
@@ -89,12 +91,16 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) ->
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's state dict as safetensors, with a checksum that :func:`read_state_dict` looks at.
 
-    An existing file is replaced only when the new one is complete.
+    An existing file is replaced only when the new one is complete. The names are those of the module that a compiled,
+    data-parallel or averaged model wraps.
 
     Raises:
-        SourceError: The file cannot be written.
+        SourceError: The file cannot be written, or its name has another ending, by which nothing would read it.
     """
-    WEIGHTS.save(path, model.state_dict(), {})
+    if Path(path).suffix != ".safetensors":
+        message = f"Expected a name that ends in .safetensors, got '{path}'."
+        raise SourceError(message)
+    WEIGHTS.save(path, unwrap(model).state_dict(), {})
 
 
 def head_size(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
@@ -122,6 +128,12 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_pickle(path: Path, model: nn.Module) -> object:
+    if _is_torchscript(path):
+        message = (
+            f"Expected a file of tensors alone at '{path}', got a TorchScript archive, whose code is never run. Save "
+            "the weights alone: `torch.save(torch.jit.load(path).state_dict(), other_path)`."
+        )
+        raise SourceError(message)
     try:
         with bounded(path, model.state_dict().values()) as file, _plain_values():
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -148,6 +160,13 @@ def _plain_values() -> AbstractContextManager[None]:
     arrays = [core.multiarray.scalar, core.multiarray._reconstruct, np.ndarray, np.dtype, *kinds]  # noqa: SLF001
     plain = [argparse.Namespace, type(Path()), *arrays]
     return nullcontext() if allow is None else cast("AbstractContextManager[None]", allow(plain))
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _without_prefix(state: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:

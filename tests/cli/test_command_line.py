@@ -1,8 +1,11 @@
 import io
+import os
 import platform
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +122,35 @@ def test_a_terminal_gets_no_character_that_it_obeys_or_cannot_show(capsys):
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     say("é 猫", file=narrow)
     assert narrow.buffer.getvalue() == b"\\xe9 \\u732b\n"
+
+
+def test_an_output_that_nobody_reads_any_more_loses_nothing(tmp_path):
+    command = [sys.executable, "-m", "captum_paramsal", "schema", "--out", str(tmp_path / "schemas")]
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(command, check=False, stdout=write, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert any((tmp_path / "schemas").rglob("*.json"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_is_said_once(tmp_path):
+    command = [sys.executable, "-m", "captum_paramsal", "schema", "--out", str(tmp_path / "schemas")]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    assert result.returncode == 2
+    assert result.stderr.startswith("captum-paramsal: Expected a standard output that can be written to, got OSError")
+    assert result.stderr.count("\n") == 1
+    assert any((tmp_path / "schemas").rglob("*.json"))
+
+
+def test_a_warning_is_a_line_like_others(capsys, monkeypatch):
+    monkeypatch.setattr(about, "run", lambda _: warnings.warn("some layers", UserWarning, stacklevel=1) or 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["about"]) == 0
+    assert capsys.readouterr().err == "captum-paramsal: warning: some layers\n"
 
 
 @pytest.mark.parametrize(

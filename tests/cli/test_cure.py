@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from captum_paramsal import demo
 from captum_paramsal.cli import main
 from captum_paramsal.repair import Patch
 
@@ -112,6 +113,46 @@ def test_a_patch_refuses_other_weights(workplace, model, capsys):
     assert "a name that ends in .safetensors" in capsys.readouterr().err
 
 
+def test_no_file_is_written_over_one_that_is_read(workplace, model, photos, capsys):
+    assert main(["cure", *photos, *CURE, "--out", "out", "--save-weights", "cured.safetensors"]) == 0
+    patch = "out/cured.patch.safetensors"
+    before = (workplace / patch).read_bytes()
+    assert _exit_of(["patch", patch, *model, "--out", f"out/../{patch}"]) == 2
+    assert f"--out: 'out/../{patch}' is PATCH; name another file" in capsys.readouterr().err
+    assert (workplace / patch).read_bytes() == before
+    cured = ["--model", model[1], "--weights", "cured.safetensors"]
+    assert _exit_of(["patch", patch, *cured, "--take-back", "--out", "cured.safetensors"]) == 2
+    assert "--out: 'cured.safetensors' is --weights" in capsys.readouterr().err
+    where = ["--out", "x.ref", "--checkpoint", "./x.ref"]
+    assert _exit_of(["reference", *photos, *where]) == 2
+    assert "--checkpoint: 'x.ref' is --out" in capsys.readouterr().err
+    assert main(["patch", "out", *model, "--out", "again.safetensors"]) == 2
+    assert "there is a folder" in capsys.readouterr().err
+
+
+def test_what_was_tried_instead_is_said_with_why(photos, capsys):
+    assert main(["cure", *photos, *CURE[:-1], "--out", "out"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    changed = next(line for line in lines if line.startswith("changed: "))
+    others = {line.split(" instead: ")[0]: line for line in lines if " instead: " in line}
+    assert changed.endswith(" numbers")
+    assert changed.split(",")[0].removeprefix("changed: ") not in others
+    assert "The model has no norms to change." in others["norms"] or "has no norms" in others["norms"]
+    assert all(": Kept: " in line or ": Refused: " in line for line in others.values())
+
+
+def test_labels_that_are_no_classes_are_refused_before_the_pass(workplace, photos, capsys):
+    table = workplace / "labels.csv"
+    table.write_text(table.read_text().replace("89.png,2,blue", "89.png,7,blue"))
+    commands = (["cure", *photos, *CURE], ["triage", *photos], ["reference", *photos, "--out", "r.safetensors"])
+    for command in commands:
+        assert main([*command, "--progress"]) == 2
+        said = capsys.readouterr().err
+        assert "Expected labels from 0 to 2, the classes of the model, got 7 for '89.png'" in said
+        # No bar was drawn, so no pass was begun.
+        assert "%|" not in said
+
+
 def test_a_refused_cure_has_no_weights_to_save(workplace, photos, capsys):
     command = ["cure", *photos, *CURE, "--level", "0.0001", "--out", "out", "--save-weights", "cured.safetensors"]
     assert main(command) == 1
@@ -173,11 +214,27 @@ def test_a_group_of_a_triage(workplace, photos, capsys):
         (["--keep-images", "i", "--model", "m", "photos"], "--keep-images: needs --keep-labels"),
         (["--most-broken", "2"], "expected a number from 0 to 1, got 2"),
         (["--count", "0"], "at least 1, got 0"),
+        (["--steps", "1e9"], "expected a whole number, got '1e9'"),
+        (["--keep", "abc"], "expected a number, got 'abc'"),
+        (["--learning-rate", "0"], "expected a number above 0, got 0"),
+        (["--save-weights", "cured.pt"], "expected a name that ends in .safetensors, got 'cured.pt'"),
+        (["--out", "here", "--save-weights", "here/cured.patch.safetensors"], "is a file of the report"),
     ],
 )
 def test_wrong_usage(capsys, argv, message):
     assert _exit_of(["cure", *argv]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_group_of_the_demo_s_triage_with_cures_and_without(tmp_path, capsys):
+    quick = ["--steps", "2", "--count", "1", "--no-alternatives", "--change", "filters"]
+    for cures, images in (["--cure"], 700), ([], len(demo.load_scenes("test"))):
+        sorted_out, out = str(tmp_path / f"triage{images}"), str(tmp_path / f"cure{images}")
+        assert main(["triage", *cures, "--no-doubts", "--out", sorted_out]) == 0
+        capsys.readouterr()
+        assert main(["cure", *quick, "--triage", sorted_out, "--group", "0", "--out", out]) == 0
+        assert capsys.readouterr().out.startswith(f"{images} images, ")
 
 
 @pytest.mark.slow

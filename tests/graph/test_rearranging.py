@@ -115,3 +115,36 @@ def test_sizes_tell_what_numbers_tell(data):
 )
 def test_parts_of_every_kind(function, inputs):
     assert_alike(*both_ways(function, *(torch.rand(shape) for shape in inputs)))
+
+
+class PartAveraged(nn.Module):
+    """The average of whole maps of a part, which is an average of what was parted."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+        self.part = part
+
+    def forward(self, x):
+        return self.head(nn.functional.avg_pool2d(self.norm(self.part(self.first(x).relu())), 2).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda x: x.chunk(2, 1)[1],
+        lambda x: x.split([4, 4], 1)[1],
+        lambda x: x.unflatten(1, (2, 4)).unbind(1)[1],
+        lambda x: x.tensor_split(2, 1)[1],
+    ],
+)
+def test_an_average_of_a_part_is_one_of_what_was_parted(part):
+    images, targets = image(4, 3, 10, 10), torch.tensor([0, 1, 2, 0])
+    expected = seeded(PartAveraged(lambda x: x[:, 4:]).double(), images)
+    found = PartAveraged(part).double().eval()
+    found.load_state_dict(expected.state_dict())
+    traces = [DiscernibleNeurons(model).trace(images, targets).layers for model in (expected, found)]
+    assert traces[0].keys() == traces[1].keys()
+    for name, neurons in traces[0].items():
+        for field in ("image", "channel", "y", "x", "current"):
+            torch.testing.assert_close(getattr(traces[1][name], field), getattr(neurons, field))

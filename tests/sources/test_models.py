@@ -2,6 +2,7 @@ import argparse
 import builtins
 import fractions
 import sys
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from captum_paramsal.errors import SourceError
 from captum_paramsal.sources import bounds, class_names_of, load_model, save_weights
@@ -186,6 +188,12 @@ class _Code:
         return (print, ("code was run",))
 
 
+def _write_torchscript(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.trace(nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 4, 4)), path)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -194,6 +202,7 @@ class _Code:
         ("w.pt", lambda p: torch.save([_Code()], p), "holds code"),
         ("w.pt", lambda p: torch.save({"epoch": 3}, p), "a mapping with the keys 'epoch'"),
         ("w.pt", lambda p: torch.save([1, 2], p), "got a list"),
+        ("w.pt", _write_torchscript, "got a TorchScript archive, whose code is never run"),
         ("w.safetensors", lambda p: p.write_bytes(b"nonsense"), "damaged or foreign"),
         ("w.safetensors", lambda p: p.mkdir(), "got a folder"),
         ("w.pt", lambda _: None, "got nothing"),
@@ -235,6 +244,20 @@ def test_tied_weights_are_saved_under_both_names(tmp_path):
     model[1].weight = model[0].weight
     save_weights(model, tmp_path / "w.safetensors")
     assert set(read_state_dict(tmp_path / "w.safetensors", model)) == set(model.state_dict())
+
+
+def test_a_name_that_would_be_read_as_another_kind_is_refused(tmp_path):
+    with pytest.raises(SourceError, match=r"a name that ends in \.safetensors, got '.*w\.pt'"):
+        save_weights(nn.Linear(2, 2), tmp_path / "w.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, AveragedModel])
+def test_wrapped_models_are_saved_by_the_names_of_what_they_wrap(tmp_path, wrap):
+    model = nn.Linear(2, 2)
+    save_weights(wrap(model), tmp_path / "w.safetensors")
+    save_weights(model, tmp_path / "plain.safetensors")
+    assert (tmp_path / "w.safetensors").read_bytes() == (tmp_path / "plain.safetensors").read_bytes()
 
 
 def test_weights_that_cannot_be_written(tmp_path):

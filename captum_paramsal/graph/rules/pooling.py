@@ -174,9 +174,8 @@ class Averaged:
         count, width = self.seen.index.shape
         nothing = self.divisor.new_zeros(1, 4).expand(count * width, 4)
         every = Sites(self.seen.index.flatten(), self.seen.index.flatten(), torch.ones_like(nothing[:, 0]), nothing)
-        step = self.step
+        step, node = self.step, self.step.source
         while True:
-            node = step.source
             step, rule = step.at(node), trace_rule_of(node, step.run.model)
             if node not in step.run.of_inputs or node.op == "placeholder":
                 return None
@@ -187,7 +186,8 @@ class Averaged:
             sources = rule.back(step, every)
             if len(sources) != 1 or len(sources[0][1]) != len(every):
                 return None
-            every = sources[0][1]
+            # A part of a split names what was split, past the list of parts.
+            node, every = sources[0]
         before, scale = self._alone(rule, step, every), every.gain.view(count, width)
         index = before.seen.index.view(count, -1)
         apart = bool((index.sort(dim=1).values.diff(dim=1) > 0).all()) and bool(before.seen.inside.all())

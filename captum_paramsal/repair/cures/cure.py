@@ -144,9 +144,11 @@ def cure(
 
 
 def _too_few(images: CureImages, context: dict[str, Any]) -> Cure:
+    right = len(images.left_out["mistakes"])
+    beside = f" beside {right} that are right already" if right else ""
     reason = (
-        f"Too few: {len(images.mistakes)} mistakes, and at least {LEAST_MISTAKES} are needed, so that some can judge "
-        "what others taught."
+        f"Too few: {len(images.mistakes)} mistakes{beside}, and at least {LEAST_MISTAKES} are needed, so that some can "
+        "judge what others taught."
     )
     none = Verdict.without_judges("too few", reason)
     return Cure(None, none, (), torch.zeros(0, dtype=torch.float64), (), images.parts, context)

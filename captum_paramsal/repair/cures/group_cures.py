@@ -54,13 +54,21 @@ class GroupCures(Summarized):
             raise
         return stack
 
+    @property
+    def already_right(self) -> list[int]:
+        """Of each group, how many of its mistakes were right before its own cure, with the kept ones before it."""
+        return [len(one.parts["mistakes"]["left out"]) for one in self.cures]
+
     def to_table(self) -> list[dict[str, Any]]:
-        """One row per group: its mistakes, those that judged and were cured, right images broken, status, reason."""
+        """One row per group: mistakes given, judged and cured, right images broken, status, reason.
+
+        Those that were right already, with the cures before, are counted among those given, and apart.
+        """
         return [
-            {"group": number, "given": one.context["mistakes"]}
+            {"group": number, "given": one.context["mistakes"] + already, "already right": already}
             | {name: one.to_table()[0][name] for name in ("mistakes", "cured", "right images", "broken", "p", "status")}
             | {"reason": one.verdict.reason}
-            for number, one in enumerate(self.cures)
+            for number, (one, already) in enumerate(zip(self.cures, self.already_right, strict=True))
         ]
 
     def _facts(self) -> Mapping[str, Any]:

@@ -90,11 +90,10 @@ class Cure(Summarized):
         """Write a JSON file, and the patch of a kept cure beside it with the ending ``.safetensors``.
 
         Raises:
-            CureError: The file cannot be written.
+            CureError: The file cannot be written, or its name ends as the patch's.
             PatchError: The patch cannot be written.
         """
-        target = Path(path)
-        beside = target.with_suffix(".safetensors")
+        beside = CURE.beside(path, ".safetensors")
         content = {
             "patch": beside.name if self.patch is not None else None,
             "treated": None if self.patch is None else self.patch.treated.short,
@@ -103,7 +102,7 @@ class Cure(Summarized):
         # Before the file that names it.
         if self.patch is not None:
             self.patch.save(beside)
-        CURE.save(target, content)
+        CURE.save(path, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Cure:

@@ -53,7 +53,9 @@ class AcceptanceRule:
         status: Status = "refused"
         if breaks > self.most_broken * len(broken):
             reason = f"Refused: {found}, more than {self.most_broken:.2%} of them."
-        elif cures <= breaks or p_value > self.level:
+        elif cures <= breaks:
+            reason = f"Refused: {found}: it cures no more than it breaks."
+        elif p_value > self.level:
             reason = f"Refused: {found}, which chance does as well (p = {p_value:.2g}, above {self.level:g})."
         elif cures < self.least_cured * len(cured):
             reason = f"Refused: {found}, fewer cured than {self.least_cured:.0%}."

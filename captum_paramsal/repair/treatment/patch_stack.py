@@ -39,10 +39,13 @@ class PatchStack:
         """Put on a patch that was made for the model as it is, or for the model without any patch.
 
         Raises:
-            PatchError: It was made for other weights, or for the bare model and changes numbers that another patch
-                changes, too; nothing is changed.
+            PatchError: It is on already; or it was made for other weights, or for the bare model and changes numbers
+                that another patch changes, too; nothing is changed.
         """
         self._require_untouched()
+        if any(other is patch for other in self.patches):
+            message = "Expected a patch that is not on, got one of those that are. Nothing was changed."
+            raise PatchError(message)
         if not patch.base.difference(self._now):
             patch.apply(self._model)
         elif patch.base.difference(self._base):

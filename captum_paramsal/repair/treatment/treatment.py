@@ -87,12 +87,12 @@ class Treatment(Summarized):
         """Write a JSON file, and the patch beside it with the ending ``.safetensors``.
 
         Raises:
-            TreatmentError: The JSON file cannot be written.
+            TreatmentError: The JSON file cannot be written, or its name ends as the patch's.
             PatchError: The patch cannot be written.
         """
-        target = Path(path)
+        beside = TREATMENT.beside(path, ".safetensors")
         content = {
-            "patch": _patch_file(target).name,
+            "patch": beside.name,
             "treated": self.patch.treated.short,
             "before": _listed(self.before),
             "after": _listed(self.after),
@@ -102,8 +102,8 @@ class Treatment(Summarized):
             "selected_on": self.selected_on,
         }
         # Before the file that names it.
-        self.patch.save(_patch_file(target))
-        TREATMENT.save(target, content)
+        self.patch.save(beside)
+        TREATMENT.save(path, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], base: nn.Module | None = None) -> Treatment:
@@ -128,10 +128,6 @@ class Treatment(Summarized):
             treated_model = copy.deepcopy(unwrap(base))
             patch.apply(treated_model)
         return cls(treated_model, patch, **values)
-
-
-def _patch_file(path: Path) -> Path:
-    return path.with_suffix(".safetensors")
 
 
 def _listed(predictions: HeldOutPredictions) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def _predicted(
     device: torch.device,
 ) -> dict[int, Prediction]:
     """What the model says of every image, by its position."""
-    require_classes(model, images, device=device)
+    require_classes(model, images, positions, device=device)
     said = predict(
         model,
         images,

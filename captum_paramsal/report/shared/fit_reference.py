@@ -52,7 +52,7 @@ def fit_reference(
     """
     model = scored_model(model, output)
     with on_device(model, device) as place:
-        require_classes(model, images, device=place)
+        require_classes(model, images, positions, device=place)
         batches = SourceBatches(images, model, positions, batch_size, place)
         return Reference.fit(
             model,

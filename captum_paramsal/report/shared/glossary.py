@@ -44,7 +44,7 @@ passes: passes through: Of the neurons in which a class's trace ends, the share 
 overlap: overlap: Share of the selected neurons that both checkpoints have: 1 for all, 0 for none.
 p-value: p: How often chance alone gives a value as large or larger. Small is unusual.
 parting: part there: In how many images this is the first layer where the traces have no neuron in common.
-parts: images: How many images learned, chose, judged or were left out.
+parts: part: How many images learned, chose, judged or were left out.
 pixels: px: Pixels of the input in which a trace ends.
 q-value: q-value: Share of false alarms to expect among all filters that stand out as much as this one or more.
 relies: channels it relies on: Channels with much evidence for the class in images that the model is right about.

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.sources import ImageSource, SourceBatch
+from captum_paramsal.sources import ImageSource
 
 _FEWEST_OUTPUTS = 2
 """Classes of a model with one output, whose score is that of the second of two classes."""
 
 
-def require_labels(outputs: int, batch: SourceBatch, images: ImageSource) -> None:
+def require_labels(outputs: int, positions: Iterable[int], images: ImageSource) -> None:
     """Refuse labels that are none of the model's classes.
 
     Args:
         outputs: Class scores of the model.
-        batch: Whose images are asked about.
-        images: Where it is from.
+        positions: Of the images that are asked about.
+        images: Where they are from.
 
     Raises:
         SourceError: A label outside of the classes; or folders that were numbered in alphabetical order, and are not as
@@ -34,7 +34,7 @@ def require_labels(outputs: int, batch: SourceBatch, images: ImageSource) -> Non
             "`--classes FILE.json`, call the folders by class numbers, or give a table with `--labels`."
         )
         raise SourceError(message)
-    items = [images.items[position] for position in batch.positions]
+    items = (images.items[position] for position in positions)
     outside = [item for item in items if not 0 <= item.label < classes]
     if outside:
         message = (

@@ -100,10 +100,8 @@ def predict(
     batches = SourceBatches(images, model, positions, batch_size, device)
 
     def classified(batch: SourceBatch) -> list[Prediction]:
-        # Not `ModelInputs.of`: what is not finite is named by its place in the source, below.
-        given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
-        logits = forward_scores(model, given, per_place=False, binary=True)
-        require_labels(logits.shape[1], batch, images)
+        logits = _class_scores(model, batch)
+        require_labels(logits.shape[1], batch.positions, images)
         return _predictions(logits, batch)
 
     with frozen_eval(model, gradients=False):
@@ -170,18 +168,27 @@ def sampled_caveats(
     return caveats_of(sample)
 
 
-def require_classes(model: nn.Module, images: ImageSource, *, device: torch.device) -> None:
-    """Refuse folders that do not tell which classes they are, by one image, before a long pass.
+def require_classes(
+    model: nn.Module, images: ImageSource, positions: Sequence[int] | None = None, *, device: torch.device
+) -> None:
+    """Refuse labels that are none of the model's classes, by the scores of one image, before a long pass.
+
+    Args:
+        model: A classifier.
+        images: Labelled images.
+        positions: Which of them are to be used; all by default.
+        device: Where the model is.
 
     Raises:
-        SourceError: Folders that were numbered in alphabetical order, and are not as many as classes.
+        SourceError: A label outside of the classes; or folders that were numbered in alphabetical order, and are not as
+            many as classes.
     """
-    if getattr(images, "counted", 0):
-        # The first image may be damaged.
-        batches = SourceBatches(images, model, batch_size=1, device=device)
-        first = next(iter(batches.read()), None)
-        if first is not None:
-            predict(model, images, first.positions, batch_size=1, device=device, show_progress=False)
+    batches = SourceBatches(images, model, positions, 1, device)
+    # The first image may be damaged.
+    first = next(iter(batches.read()), None)
+    if first is not None:
+        with frozen_eval(model, gradients=False):
+            require_labels(_class_scores(model, first).shape[1], batches.wanted, images)
 
 
 def classes_of(predictions: Sequence[Prediction]) -> set[int]:
@@ -199,6 +206,13 @@ def pictures_of(images: ImageSource, positions: Iterable[int]) -> dict[int, Pict
     """Pictures of the images at these positions, of those that have one."""
     pictures = ((position, images.picture(position)) for position in positions)
     return {position: picture for position, picture in pictures if picture is not None}
+
+
+def _class_scores(model: nn.Module, batch: SourceBatch) -> Tensor:
+    """Class scores ``(N, C)`` of a model in evaluation mode."""
+    # Not `ModelInputs.of`: what is not finite is named by its place in the source.
+    given = ModelInputs((batch.inputs,), (), None, 0, str(tuple(batch.inputs.shape)))
+    return forward_scores(model, given, per_place=False, binary=True)
 
 
 def _predictions(logits: Tensor, batch: SourceBatch) -> list[Prediction]:

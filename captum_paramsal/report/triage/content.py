@@ -200,15 +200,15 @@ class MistakeRow(TypedDict):
     mistake: Annotated[SortedMistake, INLINE]
 
 
-_Spaced = TypedDict("_Spaced", {"right images": int})
+_Spaced = TypedDict("_Spaced", {"already right": int, "right images": int})
 
 
 class CureRow(_Spaced):
-    """What came of the cure of a group, with how many "right images" judged.
+    """What came of the cure of a group, with how many of its mistakes were "already right", and "right images" judged.
 
     Attributes:
         group: Its number.
-        given: Its mistakes.
+        given: Its mistakes, with those that the cures before it had put right.
         mistakes: Those that judged.
         cured: How many of them were cured.
         broken: How many of the right images that judged were broken.

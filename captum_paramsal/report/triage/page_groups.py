@@ -42,9 +42,20 @@ class Tile:
 
 @dataclass(frozen=True)
 class CureLine:
-    """What came of a group's cure, and the file of its patch if it was kept."""
+    """What came of a group's cure, and the file of its patch if it was kept.
+
+    Attributes:
+        group: The group's number.
+        given: Its mistakes.
+        already: Those of them that are right already, with the cures before.
+        status: In words.
+        reason: Why.
+        patch: The file; empty where none was kept.
+    """
 
     group: int
+    given: int
+    already: int
     status: str
     reason: str
     patch: str
@@ -118,15 +129,17 @@ def group_cards(report: TriageData) -> list[GroupCard]:
 
 def cure_lines(report: TriageData) -> list[CureLine]:
     """One for each group; none where no cure was looked for."""
-    cures = () if report.cures is None else report.cures.cures
+    rows = [] if report.cures is None else report.cures.to_table()
     return [
         CureLine(
-            number,
-            "cured and kept" if one.kept else one.verdict.status,
-            one.verdict.reason,
-            PATCH_FILE.format(number) if one.kept else "",
+            row["group"],
+            row["given"],
+            row["already right"],
+            "cured and kept" if row["status"] == "kept" else row["status"],
+            row["reason"],
+            PATCH_FILE.format(row["group"]) if row["status"] == "kept" else "",
         )
-        for number, one in enumerate(cures)
+        for row in rows
     ]
 
 

@@ -18,7 +18,8 @@ _MISTAKE_COLUMNS = (
     *("nearest", "nearest_similarity", *OF_DOUBTS),
 )
 _CURE_COLUMNS = (
-    *("schema_version", "group", "given", "mistakes", "cured", "right images", "broken", "p", "status", "reason"),
+    *("schema_version", "group", "given", "already right", "mistakes", "cured", "right images", "broken", "p"),
+    *("status", "reason"),
 )
 
 

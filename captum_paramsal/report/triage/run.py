@@ -108,7 +108,7 @@ def triage(
     wanted = everything if settings.limit is None else evenly_spread(everything, settings.limit)
     with on_device(model, settings.device) as device:
         require_same_job(model, images, settings)
-        require_classes(model, images, device=device)
+        require_classes(model, images, wanted, device=device)
         batches = SourceBatches(images, model, wanted, settings.batch_size, device)
         result = _triage(model, batches, reference, settings)
         batches.join_delivered()

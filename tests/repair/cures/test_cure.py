@@ -7,6 +7,7 @@ import torch
 from repair.cures.small_fault import images, network
 from scipy.special import expit
 from torch import nn
+from torch.optim import Adam
 from tqdm import tqdm
 
 from captum_paramsal import Filter
@@ -145,6 +146,12 @@ def test_a_saved_cure_comes_back(found, tmp_path, kept):
         assert same(copied.state_dict(), other.state_dict())
 
 
+def test_a_name_that_its_patch_would_take_is_refused(found, tmp_path):
+    with pytest.raises(CureError, match=r"JSON file of the cure, such as '.*kept\.json', got '.*kept\.safetensors'"):
+        found[2].save(tmp_path / "kept.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_model_is_left_as_it_was(found):
     model, batches, _ = found
     model.train()
@@ -177,12 +184,37 @@ def test_a_refused_cure_says_why_and_has_nothing_to_apply(found):
         refused.apply(model)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_small_steps_of_half_precision_add_up(dtype):
+    model = nn.Linear(4, 1, bias=False).to(dtype)
+    nn.init.ones_(model.weight)
+    numbers = EditedNumbers(model, Changeable.whole_network(model))
+    optimizer = Adam(numbers.groups(0.002))
+    ones = torch.ones(1, 4, dtype=dtype)
+    for _ in range(200):
+        numbers.step(optimizer, model(ones).sum())
+    # The gradient is the same in each step, so that Adam goes a tenth of the rate, which half precision rounds away.
+    expected = torch.full_like(model.weight, 1 - 200 * 0.0002)
+    assert (model.weight - expected).abs().max() <= torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("change", ["filters", "last layer", "any"])
+def test_a_model_of_half_precision_is_cured(dtype, change):
+    model, (inputs, labels) = network().to(dtype), images(800)
+    batches = [(inputs.to(dtype), labels)]
+    found = cure(model, batches, batches, settings=replace(SETTINGS, change=change), show_progress=False)
+    assert found.kept, str(found)
+    found.apply(model)
+    assert {value.dtype for value in model.parameters()} == {dtype}
+
+
 def test_few_mistakes_are_too_few(found):
     model, batches, _ = found
     inputs, labels = images(44)
     few = cure(model, [(inputs, labels)], batches, show_progress=False)
     assert few.verdict.status == "too few"
-    assert str(few).startswith("Too few: 11 mistakes, and at least 12 are needed")
+    assert str(few).startswith("Too few: 11 mistakes beside 33 that are right already, and at least 12 are needed")
 
 
 def test_a_cure_fits_no_other_model(found):

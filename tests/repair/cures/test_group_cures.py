@@ -69,7 +69,10 @@ def test_what_an_earlier_cure_put_right_is_left_out(case, found):
     right = (patched(inputs[:5]).argmax(dim=1) == labels[:5]).nonzero()[:, 0]
     assert found.cures[2].parts["mistakes"]["left out"].tolist() == right.tolist()
     assert found.cures[2].verdict.status == "too few"
-    assert f"{5 - len(right)} mistakes" in found.cures[2].verdict.reason
+    assert f"{5 - len(right)} mistakes beside {len(right)} that are right already" in found.cures[2].verdict.reason
+    row = found.to_table()[2]
+    assert (row["given"], row["already right"], found.already_right[2]) == (5, len(right), len(right))
+    assert len(right) > 0
 
 
 def test_on_and_off_to_the_last_bit(case, found):

@@ -32,6 +32,12 @@ def test_the_rule_by_hand(cured, mistakes, broken, right, status):
         assert verdict.p_value == pytest.approx(binomtest(cured, cured + broken).pvalue)
 
 
+def test_what_breaks_more_than_it_cures_is_not_called_chance():
+    reason = AcceptanceRule(most_broken=1.0).judge(flags(3, 60), flags(60, 100)).reason
+    assert reason.endswith("broke 60 of 100 right images: it cures no more than it breaks.")
+    assert "p = 0.25, above 0.05" in AcceptanceRule().judge(flags(3, 60), flags(0, 100)).reason
+
+
 def test_a_least_share_can_be_asked_for():
     assert AcceptanceRule(least_cured=0.5).judge(flags(20, 60), flags(0, 100)).status == "refused"
 

@@ -68,6 +68,14 @@ def test_a_patch_of_the_base_must_be_apart_from_those_that_are_on(model):
     assert model[0].weight.view(-1)[0] == 9.0
 
 
+def test_a_patch_is_put_on_once(model):
+    patch, stack = Patch.between(model, changed(model, "0.weight", [0], 9.0)), PatchStack(model)
+    stack.put_on(patch)
+    with pytest.raises(PatchError, match="Expected a patch that is not on"):
+        stack.put_on(patch)
+    assert stack.patches == (patch,)
+
+
 def test_strangers_are_refused(model):
     other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     stack = PatchStack(model)

@@ -105,6 +105,9 @@ def test_files_that_are_none(treatment, tmp_path):
 def test_a_place_that_cannot_be_written_to(treatment, tmp_path):
     with pytest.raises(PatchError, match="cannot be written"):
         treatment.save(tmp_path / "nowhere" / "treatment.json")
+    with pytest.raises(TreatmentError, match=r"JSON file of the treatment, such as '.*kept\.json'"):
+        treatment.save(tmp_path / "kept.safetensors")
+    assert not (tmp_path / "kept.safetensors").exists()
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(TreatmentError, match="cannot be written"):
         treatment.save(tmp_path / "folder.json")
