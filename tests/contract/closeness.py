@@ -14,11 +14,12 @@ def joined(result: Tensor | tuple[Tensor, ...]) -> Tensor:
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
-def assert_same(got: Tensor, expected: Tensor, what: str) -> None:
-    """Each example within 1e-9 (float64) of the example's largest value."""
+def assert_same(got: Tensor, expected: Tensor, what: str, *, rounding: float = 0.0) -> None:
+    """Each example within 1e-9 (float64) of the example's largest value, and of what is below ``rounding`` anyhow."""
     assert got.shape == expected.shape, f"{what}: shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
     assert got.isfinite().all(), f"{what}: not finite"
-    scale = expected.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(expected.dtype).tiny)
+    scale = expected.abs().amax(dim=1, keepdim=True)
+    scale = scale.clamp(min=max(torch.finfo(expected.dtype).tiny, rounding / RELATIVE[expected.dtype]))
     off = ((got - expected).abs() / scale).double()
     limit = RELATIVE[expected.dtype]
     worst = divmod(int(off.argmax()), off.shape[1])

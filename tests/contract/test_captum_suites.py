@@ -143,16 +143,37 @@ def nothing_left_behind_but_the_random_state(model, row):
 @pytest.mark.filterwarnings("ignore:Effects of .* are hardly known")
 @pytest.mark.parametrize(("entry", "row"), [*one_of_each_kind(CASES, by_target=True)])
 def test_many_targets_are_their_targets_one_by_one(entry, row):
-    arguments = dict(row["attribute_args"])
-    target, many = arguments.get("target"), targets_of(row)
-    if many == 1:
+    if targets_of(row) == 1:
         pytest.skip("one target")
+    try:
+        assert_targets_one_by_one(entry, row)
+    except AssertionError:
+        # Some of these models' scores of 459 and 457, or of 34 and 18, leave only rounding to gradients in float32.
+        assert_targets_one_by_one(entry, in_float64(row))
+
+
+def assert_targets_one_by_one(entry, row):
+    arguments = dict(row["attribute_args"])
+    target = arguments["target"]
     attribution = build(entry, row, copy.deepcopy(row["model"]))
     batch = joined(attribution.attribute(**arguments))
-    for n in range(many):
+    for n in range(targets_of(row)):
         one = rows_of(arguments, n)
         one["target"] = target[n].item() if isinstance(target, torch.Tensor) else target[n]
-        assert_same(batch[n : n + 1], joined(attribution.attribute(**one)), f"{row['name']}, example {n}")
+        alone = joined(attribution.attribute(**one))
+        assert_same(batch[n : n + 1], alone, f"{row['name']}, example {n}", rounding=1e-13)
+
+
+def in_float64(row):
+    """The same case with numbers twice as long."""
+
+    def longer(value):
+        if isinstance(value, tuple):
+            return tuple(map(longer, value))
+        return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    arguments = {key: longer(value) for key, value in row["attribute_args"].items()}
+    return {**row, "model": copy.deepcopy(row["model"]).double(), "attribute_args": arguments}
 
 
 def rows_of(arguments, n):
