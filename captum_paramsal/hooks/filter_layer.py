@@ -110,7 +110,7 @@ class FilterLayer:
         """Make sure that the layer has what its filters are made of.
 
         Raises:
-            LayerError: No weight, a weight of one number, or biases that do not go with its filters.
+            LayerError: No weight, a weight of one number or of complex ones, or biases that do not go with its filters.
         """
         try:
             weights = self.weights
@@ -122,6 +122,12 @@ class FilterLayer:
             raise LayerError(message) from error
         if any(weight.ndim == 0 for weight in weights):
             message = f"Expected a weight with output slices in layer {self.name!r}, got a single number."
+            raise LayerError(message)
+        if complex_ones := [weight.dtype for weight in weights if weight.is_complex()]:
+            message = (
+                f"Expected real weights in layer {self.name!r}, got {complex_ones[0]}, of whose filters no score is "
+                "defined. Name the other layers in `layers`."
+            )
             raise LayerError(message)
         added = self._bias
         if self.bias and isinstance(self.module, nn.MultiheadAttention):

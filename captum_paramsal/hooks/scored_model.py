@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from captum_paramsal.errors import ModelError
+from captum_paramsal.errors import InputError, ModelError
 from captum_paramsal.hooks.state import require_weights
 
 Output: TypeAlias = Callable[[Any], Tensor]
@@ -49,9 +49,11 @@ def scored_model(model: nn.Module, output: Output | None = None) -> nn.Module:
     Raises:
         ModelError: A function, TorchScript or an exported program, whose layers cannot be watched.
         LayerError: Layers without weights, which get them when the model runs.
+        InputError: Another default device of torch than the CPU.
     """
     inner = unwrap(model)
     require_weights(inner)
+    _require_default_device()
     if output is None:
         return inner
     if not callable(output):
@@ -116,6 +118,17 @@ def _require_module(model: Any) -> None:
         got = type(model).__name__
     message = f"Expected `model` to be a torch.nn.Module, got {got}."
     raise ModelError(message)
+
+
+def _require_default_device() -> None:
+    """Make sure that new tensors are where all code of this package, and of Captum, expects them."""
+    device = torch.get_default_device()
+    if device.type != "cpu":
+        message = (
+            f"Expected the CPU as torch's default device, got '{device}'. The model may be on any device, and results "
+            "are there too; work inside `with torch.device('cpu'):`, or undo it by `torch.set_default_device('cpu')`."
+        )
+        raise InputError(message)
 
 
 def _view(model: nn.Module, output: Output) -> nn.Module:

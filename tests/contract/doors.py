@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class Known:
         """Labels that make every image a mistake."""
         return (self.predicted + 1) % 5
 
-    @property
+    @cached_property
     def mixed(self) -> Tensor:
         """Labels that make every other image a mistake."""
         return torch.where(torch.arange(12) % 2 == 0, self.predicted, self.wrong)
@@ -73,11 +73,11 @@ class Known:
     def ranking(self) -> Tensor:
         return torch.arange(len(self.reference.filters)).double()
 
-    @property
+    @cached_property
     def source(self) -> LabelledTensors:
         return LabelledTensors(IMAGES, self.mixed)
 
-    @property
+    @cached_property
     def many(self) -> LabelledTensors:
         """The same images five times over, which are enough for a cure."""
         labels = torch.tensor([item.label for item in self.source.items])
