@@ -200,7 +200,7 @@ class MistakeRow(TypedDict):
     mistake: Annotated[SortedMistake, INLINE]
 
 
-_Spaced = TypedDict("_Spaced", {"already right": int, "right images": int})
+_Spaced = TypedDict("_Spaced", {"already right": NotRequired[int], "right images": int})
 
 
 class CureRow(_Spaced):
