@@ -31,13 +31,13 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.module
 
 @dataclass(frozen=True, eq=False)
 class Changeable:
-    """Entries of a model's parameters.
+    """Entries of a model's parameters; none of one that requires no gradient, which its owner means to stay.
 
     Attributes:
         name: What they are called.
         entries: Which entries of a parameter, a mask of its shape, by the parameter's name.
         pace: Length of a step of these numbers, as a share of the usual one.
-        refused: Why there are no entries, where it is not that the model has none.
+        refused: Why there are no entries, where it is not that the model has no such numbers.
     """
 
     name: str
@@ -62,14 +62,16 @@ class Changeable:
         for slices in parameters.every(filters):
             for part in slices:
                 whole = part.parameter
+                if not whole.requires_grad:
+                    continue
                 mask = entries.setdefault(names[id(whole)], torch.zeros_like(whole, dtype=torch.bool))
                 mask[part.place] = True
-        return cls(name, entries)
+        return cls(name, entries, refused="" if entries or not filters else _frozen(", ".join(map(str, filters))))
 
     @classmethod
     def whole_network(cls, model: nn.Module) -> Changeable:
         """All parameters, in short steps."""
-        return cls("whole network", _all_of(model.named_parameters()), _WHOLE_NETWORKS_PACE)
+        return cls._of_all("whole network", model.named_parameters(), _WHOLE_NETWORKS_PACE)
 
     @classmethod
     def last_layer(cls, model: nn.Module, classes: int) -> Changeable:
@@ -81,13 +83,22 @@ class Changeable:
             and module.weight.ndim > 1
             and len(module.weight) == classes
         ][-1:]
-        return cls("last layer", _of_modules(last))
+        return cls._of_all("last layer", _parameters_of(last))
 
     @classmethod
     def norms(cls, model: nn.Module) -> Changeable:
         """Factors and offsets of all normalisations; nothing where there are none."""
         modules = ((name, module) for name, module in model.named_modules() if isinstance(module, _NORMS))
-        return cls("norms", _of_modules(modules))
+        return cls._of_all("norms", _parameters_of(modules))
+
+    @classmethod
+    def _of_all(cls, name: str, named: Iterable[tuple[str, Tensor]], pace: float = 1.0) -> Changeable:
+        """All numbers of some parameters."""
+        parameters = dict(named)
+        entries = {
+            key: torch.ones_like(value, dtype=torch.bool) for key, value in parameters.items() if value.requires_grad
+        }
+        return cls(name, entries, pace, _frozen(f"the {name}") if parameters and not entries else "")
 
     @property
     def count(self) -> int:
@@ -177,9 +188,9 @@ def norm_of(parts: Iterable[Tensor]) -> float:
     return sqrt(sum(part.double().square().sum().item() for part in parts))
 
 
-def _of_modules(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Tensor]:
-    return _all_of(item for name, module in modules for item in module.named_parameters(name, recurse=False))
+def _parameters_of(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, Tensor]]:
+    return (item for name, module in modules for item in module.named_parameters(name, recurse=False))
 
 
-def _all_of(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.ones_like(value, dtype=torch.bool) for name, value in named}
+def _frozen(what: str) -> str:
+    return f"All numbers of {what} are frozen: they require no gradient."

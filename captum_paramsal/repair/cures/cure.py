@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def cure(
 
     Mistakes and right images are divided at random: half to learn from, a fifth to choose by, the rest to judge by. The
     weights and biases of the filters, and their factors and offsets in the batch norms after them, or what else the
-    settings name, are changed by Adam, and nothing beside them, down
+    settings name, are changed by Adam, and nothing beside them nor what requires no gradient, down
 
     ``mean cross entropy of the mistakes + keep * mean cross entropy of the right images``
 
@@ -174,7 +175,22 @@ def suspects(
         output=output,
         show_progress=show_progress,
     )
-    return found.top(settings.count)
+    return _first_trainable(FilterParameters(model), found.top(len(found.filters)), settings.count)
+
+
+def _first_trainable(parameters: FilterParameters, ranked: Iterable[Filter], count: int) -> list[Filter]:
+    """The first filters whose weights are not frozen; of a model without any, the first of all."""
+    ranked = list(ranked)
+    trainable = (one for one in ranked if not _is_frozen(parameters, one))
+    return list(islice(trainable, count)) or ranked[:count]
+
+
+def _is_frozen(parameters: FilterParameters, one: Filter) -> bool:
+    try:
+        return not any(part.parameter.requires_grad for part in parameters.of(one))
+    except InterventionError:
+        # What cannot be changed for another reason is refused with that.
+        return False
 
 
 def _suspects_if_possible(
@@ -266,7 +282,7 @@ def _random_filters(
         layers = list(dict.fromkeys(one.layer for one in filters))
         every = list(FilterProfile(parameters.model, layers, output=output).filters)
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(settings.seed))
-    return [every[place] for place in order[: len(filters)].tolist()]
+    return _first_trainable(parameters, (every[place] for place in order.tolist()), len(filters))
 
 
 def _changes(parameters: FilterParameters, made: Attempt, filters: Sequence[Filter]) -> Tensor:

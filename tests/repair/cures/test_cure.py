@@ -209,6 +209,35 @@ def test_a_model_of_half_precision_is_cured(dtype, change):
     assert {value.dtype for value in model.parameters()} == {dtype}
 
 
+@pytest.mark.parametrize("change", ["any", "filters", "whole network"])
+def test_what_is_frozen_stays(change):
+    model, (inputs, labels) = network(), images(800)
+    for name in ("0.weight", "1.weight", "1.bias"):
+        model.get_parameter(name).requires_grad_(False)
+    batches = [(inputs, labels)]
+    settings = replace(SETTINGS, change=change, learning_rate=0.5)
+    found = cure(model, batches, batches, settings=settings, alternatives=True, show_progress=False)
+    patched = copy.deepcopy(model)
+    if found.kept:
+        found.apply(patched)
+    assert all(torch.equal(patched.get_parameter(f"{n}.weight"), model[n].weight) for n in (0, 1))
+    refused = {one.name: one.verdict.reason for one in found.alternatives} | {found.changed: found.verdict.reason}
+    assert refused["norms"] == "Refused: all numbers of the norms are frozen: they require no gradient."
+    assert refused["filters"].startswith("Refused: all numbers of 0[")
+    assert "frozen" not in refused["last layer"]
+
+
+def test_filters_are_taken_from_what_is_not_frozen():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(4, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+    model[0].requires_grad_(False)
+    batches = [images(400)]
+    found = cure(model, batches, batches, settings=replace(SETTINGS, count=3, steps=2), show_progress=False)
+    assert [one.layer for one in found.filters] == ["2"] * 3
+
+
 def test_few_mistakes_are_too_few(found):
     model, batches, _ = found
     inputs, labels = images(44)
