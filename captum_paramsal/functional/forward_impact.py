@@ -40,16 +40,18 @@ def pareto_fronts(costs: Tensor) -> Tensor:
     >>> pareto_fronts(torch.tensor([[3.0, 1.0], [1.0, 3.0], [1.0, 1.0], [0.0, 1.0]]))
     tensor([1, 1, 2, 3])
     """
-    fronts = torch.zeros(len(costs), dtype=torch.int64)
-    front = 0
-    while not fronts.all():
-        front += 1
-        left = (fronts == 0).nonzero()[:, 0]
-        some = costs[left]
-        beaten = torch.zeros(len(left), dtype=torch.bool)
-        for one in some:
-            beaten |= (one >= some).all(dim=1) & (one > some).any(dim=1)
-        fronts[left[~beaten]] = front
+    # In this order nothing is beaten by what comes after it, so that one pass settles all fronts, however many there are.
+    order = torch.arange(len(costs))
+    for of_kind in costs.T.flip(0):
+        order = order[of_kind[order].sort(descending=True, stable=True).indices]
+    ordered = costs[order].T.contiguous()
+    settled = torch.ones(len(costs), dtype=torch.int64)
+    for place in range(1, len(costs)):
+        before, own = ordered[:, :place], ordered[:, place, None]
+        beaten_by = (before >= own).all(dim=0) & (before > own).any(dim=0)
+        settled[place] = 1 + (settled[:place] * beaten_by).max()
+    fronts = torch.empty_like(settled)
+    fronts[order] = settled
     return fronts
 
 

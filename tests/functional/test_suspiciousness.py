@@ -28,8 +28,10 @@ def test_costs_of_correct_images_count_in_units_of_their_mean():
     assert wrong_against_right(mistakes, torch.zeros(3)).tolist() == [2, 6, 0]
 
 
-def test_fronts_are_those_of_comparing_all_pairs():
-    costs = torch.randint(0, 5, (30, 2), generator=torch.Generator().manual_seed(2)).double()
+@pytest.mark.parametrize("kinds", [1, 2, 3])
+@pytest.mark.parametrize("values", [2, 5, 1000])
+def test_fronts_are_those_of_comparing_all_pairs(kinds, values):
+    costs = torch.randint(0, values, (30, kinds), generator=torch.Generator().manual_seed(2)).double()
     left, expected, front = set(range(30)), [0] * 30, 0
     while left:
         front += 1
