@@ -40,7 +40,7 @@ def pareto_fronts(costs: Tensor) -> Tensor:
     >>> pareto_fronts(torch.tensor([[3.0, 1.0], [1.0, 3.0], [1.0, 1.0], [0.0, 1.0]]))
     tensor([1, 1, 2, 3])
     """
-    # In this order nothing is beaten by what comes after it, so that one pass settles all fronts, however many there are.
+    # In this order nothing is beaten by what comes after it, so that one pass settles all fronts.
     order = torch.arange(len(costs))
     for of_kind in costs.T.flip(0):
         order = order[of_kind[order].sort(descending=True, stable=True).indices]

@@ -83,7 +83,7 @@ def test_runs_as_a_module():
         (["explain", "--labels", "labels.csv"], "--labels: needs --model and IMAGES_DIR"),
         (["explain", "--image-size", "32"], "--image-size: needs --model and IMAGES_DIR"),
         (["explain", "--top-k", "0"], "at least 1, got 0"),
-        (["explain", "--batch-size", "many"], "invalid positive value: 'many'"),
+        (["explain", "--batch-size", "many"], "expected a whole number, got 'many'"),
         (["explain", "--resize", "stretch"], "invalid choice: 'stretch'"),
         (["explain", "--method", "cam"], "invalid choice: 'cam'"),
         (["explain", "--fit", "mle"], "--fit: needs --method pot"),
