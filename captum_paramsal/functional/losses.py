@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,10 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Negative log softmax probability of each example's label, in nats.
 
+    ``log(1 + exp(logsumexp of the other scores - score of the label))``, whose gradient keeps its digits where the
+    label is almost certain. That of :func:`torch.nn.functional.cross_entropy` is a probability less 1, of which float32
+    has lost a thousandth at a lead of 10 nats, and everything from 17 on.
+
     Args:
         logits: ``(N, C)``.
         labels: Class numbers, ``(N,)``.
@@ -22,11 +27,13 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         ``(N,)``.
 
-    >>> import torch
     >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2])).exp()
     tensor([4.])
     """
-    return functional.cross_entropy(logits, labels, reduction="none")
+    own = labels[:, None]
+    # Not minus infinity, of which differences are NaN.
+    others = logits.scatter(1, own, torch.finfo(logits.dtype).min)
+    return -functional.logsigmoid(logits.gather(1, own)[:, 0] - others.logsumexp(dim=1))
 
 
 def loss_name(loss: Loss) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn import functional
 
 Loss = Callable[[Tensor, Any], Tensor]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -21,12 +20,13 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """PyTorch's own, ``(N,)``, as the authors take it.
+    """log(1 + Σ exp(z_j - z_y)) over all j but y, ``(N,)``; scores far apart, by hundreds, overflow.
 
-    Written out as log sum exp(z) - z_y, its gradient p_y - 1 loses every digit where an image is classified with
-    confidence 1 - 1e-9, and would say nothing about the scores.
+    Of PyTorch's own, as of log Σ exp(z) - z_y, the gradient p_y - 1 loses every digit where an image is classified with
+    confidence 1 - 1e-16, and seven of sixteen at 1 - 1e-9.
     """
-    return functional.cross_entropy(logits, target, reduction="none")
+    others = torch.arange(logits.shape[1], device=logits.device) != target[:, None]
+    return ((logits - logits.gather(1, target[:, None])).exp() * others).sum(dim=1).log1p()
 
 
 def convolutions(model: nn.Module) -> list[str]:
