@@ -20,13 +20,14 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """log(1 + Σ exp(z_j - z_y)) over all j but y, ``(N,)``; scores far apart, by hundreds, overflow.
+    """log(1 + Σ exp(z_j - z_y)) over all j but y, ``(N,)``.
 
     Of PyTorch's own, as of log Σ exp(z) - z_y, the gradient p_y - 1 loses every digit where an image is classified with
     confidence 1 - 1e-16, and seven of sixteen at 1 - 1e-9.
     """
-    others = torch.arange(logits.shape[1], device=logits.device) != target[:, None]
-    return ((logits - logits.gather(1, target[:, None])).exp() * others).sum(dim=1).log1p()
+    own = torch.arange(logits.shape[1], device=logits.device) == target[:, None]
+    lead = (logits - logits.gather(1, target[:, None])).masked_fill(own, -torch.inf).logsumexp(dim=1)
+    return torch.logaddexp(lead, torch.zeros_like(lead))
 
 
 def convolutions(model: nn.Module) -> list[str]:
