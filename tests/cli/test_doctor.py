@@ -159,7 +159,7 @@ def test_progress_bars_when_asked_for(arguments, capsys):
         (["--epochs", "3"], "--epochs: needs --treat"),
         (["--treat", "--space-layers", "block1"], "--space-layers: needs --as-in-paper"),
         (["--as-in-paper"], "--as-in-paper: needs --treat"),
-        (["--no-control", "--save-weights", "f"], "--control, --save-weights: needs --treat"),
+        (["--no-control", "--save-weights", "f.safetensors"], "--control, --save-weights: needs --treat"),
         (["--model", "m", "photos", "--treat"], "--treat: needs --train-labels"),
         (["--model", "m", "photos", "--boxes", "b"], "--boxes: needs --labels"),
         (["--model", "m", "photos", "--reference-images", "d"], "--reference-images: needs --reference-labels"),
