@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from captum_paramsal.attr import InputSpaceSaliency, ParameterSaliency
 from captum_paramsal.comparison import preset
+from captum_paramsal.functional import cross_entropy
 from captum_paramsal.hooks import frozen_eval, layers_from_the_end
 from captum_paramsal.metrics import per_pixel
 from captum_paramsal.metrics.map_similarity import rank_correlation, structural_similarity
@@ -107,7 +107,7 @@ def _maps_of(
     cam = preset("grad_cam", model)
     with frozen_eval(model), torch.enable_grad():
         leaf = inputs.clone().requires_grad_()
-        loss = cross_entropy(plain_scores(model, leaf), labels, reduction="sum")
+        loss = cross_entropy(plain_scores(model, leaf), labels).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
     return {
         OURS: InputSpaceSaliency(saliency).attribute(inputs, target=labels, internal_batch_size=size),
