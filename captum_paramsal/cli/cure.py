@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_paramsal.cli.numbers import natural, positive, rate, share, step, strength, weights_file
+from captum_paramsal.cli.numbers import natural, positive, rate, share, step, strength
 from captum_paramsal.cli.options import (
     Commands,
     add_command,
@@ -17,6 +17,7 @@ from captum_paramsal.cli.options import (
     given_values,
     require_new_places,
     require_photos_or_demo,
+    weights_file,
 )
 from captum_paramsal.cli.saying import REFUSED, say
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from captum_paramsal.cli.numbers import natural, positive, strength, weights_file
-from captum_paramsal.cli.options import add_out_option
+from captum_paramsal.cli.numbers import natural, positive, strength
+from captum_paramsal.cli.options import add_out_option, weights_file
 
 OF_PHOTOS = (
     "weights",

@@ -1,9 +1,8 @@
-"""Numbers within bounds, and names of files, for argparse."""
+"""Numbers within bounds, for argparse."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 
 def natural(text: str) -> int:
@@ -55,14 +54,6 @@ def share(text: str) -> float:
         message = f"expected a number from 0 to 1, got {text}"
         raise argparse.ArgumentTypeError(message)
     return number
-
-
-def weights_file(text: str) -> Path:
-    """A name for weights, which are written as safetensors and read by that ending."""
-    if Path(text).suffix != ".safetensors":
-        message = f"expected a name that ends in .safetensors, got '{text}'"
-        raise argparse.ArgumentTypeError(message)
-    return Path(text)
 
 
 def _number(text: str) -> float:

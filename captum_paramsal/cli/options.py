@@ -184,6 +184,14 @@ def require_photos_or_demo(
         args.parser.error(f"{', '.join(strange)}: needs --model and {images}")
 
 
+def weights_file(text: str) -> Path:
+    """A name for weights, which are written as safetensors and read by that ending."""
+    if Path(text).suffix != ".safetensors":
+        message = f"expected a name that ends in .safetensors, got '{text}'"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
+
+
 def require_new_places(args: argparse.Namespace, names: Sequence[str], report_files: Collection[str] = ()) -> None:
     """End with a message where a file would be written over one that is read, or over another that is written.
 

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_paramsal.cli.numbers import weights_file
-from captum_paramsal.cli.options import Commands, add_command, require_new_places
+from captum_paramsal.cli.options import Commands, add_command, require_new_places, weights_file
 from captum_paramsal.cli.saying import say
 
 if TYPE_CHECKING:
