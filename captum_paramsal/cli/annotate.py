@@ -54,7 +54,7 @@ def add_to(commands: Commands, summary: str) -> None:
         choices=("all", "correct", "mistakes"),
         default="all",
         help="which images to choose from; least confident is by the probability of the true class, so that of all "
-        "(the default) the mistakes come first",
+        "(the default) most mistakes come first",
     )
     group.add_argument(
         "--order",

@@ -19,7 +19,7 @@ from captum_paramsal.cli.options import (
     require_photos_or_demo,
     weights_file,
 )
-from captum_paramsal.cli.saying import REFUSED, say
+from captum_paramsal.cli.saying import REFUSED, say, say_accuracy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -292,8 +292,7 @@ def _save_weights(cured: CureReport, model: nn.Module, path: Path) -> int:
 
 
 def _announce(cured: CureReport) -> None:
-    skipped = f", {len(cured.skipped)} files skipped" if cured.skipped else ""
-    say(f"{cured.images} images, {cured.wrong} mistakes (accuracy {cured.accuracy:.1%}){skipped}")
+    say_accuracy(cured)
     chosen, keep = cured.context["chosen"], cured.context["keep"]
     say(f"to cure: {chosen['which']}, {chosen['mistakes']} images; must stay right: {keep['images']} images")
     say(cured.cure)

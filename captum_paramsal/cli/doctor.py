@@ -17,7 +17,7 @@ from captum_paramsal.cli.options import (
     require_new_places,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import say, say_accuracy
 
 if TYPE_CHECKING:
     from captum_paramsal.cli.loading import LoadedJob
@@ -205,9 +205,7 @@ def _save_weights(checkup: DoctorReport, path: Path) -> None:
 
 
 def _announce(checkup: DoctorReport, report: Path) -> None:
-    mistakes = len(checkup.mistakes)
-    skipped = f", {len(checkup.skipped)} files skipped" if checkup.skipped else ""
-    say(f"{checkup.images} images, {mistakes} mistakes (accuracy {checkup.accuracy:.1%}){skipped}")
+    say_accuracy(checkup)
     say(f"layer {checkup.diagnosis.layer}, {checkup.diagnosis.channels} channels")
     for caveat in checkup.caveats:
         say(f"note: {caveat}")

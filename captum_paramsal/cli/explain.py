@@ -17,7 +17,8 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import say, say_accuracy
+from captum_paramsal.files.text import number_of
 
 if TYPE_CHECKING:
     from captum_paramsal.cli.group import CommandGroup
@@ -222,15 +223,13 @@ def _settings(args: argparse.Namespace, group: CommandGroup) -> ExplainSettings:
 
 
 def _announce(explanation: Explanation, report: Path) -> None:
-    mistakes = len(explanation.mistakes)
-    skipped = f", {len(explanation.skipped)} files skipped" if explanation.skipped else ""
-    say(f"{explanation.images} images, {mistakes} mistakes (accuracy {explanation.accuracy:.1%}){skipped}")
+    say_accuracy(explanation)
     say(f"{len(explanation.filters)} filters in {len(explanation.filters.layers)} layers scored")
     often = sorted(explanation.mistake_group.appearances.items(), key=lambda entry: (-entry[1], entry[0]))
     for column, count in often[:1]:
         name = explanation.filters[column]
         top_k = explanation.context["parameters"]["top_k"]
-        say(f"most often guilty: {name}, among the top {top_k} of {count} mistakes")
+        say(f"most often guilty: {name}, among the top {top_k} of {number_of(count, 'mistake')}")
     for caveat in explanation.caveats:
         say(f"note: {caveat}")
     say(report.resolve())

@@ -113,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
 def _announce(reference: Reference, skipped: Sequence[Skipped], out: Path) -> None:
     say(f"{reference.count} images, {len(reference.filters)} filters in {len(reference.filters.layers)} layers")
     if reference.tail is not None:
-        typical = int(reference.tail.exceedances.median())
+        from captum_paramsal.stats import median  # noqa: PLC0415
+
+        typical = int(median(reference.tail.exceedances))
         say(f"upper tail: {reference.tail.fraction:g} of the images, {typical} excesses for a typical filter")
     if reference.exemplar_table is not None:
         say(f"exemplars: {reference.exemplar_table.k} images of each filter")

@@ -7,10 +7,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from captum_paramsal.errors import SourceError
-from captum_paramsal.files.text import readable
+from captum_paramsal.files.text import number_of, readable
+
+if TYPE_CHECKING:
+    from captum_paramsal.report.shared.report import Report
 
 REFUSED = 1
 """Exit status where all went well, and a file that was asked for was refused."""
@@ -39,6 +42,13 @@ def say(message: object, *, file: TextIO | None = None) -> None:
         with suppress(OSError, ValueError):
             # What waits in the stream's buffer would fail again when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def say_accuracy(report: Report) -> None:
+    """Print how many images and mistakes there were, and what was skipped."""
+    images, mistakes = number_of(report.image_count, "image"), number_of(report.mistake_count, "mistake")
+    skipped = f", {number_of(len(report.skipped), 'file')} skipped" if report.skipped else ""
+    say(f"{images}, {mistakes} (accuracy {report.accuracy:.1%}){skipped}")
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import say, say_accuracy
+from captum_paramsal.files.text import number_of
 
 if TYPE_CHECKING:
     from captum_paramsal.cli.group import CommandGroup
@@ -153,13 +154,12 @@ def _settings(args: argparse.Namespace, group: CommandGroup) -> TriageSettings:
 
 def _announce(sorted_out: TriageReport, report: Path) -> None:
     mistakes = sorted_out.triage
-    skipped = f", {len(sorted_out.skipped)} files skipped" if sorted_out.skipped else ""
-    say(f"{sorted_out.images} images, {len(mistakes)} mistakes (accuracy {sorted_out.accuracy:.1%}){skipped}")
+    say_accuracy(sorted_out)
     label, predicted, count = sorted_out.pairs_among(range(len(mistakes)))[0]
     say(f"most often: {label} taken for {predicted}, {count} of {len(mistakes)}")
     say(f"{int(mistakes.significant.sum())} of {len(mistakes.filters)} filters significantly more salient in mistakes")
-    groups = "1 group" if mistakes.group_count == 1 else f"{mistakes.group_count} groups"
-    say(f"{groups} of mistakes, {int((mistakes.groups < 0).sum())} mistakes in none")
+    alone = int((mistakes.groups < 0).sum())
+    say(f"{number_of(mistakes.group_count, 'group')} of mistakes, {number_of(alone, 'mistake')} in none")
     wrong_labels = len(sorted_out.doubts.likely_wrong)
     if wrong_labels:
         say(f"{wrong_labels} mistakes whose label is worth a look: similar images have another one")

@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_paramsal.doctor.diagnosis import Diagnosis
 from captum_paramsal.files.kinds import FINDINGS
 from captum_paramsal.functional import channel_correlation, cosine
-from captum_paramsal.stats import FilterTails, UpperTail
+from captum_paramsal.stats import FilterTails, UpperTail, median
 from captum_paramsal.summary import Summarized
 
 LEVEL = 0.05
@@ -151,7 +151,7 @@ class Findings(Summarized):
         for label in predicted.unique().tolist():
             rows, answered = diagnosis.usual_of(label).double(), predicted == label
             if len(rows):
-                usual[answered] = rows.median(dim=0).values
+                usual[answered] = median(rows)
                 p_values[answered] = upper_tail_probability(correlation[answered], rows)
         relevant = diagnosis.relevant()
         wrong = (maps * (p_values <= LEVEL)[:, :, None, None]).sum(dim=1)

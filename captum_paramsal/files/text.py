@@ -26,6 +26,15 @@ def readable(text: str) -> str:
     return _UNREADABLE.sub(_escape, text)
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> number_of(1, "mistake"), number_of(1200, "image")
+    ('1 mistake', '1,200 images')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def encodable(json_text: str) -> str:
     r"""JSON that UTF-8 can hold, and that means the same: halves of a pair of UTF-16 as JSON escapes them.
 

@@ -61,6 +61,7 @@ from .scored_model import (
     readout as readout,
     scored_model as scored_model,
     scores_in as scores_in,
+    two_class_view as two_class_view,
     unwrap as unwrap,
     whole_model as whole_model,
 )

@@ -86,6 +86,20 @@ def scores_in(output: Any, *, binary: bool = False) -> Any:
     return output * torch.tensor([-0.5, 0.5], dtype=output.dtype, device=output.device)
 
 
+def two_class_view(model: nn.Module) -> nn.Module:
+    """A view of a scored model in which a single logit is the scores of two classes; all other scores are as they are.
+
+    >>> model = two_class_view(nn.Flatten())
+    >>> model(torch.tensor([[[3.0]]])).tolist(), model(torch.tensor([[[1.0, 2.0]]])).tolist()
+    ([[-1.5, 1.5]], [[1.0, 2.0]])
+    """
+    return scored_model(model, _of_two_classes)
+
+
+def _of_two_classes(returned: Any) -> Any:
+    return scores_in(returned, binary=True)
+
+
 def whole_model(model: nn.Module) -> nn.Module:
     """The module that :func:`scored_model` made a view of, or the module itself."""
     return getattr(type(model), "_viewed", model)

@@ -13,7 +13,7 @@ from captum_paramsal.attr import DiscernibleNeurons, InputSpaceSaliency, Paramet
 from captum_paramsal.batch import Inputs, ModelInputs, require_size
 from captum_paramsal.errors import InputError, ParamsalError
 from captum_paramsal.functional import Loss, Target, cosine, cross_entropy
-from captum_paramsal.hooks import Output
+from captum_paramsal.hooks import Output, two_class_view
 from captum_paramsal.metrics import iou, per_pixel
 from captum_paramsal.metrics.map_similarity import rank_correlation
 from captum_paramsal.models_compared.answers import GROUPS, Answers
@@ -178,7 +178,7 @@ class _Explained:
         unknown = torch.full((len(self.batch),), torch.nan, dtype=torch.float64)
         try:
             pair = [
-                DiscernibleNeurons(model).trace(*_as_given(self.batch), internal_batch_size=self.size)
+                DiscernibleNeurons(two_class_view(model)).trace(*_as_given(self.batch), internal_batch_size=self.size)
                 for model in self.models
             ]
             overlaps = pair[0].overlaps(pair[1])

@@ -6,6 +6,7 @@ from .bootstrap import (
     resampled_means as resampled_means,
     table_of_means as table_of_means,
 )
+from .median import median as median
 from .moments import Moments as Moments
 from .paired_answers import mcnemar as mcnemar
 from .pareto import (

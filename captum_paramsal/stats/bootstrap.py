@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from math import nan
 from typing import Any
@@ -55,18 +55,13 @@ def bootstrap_means(values: Tensor, seed: int = 0) -> Tensor:
         seed: Fixes the resampling.
 
     Returns:
-        ``(3, C)`` float64: mean, lower and upper end; all NaN for a column of NaN, ends NaN for a single row.
+        ``(3, C)`` float64: mean, lower and upper end; all NaN for a column of NaN, ends NaN for one of a single number.
 
     >>> bootstrap_means(torch.ones(4, 2)).tolist()
     [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
     """
     rows = values.detach().cpu().double()
-    mean = rows.nanmean(dim=0)
-    if len(rows) < 2:
-        nothing = torch.full_like(mean, torch.nan)
-        return torch.stack([mean, nothing, nothing])
-    ends = resampled_means(rows, seed).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
-    return torch.cat([mean[None], ends])
+    return _with_ends(rows.nanmean(dim=0), lambda: resampled_means(rows, seed), _several(rows))
 
 
 def table_of_means(measures: Mapping[str, Tensor], seed: int = 0, **cells: int) -> list[dict[str, Any]]:
@@ -99,18 +94,33 @@ def bootstrap_difference(group: Tensor, other: Tensor, seed: int = 0) -> Tensor:
 
     Returns:
         ``(3, C)`` float64: mean of the first group less that of the other, lower and upper end; ends NaN where a group
-        has a single row.
+        has a single number.
 
     >>> bootstrap_difference(torch.full((3, 1), 5.0), torch.full((4, 1), 2.0)).flatten().tolist()
     [3.0, 3.0, 3.0]
     """
-    mean = group.detach().cpu().double().nanmean(dim=0) - other.detach().cpu().double().nanmean(dim=0)
-    if min(len(group), len(other)) < 2:
-        nothing = torch.full_like(mean, torch.nan)
-        return torch.stack([mean, nothing, nothing])
-    # Of one seed, groups of the same size would draw the same places.
-    drawn = [resampled_means(rows, seed + number) for number, rows in enumerate((group, other))]
-    ends = (drawn[0] - drawn[1]).nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
+    both = [rows.detach().cpu().double() for rows in (group, other)]
+
+    def resampled() -> Tensor:
+        # Of one seed, groups of the same size would draw the same places.
+        first, second = (resampled_means(rows, seed + number) for number, rows in enumerate(both))
+        return first - second
+
+    mean = both[0].nanmean(dim=0) - both[1].nanmean(dim=0)
+    return _with_ends(mean, resampled, _several(both[0]) & _several(both[1]))
+
+
+def _several(rows: Tensor) -> Tensor:
+    """Which columns have more than one number, ``(C,)``: of a single one every resample is the same."""
+    return (~rows.isnan()).sum(dim=0) > 1
+
+
+def _with_ends(mean: Tensor, resampled: Callable[[], Tensor], known: Tensor) -> Tensor:
+    """Means and the ends of their intervals, ``(3, C)``, of the columns where these are known."""
+    ends = torch.full((2, len(mean)), torch.nan, dtype=torch.float64)
+    if known.any():
+        quantiles = resampled().nanquantile(torch.tensor(_ENDS, dtype=torch.float64), dim=0)
+        ends = torch.where(known, quantiles, torch.nan)
     return torch.cat([mean[None], ends])
 
 

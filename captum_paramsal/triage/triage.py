@@ -84,7 +84,7 @@ def triage(
 
     Warns:
         FewSamplesWarning: Less than half of the mistakes have a correct image of their class, so that they are
-            compared with correct images of all classes.
+            compared with correct images of all classes; or images are so certain that they have no gradient.
     """
     if not 0 < level < 1 or smallest < 2:
         message = f"Expected `level` between 0 and 1 and `smallest` of at least 2, got {level} and {smallest}."
@@ -101,7 +101,8 @@ def triage(
     groups, similarity = group_by_similarity(z_scores, smallest, seed)
     neighbors, neighbor_similarity = nearest_by_similarity(z_scores)
     saliency = _saliency(profile, scored, groups, usual, internal_batch_size, show_progress=show_progress)
-    ranks, within = _ranks(scored)
+    known = scored.profile.double().mean(dim=1) > 0
+    ranks, within = _ranks(scored, known)
     return Triage(
         filters=profile.filters,
         images=scored.wrong.nonzero()[:, 0],
@@ -122,6 +123,7 @@ def triage(
             "level": level,
             "compared_within": within,
             "compared_mistakes": ranks.compared,
+            "without_gradient": int((~known).sum()),
             "reference": "the set itself" if reference is None else f"{reference.count} images",
             "seed": seed,
         },
@@ -171,11 +173,24 @@ def _require_both(scored: ScoredImages) -> None:
         raise InputError(message)
 
 
-def _ranks(scored: ScoredImages) -> tuple[StratifiedRanks, str]:
-    """Ranks of mistakes among the right images of their class, or of all classes where too few have one."""
-    share = scored.profile.double()
-    relative = share / share.mean(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    wrong, labels = scored.wrong, scored.labels
+def _ranks(scored: ScoredImages, known: Tensor) -> tuple[StratifiedRanks, str]:
+    """Ranks of mistakes among the right images of their class, or of all classes where too few have one.
+
+    Images whose gradient is 0 in every filter have no share in it of any, and would stand below all others everywhere.
+    """
+    if left_out := int((~known).sum()):
+        message = (
+            f"{left_out} of {len(known)} images are so certain that their gradient is 0 in every filter, and do not "
+            "count in the comparison of mistakes with correct images. A copy of the model in float32 or float64, or "
+            "with smaller class scores, loses fewer."
+        )
+        warn_caller(message, FewSamplesWarning)
+    share, wrong, labels = scored.profile[known].double(), scored.wrong[known], scored.labels[known]
+    if wrong.all() or not wrong.any():
+        kind = "correct images" if wrong.all() else "mistakes"
+        message = f"Expected {kind} whose gradient is above 0 in some filter, got none: they are too certain."
+        raise InputError(message)
+    relative = share / share.mean(dim=1, keepdim=True)
     answered = labels[~wrong].unique()
     comparable = int(torch.isin(labels[wrong], answered).sum())
     if 2 * comparable >= int(wrong.sum()):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from captum_paramsal.stats import bootstrap_mean, bootstrap_means
+from captum_paramsal.stats import bootstrap_difference, bootstrap_mean, bootstrap_means
 from captum_paramsal.stats.bootstrap import RESAMPLES
 
 
@@ -61,3 +61,14 @@ def test_columns_with_gaps():
     assert low[2] == 1
     assert high[2] == 5
     assert bootstrap_means(values[:1])[1:].isnan().all()
+
+
+def test_of_a_single_number_no_interval_is_known():
+    rows = torch.tensor([[nan, 1.0, nan], [nan, 2.0, nan], [0.3, 4.0, nan]])
+    mean, low, high = bootstrap_means(rows)
+    assert mean.tolist() == pytest.approx([0.3, 7 / 3, nan], nan_ok=True)
+    assert [isnan(end) for end in low.tolist()] == [isnan(end) for end in high.tolist()] == [True, False, True]
+    difference, low, high = bootstrap_difference(torch.ones(4, 3), rows)
+    assert difference.tolist() == pytest.approx([0.7, -4 / 3, nan], nan_ok=True)
+    assert [isnan(end) for end in low.tolist()] == [isnan(end) for end in high.tolist()] == [True, False, True]
+    assert bootstrap_difference(rows, torch.ones(1, 3))[1:].isnan().all()

@@ -238,3 +238,40 @@ def test_names_of_inputs_and_arguments_reach_every_pass():
         assert torch.equal(found.images, expected.images)
         torch.testing.assert_close(found.pull, expected.pull)
         torch.testing.assert_close(found.excess, expected.excess)
+
+
+class Certain(nn.Module):
+    """The same answers, with scores so far apart that most right images have no gradient left."""
+
+    def __init__(self, model, factor):
+        super().__init__()
+        self.net, self.factor = model, factor
+
+    def forward(self, images):
+        return self.net(images) * self.factor
+
+
+@pytest.mark.filterwarnings("ignore:.* mistakes have a right image of their class")
+def test_images_without_a_gradient_make_no_filter_stand_out():
+    model, images, labels, _ = with_mistakes(count=240)
+    model, images = model.float(), images.float()
+    with torch.no_grad():
+        spread = model(images).std()
+    usual = triage(model, [(images, labels)], **QUIET)
+    certain = Certain(model, float(150 / spread))
+    profile = ParameterSaliency(certain).attribute(images, target=labels)
+    lost = int((profile == 0).all(dim=1).sum())
+    assert 20 < lost < 160
+    with pytest.warns(FewSamplesWarning, match=f"{lost} of 240 images are so certain"):
+        found = triage(certain, [(images, labels)], **QUIET)
+    assert found.context["without_gradient"] == lost
+    assert usual.context["without_gradient"] == 0
+    # A share of a whole cannot be larger in every filter.
+    assert float(found.superiority.mean()) == pytest.approx(0.5, abs=0.1)
+    assert not found.significant.all()
+
+
+def test_right_images_of_which_none_has_a_gradient_are_nothing_to_compare_with():
+    model, images, labels, _ = with_mistakes()
+    with pytest.warns(FewSamplesWarning, match="so certain"), pytest.raises(InputError, match="gradient is above 0"):
+        triage(Certain(model, 1e6), [(images, labels)], **QUIET)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from torch import Tensor, nn
 
 from captum_paramsal.errors import InputError
-from captum_paramsal.hooks import Output, scored_model, scores_in
+from captum_paramsal.hooks import Output, scored_model, two_class_view
 from captum_paramsal.metrics import InputMaps
 from captum_paramsal.reference import Reference
 
@@ -113,10 +113,7 @@ def preset(
     if chosen.needs_reference and reference is None:
         message = f"Expected a `reference` for {name!r}, which scores filters against one, got None."
         raise InputError(message)
-    return chosen.build(
-        scored_model(model, lambda returned: scores_in(output(returned) if output else returned, binary=True)),
-        reference,
-    )
+    return chosen.build(two_class_view(scored_model(model, output)), reference)
 
 
 def required(module: str, method: str, extra: str) -> Any:

@@ -65,7 +65,7 @@ def annotate(
 ) -> AnnotationTask:
     """Choose the pictures whose objects are worth marking for a treatment: the least confident of each class.
 
-    Confidence is the softmax probability of the true class, so that mistakes come first. Labels that are wrong are
+    Confidence is the softmax probability of the true class, so that most mistakes come first. Labels that are wrong are
     among them: look at each picture's class while drawing.
 
     Args:

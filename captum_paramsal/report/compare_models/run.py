@@ -148,7 +148,7 @@ def compare_models(
         skipped=tuple(images.skipped),
         classes=occurring([*said[0], *said[1]], classes),
         caveats=(
-            *dict.fromkeys([*caveats_of(said[0]), *caveats_of(said[1])]),
+            *(f"Of {name}: {one}" for name, of in zip("AB", said, strict=True) for one in caveats_of(of)),
             *model_caveats(answers, comparison, differences),
         ),
         context=_context(models, (about or About(), other or About()), settings, comparison, device),

@@ -11,7 +11,7 @@ from torch import nn
 
 from captum_paramsal.attr import ModelDoctor
 from captum_paramsal.doctor import Diagnosis
-from captum_paramsal.hooks import Output, scored_model
+from captum_paramsal.hooks import Output, scored_model, two_class_view
 from captum_paramsal.report.doctor.caveats import collect_warnings, doctor_caveats
 from captum_paramsal.report.doctor.data import DiagnosedGroup, DiagnosedMistake, EvidencePictures
 from captum_paramsal.report.doctor.findings import Examination
@@ -77,7 +77,7 @@ def doctor(
     size, shown = settings.batch_size, settings.show_progress
     with on_device(model, settings.device) as device, collect_warnings() as warned:
         # Before the first pass, so that a wrong layer or diagnosis shows at once.
-        doctor = settings.doctor(model, diagnosis)
+        doctor = settings.doctor(two_class_view(model), diagnosis)
         predictions = predict(model, images, batch_size=size, device=device, show_progress=shown)
         origin = "given" if diagnosis is not None else "usual" if usual or treatment else "same"
         batches = SourceBatches(images, model, [prediction.position for prediction in predictions], size, device)

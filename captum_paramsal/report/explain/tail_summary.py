@@ -10,7 +10,7 @@ import torch
 from captum_paramsal.attr import POTSaliency
 from captum_paramsal.filters import Filter
 from captum_paramsal.report.shared.codec import INLINE
-from captum_paramsal.stats import UpperTail
+from captum_paramsal.stats import UpperTail, median
 
 _MISFIT = 0.05
 
@@ -82,7 +82,7 @@ def summarize_tails(saliency: POTSaliency, tail: UpperTail, fit: str, guilty: Se
         fit=fit,
         fraction=tail.fraction,
         images=tail.count,
-        excesses=float(count[living].double().median()) if living.any() else 0.0,
+        excesses=float(median(count[living])) if living.any() else 0.0,
         dead=int((~living).sum()),
         few=int((living & tails.pareto.fallback).sum()),
         tested=int(tested.sum()),

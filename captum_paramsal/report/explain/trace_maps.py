@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_paramsal.attr import DiscernibleNeurons
 from captum_paramsal.errors import InputError, TraceError
+from captum_paramsal.hooks import two_class_view
 from captum_paramsal.metrics import iou
 from captum_paramsal.report.explain.data import Mistake
 from captum_paramsal.report.explain.filter_paths import FilterPaths
@@ -90,7 +91,7 @@ def trace_mistakes(
         classes: Names of the classes, as far as known.
         paths: Mistakes that get the way through their guiltiest filter, at most.
     """
-    method = DiscernibleNeurons(scoring.saliency.model)
+    method = DiscernibleNeurons(two_class_view(scoring.saliency.model))
     by_position = {mistake.position: mistake for mistake in mistakes}
     whole, size, through = Traces(), None, FilterPaths(method)
     looked_at = {*list(by_position)[:paths]}

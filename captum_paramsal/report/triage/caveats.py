@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from captum_paramsal.files.text import number_of
 from captum_paramsal.repair import CureSettings, GroupCures
 from captum_paramsal.triage import Triage
 
@@ -31,10 +32,16 @@ def triage_caveats(triage: Triage, images: int, *, given: bool) -> Iterator[str]
             f"{mistakes - compared:,} of {mistakes:,} mistakes have no correct image of their class to compare with, "
             "and do not count in the comparison with correct images. They are sorted all the same."
         )
+    if left_out := triage.context.get("without_gradient", 0):
+        yield (
+            f"{left_out:,} of {number_of(images, 'image')} are so certain that their gradient is 0 in every filter. "
+            "They do not count in the comparison with correct images, and count as 0 in what filters usually do. A "
+            "copy of the model in float32 or float64, or with smaller class scores, loses fewer."
+        )
     if mistakes < _FEW:
         yield (
-            f"There are only {mistakes:,} mistakes. That a filter is not called significant here says little: only a "
-            "large difference could be."
+            f"There {'is' if mistakes == 1 else 'are'} only {number_of(mistakes, 'mistake')}. That a filter is not "
+            "called significant here says little: only a large difference could be."
         )
     if not given:
         yield (

@@ -10,6 +10,7 @@ from torch import nn
 
 from captum_paramsal.errors import InputError, ModelError
 from captum_paramsal.sources import SourceBatches
+from captum_paramsal.stats import median
 from captum_paramsal.triage import label_doubts
 
 _NEIGHBORS = 30
@@ -74,7 +75,7 @@ def doubts_of_mistakes(
         show_progress: Show a progress bar.
     """
     sizes = torch.bincount(torch.tensor(labels))
-    typical = int(sizes[sizes > 0].median())
+    typical = int(median(sizes[sizes > 0]))
     # No image is its own neighbour.
     neighbors = min(_NEIGHBORS, typical - 1)
     if neighbors < _FEWEST:

@@ -10,6 +10,7 @@ from torch import Tensor
 from captum_paramsal.report.shared.find_choices import pair_key
 from captum_paramsal.report.shared.page_pictures import SHOWN, NearRows, NearTile
 from captum_paramsal.report.triage.data import PATCH_FILE, TriageData, wanted_change
+from captum_paramsal.stats import median
 from captum_paramsal.triage import GuiltyFilter, Triage
 
 _GROUPS = 12
@@ -214,4 +215,4 @@ def near_rows(report: TriageData) -> NearRows:
 
 
 def _median(values: Tensor) -> float:
-    return float(values.median())
+    return float(median(values))

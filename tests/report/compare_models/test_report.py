@@ -12,6 +12,7 @@ from captum_paramsal.errors import InputError, ParamsalError, SourceError
 from captum_paramsal.models_compared import ImageDifferences
 from captum_paramsal.report import ModelComparisonReport, ModelComparisonSettings, compare_models
 from captum_paramsal.report.compare_models.page import _of_name, models_page
+from captum_paramsal.sources import LabelledTensors
 from captum_paramsal.stats import mcnemar
 
 
@@ -196,3 +197,39 @@ def test_neither_is_right():
     ]
     with pytest.raises(InputError, match="48 that neither does"):
         compare_models(a, a, images, settings=settings())
+
+
+def test_whose_accuracy_is_no_better_than_chance_is_said():
+    a, b = checkpoints()
+    with torch.no_grad():
+        b[6].bias[0] += 100
+    images = LabelledTensors(*_right_by(a))
+    caveats = compare_models(a, b, images, settings=settings()).caveats
+    named = [caveat for caveat in caveats if "no better than chance" in caveat]
+    assert len(named) == 1
+    assert named[0].startswith("Of B: Accuracy ")
+
+
+def _right_by(model):
+    """Images with the labels that a model gives, but for some."""
+    images = torch.rand(COUNT, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 4 - 2
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    labels[::6] = (labels[::6] + 1) % 3
+    return images, labels
+
+
+def test_shares_that_do_not_add_up_are_said():
+    rough = tiny_comparison(steps=1)
+    fine = tiny_comparison(steps=60)
+    for report in (rough, fine):
+        table = report.comparison.loss_table()[-1]
+        far = [
+            name
+            for name, difference in zip("ab", report.comparison.loss_difference.tolist(), strict=True)
+            if abs(table[f"only_{name}"]) > 0.1 * abs(difference)
+        ]
+        said = [caveat for caveat in report.caveats if "left over: " in caveat]
+        assert [caveat.split("only ")[1][0].lower() for caveat in said] == far
+    assert any("left over: 1 steps" in caveat for caveat in rough.caveats)
+    assert not any("left over: " in caveat for caveat in fine.caveats)
