@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from captum_paramsal.batch import Inputs, as_inputs
 from captum_paramsal.filters import FilterIndex
 from captum_paramsal.functional import Loss, Target, cross_entropy, pareto_score, wrong_against_right
-from captum_paramsal.hooks import Output, scores_in
+from captum_paramsal.hooks import Output, scored_model, two_class_view
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.data_batches import LoaderItem
 from captum_paramsal.triage import SetScores, pull
@@ -59,12 +57,9 @@ class ForwardImpact:
         output: Output | None = None,
     ) -> None:
         self.profiler = FilterProfile(model, layers, loss, output=output)
-
-        def two_classes(returned: Any) -> Any:
-            # A loss of one's own gets a single logit as it is, which is the score of one of two classes.
-            return scores_in(returned if output is None else output(returned), binary=True)
-
-        self._of_scores = FilterProfile(model, layers, _score_of_label, output=two_classes)
+        # A loss of one's own gets a single logit as it is, which is the score of one of two classes.
+        two_classes = two_class_view(scored_model(model, output))
+        self._of_scores = FilterProfile(two_classes, layers, _score_of_label)
 
     @property
     def filters(self) -> FilterIndex:
