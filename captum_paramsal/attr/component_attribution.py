@@ -216,7 +216,8 @@ class ComponentAttribution(Summarized, Attribution):  # type: ignore[misc] # Cap
         ablated = self._ablated(len(filters))
         before, after = self._margins(parts, ablated, show_progress=show_progress)
         scores, reliability = self._estimated(ablated, (after - before).cpu())
-        kind = torch.float64 if before.dtype == torch.float64 else torch.float32
+        wide = any(weight.dtype == torch.float64 for weight in self.model.parameters())
+        kind = torch.float64 if wide else torch.float32
         placed = scores.to(device=before.device, dtype=kind)
         per_pass = int(ablated.sum(dim=1).max())
         return ComponentEffects(filters, placed, before.to(kind), reliability.to(placed), len(ablated), per_pass)

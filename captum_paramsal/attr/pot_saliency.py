@@ -165,6 +165,12 @@ def _tail_of(reference: Reference) -> UpperTail:
 
 def _too_few(images: int, tail: UpperTail, excesses: int) -> str:
     needed = int((MINIMUM_EXCESSES + 1) / tail.fraction) + 1
+    if images >= needed:
+        return (
+            f"Expected at least {MINIMUM_EXCESSES} excesses over the threshold of a filter, got at most {excesses} "
+            f"from a reference of {images} images with tail={tail.fraction}, which are enough: their saliency hardly "
+            "varies, or is 0. Check the model's class scores, and take the reference in float32 or float64."
+        )
     return (
         f"Expected at least {MINIMUM_EXCESSES} excesses over the threshold of a filter, got at most {excesses} from a "
         f"reference of {images} images with tail={tail.fraction}. Take {needed} images or more, or a larger tail."

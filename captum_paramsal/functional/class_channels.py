@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
+from scipy.special import gammaln
 from torch import Tensor
 
 Noise = Literal["uniform", "normal"]
@@ -114,17 +114,24 @@ def jaccard_by_chance(sets: Tensor) -> Tensor:
     tensor([[1.0000, 0.5000],
             [0.5000, 1.0000]], dtype=torch.float64)
     """
-    members = sets.shape[1]
     sizes, which = sets.sum(dim=1).unique(return_inverse=True)
-    shared = np.arange(members + 1)
-    expected = torch.stack([_expected_jaccard(members, int(size), sizes.numpy(), shared) for size in sizes])
+    expected = torch.from_numpy(_expected_jaccard(sets.shape[1], sizes.cpu().numpy()))
     every = expected[which][:, which]
     every.fill_diagonal_(1.0)
     return every
 
 
-def _expected_jaccard(members: int, size: int, others: NDArray[np.int64], shared: NDArray[np.int64]) -> Tensor:
-    chances = hypergeom.pmf(shared, members, size, others[:, None])
-    either = np.maximum(size + others[:, None] - shared, 1)
-    expected = (chances * shared / either).sum(axis=1)
-    return torch.from_numpy(np.where(size + others > 0, expected, np.nan))
+def _expected_jaccard(members: int, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For sets of each two of some sizes out of so many members, ``(S, S)``; NaN for two empty ones."""
+    # Of ln(n!) for all n that occur, since SciPy's distribution computes its own for each of a billion numbers.
+    ln = gammaln(np.arange(members + 1) + 1.0)
+    expected = np.full((len(sizes), len(sizes)), np.nan)
+    for row, a in enumerate(sizes.tolist()):
+        for column, b in enumerate(sizes[: row + 1].tolist()):
+            if a + b == 0:
+                continue
+            shared = np.arange(max(0, a + b - members), min(a, b) + 1)
+            ways = ln[a] - ln[shared] - ln[a - shared] + ln[members - a] - ln[b - shared]
+            chances = np.exp(ways - ln[members - a - b + shared] - ln[members] + ln[b] + ln[members - b])
+            expected[row, column] = expected[column, row] = (chances * shared / (a + b - shared)).sum()
+    return expected

@@ -19,12 +19,12 @@ def log_odds(scores: Tensor, labels: Tensor) -> Tensor:
         labels: Class of each example, ``(N,)``.
 
     Returns:
-        ``(N,)``, in nats.
+        ``(N,)`` float64, in nats: in the scores' own type the logarithm of many classes swallows small differences.
 
     >>> log_odds(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).exp()
-    tensor([3.6945])
+    tensor([3.6945], dtype=torch.float64)
     """
-    of_label, others = label_and_others(scores, labels)
+    of_label, others = label_and_others(scores.double(), labels)
     return of_label - others.logsumexp(dim=1)
 
 

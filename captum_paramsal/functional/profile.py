@@ -7,6 +7,9 @@ from torch import Tensor
 
 from captum_paramsal.filters import FilterIndex
 
+SAME = 1e-6
+"""Values that are apart by less than this share are one, which occurs several times, but for rounding."""
+
 
 def accumulation_type(dtype: torch.dtype) -> torch.dtype:
     """Type in which absolute gradients are summed: float32 for half precision, the type itself otherwise."""
@@ -40,11 +43,21 @@ def mean_abs_(gradients: Tensor) -> Tensor:
     return gradients.abs_().mean(dim=-1, dtype=accumulation_type(gradients.dtype))
 
 
+def varies(mean: Tensor, std: Tensor) -> Tensor:
+    """Which filters have different values in a reference set, by more than rounding, ``(F,)`` bool.
+
+    >>> varies(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.1, 1e-8, 0.0])).tolist()
+    [True, False, False]
+    """
+    return std > SAME * mean.abs()
+
+
 def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """How far a profile lies from a reference set, in its standard deviations.
 
-    ``z[n, j] = (s[n, j] - mean[j]) / std[j]``. A dead filter, one with ``std[j] = 0``, has no such distance: it gets
-    the lowest z-score of the image's other filters, so that no ranking puts it first (0 if every filter is dead).
+    ``z[n, j] = (s[n, j] - mean[j]) / std[j]``. A dead filter, one with ``std[j] = 0``, or below a millionth of the
+    mean, which is rounding, has no such distance: it gets the lowest z-score of the image's other filters, so that no
+    ranking puts it first (0 if every filter is dead).
 
     Args:
         profile: ``(N, F)``.
@@ -60,7 +73,7 @@ def standardize(profile: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     >>> standardize(torch.tensor([[3.0, 5.0, 0.0]]), torch.tensor([1.0, 6.0, 0.0]), torch.tensor([1.0, 2.0, 0.0]))
     tensor([[ 2.0000, -0.5000, -0.5000]])
     """
-    dead = std <= 0
+    dead = ~varies(mean, std)
     scores = (profile - mean) / torch.where(dead, 1.0, std)
     if dead.any():
         lowest = scores.masked_fill(dead, torch.inf).amin(dim=1, keepdim=True)

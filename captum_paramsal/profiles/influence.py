@@ -14,6 +14,9 @@ from captum_paramsal.hooks import takes_batch_statistics
 
 _SAME_SHAPE = 256
 """Roundings between two runs of the same shape: on a processor none, on a GPU sums may come in another order."""
+_SAME_SHAPE_HALF, _SAME_SHAPE_HALF_GPU = 0.5, 8
+"""The same of half precision, where 256 of them are as large as the scores."""
+_HALF = 16
 
 
 @dataclass
@@ -69,12 +72,20 @@ def _influence(model: nn.Module, same: ModelInputs, others: ModelInputs) -> Lite
 
     try:
         scores, beside_others = scores_of_first(same), scores_of_first(others)
-        if is_close(beside_others, scores, _SAME_SHAPE):
+        roundings = _of_same_shape(scores)
+        if is_close(beside_others, scores, roundings):
             return "none"
-        repeated = is_close(scores_of_first(same), scores, _SAME_SHAPE)
+        repeated = is_close(scores_of_first(same), scores, roundings)
     except Exception:  # noqa: BLE001 -- what is wrong is said where the model runs on what it was given
         return None
     return "some" if repeated or not bool(scores.isfinite().all()) else "random"
+
+
+def _of_same_shape(scores: Tensor) -> float:
+    """Roundings between two runs of the same shape, of the type of some scores."""
+    if torch.finfo(scores.dtype).bits > _HALF:
+        return _SAME_SHAPE
+    return _SAME_SHAPE_HALF if scores.device.type == "cpu" else _SAME_SHAPE_HALF_GPU
 
 
 def is_close(output: Any, scores: Tensor, roundings: float | None = None) -> bool:

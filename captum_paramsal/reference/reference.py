@@ -15,6 +15,7 @@ from captum_paramsal.files.file_kind import checksum
 from captum_paramsal.files.kinds import REFERENCE
 from captum_paramsal.filters import Filter, FilterIndex
 from captum_paramsal.functional import Loss, cross_entropy, loss_name
+from captum_paramsal.functional.profile import varies
 from captum_paramsal.hooks import Output, unwrap
 from captum_paramsal.profiles import FilterProfile, LayerSelection
 from captum_paramsal.reference.exemplar_table import ExemplarTable
@@ -134,7 +135,7 @@ class Reference(Summarized):
     @property
     def dead(self) -> Tensor:
         """Filters that never varied over the reference set, ``(F,)`` bool."""
-        return self.moments.deviations <= 0
+        return ~varies(self.moments.mean, self.moments.std)
 
     def merge(self, *others: Reference) -> Reference:
         """The reference of several disjoint sets together; the order does not matter.

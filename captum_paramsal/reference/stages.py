@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from captum_paramsal.functional.profile import varies
 from captum_paramsal.stats import Moments
 from captum_paramsal.summary import Summarized
 
@@ -43,7 +44,7 @@ class StageStatistics(Summarized):
     @classmethod
     def of(cls, moments: Moments, columns: Mapping[str, Sequence[int]]) -> Self:
         """Statistics of the filters in some columns, by the name of their stage."""
-        living = moments.deviations > 0
+        living = varies(moments.mean, moments.std)
         kept = {name: [column for column in chosen if living[column]] for name, chosen in columns.items()}
         parts = (moments.mean, moments.std, moments.std / moments.mean)
         quartiles = [torch.stack([_quartiles(values[chosen]) for chosen in kept.values()]) for values in parts]

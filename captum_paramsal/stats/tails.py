@@ -10,11 +10,9 @@ from torch import Tensor
 
 from captum_paramsal.errors import InputError
 from captum_paramsal.functional import detached, tail_scores
+from captum_paramsal.functional.profile import SAME
 from captum_paramsal.stats.pareto import BOUNDARY, MINIMUM_EXCESSES, GeneralizedPareto, TailMethod
 from captum_paramsal.stats.upper_tail import UpperTail
-
-SAME = 1e-6
-"""Values that are apart by less than this share are one, which occurs several times, but for rounding."""
 
 
 @dataclass(frozen=True, eq=False)

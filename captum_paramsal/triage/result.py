@@ -143,7 +143,7 @@ class Triage(Summarized):
             InputError: No such group.
         """
         row = 0 if group is None else self._group(group) + 1
-        scores = self.saliency.score[row]
+        scores = self.saliency.of_set(row).score[0]
         blamed = []
         for place in scores.argsort(descending=True, stable=True)[:k].tolist():
             of_group = (scores[place], self.coherence[row, place], self.excess[row, place], self.pull[row, place])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,17 @@ class SetSaliency:
         for a filter that is first in all three.
         """
         return reciprocal_rank_fusion([self.coherence, self.excess, self.pull.abs()])
+
+    def of_set(self, number: int) -> SetSaliency:
+        """That of one set alone."""
+        one = slice(number, number + 1)
+        return replace(
+            self,
+            coherence=self.coherence[one],
+            excess=self.excess[one],
+            pull=self.pull[one],
+            counts=self.counts[one],
+        )
 
     def top(self, k: int = 10) -> list[list[Filter]]:
         """The k filters of the highest score of each set."""

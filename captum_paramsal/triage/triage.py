@@ -101,7 +101,7 @@ def triage(
     groups, similarity = group_by_similarity(z_scores, smallest, seed)
     neighbors, neighbor_similarity = nearest_by_similarity(z_scores)
     saliency = _saliency(profile, scored, groups, usual, internal_batch_size, show_progress=show_progress)
-    known = scored.profile.double().mean(dim=1) > 0
+    known = scored.profile.mean(dim=1, dtype=torch.float64) > 0
     ranks, within = _ranks(scored, known)
     return Triage(
         filters=profile.filters,
@@ -180,15 +180,18 @@ def _ranks(scored: ScoredImages, known: Tensor) -> tuple[StratifiedRanks, str]:
     """
     if left_out := int((~known).sum()):
         message = (
-            f"{left_out} of {len(known)} images are so certain that their gradient is 0 in every filter, and do not "
-            "count in the comparison of mistakes with correct images. A copy of the model in float32 or float64, or "
-            "with smaller class scores, loses fewer."
+            f"{left_out} of {len(known)} images have a gradient of 0 in every filter, as where the model is so certain "
+            "that it underflows, and do not count in the comparison of mistakes with correct images. A copy of the "
+            "model in float32 or float64 loses fewer."
         )
         warn_caller(message, FewSamplesWarning)
     share, wrong, labels = scored.profile[known].double(), scored.wrong[known], scored.labels[known]
     if wrong.all() or not wrong.any():
         kind = "correct images" if wrong.all() else "mistakes"
-        message = f"Expected {kind} whose gradient is above 0 in some filter, got none: they are too certain."
+        message = (
+            f"Expected {kind} whose gradient is above 0 in some filter, got none. Check the class scores, and take a "
+            "copy of the model in float32 or float64."
+        )
         raise InputError(message)
     relative = share / share.mean(dim=1, keepdim=True)
     answered = labels[~wrong].unique()

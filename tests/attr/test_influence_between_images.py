@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from captum_paramsal import CNNFixations, DiscernibleNeurons, ModelDoctor, ParameterSaliency, RandomModelWarning
+from captum_paramsal.batch import ModelInputs
+from captum_paramsal.profiles.influence import mixes_examples
 
 
 class LessTheMean(nn.Module):
@@ -29,6 +31,23 @@ def mixing(between):
 
 BETWEEN = {"batch statistics": lambda: nn.BatchNorm2d(6, track_running_stats=False), "mean of the batch": LessTheMean}
 SAME = {"photos": False, "one photo several times": True}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_notices_influence_too(dtype):
+    x = torch.rand(6, 3, 9, 9, generator=torch.Generator().manual_seed(1)).to(dtype)
+    x *= torch.linspace(0.2, 3, 6)[:, None, None, None].to(dtype)
+    saliency = ParameterSaliency(mixing(LessTheMean()).to(dtype))
+    together = saliency.attribute(x, target=0)
+    alone = torch.cat([saliency.attribute(image[None], target=0) for image in x])
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_takes_no_rounding_for_influence(dtype):
+    x = torch.rand(6, 3, 9, 9, generator=torch.Generator().manual_seed(1)).to(dtype)
+    model = mixing(nn.BatchNorm2d(6)).to(dtype)
+    assert not mixes_examples(model, ModelInputs.of(x, torch.zeros(6, dtype=torch.int64)))
 
 
 @pytest.mark.parametrize("layer", ["0", "3"])

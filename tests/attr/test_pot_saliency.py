@@ -241,6 +241,14 @@ class TestRefusals:
         with pytest.raises(InputError, match="20"):
             POTSaliency(case.model, case.fit(tail=fraction))
 
+    def test_saliency_that_does_not_vary(self):
+        case = TAIL_CASES["residual"]()
+        image, label = case.images[0][:1], case.images[1][:1]
+        same = [(image.expand(300, *image.shape[1:]), label.expand(300))]
+        reference = Reference.fit(case.model, same, tail=0.1, show_progress=False)
+        with pytest.raises(InputError, match="which are enough: their saliency hardly varies"):
+            POTSaliency(case.model, reference)
+
     def test_just_enough_excesses(self):
         case = TAIL_CASES["residual"]()
         assert POTSaliency(case.model, case.fit(tail=0.26)).tails.pareto.count.min() == 20

@@ -47,6 +47,15 @@ def test_log_odds_are_those_of_the_softmax():
     assert log_odds(far, torch.tensor([0])).item() == pytest.approx(200 - np.log(2))
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e-5), (torch.float16, 0.1), (torch.bfloat16, 1.0)])
+def test_small_differences_are_not_swallowed_by_the_number_of_classes(dtype, scale):
+    scores = (scale * torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))).to(dtype)
+    scores[1] = scores[0]
+    scores[1, 0] += 8 * torch.finfo(dtype).eps * scores[0].abs().max()
+    before, after = log_odds(scores, torch.zeros(2, dtype=torch.int64))
+    assert (after - before).item() == pytest.approx(float(scores[1, 0].double() - scores[0, 0].double()), rel=1e-6)
+
+
 def test_agreement_is_that_of_twice_the_passes():
     first = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     second = torch.stack([first[0], first[1].roll(1), torch.ones(50)])

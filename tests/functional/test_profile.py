@@ -28,6 +28,12 @@ def test_dead_filters_alone_score_zero():
     assert standardize(torch.tensor([[3.0, 0.0]]), torch.zeros(2), torch.zeros(2)).tolist() == [[0.0, 0.0]]
 
 
+def test_what_varies_by_rounding_alone_is_dead():
+    mean, std = torch.tensor([5.0, 5.0, 1e-30]), torch.tensor([1.0, 1e-7, 1e-31])
+    scores = standardize(torch.tensor([[4.0, 9.0, 2e-30]]), mean, std)
+    assert scores.tolist() == [[-1.0, -1.0, pytest.approx(10.0)]]
+
+
 def test_standardizing_changes_none_of_its_arguments():
     profile, mean, std = torch.rand(2, 3), torch.rand(3), torch.tensor([0.0, 1e-20, 1.0])
     before = [tensor.clone() for tensor in (profile, mean, std)]

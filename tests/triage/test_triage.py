@@ -262,7 +262,7 @@ def test_images_without_a_gradient_make_no_filter_stand_out():
     profile = ParameterSaliency(certain).attribute(images, target=labels)
     lost = int((profile == 0).all(dim=1).sum())
     assert 20 < lost < 160
-    with pytest.warns(FewSamplesWarning, match=f"{lost} of 240 images are so certain"):
+    with pytest.warns(FewSamplesWarning, match=f"{lost} of 240 images have a gradient of 0"):
         found = triage(certain, [(images, labels)], **QUIET)
     assert found.context["without_gradient"] == lost
     assert usual.context["without_gradient"] == 0
@@ -273,5 +273,14 @@ def test_images_without_a_gradient_make_no_filter_stand_out():
 
 def test_right_images_of_which_none_has_a_gradient_are_nothing_to_compare_with():
     model, images, labels, _ = with_mistakes()
-    with pytest.warns(FewSamplesWarning, match="so certain"), pytest.raises(InputError, match="gradient is above 0"):
+    with pytest.warns(FewSamplesWarning, match="gradient of 0"), pytest.raises(InputError, match="gradient is above 0"):
         triage(Certain(model, 1e6), [(images, labels)], **QUIET)
+
+
+def test_the_guilty_of_a_group_are_those_of_all_scores(sorted_out):
+    found = sorted_out[0]
+    every = found.saliency.score
+    for row, group in enumerate([None, *range(found.group_count)]):
+        places = every[row].argsort(descending=True, stable=True)[:5]
+        assert [one.filter for one in found.guilty(group, 5)] == [found.filters[place] for place in places.tolist()]
+        assert [one.score for one in found.guilty(group, 5)] == every[row][places].tolist()

@@ -34,9 +34,9 @@ def triage_caveats(triage: Triage, images: int, *, given: bool) -> Iterator[str]
         )
     if left_out := triage.context.get("without_gradient", 0):
         yield (
-            f"{left_out:,} of {number_of(images, 'image')} are so certain that their gradient is 0 in every filter. "
-            "They do not count in the comparison with correct images, and count as 0 in what filters usually do. A "
-            "copy of the model in float32 or float64, or with smaller class scores, loses fewer."
+            f"{left_out:,} of {number_of(images, 'image')} have a gradient of 0 in every filter: the model is too "
+            "certain. They do not count in the comparison with correct images, and count as 0 in what filters usually "
+            "do. A copy of the model in float32 or float64 loses fewer."
         )
     if mistakes < _FEW:
         yield (
