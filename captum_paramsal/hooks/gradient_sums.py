@@ -18,13 +18,14 @@ class GradientSums:
     """What is left of the weight gradients of many examples, group by group.
 
     Attributes:
-        vectors: Sum of the gradients of each group, ``(G, O, M)`` by the name of the layer.
+        vectors: Sum of the gradients of each group that has examples, ``(O, M)`` by the name of the layer and the
+            group. They are as large as the weights, so that groups without any take no room.
         squares: Sum of their squared lengths, ``(G, O)`` float64 by the name of the layer.
         magnitudes: Sum of their mean absolute values, ``(G, O)`` float64 by the name of the layer.
         counts: Examples of each group, ``(G,)``.
     """
 
-    vectors: Mapping[str, Tensor]
+    vectors: Mapping[str, Mapping[int, Tensor]]
     squares: Mapping[str, Tensor]
     magnitudes: Mapping[str, Tensor]
     counts: Tensor
@@ -39,7 +40,10 @@ class GradientSums:
             return {name: parts[0] if len(parts) == 1 else parts[0] + parts[1] for name, parts in both.items()}
 
         return GradientSums(
-            added(self.vectors, other.vectors),
+            {
+                name: _added_up(self.vectors.get(name, {}), other.vectors.get(name, {}))
+                for name in dict.fromkeys((*self.vectors, *other.vectors))
+            },
             added(self.squares, other.squares),
             added(self.magnitudes, other.magnitudes),
             self.counts + other.counts,
@@ -47,7 +51,11 @@ class GradientSums:
 
     def to(self, device: str | torch.device) -> GradientSums:
         """The same on another device; what is small is on the CPU anyway."""
-        return replace(self, vectors={name: vectors.to(device) for name, vectors in self.vectors.items()})
+        moved = {
+            name: {group: vector.to(device) for group, vector in of_layer.items()}
+            for name, of_layer in self.vectors.items()
+        }
+        return replace(self, vectors=moved)
 
     def of_groups(self, groups: Sequence[int]) -> GradientSums:
         """Some of the groups taken together as one."""
@@ -57,7 +65,11 @@ class GradientSums:
 
         return replace(
             self,
-            vectors=together(self.vectors),
+            vectors={
+                name: {0: sum(present[1:], start=present[0])}
+                for name, of_layer in self.vectors.items()
+                if (present := [of_layer[group] for group in groups if group in of_layer])
+            },
             squares=together(self.squares),
             magnitudes=together(self.magnitudes),
             counts=self.counts[list(groups)].sum(dim=0, keepdim=True),
@@ -75,7 +87,7 @@ class GradientSums:
                 coherence(
                     self.vectors[name][group].double().square().sum(dim=1).cpu(), self.squares[name][group], count
                 )
-                if name in self.vectors
+                if group in self.vectors.get(name, {})
                 else torch.zeros(size, dtype=torch.float64)
                 for name, size in layers.items()
             ]
@@ -91,6 +103,10 @@ class GradientSums:
         return torch.cat(parts, dim=1) / self.counts[:, None].clamp(min=1)
 
 
+def _added_up(ours: Mapping[int, Tensor], theirs: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    return {**ours, **{group: ours[group] + vector if group in ours else vector for group, vector in theirs.items()}}
+
+
 class SummingReduction:
     """Adds up the gradients of one batch, layer by layer; what a recording calls.
 
@@ -102,7 +118,7 @@ class SummingReduction:
     def __init__(self, groups: Tensor, count: int) -> None:
         self._groups = groups.cpu()
         self._counts = torch.bincount(self._groups, minlength=count)
-        self._vectors: dict[str, Tensor] = {}
+        self._vectors: dict[str, dict[int, Tensor]] = {}
         self._squares: dict[str, Tensor] = {}
         self._magnitudes: dict[str, Tensor] = {}
 
@@ -121,8 +137,7 @@ class SummingReduction:
             vectors[group] = vectors[group] + sample if group in vectors else sample.clone()
             rows.append(gradients.magnitude(sample))
             squares.append(sample.double().square().sum(dim=1))
-        empty = torch.zeros_like(next(iter(vectors.values())))
-        self._vectors[name] = torch.stack([vectors.get(group, empty) for group in range(len(self._counts))])
+        self._vectors[name] = vectors
         profile = torch.stack(rows)
         self._squares[name] = self._by_group(torch.stack(squares))
         self._magnitudes[name] = self._by_group(profile)

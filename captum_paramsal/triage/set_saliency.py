@@ -132,11 +132,10 @@ def pull(profile: FilterProfile, sums: GradientSums) -> Tensor:
     """Change of the mean loss with a common factor on each filter's weights, ``(G, F)`` float64."""
     columns: list[Tensor] = []
     for layer in profile.layers:
-        vectors = sums.vectors.get(layer.name)
-        if vectors is None:
-            columns.append(torch.zeros(len(sums.counts), profile.filters.counts[layer.name], dtype=torch.float64))
-            continue
-        weights = layer.weight_rows.to(vectors)
-        means = vectors / sums.counts.to(vectors.device).clamp(min=1)[:, None, None]
-        columns.append((means * weights).sum(dim=2).double().cpu())
+        column = torch.zeros(len(sums.counts), profile.filters.counts[layer.name], dtype=torch.float64)
+        weights = layer.weight_rows
+        for group, vector in sums.vectors.get(layer.name, {}).items():
+            mean = vector / sums.counts[group].item()
+            column[group] = (mean * weights.to(vector)).sum(dim=1).double().cpu()
+        columns.append(column)
     return torch.cat(columns, dim=1)

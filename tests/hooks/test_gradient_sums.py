@@ -93,3 +93,19 @@ def test_coherence_of_independent_directions_is_nought_on_average():
     found = coherence(gradients.sum(0).square().sum(1), gradients.square().sum((0, 2)), 40)
     assert abs(float(found.mean())) < 4 * float(found.std()) / 3000**0.5
     assert (found >= -1 / 39 - 1e-12).all()
+
+
+def test_groups_without_examples_take_no_room():
+    model, images, labels = case()
+    profile = FilterProfile(model, ["first", "shared", "turned"])
+    groups = torch.tensor([5, 90, 5, 90, 90, 5, 5])
+    parts = [
+        profile.gradient_sums(groups[some], 100, images[some], labels[some]) for some in (slice(4), slice(4, None))
+    ]
+    sums = parts[0] + parts[1]
+    assert all(sorted(of_layer) == [5, 90] for of_layer in sums.vectors.values())
+    few = profile.gradient_sums((groups == 90).long(), 2, images, labels)
+    counts = profile.filters.counts
+    torch.testing.assert_close(sums.coherence(counts)[[5, 90]], few.coherence(counts))
+    torch.testing.assert_close(sums.of_groups(range(100)).coherence(counts), few.of_groups([0, 1]).coherence(counts))
+    assert not sums.coherence(counts)[:5].any()
