@@ -14,7 +14,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import and_skipped, say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import AnnotationTask
@@ -78,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     folder = open_annotation_folder(args.out)
     task = _of_demo(args) if args.model is None else _of_photos(args)
     page = task.write(folder, show_progress=shows_progress(args))
-    skipped = f", {len(task.skipped)} files skipped" if task.skipped else ""
-    say(f"{len(task)} of {task.images} images, {args.per_class} of each class at most{skipped}")
+    say(f"{len(task)} of {task.images} images, {args.per_class} of each class at most{and_skipped(task.skipped)}")
     for caveat in task.caveats:
         say(f"note: {caveat}")
     say(page.resolve())

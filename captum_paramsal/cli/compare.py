@@ -16,7 +16,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import and_skipped, say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import ComparisonReport, ComparisonSettings
@@ -237,8 +237,9 @@ def _names(text: str) -> tuple[str, ...]:
 def _announce(compared: ComparisonReport, report: Path) -> None:
     comparison = compared.comparison
     methods, mistakes = len(comparison.agreement), int(compared.wrong.sum())
-    skipped = f", {len(compared.skipped)} files skipped" if compared.skipped else ""
-    say(f"{methods} methods on {len(compared.items)} images, {mistakes} of them mistakes{skipped}")
+    say(
+        f"{methods} methods on {len(compared.items)} images, {mistakes} of them mistakes{and_skipped(compared.skipped)}"
+    )
     if comparison.failures:
         say(f"{len(comparison.failures)} steps failed; the report lists them")
     for caveat in compared.caveats:

@@ -15,7 +15,7 @@ from captum_paramsal.cli.options import (
     add_source_options,
     require_photos_or_demo,
 )
-from captum_paramsal.cli.saying import say
+from captum_paramsal.cli.saying import and_skipped, say
 
 if TYPE_CHECKING:
     from captum_paramsal.report import ModelComparisonReport, ModelComparisonSettings
@@ -138,10 +138,9 @@ def _settings(args: argparse.Namespace) -> ModelComparisonSettings:
 
 
 def _announce(compared: ModelComparisonReport, report: Path) -> None:
-    skipped = f", {len(compared.skipped)} files skipped" if compared.skipped else ""
     say(
         f"{compared.image_count} images, accuracy {compared.accuracy:.1%} in A and {compared.other_accuracy:.1%} in B "
-        f"(McNemar p {compared.p_value:.2g}){skipped}"
+        f"(McNemar p {compared.p_value:.2g}){and_skipped(compared.skipped)}"
     )
     say(f"right in A only {compared.only_a}, in B only {compared.only_b}, in both {compared.both}")
     moved = [str(row.filter) for row in compared.comparison.top(_NAMED) if row.change > 0]

@@ -192,7 +192,7 @@ def _on_photos(args: argparse.Namespace) -> tuple[nn.Module, CureReport]:
         settings=_settings(args, job.classes),
         classes=job.classes,
         about=about_photos(args, job, args.reference),
-        **_group(args, job.model, job.photos),
+        **_group(args, _triage_of(args), job.model, job.photos),
     )
 
 
@@ -204,7 +204,8 @@ def _on_demo(args: argparse.Namespace) -> tuple[nn.Module, CureReport]:
 
     model, classes = demo.load_model(), ClassNames(dict(enumerate(demo.CLASSES)))
     # A triage of the demo is one of the split test, unless it looked for cures itself.
-    of_test = args.triage is not None and _triage_of(args).context["images"]["origin"] == ABOUT.images
+    sorted_out = _triage_of(args)
+    of_test = sorted_out is not None and sorted_out.context["images"]["origin"] == ABOUT.images
     images = labelled(demo.load_scenes("test") if of_test else scenes_to_cure())
     return model, cure(
         model,
@@ -212,7 +213,7 @@ def _on_demo(args: argparse.Namespace) -> tuple[nn.Module, CureReport]:
         settings=_settings(args, classes),
         classes=classes,
         about=ABOUT if of_test else CURED,
-        **_group(args, model, images),
+        **_group(args, sorted_out, model, images),
     )
 
 
@@ -237,20 +238,28 @@ def _settings(args: argparse.Namespace, classes: ClassNames) -> CureReportSettin
     )
 
 
-def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> dict[str, Any]:
+def _triage_of(args: argparse.Namespace) -> TriageReport | None:
+    """The triage that a group is taken of; None where none is."""
+    from captum_paramsal.report import TriageReport  # noqa: PLC0415
+
+    return None if args.triage is None else TriageReport.load(args.triage)
+
+
+def _group(
+    args: argparse.Namespace, sorted_out: TriageReport | None, model: nn.Module, images: ImageSource
+) -> dict[str, Any]:
     """The mistakes of a group of a triage, among images of the same names, and what they are called.
 
     Raises:
         SourceError: A triage of another model, or of other images.
         InputError: It has no such group.
     """
-    if args.triage is None:
+    if sorted_out is None:
         return {}
 
     from captum_paramsal.errors import SourceError  # noqa: PLC0415
     from captum_paramsal.files import Fingerprint  # noqa: PLC0415
 
-    sorted_out = _triage_of(args)
     theirs, ours = sorted_out.context["model"]["fingerprint"], Fingerprint.of(model).short
     if theirs != ours:
         message = (
@@ -271,12 +280,6 @@ def _group(args: argparse.Namespace, model: nn.Module, images: ImageSource) -> d
         "mistakes": [positions[item.name, item.label] for item in members],
         "mistakes_from": f"group {args.group} of the triage",
     }
-
-
-def _triage_of(args: argparse.Namespace) -> TriageReport:
-    from captum_paramsal.report import TriageReport  # noqa: PLC0415
-
-    return TriageReport.load(args.triage)
 
 
 def _save_weights(cured: CureReport, model: nn.Module, path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -47,8 +47,12 @@ def say(message: object, *, file: TextIO | None = None) -> None:
 def say_accuracy(report: Report) -> None:
     """Print how many images and mistakes there were, and what was skipped."""
     images, mistakes = number_of(report.image_count, "image"), number_of(report.mistake_count, "mistake")
-    skipped = f", {number_of(len(report.skipped), 'file')} skipped" if report.skipped else ""
-    say(f"{images}, {mistakes} (accuracy {report.accuracy:.1%}){skipped}")
+    say(f"{images}, {mistakes} (accuracy {report.accuracy:.1%}){and_skipped(report.skipped)}")
+
+
+def and_skipped(skipped: Sized) -> str:
+    """The end of a line that counts images: how many files were skipped, where any were."""
+    return f", {number_of(len(skipped), 'file')} skipped" if skipped else ""
 
 
 @contextmanager

@@ -23,14 +23,14 @@ def decision_margins(scores: Tensor, labels: Tensor) -> Tensor:
     return of_label - others.amax(dim=1)
 
 
-def label_and_others(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores of the labels, ``(N,)``, and of all classes, ``(N, C)``, with minus infinity in the label's place.
+def label_and_others(scores: Tensor, labels: Tensor, blank: float = -torch.inf) -> tuple[Tensor, Tensor]:
+    """Scores of the labels, ``(N,)``, and of all classes, ``(N, C)``, with another value in the label's place.
 
     >>> label_and_others(torch.tensor([[2.0, 0.5]]), torch.tensor([0]))
     (tensor([2.]), tensor([[  -inf, 0.5000]]))
     """
     places = labels[:, None]
-    return scores.gather(1, places)[:, 0], scores.scatter(1, places, -torch.inf)
+    return scores.gather(1, places)[:, 0], scores.scatter(1, places, blank)
 
 
 def soft_right(margins: Tensor, width: float) -> Tensor:

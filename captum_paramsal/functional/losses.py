@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from captum_paramsal.functional.decision_margins import label_and_others
+
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``(logits (N, C), labels (N,)) -> (N,)``: one loss per example, each from its own row alone."""
 
@@ -30,10 +32,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2])).exp()
     tensor([4.])
     """
-    own = labels[:, None]
     # Not minus infinity, of which differences are NaN.
-    others = logits.scatter(1, own, torch.finfo(logits.dtype).min)
-    return -functional.logsigmoid(logits.gather(1, own)[:, 0] - others.logsumexp(dim=1))
+    of_label, others = label_and_others(logits, labels, torch.finfo(logits.dtype).min)
+    return -functional.logsigmoid(of_label - others.logsumexp(dim=1))
 
 
 def loss_name(loss: Loss) -> str:

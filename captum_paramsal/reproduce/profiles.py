@@ -40,12 +40,9 @@ def profiles_figure(subject: Subject) -> Drawn:
 
 def _shares(subject: Subject) -> tuple[Tensor, Tensor]:
     """Shares of the profile's sum, standardised by those of the correct images."""
-    wrong, right = (
-        # An image whose gradient is 0 everywhere has no shares.
-        rows.double()[known] / rows.double().sum(dim=1, keepdim=True)[known]
-        for rows in (subject.raw_mistakes, subject.raw_compared)
-        for known in [rows.sum(dim=1) > 0]
-    )
+    # An image whose gradient is 0 everywhere has no shares.
+    known = (rows.double()[rows.sum(dim=1) > 0] for rows in (subject.raw_mistakes, subject.raw_compared))
+    wrong, right = (rows / rows.sum(dim=1, keepdim=True) for rows in known)
     mean, spread = right.mean(dim=0), right.std(dim=0)
     standardised = (torch.where(spread > 0, (rows - mean) / spread.clamp(min=1e-30), 0.0) for rows in (wrong, right))
     return next(standardised), next(standardised)

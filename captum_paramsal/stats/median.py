@@ -20,6 +20,4 @@ def median(values: Tensor) -> Tensor:
     >>> median(torch.tensor([4.0, 1.0, 2.0, 7.0]))
     tensor(3., dtype=torch.float64)
     """
-    ordered = values.double().sort(dim=0).values
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return values.double().quantile(0.5, dim=0)

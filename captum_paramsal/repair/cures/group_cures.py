@@ -64,12 +64,15 @@ class GroupCures(Summarized):
 
         Those that were right already, with the cures before, are counted among those given, and apart.
         """
-        return [
-            {"group": number, "given": one.context["mistakes"] + already, "already right": already}
-            | {name: one.to_table()[0][name] for name in ("mistakes", "cured", "right images", "broken", "p", "status")}
-            | {"reason": one.verdict.reason}
-            for number, (one, already) in enumerate(zip(self.cures, self.already_right, strict=True))
-        ]
+        rows = []
+        for number, (one, already) in enumerate(zip(self.cures, self.already_right, strict=True)):
+            first = one.to_table()[0]
+            rows.append(
+                {"group": number, "given": one.context["mistakes"] + already, "already right": already}
+                | {name: first[name] for name in ("mistakes", "cured", "right images", "broken", "p", "status")}
+                | {"reason": one.verdict.reason}
+            )
+        return rows
 
     def _facts(self) -> Mapping[str, Any]:
         statuses = [one.verdict.status for one in self.cures]

@@ -125,7 +125,8 @@ def most_confident(triage: Triage) -> list[int]:
 
 def group_cards(report: TriageData) -> list[GroupCard]:
     """The largest groups."""
-    return [_card(report, number) for number in shown_groups(report.triage)]
+    lines = cure_lines(report)
+    return [_card(report, number, lines[number] if lines else None) for number in shown_groups(report.triage)]
 
 
 def cure_lines(report: TriageData) -> list[CureLine]:
@@ -144,7 +145,7 @@ def cure_lines(report: TriageData) -> list[CureLine]:
     ]
 
 
-def _card(report: TriageData, number: int) -> GroupCard:
+def _card(report: TriageData, number: int, cure: CureLine | None) -> GroupCard:
     triage = report.triage
     members = triage.members(number)
     pairs = report.pairs_among(members.tolist())
@@ -159,7 +160,7 @@ def _card(report: TriageData, number: int) -> GroupCard:
         filters=filter_lines(triage, number, _FILTERS),
         usual=typical(triage, number),
         tiles=mistake_tiles(report, members[:_EXAMPLES].tolist()),
-        cure=cure_lines(report)[number] if report.cures is not None else None,
+        cure=cure,
     )
 
 
